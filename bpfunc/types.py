@@ -1,0 +1,53 @@
+"""Array aliases and the converter that keeps the arrays in records read-only.
+
+Shape letters are the same everywhere: ``B`` batch, ``D`` inputs, ``H`` outputs of a layer, ``K`` classes.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.floating]
+"""A float32 (to train) or float64 (to check gradients) array."""
+
+IntArray: TypeAlias = NDArray[np.integer]
+"""An array of whole numbers: class indices, row numbers, counts."""
+
+BoolArray: TypeAlias = NDArray[np.bool_]
+"""An array of truth values: masks."""
+
+Shape: TypeAlias = tuple[int, ...]
+"""The shape of one example, without the batch axis."""
+
+ValueT = TypeVar("ValueT")
+
+
+def readonly(value: ValueT) -> ValueT:
+    """Return a read-only view of an array; hand anything else back as it is.
+
+    The converter of every array field in a frozen record. A view still follows the array it was taken from,
+    so copy at the boundary (initialisation, loading) and let views do the rest.
+
+    Args:
+        value: An array of any shape and dtype, or any other object (a tree may hold paths or flags for a while).
+
+    Returns:
+        A view with ``writeable=False`` that shares memory with ``value``; ``value`` itself where it is no array
+        or is read-only already.
+
+    Example:
+        >>> import numpy as np
+        >>> weight = readonly(np.zeros(2, np.float32))
+        >>> weight[0] = 7
+        Traceback (most recent call last):
+            ...
+        ValueError: assignment destination is read-only
+    """
+    if isinstance(value, np.ndarray) and value.flags.writeable:
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    return value

@@ -1,0 +1,226 @@
+"""The typed values that pass between stages: frozen records of arrays, paths and facts.
+
+The order is the order of the stages. A stage takes the artifact above it and returns the next one, so a reader
+follows the data by reading this file from top to bottom. The test split travels as a ``SealedTest`` from `store`
+on: a handle without pixels, which only `evaluate` opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import attrs
+from numpy.typing import NDArray
+import numpy as np
+
+from bpfunc.types import FloatArray, IntArray, readonly
+
+SplitName = Literal["train", "test"]
+Origin = Literal["bundle", "directory", "system", "download"]
+
+IMAGE_SIDE = 28
+PIXELS = IMAGE_SIDE * IMAGE_SIDE
+
+
+@attrs.frozen
+class SourceFile:
+    """One of the four IDX files: what it should hold, and the SHA-256 of its decompressed bytes."""
+
+    role: str
+    """``train_images``, ``train_labels``, ``test_images`` or ``test_labels``."""
+    sha256: str
+    """Hex digest of the DECOMPRESSED bytes (for the bundle: of the official file that its rows came from)."""
+    size: int
+    """Decompressed size in bytes."""
+
+
+@attrs.frozen
+class Acquired:
+    """`acquire` -> `decode`: where the bytes are, and the proof that they are what was pinned."""
+
+    origin: Origin
+    location: Path
+    """The bundle's folder, or the folder that holds the IDX files. Never part of a cache key."""
+    files: tuple[SourceFile, ...]
+    pinned: bool
+    """Whether the hashes equal the official ones of ``data/sources.toml``."""
+
+
+@attrs.frozen(eq=False)
+class RawSplit:
+    """Images and labels of one split as they are in the source."""
+
+    images: NDArray[np.uint8] = attrs.field(converter=readonly)
+    """(N, 784) uint8, 0..255, row-major 28 x 28."""
+    labels: NDArray[np.uint8] = attrs.field(converter=readonly)
+    """(N,) uint8, number of the class in the source, 0..9."""
+    source_index: NDArray[np.uint32] = attrs.field(converter=readonly)
+    """(N,) uint32, row in the original IDX file."""
+
+
+@attrs.frozen(eq=False)
+class Decoded:
+    """`decode` -> `select`: both splits, checked byte for byte."""
+
+    train: RawSplit
+    test: RawSplit
+    source: Acquired
+
+
+@attrs.frozen(eq=False)
+class Selected:
+    """`select` -> `encode`: the rows of the chosen classes, labels renumbered 0..K-1 in the order asked for."""
+
+    train: RawSplit
+    test: RawSplit
+    class_names: tuple[str, ...]
+    class_numbers: tuple[int, ...]
+    """The source's number of each chosen class, in the order of ``class_names``."""
+    source: Acquired
+
+
+@attrs.frozen(eq=False)
+class Scaling:
+    """How pixels became inputs: ``(pixel / 255 - mean) / scale``, fitted on the training split alone."""
+
+    kind: Literal["unit", "standard", "pixel"]
+    mean: FloatArray = attrs.field(converter=readonly)
+    """(784,) float64; zeros for ``unit``."""
+    scale: FloatArray = attrs.field(converter=readonly)
+    """(784,) float64; ones for ``unit``."""
+
+
+@attrs.frozen(eq=False)
+class EncodedSplit:
+    """One split, ready to learn from."""
+
+    pixels: NDArray[np.float32] = attrs.field(converter=readonly)
+    """(N, 784) float32, normalised."""
+    target: NDArray[np.float32] = attrs.field(converter=readonly)
+    """(N, K) float32, one-hot."""
+    label: NDArray[np.uint8] = attrs.field(converter=readonly)
+    """(N,) uint8, index into the chosen classes."""
+    source_index: NDArray[np.uint32] = attrs.field(converter=readonly)
+    """(N,) uint32, row in the original IDX file."""
+
+
+@attrs.frozen(eq=False)
+class Encoded:
+    """`encode` -> `store`: both splits normalised by the training split's statistics."""
+
+    train: EncodedSplit
+    test: EncodedSplit
+    scaling: Scaling
+    class_names: tuple[str, ...]
+    class_numbers: tuple[int, ...]
+    source: Acquired
+
+
+@attrs.frozen(eq=False)
+class PreparedMeta:
+    """What the Parquet files say about themselves in their key-value metadata."""
+
+    class_names: tuple[str, ...]
+    class_numbers: tuple[int, ...]
+    scaling: Scaling
+    source_hashes: Mapping[str, str]
+    """Role -> SHA-256 of the decompressed source file."""
+    versions: Mapping[str, str]
+    """Stage name -> version, of the stages that made the entry."""
+
+
+@attrs.frozen
+class PreparedTrain:
+    """The training split in the cache; `pipelines.stages.train` opens it."""
+
+    path: Path
+    sha256: str
+    rows: int
+
+
+@attrs.frozen
+class SealedTest:
+    """The test split in the cache, unopened; only `pipelines.stages.evaluate` opens it."""
+
+    path: Path
+    sha256: str
+    rows: int
+
+
+@attrs.frozen(eq=False)
+class Prepared:
+    """`store` -> `train` and `evaluate`: a verified cache entry."""
+
+    key: str
+    path: Path
+    train: PreparedTrain
+    test: SealedTest
+    meta: PreparedMeta
+
+
+@attrs.frozen
+class EpochRecord:
+    """One row of a training history. Losses are means in nats, accuracies fractions, times seconds."""
+
+    epoch: int
+    """Epochs finished, from 1."""
+    step: int
+    """Parameter updates made so far."""
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    """None where no validation split was asked for."""
+    validation_accuracy: float | None
+    seconds: float
+    """Time of this epoch's updates, without the validation pass."""
+
+
+@attrs.frozen(eq=False)
+class Evaluation:
+    """`evaluate` -> `report`: what the trained network says of every test row."""
+
+    class_names: tuple[str, ...]
+    probabilities: FloatArray = attrs.field(converter=readonly)
+    """(N, K) float32, rows sum to 1."""
+    label: IntArray = attrs.field(converter=readonly)
+    """(N,) true class index."""
+    source_index: IntArray = attrs.field(converter=readonly)
+    """(N,) row in the original test file."""
+    images: NDArray[np.uint8] = attrs.field(converter=readonly)
+    """(N, 784) uint8, the test images as they were before normalisation."""
+    confusion_matrix: IntArray = attrs.field(converter=readonly)
+    """(K, K) counts; row = true class, column = predicted class."""
+    accuracy: float
+    """Fraction of test rows predicted right."""
+    loss: float
+    """Mean cross-entropy in nats."""
+
+
+@attrs.frozen(eq=False)
+class ReportInputs:
+    """Everything that `report` draws, already computed: the stage draws and writes, it calculates no result."""
+
+    title: str
+    """Such as ``report, seed 0``."""
+    evaluation: Evaluation
+    history: tuple[EpochRecord, ...]
+    first_layer: FloatArray = attrs.field(converter=readonly)
+    """(784, H) weights of the first dense layer."""
+    facts: Mapping[str, str]
+    """Label -> value, in the order to show: architecture, parameters, optimiser, seed, train seconds, ..."""
+    lineage: Mapping[str, str]
+    """Label -> value: source files with hashes, cache key, versions of the libraries."""
+    command: str
+    """The command line that reproduces the run."""
+
+
+@attrs.frozen
+class ReportFiles:
+    """`report` -> the person: the files in the run directory to look at."""
+
+    html: Path
+    confusion_matrix: Path
+    curves: Path
