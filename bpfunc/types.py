@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias, TypeVar
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,14 +23,17 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 Shape: TypeAlias = tuple[int, ...]
 """The shape of one example, without the batch axis."""
 
+FloatDType: TypeAlias = type[np.float32] | type[np.float64]
+"""float32 to train, float64 to check gradients."""
+
 ValueT = TypeVar("ValueT")
 
 
 def readonly(value: ValueT) -> ValueT:
     """Return a read-only view of an array; hand anything else back as it is.
 
-    The converter of every array field in a frozen record. A view still follows the array it was taken from,
-    so copy at the boundary (initialisation, loading) and let views do the rest.
+    The converter of every array field in a frozen record, put there by `readonly_arrays`. A view still follows
+    the array it was taken from, so copy at the boundary (initialisation, loading) and let views do the rest.
 
     Args:
         value: An array of any shape and dtype, or any other object (a tree may hold paths or flags for a while).
@@ -51,3 +55,25 @@ def readonly(value: ValueT) -> ValueT:
         view.flags.writeable = False
         return view
     return value
+
+
+def readonly_arrays(cls: type, fields: list[attrs.Attribute[object]]) -> list[attrs.Attribute[object]]:
+    """Make every field of a record pass through `readonly`: a ``field_transformer`` for ``attrs.frozen``.
+
+    Args:
+        cls: The record's class.
+        fields: Its fields.
+
+    Returns:
+        The fields, each with `readonly` as its converter where it had none.
+
+    Example:
+        >>> import attrs
+        >>> import numpy as np
+        >>> @attrs.frozen(eq=False, field_transformer=readonly_arrays)
+        ... class Point:
+        ...     at: np.ndarray
+        >>> Point(np.zeros(2)).at.flags.writeable
+        False
+    """
+    return [field if field.converter else field.evolve(converter=readonly) for field in fields]

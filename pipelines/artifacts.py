@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 import attrs
-from numpy.typing import NDArray
 import numpy as np
+from numpy.typing import NDArray
 
 from bpfunc.types import FloatArray, IntArray, readonly
 

@@ -1,0 +1,168 @@
+"""Randomness as a value: a key names a stream of random numbers, and the same key gives the same numbers.
+
+A `Key` is a seed and the path that was taken from it. No generator lives longer than the call that draws from it,
+so nothing random has to be saved to resume a training run.
+
+Reference: counter-based generators, Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3"
+(2011); splitting as in Claessen and Palka, "Splittable pseudorandom number generators using cryptographic hashing"
+(2013).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import attrs
+import numpy as np
+
+from bpfunc.tree import STATIC
+from bpfunc.types import FloatArray, FloatDType, IntArray, Shape
+
+
+@attrs.frozen
+class Key:
+    """A name for a stream of random numbers; equal keys give equal numbers.
+
+    Args:
+        seed: Whole number of at least 0, of any size.
+        path: What `fold_in` (numbers from 0) and `split` (numbers below 0) have added.
+
+    Raises:
+        ValueError: The seed is negative or no whole number.
+
+    Example:
+        >>> fold_in(Key(0), 3)
+        Key(seed=0, path=(3,))
+    """
+
+    seed: int = attrs.field(metadata=STATIC)
+    path: tuple[int, ...] = attrs.field(default=(), metadata=STATIC)
+
+    def __attrs_post_init__(self) -> None:
+        """Check the seed."""
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
+            raise ValueError(f"a seed is a whole number of at least 0, got {self.seed!r}")
+
+
+def fold_in(key: Key, number: int) -> Key:
+    """Derive the key for a step, an epoch or a layer by its number.
+
+    Args:
+        key: The key to derive from.
+        number: Whole number of at least 0.
+
+    Returns:
+        A key whose numbers are independent of those of ``key`` and of every other number's.
+
+    Raises:
+        ValueError: The number is negative.
+
+    Example:
+        >>> fold_in(Key(7), 0) == fold_in(Key(7), 1)
+        False
+    """
+    if number < 0:
+        raise ValueError(f"fold_in takes numbers of at least 0, got {number}")
+    return Key(key.seed, (*key.path, int(number)))
+
+
+def split(key: Key, count: int = 2) -> tuple[Key, ...]:
+    """Derive several keys at once, distinct from all that `fold_in` gives.
+
+    Args:
+        key: The key to derive from.
+        count: How many, at least 0.
+
+    Returns:
+        ``count`` keys with independent streams.
+
+    Raises:
+        ValueError: The count is negative.
+
+    Example:
+        >>> weights, noise = split(Key(0))
+        >>> weights == noise
+        False
+    """
+    if count < 0:
+        raise ValueError(f"split takes a count of at least 0, got {count}")
+    return tuple(Key(key.seed, (*key.path, -1 - index)) for index in range(count))
+
+
+def generator(key: Key) -> np.random.Generator:
+    """Make the NumPy generator of a key: Philox, keyed by a BLAKE2 hash of seed and path.
+
+    Args:
+        key: Any key.
+
+    Returns:
+        A fresh generator at the start of the key's stream; draw from it and drop it.
+
+    Example:
+        >>> bool(generator(Key(0)).random() == generator(Key(0)).random())
+        True
+    """
+    name = "/".join(map(str, (key.seed, *key.path))).encode()
+    digest = hashlib.blake2b(name, digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+
+def uniform(
+    key: Key, shape: Shape, *, low: float = 0.0, high: float = 1.0, dtype: FloatDType = np.float32
+) -> FloatArray:
+    """Draw numbers uniformly from [low, high).
+
+    Args:
+        key: Names the stream.
+        shape: Shape of the result.
+        low: Lower bound.
+        high: Upper bound.
+        dtype: float32 or float64.
+
+    Returns:
+        An array of that shape and dtype.
+
+    Example:
+        >>> uniform(Key(0), (2, 3)).shape
+        (2, 3)
+    """
+    unit = generator(key).random(shape, dtype=dtype)
+    unit *= high - low
+    unit += low
+    return unit
+
+
+def normal(key: Key, shape: Shape, *, dtype: FloatDType = np.float32) -> FloatArray:
+    """Draw numbers from the standard normal distribution.
+
+    Args:
+        key: Names the stream.
+        shape: Shape of the result.
+        dtype: float32 or float64.
+
+    Returns:
+        An array of that shape and dtype.
+
+    Example:
+        >>> normal(Key(0), (4,)).dtype
+        dtype('float32')
+    """
+    draw: FloatArray = generator(key).standard_normal(shape, dtype=dtype)
+    return draw
+
+
+def permutation(key: Key, count: int) -> IntArray:
+    """Shuffle the numbers 0..count-1.
+
+    Args:
+        key: Names the stream.
+        count: How many numbers, at least 0.
+
+    Returns:
+        (count,) int64.
+
+    Example:
+        >>> sorted(permutation(Key(0), 4).tolist())
+        [0, 1, 2, 3]
+    """
+    return generator(key).permutation(count)

@@ -1,0 +1,711 @@
+"""Pytrees: one way to walk parameters, gradients and optimiser state.
+
+A tree is a leaf or a node. Nodes are attrs records (any class, no registration), tuples, named tuples, dicts
+(visited in sorted order of their keys) and None, which has no leaves. Everything else is a leaf: an array or a
+number. Fields marked with `STATIC` belong to the structure and are never visited. Arithmetic is written for arrays
+and lifted to trees here, once.
+
+This is the only module that may say ``Any``: a tree's type is known to whoever made it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+
+import attrs
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bpfunc.types import FloatArray, readonly
+
+Tree: TypeAlias = Any
+"""A nest of attrs records, tuples, dicts and None with arrays or numbers at its ends."""
+
+TreeT = TypeVar("TreeT")
+
+
+class TreeStructureError(ValueError):
+    """Two trees that should have one structure differ; the message names the place and both sides."""
+
+
+class _Differ(Exception):  # noqa: N818  # found while mapping; `tree_map` turns it into a TreeStructureError
+    pass
+
+
+STATIC: Final = MappingProxyType({"bpfunc_static": True})
+"""Metadata for ``attrs.field`` that makes a field part of the structure: compared, never mapped over.
+
+>>> @attrs.frozen
+... class Scaled:
+...     value: float
+...     unit: str = attrs.field(default="s", metadata=STATIC)
+>>> tree_map(lambda value: 2 * value, Scaled(3.0))
+Scaled(value=6.0, unit='s')
+"""
+
+
+class _Fields(NamedTuple):
+    dynamic: tuple[tuple[str, str], ...]
+    """(attribute name, init argument) of each visited field."""
+    static: tuple[tuple[str, str], ...]
+
+
+def _find_fields(cls: type[Any]) -> _Fields | None:
+    if not attrs.has(cls):
+        return None
+    fields = attrs.fields(cls)
+    return _Fields(
+        tuple((field.name, field.alias) for field in fields if not field.metadata.get("bpfunc_static")),
+        tuple((field.name, field.alias) for field in fields if field.metadata.get("bpfunc_static")),
+    )
+
+
+_fields: Any = cache(_find_fields)
+
+
+@attrs.frozen
+class Structure:
+    """The shape of a tree without its leaves; hashable, comparable, and readable when printed."""
+
+    kind: type | None
+    """The node's class; None for a leaf."""
+    labels: tuple[Any, ...] = ()
+    """Field names, indices or dict keys of the children."""
+    children: tuple[Structure, ...] = ()
+    static: tuple[Any, ...] = ()
+    """Values of the static fields."""
+    size: int = 1
+    """Number of leaves."""
+
+    def __str__(self) -> str:
+        """Print as the constructor call with ``*`` for each leaf."""
+        if self.kind is None:
+            return "*"
+        if self.kind is type(None):
+            return "None"
+        inner = [
+            f"{label}={child}" if isinstance(label, str) else str(child)
+            for label, child in zip(self.labels, self.children, strict=True)
+        ]
+        return f"{'' if self.kind is tuple else self.kind.__name__}({', '.join(inner)})"
+
+
+_LEAF = Structure(None)
+
+
+def _children(node: Tree) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
+    """Return (labels, children) of a node, or None for a leaf."""
+    if isinstance(node, np.ndarray):
+        return None
+    if node is None:
+        return (), ()
+    if isinstance(node, tuple):
+        return tuple(range(len(node))), tuple(node)
+    if isinstance(node, dict):
+        labels = tuple(sorted(node))
+        return labels, tuple(node[label] for label in labels)
+    if isinstance(node, list):
+        raise TypeError("a list in a tree: lists are mutable and so no part of a value; use a tuple")
+    fields = _fields(type(node))
+    if fields is None:
+        return None
+    labels = tuple(name for name, _ in fields.dynamic)
+    return labels, tuple(getattr(node, name) for name in labels)
+
+
+def _rebuild(node: Tree, children: Iterable[Any]) -> Tree:
+    """Make a node like ``node`` with other children."""
+    cls = type(node)
+    static_values = ()
+    fields = _fields(cls)
+    if fields is not None:
+        static_values = tuple(getattr(node, name) for name, _ in fields.static)
+    labels = tuple(sorted(node)) if cls is dict else ()
+    return _build(cls, labels, tuple(children), static_values)
+
+
+def _build(cls: type, labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Tree:
+    if cls is type(None):
+        return None
+    if cls is tuple:
+        return children
+    if issubclass(cls, tuple):
+        return cls._make(children)  # type: ignore[attr-defined]  # a named tuple
+    if cls is dict:
+        return dict(zip(labels, children, strict=True))
+    fields = _fields(cls)
+    if fields is None:
+        raise TypeError(f"{cls.__name__} is no node of a tree")
+    arguments = {alias: child for (_, alias), child in zip(fields.dynamic, children, strict=True)}
+    arguments |= {alias: value for (_, alias), value in zip(fields.static, static_values, strict=True)}
+    return cls(**arguments)
+
+
+def _static_values(node: Tree) -> tuple[Any, ...]:
+    fields = _fields(type(node))
+    return () if fields is None else tuple(getattr(node, name) for name, _ in fields.static)
+
+
+def _extend(path: str, kind: type, label: Any) -> str:
+    """Extend a path by one label: ``layers[0].weight``, ``parts['head']``."""
+    if issubclass(kind, tuple):
+        return f"{path}[{label}]"
+    if kind is dict:
+        return f"{path}[{label!r}]"
+    return f"{path}.{label}" if path else str(label)
+
+
+def _paths(structure: Structure, path: str = "") -> Iterator[str]:
+    if structure.kind is None:
+        yield path
+        return
+    for label, child in zip(structure.labels, structure.children, strict=True):
+        yield from _paths(child, _extend(path, structure.kind, label))
+
+
+def flatten(tree: Tree) -> tuple[tuple[Any, ...], Structure]:
+    """Split a tree into its leaves and its structure.
+
+    Args:
+        tree: Any tree.
+
+    Returns:
+        The leaves from left to right, and the structure that `unflatten` needs to put them back.
+
+    Raises:
+        TypeError: A list stands in the tree.
+
+    Example:
+        >>> leaves, structure = flatten({"b": (1, 2), "a": 3})
+        >>> leaves
+        (3, 1, 2)
+        >>> print(structure)
+        dict(a=*, b=(*, *))
+    """
+    leaves: list[Any] = []
+    structure = _flatten_into(leaves, tree)
+    return tuple(leaves), structure
+
+
+def _flatten_into(leaves: list[Any], node: Tree) -> Structure:
+    parts = _children(node)
+    if parts is None:
+        leaves.append(node)
+        return _LEAF
+    labels, children = parts
+    before = len(leaves)
+    inner = tuple(_flatten_into(leaves, child) for child in children)
+    return Structure(type(node), labels, inner, _static_values(node), len(leaves) - before)
+
+
+def unflatten(structure: Structure, leaves: Iterable[Any]) -> Tree:
+    """Put leaves back into a structure; the inverse of `flatten`.
+
+    Args:
+        structure: What `flatten` returned.
+        leaves: As many leaves as the structure has, in its order.
+
+    Returns:
+        The tree.
+
+    Raises:
+        TreeStructureError: Too few or too many leaves.
+
+    Example:
+        >>> leaves, structure = flatten((1, {"a": 2}))
+        >>> unflatten(structure, [10 * leaf for leaf in leaves])
+        (10, {'a': 20})
+    """
+    items = tuple(leaves)
+    if len(items) != structure.size:
+        raise TreeStructureError(f"the structure {structure} has {structure.size} leaves, got {len(items)}")
+    return _unflatten_from(iter(items), structure)
+
+
+def _unflatten_from(leaves: Any, structure: Structure) -> Tree:
+    if structure.kind is None:
+        return next(leaves)
+    children = tuple(_unflatten_from(leaves, child) for child in structure.children)
+    return _build(structure.kind, structure.labels, children, structure.static)
+
+
+def tree_map(function: Callable[..., Any], tree: TreeT, *rest: Tree) -> TreeT:
+    """Apply a function to each leaf, and to the leaves at the same place of further trees.
+
+    Args:
+        function: Takes one leaf of each tree, returns the new leaf.
+        tree: Gives the structure of the result.
+        rest: Trees of the same structure.
+
+    Returns:
+        A tree of the results.
+
+    Raises:
+        TreeStructureError: The trees differ; the message names the first place where they do.
+
+    Example:
+        >>> tree_map(lambda a, b: a + b, (1, {"x": 2}), (10, {"x": 20}))
+        (11, {'x': 22})
+    """
+    try:
+        result: TreeT = _map(function, tree, rest)
+    except _Differ:
+        raise next(_mismatch(tree, other) for other in rest if _first_difference("", tree, other)) from None
+    return result
+
+
+def tree_map_with_path(function: Callable[..., Any], tree: TreeT, *rest: Tree) -> TreeT:
+    """Apply ``function(path, leaf, ...)`` to each leaf.
+
+    Args:
+        function: Takes the leaf's path, such as ``layers[0].weight``, and one leaf of each tree.
+        tree: Gives the structure of the result.
+        rest: Trees of the same structure.
+
+    Returns:
+        A tree of the results.
+
+    Raises:
+        TreeStructureError: The trees differ; the message names the first place where they do.
+
+    Example:
+        >>> tree_map_with_path(lambda path, leaf: f"{path}={leaf}", {"x": (1, 2)})
+        {'x': ("['x'][0]=1", "['x'][1]=2")}
+    """
+    leaves, structure = flatten(tree)
+    columns = [leaves]
+    for other in rest:
+        other_leaves, other_structure = flatten(other)
+        if other_structure != structure:
+            raise _mismatch(tree, other)
+        columns.append(other_leaves)
+    result: TreeT = unflatten(structure, [function(*row) for row in zip(_paths(structure), *columns, strict=True)])
+    return result
+
+
+def _map(function: Callable[..., Any], node: Tree, rest: tuple[Tree, ...]) -> Tree:
+    parts = _children(node)
+    if parts is None:
+        for other in rest:
+            if _children(other) is not None:
+                raise _Differ
+        return function(node, *rest)
+    labels, children = parts
+    columns = [children]
+    for other in rest:
+        other_parts = _children(other)
+        if other_parts is None or not _same_node(node, labels, other, other_parts[0]):
+            raise _Differ
+        columns.append(other_parts[1])
+    return _rebuild(node, [_map(function, row[0], row[1:]) for row in zip(*columns, strict=True)])
+
+
+def _same_node(left: Tree, left_labels: tuple[Any, ...], right: Tree, right_labels: tuple[Any, ...]) -> bool:
+    return type(left) is type(right) and left_labels == right_labels and _static_values(left) == _static_values(right)
+
+
+def _first_difference(path: str, left: Tree, right: Tree) -> tuple[str, Tree, Tree] | None:
+    left_parts, right_parts = _children(left), _children(right)
+    if left_parts is None and right_parts is None:
+        return None
+    if left_parts is None or right_parts is None or not _same_node(left, left_parts[0], right, right_parts[0]):
+        return path, left, right
+    for label, a, b in zip(left_parts[0], left_parts[1], right_parts[1], strict=True):
+        found = _first_difference(_extend(path, type(left), label), a, b)
+        if found is not None:
+            return found
+    return None
+
+
+def _mismatch(left: Tree, right: Tree) -> TreeStructureError:
+    path, a, b = _first_difference("", left, right) or ("the root", left, right)
+    return TreeStructureError(f"trees differ at {path or 'the root'}: {_describe(a)} against {_describe(b)}")
+
+
+def _describe(node: Tree) -> str:
+    if isinstance(node, np.ndarray):
+        return f"an array of shape {node.shape}"
+    return str(flatten(node)[1]) if _children(node) is not None else f"a leaf of type {type(node).__name__}"
+
+
+def tree_leaves(tree: Tree) -> tuple[Any, ...]:
+    """Return the leaves from left to right.
+
+    Args:
+        tree: Any tree.
+
+    Returns:
+        Its leaves.
+
+    Example:
+        >>> tree_leaves((1, None, {"x": 2}))
+        (1, 2)
+    """
+    return flatten(tree)[0]
+
+
+def tree_leaves_with_path(tree: Tree) -> tuple[tuple[str, Any], ...]:
+    """Return (path, leaf) pairs from left to right.
+
+    Args:
+        tree: Any tree.
+
+    Returns:
+        Pairs such as ``("layers[0].weight", array)``.
+
+    Example:
+        >>> tree_leaves_with_path({"x": (1, 2)})
+        (("['x'][0]", 1), ("['x'][1]", 2))
+    """
+    leaves, structure = flatten(tree)
+    return tuple(zip(_paths(structure), leaves, strict=True))
+
+
+def tree_reduce(function: Callable[[Any, Any], Any], tree: Tree, initial: Any) -> Any:
+    """Fold the leaves from left to right.
+
+    Args:
+        function: Takes the value so far and a leaf.
+        tree: Any tree.
+        initial: The value to start from.
+
+    Returns:
+        The last value; ``initial`` for a tree without leaves.
+
+    Example:
+        >>> tree_reduce(lambda total, leaf: total + leaf, (1, (2, 3)), 0)
+        6
+    """
+    value = initial
+    for leaf in tree_leaves(tree):
+        value = function(value, leaf)
+    return value
+
+
+def tree_add(left: TreeT, right: Tree) -> TreeT:
+    """Add two trees leaf by leaf.
+
+    Args:
+        left: Any tree of arrays or numbers.
+        right: A tree of the same structure.
+
+    Returns:
+        Their sum.
+
+    Raises:
+        TreeStructureError: The trees differ.
+
+    Example:
+        >>> tree_add((1, 2), (10, 20))
+        (11, 22)
+    """
+    return tree_map(operator.add, left, right)
+
+
+def tree_scale(factor: float, tree: TreeT) -> TreeT:
+    """Multiply each leaf by a number.
+
+    Args:
+        factor: The number.
+        tree: Any tree of arrays or numbers.
+
+    Returns:
+        The scaled tree.
+
+    Example:
+        >>> tree_scale(3, (1, 2))
+        (3, 6)
+    """
+    return tree_map(lambda leaf: factor * leaf, tree)
+
+
+def tree_zeros_like(tree: TreeT) -> TreeT:
+    """Make a tree of zeros of the same structure, shapes and dtypes.
+
+    Args:
+        tree: Any tree of arrays.
+
+    Returns:
+        Fresh zero arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> tree_zeros_like((np.ones(2, np.float32),))
+        (array([0., 0.], dtype=float32),)
+    """
+    return tree_map(np.zeros_like, tree)
+
+
+def tree_cast(tree: TreeT, dtype: DTypeLike) -> TreeT:
+    """Convert the floating leaves to another dtype; whole numbers stay as they are.
+
+    Args:
+        tree: Any tree of arrays or numbers.
+        dtype: Such as ``np.float64``, to check gradients.
+
+    Returns:
+        A tree of fresh arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> tree_cast((np.ones(1, np.float32), np.ones(1, np.int64)), np.float64)
+        (array([1.]), array([1]))
+    """
+
+    def cast(leaf: Any) -> Any:
+        array = np.asarray(leaf)
+        return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else leaf
+
+    return tree_map(cast, tree)
+
+
+def tree_dot(left: Tree, right: Tree) -> float:
+    """Inner product of two trees: the sum of the products of their leaves, in float64.
+
+    Args:
+        left: A tree of arrays.
+        right: A tree of the same structure and shapes.
+
+    Returns:
+        The inner product.
+
+    Raises:
+        TreeStructureError: The trees differ.
+
+    Example:
+        >>> import numpy as np
+        >>> tree_dot((np.array([1.0, 2.0]),), (np.array([3.0, 4.0]),))
+        11.0
+    """
+
+    def dot(a: Any, b: Any) -> float:
+        return float(np.vdot(np.asarray(a, np.float64), np.asarray(b, np.float64)))
+
+    return float(sum(tree_leaves(tree_map(dot, left, right))))
+
+
+def tree_norm(tree: Tree) -> float:
+    """Euclidean norm over all leaves, in float64.
+
+    Args:
+        tree: A tree of arrays.
+
+    Returns:
+        The norm; 0 for a tree without leaves.
+
+    Example:
+        >>> import numpy as np
+        >>> tree_norm((np.array([3.0]), np.array([4.0])))
+        5.0
+    """
+    return float(np.sqrt(tree_dot(tree, tree)))
+
+
+def tree_allclose(left: Tree, right: Tree, *, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
+    """Whether two trees have one structure and nearly the same leaves; ``==`` on records of arrays is off.
+
+    Args:
+        left: A tree.
+        right: A tree.
+        rtol: Relative tolerance, as in ``numpy.allclose``.
+        atol: Absolute tolerance.
+
+    Returns:
+        True where structure, shapes and values agree; NaN equals nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> tree_allclose((np.ones(2),), (np.ones(2) + 1e-9,)), tree_allclose((np.ones(2),), ())
+        (True, False)
+    """
+    left_leaves, left_structure = flatten(left)
+    right_leaves, right_structure = flatten(right)
+    return left_structure == right_structure and all(
+        np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=rtol, atol=atol)
+        for a, b in zip(left_leaves, right_leaves, strict=True)
+    )
+
+
+def tree_size(tree: Tree) -> int:
+    """Number of numbers in a tree.
+
+    Args:
+        tree: A tree of arrays.
+
+    Returns:
+        The sum of the leaves' sizes.
+
+    Example:
+        >>> import numpy as np
+        >>> tree_size((np.zeros((2, 3)), np.zeros(4)))
+        10
+    """
+    return int(sum(np.size(leaf) for leaf in tree_leaves(tree)))
+
+
+def tree_bytes(tree: Tree) -> int:
+    """Memory that the leaves take, in bytes.
+
+    Args:
+        tree: A tree of arrays.
+
+    Returns:
+        The sum of the leaves' sizes in bytes.
+
+    Example:
+        >>> import numpy as np
+        >>> tree_bytes((np.zeros((2, 3), np.float32),))
+        24
+    """
+    return int(sum(np.asarray(leaf).nbytes for leaf in tree_leaves(tree)))
+
+
+def ravel(tree: Tree) -> FloatArray:
+    """Lay all leaves end to end in one vector.
+
+    Args:
+        tree: A tree of floating arrays.
+
+    Returns:
+        (N,) array of the leaves' common dtype, a fresh copy; float32 and empty for a tree without leaves.
+
+    Example:
+        >>> import numpy as np
+        >>> ravel((np.array([[1.0, 2.0]]), np.array([3.0])))
+        array([1., 2., 3.])
+    """
+    leaves = tree_leaves(tree)
+    if not leaves:
+        return np.zeros(0, np.float32)
+    vector: FloatArray = np.concatenate([np.ravel(leaf) for leaf in leaves])
+    return vector
+
+
+def unravel(vector: FloatArray, like: TreeT) -> TreeT:
+    """Cut a vector into a tree; the inverse of `ravel`.
+
+    Args:
+        vector: (N,) array.
+        like: A tree with N numbers that gives the structure, shapes and dtypes.
+
+    Returns:
+        A tree of fresh arrays.
+
+    Raises:
+        ValueError: The vector's length is not the tree's size.
+
+    Example:
+        >>> import numpy as np
+        >>> unravel(np.array([1.0, 2.0, 3.0]), (np.zeros((1, 2)), np.zeros(1)))
+        (array([[1., 2.]]), array([3.]))
+    """
+    if vector.shape != (tree_size(like),):
+        raise ValueError(f"a vector of shape {vector.shape} for a tree of {tree_size(like)} numbers")
+    offset = 0
+
+    def cut(leaf: Any) -> Any:
+        nonlocal offset
+        piece = vector[offset : offset + np.size(leaf)]
+        offset += np.size(leaf)
+        return piece.reshape(np.shape(leaf)).astype(np.asarray(leaf).dtype)
+
+    return tree_map(cut, like)
+
+
+def freeze(tree: TreeT) -> TreeT:
+    """Copy every array and make the copies read-only: what to do with arrays that come from outside.
+
+    Args:
+        tree: Any tree.
+
+    Returns:
+        A tree whose arrays nobody else holds and nobody can write to.
+
+    Example:
+        >>> import numpy as np
+        >>> outside = np.zeros(1)
+        >>> inside = freeze((outside,))
+        >>> outside[0] = 7
+        >>> inside
+        (array([0.]),)
+    """
+    return tree_map(lambda leaf: readonly(leaf.copy()) if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def partition(tree: TreeT, predicate: Callable[[str], bool]) -> tuple[TreeT, TreeT]:
+    """Split a tree in two by the paths of its leaves; each half has None where the other has the leaf.
+
+    Args:
+        tree: Any tree.
+        predicate: Takes a path such as ``layers[0].bias``.
+
+    Returns:
+        The leaves that satisfy the predicate, and the rest.
+
+    Example:
+        >>> partition({"w": 1, "b": 2}, lambda path: path == "['w']")
+        ({'b': None, 'w': 1}, {'b': 2, 'w': None})
+    """
+    selected = tree_map_with_path(lambda path, leaf: leaf if predicate(path) else None, tree)
+    others = tree_map_with_path(lambda path, leaf: None if predicate(path) else leaf, tree)
+    return selected, others
+
+
+def merge(selected: TreeT, others: TreeT) -> TreeT:
+    """Put the two halves of `partition` back together.
+
+    Args:
+        selected: A tree with None in some places.
+        others: A tree of the same structure with leaves in those places.
+
+    Returns:
+        The whole tree.
+
+    Raises:
+        TreeStructureError: Both halves have a leaf at one place, or their structures differ.
+
+    Example:
+        >>> merge(*partition({"w": 1, "b": 2}, lambda path: path == "['w']"))
+        {'b': 2, 'w': 1}
+    """
+    result: TreeT = _merge(selected, others)
+    return result
+
+
+def _merge(left: Tree, right: Tree) -> Tree:
+    if left is None:
+        return right
+    if right is None:
+        return left
+    left_parts, right_parts = _children(left), _children(right)
+    if left_parts is None or right_parts is None or not _same_node(left, left_parts[0], right, right_parts[0]):
+        raise _mismatch(left, right)
+    return _rebuild(left, [_merge(a, b) for a, b in zip(left_parts[1], right_parts[1], strict=True)])
+
+
+def replace_leaf(tree: TreeT, path: str, value: Any) -> TreeT:
+    """Return the tree with one leaf replaced.
+
+    Args:
+        tree: Any tree; it stays as it is.
+        path: The leaf's path, such as ``layers[0].weight``.
+        value: The new leaf.
+
+    Returns:
+        A tree that shares all other leaves.
+
+    Raises:
+        KeyError: No leaf has that path; the message lists those there are.
+
+    Example:
+        >>> replace_leaf({"w": 1, "b": 2}, "['w']", 7)
+        {'b': 2, 'w': 7}
+    """
+    paths = [name for name, _ in tree_leaves_with_path(tree)]
+    if path not in paths:
+        raise KeyError(f"no leaf at {path}; the tree has {', '.join(paths)}")
+    return tree_map_with_path(lambda name, leaf: value if name == path else leaf, tree)
