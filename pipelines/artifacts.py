@@ -15,7 +15,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, IntArray, readonly
+from pipelines.config import ModelSpec
 
 SplitName = Literal["train", "test"]
 Origin = Literal["bundle", "directory", "system", "download"]
@@ -176,6 +178,20 @@ class EpochRecord:
     validation_accuracy: float | None
     seconds: float
     """Time of this epoch's updates, without the validation pass."""
+
+
+@attrs.frozen(eq=False)
+class Trained:
+    """`train` -> `evaluate`: a network and how it came about."""
+
+    model: ModelSpec
+    params: Tree
+    """The network's parameters, arrays float32 and read-only."""
+    layer_state: Tree
+    """Running statistics of its layers; empty for most."""
+    history: tuple[EpochRecord, ...]
+    train_seconds: float
+    """Time of all updates, without validation and checkpoints."""
 
 
 @attrs.frozen(eq=False)

@@ -1,0 +1,45 @@
+# Every target works in a fresh clone: the environment is made on first use.
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= test
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+comma := ,
+
+.PHONY: run test conformance lint types check bench docs clean
+
+run: $(VENV)/.installed-
+	$(BIN)/bpfunc run --recipe report
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+conformance:
+	$(MAKE) test EXTRAS=test,oracles
+
+lint: $(VENV)/.installed-test-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test-lint
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) build dist data/cache data/runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable ".[$(subst -,$(comma),$*)]"
+	touch $@
+
+$(VENV)/.installed-: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@

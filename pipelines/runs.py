@@ -1,0 +1,319 @@
+"""The run directory: what a run leaves behind, under names that others may script against.
+
+``config.toml``, ``history.parquet``, ``params.safetensors``, ``checkpoints/`` and the pictures and page of the
+report stage. ``metrics.json`` is written last of the numbers: a directory that has one holds a finished run.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bpfunc import Key, init_train_state
+from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, to_safetensors
+from bpfunc.step import TrainState
+from bpfunc.tree import TreeT, tree_bytes, tree_size
+from pipelines.artifacts import PIXELS, EpochRecord, Evaluation, Prepared, Trained
+from pipelines.build import build_model, build_transform
+from pipelines.config import RunSpec, load_config, to_toml
+from pipelines.errors import DataProblem, UsageProblem
+from pipelines.files import write_bytes
+from pipelines.stages.train import Progress, Watch
+
+CHECKPOINTS_KEPT = 2
+CHECKPOINT_EVERY = 10
+"""Epochs between two checkpoints; the last epoch always writes one."""
+
+HISTORY_SCHEMA = pa.schema(
+    [
+        pa.field("epoch", pa.int32(), nullable=False),
+        pa.field("step", pa.int64(), nullable=False),
+        pa.field("learning_rate", pa.float64(), nullable=False),
+        pa.field("train_loss", pa.float64(), nullable=False),
+        pa.field("train_accuracy", pa.float64(), nullable=False),
+        pa.field("validation_loss", pa.float64()),
+        pa.field("validation_accuracy", pa.float64()),
+        pa.field("seconds", pa.float64(), nullable=False),
+    ]
+)
+
+
+def new_run_directory(out: Path | None, runs: Path, spec: RunSpec, now: datetime) -> Path:
+    """Make the directory of a run, which must not exist yet.
+
+    Args:
+        out: Where the person wants it, or None for a name made of the time, the recipe and the seed.
+        runs: Where runs go that have no place of their own.
+        spec: Gives name and seed.
+        now: The time.
+
+    Returns:
+        The new, empty directory.
+
+    Raises:
+        UsageProblem: It exists already.
+        DataProblem: It cannot be made.
+    """
+    path = out or runs / f"{now:%Y%m%d-%H%M%S-%f}-{spec.name}-seed{spec.train.seed}"
+    try:
+        path.mkdir(parents=True)
+        (path / "checkpoints").mkdir()
+    except FileExistsError:
+        raise UsageProblem(
+            "the run directory exists already", where=str(path), remedy="choose another --out, or remove it"
+        ) from None
+    except OSError as error:
+        raise DataProblem(
+            f"cannot make the run directory: {error.strerror}", where=str(path), remedy="choose another --out"
+        ) from None
+    return path
+
+
+def write_config(run: Path, spec: RunSpec) -> None:
+    """Write ``config.toml``: the whole specification, with every default spelled out.
+
+    Args:
+        run: The run directory.
+        spec: What was run.
+    """
+    write_bytes(run / "config.toml", to_toml(spec).encode())
+
+
+def read_config(run: Path) -> RunSpec:
+    """Read back the specification of a run.
+
+    Args:
+        run: The run directory.
+
+    Returns:
+        The specification.
+
+    Raises:
+        UsageProblem: There is no such run, or its configuration is not valid.
+    """
+    if not (run / "config.toml").is_file():
+        raise UsageProblem("this is no run directory: it has no config.toml", where=str(run), remedy="see data/runs")
+    return load_config(run / "config.toml", RunSpec())
+
+
+def checkpoints(run: Path, epochs: int) -> Watch:
+    """Make a watcher that saves the training state every `CHECKPOINT_EVERY` epochs and after the last.
+
+    Args:
+        run: The run directory.
+        epochs: Number of the last epoch.
+
+    Returns:
+        A wrapper around the iterator of epochs; of the files it writes, the newest `CHECKPOINTS_KEPT` stay.
+    """
+
+    def watch(progress: Iterator[Progress]) -> Iterator[Progress]:
+        for moment in progress:
+            number = moment.record.epoch
+            if number % CHECKPOINT_EVERY == 0 or number == epochs:
+                write_bytes(_checkpoint(run, number), to_safetensors(moment.state, metadata={"epoch": str(number)}))
+                for old in sorted((run / "checkpoints").glob("epoch-*.safetensors"))[:-CHECKPOINTS_KEPT]:
+                    old.unlink()
+            yield moment
+
+    return watch
+
+
+def _checkpoint(run: Path, epoch: int) -> Path:
+    return run / "checkpoints" / f"epoch-{epoch:05d}.safetensors"
+
+
+def read_checkpoint(path: Path, spec: RunSpec) -> TrainState:
+    """Read a training state back.
+
+    Args:
+        path: One of a run's checkpoints.
+        spec: The run's specification, which fixes every name, shape and dtype in the file.
+
+    Returns:
+        The state; training goes on from it as if it had never stopped.
+
+    Raises:
+        DataProblem: The file is no checkpoint of such a run.
+    """
+    model = build_model(spec.model, len(spec.dataset.classes))
+    like = init_train_state(model, build_transform(spec.train), Key(spec.train.seed), (PIXELS,))
+    return _read_tree(path, like)
+
+
+def write_params(run: Path, trained: Trained) -> None:
+    """Write ``params.safetensors``: the trained parameters under their tree paths.
+
+    Args:
+        run: The run directory.
+        trained: The network.
+    """
+    tree = (trained.params, trained.layer_state)
+    write_bytes(run / "params.safetensors", to_safetensors(tree, metadata={"format": "bpfunc-params-1"}))
+
+
+def read_trained(run: Path) -> Trained:
+    """Read a finished run's network and history back.
+
+    Args:
+        run: The run directory.
+
+    Returns:
+        The network as `train` gave it.
+
+    Raises:
+        UsageProblem: There is no such run.
+        DataProblem: A file of it is not what it should be.
+    """
+    spec = read_config(run)
+    model = build_model(spec.model, len(spec.dataset.classes))
+    params, state, _ = model.init(Key(0), (PIXELS,))
+    params, state = _read_tree(run / "params.safetensors", (params, state))
+    history = read_history(run)
+    return Trained(spec.model, params, state, history, sum(record.seconds for record in history))
+
+
+def _read_tree(path: Path, like: TreeT) -> TreeT:
+    try:
+        if path.stat().st_size > tree_bytes(like) + HEADER_LIMIT:
+            raise ValueError("the file is larger than such a network")
+        return from_safetensors(path.read_bytes(), like)
+    except OSError as error:
+        raise DataProblem(
+            f"cannot read the parameters: {error.strerror}", where=str(path), remedy="train again"
+        ) from None
+    except ValueError as error:
+        raise DataProblem(str(error), where=str(path), remedy="train again; the file is not what was written") from None
+
+
+def write_history(run: Path, history: tuple[EpochRecord, ...]) -> None:
+    """Write ``history.parquet``: a row for each epoch, columns as in `EpochRecord`.
+
+    Args:
+        run: The run directory.
+        history: Of the training.
+    """
+    names = [field.name for field in attrs.fields(EpochRecord)]
+    columns = {name: [getattr(record, name) for record in history] for name in names}
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=HISTORY_SCHEMA), sink, write_page_checksum=True)
+    write_bytes(run / "history.parquet", sink.getvalue())
+
+
+def read_history(run: Path) -> tuple[EpochRecord, ...]:
+    """Read the training history of a run.
+
+    Args:
+        run: The run directory.
+
+    Returns:
+        A record for each epoch.
+
+    Raises:
+        DataProblem: There is none, or it is damaged.
+    """
+    path = run / "history.parquet"
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise DataProblem(
+            f"cannot read the training history: {str(error).splitlines()[0]}", where=str(path), remedy="train again"
+        ) from None
+    if not table.schema.equals(HISTORY_SCHEMA):
+        raise DataProblem("the training history has other columns", where=str(path), remedy="train again")
+    return tuple(EpochRecord(**row) for row in table.to_pylist())
+
+
+def metrics(
+    spec: RunSpec, prepared: Prepared, trained: Trained, evaluation: Evaluation, command: str
+) -> dict[str, object]:
+    """Compose what ``metrics.json`` holds.
+
+    Args:
+        spec: What was run.
+        prepared: The data.
+        trained: The network.
+        evaluation: What it says of the test split.
+        command: The command line that does it again.
+
+    Returns:
+        A JSON object; accuracies are fractions, losses nats, times seconds.
+    """
+    last = trained.history[-1]
+    matrix = evaluation.confusion_matrix
+    return {
+        "test_accuracy": evaluation.accuracy,
+        "test_loss": evaluation.loss,
+        "test_rows": int(matrix.sum()),
+        "test_mistakes": int(matrix.sum() - np.trace(matrix)),
+        "class_names": list(evaluation.class_names),
+        "confusion_matrix": matrix.tolist(),
+        "recall": {
+            name: float(matrix[k, k] / matrix[k].sum()) for k, name in enumerate(evaluation.class_names)
+        },
+        "validation_accuracy": last.validation_accuracy,
+        "validation_loss": last.validation_loss,
+        "train_accuracy": last.train_accuracy,
+        "train_loss": last.train_loss,
+        "train_seconds": trained.train_seconds,
+        "epochs": last.epoch,
+        "steps": last.step,
+        "parameters": tree_size(trained.params),
+        "recipe": spec.name,
+        "seed": spec.train.seed,
+        "versions": library_versions(),
+        "lineage": lineage(prepared),
+        "command": command,
+    }
+
+
+def write_metrics(run: Path, values: Mapping[str, object]) -> None:
+    """Write ``metrics.json``.
+
+    Args:
+        run: The run directory.
+        values: From `metrics`.
+    """
+    write_bytes(run / "metrics.json", (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def lineage(prepared: Prepared) -> dict[str, object]:
+    """Say where the data came from, down to hashes.
+
+    Args:
+        prepared: The cache entry.
+
+    Returns:
+        Cache key, hashes of its files and of the source's, versions of the stages.
+    """
+    return {
+        "cache_key": prepared.key,
+        "train_sha256": prepared.train.sha256,
+        "test_sha256": prepared.test.sha256,
+        "source_sha256": dict(prepared.meta.source_hashes),
+        "stage_versions": dict(prepared.meta.versions),
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Name the versions that a result depends on.
+
+    Returns:
+        Library name -> version.
+
+    Example:
+        >>> "numpy" in library_versions()
+        True
+    """
+    names = ("bpfunc", "numpy", "attrs", "pyarrow", "safetensors")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
