@@ -32,7 +32,7 @@ class TreeStructureError(ValueError):
     """Two trees that should have one structure differ; the message names the place and both sides."""
 
 
-class _Differ(Exception):  # noqa: N818  # found while mapping; `tree_map` turns it into a TreeStructureError
+class _Differ(Exception):  # found while mapping; `tree_map` turns it into a TreeStructureError
     pass
 
 

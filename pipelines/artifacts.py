@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, IntArray, readonly
+from bpfunc.types import FloatArray, IntArray, readonly_arrays
 from pipelines.config import ModelSpec
 
 SplitName = Literal["train", "test"]
@@ -50,19 +50,19 @@ class Acquired:
     """Whether the hashes equal the official ones of ``data/sources.toml``."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class RawSplit:
     """Images and labels of one split as they are in the source."""
 
-    images: NDArray[np.uint8] = attrs.field(converter=readonly)
+    images: NDArray[np.uint8]
     """(N, 784) uint8, 0..255, row-major 28 x 28."""
-    labels: NDArray[np.uint8] = attrs.field(converter=readonly)
+    labels: NDArray[np.uint8]
     """(N,) uint8, number of the class in the source, 0..9."""
-    source_index: NDArray[np.uint32] = attrs.field(converter=readonly)
+    source_index: NDArray[np.uint32]
     """(N,) uint32, row in the original IDX file."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Decoded:
     """`decode` -> `select`: both splits, checked byte for byte."""
 
@@ -71,7 +71,7 @@ class Decoded:
     source: Acquired
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Selected:
     """`select` -> `encode`: the rows of the chosen classes, labels renumbered 0..K-1 in the order asked for."""
 
@@ -83,32 +83,32 @@ class Selected:
     source: Acquired
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Scaling:
     """How pixels became inputs: ``(pixel / 255 - mean) / scale``, fitted on the training split alone."""
 
     kind: Literal["unit", "standard", "pixel"]
-    mean: FloatArray = attrs.field(converter=readonly)
+    mean: FloatArray
     """(784,) float64; zeros for ``unit``."""
-    scale: FloatArray = attrs.field(converter=readonly)
+    scale: FloatArray
     """(784,) float64; ones for ``unit``."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class EncodedSplit:
     """One split, ready to learn from."""
 
-    pixels: NDArray[np.float32] = attrs.field(converter=readonly)
+    pixels: NDArray[np.float32]
     """(N, 784) float32, normalised."""
-    target: NDArray[np.float32] = attrs.field(converter=readonly)
+    target: NDArray[np.float32]
     """(N, K) float32, one-hot."""
-    label: NDArray[np.uint8] = attrs.field(converter=readonly)
+    label: NDArray[np.uint8]
     """(N,) uint8, index into the chosen classes."""
-    source_index: NDArray[np.uint32] = attrs.field(converter=readonly)
+    source_index: NDArray[np.uint32]
     """(N,) uint32, row in the original IDX file."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Encoded:
     """`encode` -> `store`: both splits normalised by the training split's statistics."""
 
@@ -120,7 +120,7 @@ class Encoded:
     source: Acquired
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class PreparedMeta:
     """What the Parquet files say about themselves in their key-value metadata."""
 
@@ -140,6 +140,7 @@ class PreparedTrain:
     path: Path
     sha256: str
     rows: int
+    classes: int
 
 
 @attrs.frozen
@@ -149,9 +150,10 @@ class SealedTest:
     path: Path
     sha256: str
     rows: int
+    classes: int
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Prepared:
     """`store` -> `train` and `evaluate`: a verified cache entry."""
 
@@ -180,7 +182,7 @@ class EpochRecord:
     """Time of this epoch's updates, without the validation pass."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Trained:
     """`train` -> `evaluate`: a network and how it came about."""
 
@@ -194,20 +196,20 @@ class Trained:
     """Time of all updates, without validation and checkpoints."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Evaluation:
     """`evaluate` -> `report`: what the trained network says of every test row."""
 
     class_names: tuple[str, ...]
-    probabilities: FloatArray = attrs.field(converter=readonly)
+    probabilities: FloatArray
     """(N, K) float32, rows sum to 1."""
-    label: IntArray = attrs.field(converter=readonly)
+    label: IntArray
     """(N,) true class index."""
-    source_index: IntArray = attrs.field(converter=readonly)
+    source_index: IntArray
     """(N,) row in the original test file."""
-    images: NDArray[np.uint8] = attrs.field(converter=readonly)
+    images: NDArray[np.uint8]
     """(N, 784) uint8, the test images as they were before normalisation."""
-    confusion_matrix: IntArray = attrs.field(converter=readonly)
+    confusion_matrix: IntArray
     """(K, K) counts; row = true class, column = predicted class."""
     accuracy: float
     """Fraction of test rows predicted right."""
@@ -215,7 +217,7 @@ class Evaluation:
     """Mean cross-entropy in nats."""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class ReportInputs:
     """Everything that `report` draws, already computed: the stage draws and writes, it calculates no result."""
 
@@ -223,7 +225,7 @@ class ReportInputs:
     """Such as ``report, seed 0``."""
     evaluation: Evaluation
     history: tuple[EpochRecord, ...]
-    first_layer: FloatArray = attrs.field(converter=readonly)
+    first_layer: FloatArray
     """(784, H) weights of the first dense layer."""
     facts: Mapping[str, str]
     """Label -> value, in the order to show: architecture, parameters, optimiser, seed, train seconds, ..."""

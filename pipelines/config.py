@@ -1,27 +1,69 @@
 """The frozen, validated description of a run: what data, which network, how trained.
 
 A `RunSpec` is a value: equal specs describe equal runs. It reads from TOML (a named recipe or a file of one's
-own) and writes back to the same TOML.
+own), writes back to the same TOML, and says which field is wrong where one is.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import difflib
+import json
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
 
+from pipelines.errors import PipelineError, UsageProblem
+from pipelines.resources import recipe_names, recipe_text
+
 ScalingName = Literal["unit", "standard", "pixel"]
+SpecT = TypeVar("SpecT", bound=attrs.AttrsInstance)
+
+
+def _within(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Callable[..., None]:
+    """Make a validator for numbers in a range."""
+
+    def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+        if not low <= value <= high or (open_low and value == low) or (open_high and value == high):
+            left, right = "(" if open_low else "[", ")" if open_high else "]"
+            raise ValueError(f"{attribute.name}: expected a number in {left}{low}, {high}{right}, found {value}")
+
+    return check
+
+
+def _at_least(low: int) -> Callable[..., None]:
+    """Make a validator for whole numbers from a bound on."""
+
+    def check(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+        if value < low:
+            raise ValueError(f"{attribute.name}: expected a whole number of at least {low}, found {value}")
+
+    return check
+
+
+def _check_classes(_instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    if not 2 <= len(value) <= 10:
+        raise ValueError(f"classes: expected 2 to 10 classes, found {len(value)} ({', '.join(value) or 'none'})")
+    if len({name.casefold() for name in value}) < len(value):
+        raise ValueError(f"classes: expected each class once, found {', '.join(value)}")
+
+
+def _check_widths(_instance: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
+    if any(width < 1 for width in value):
+        raise ValueError(f"{attribute.name}: expected widths of at least 1, found {', '.join(map(str, value))}")
 
 
 @attrs.frozen(kw_only=True)
 class DatasetSpec:
     """Which rows, and how pixels become inputs."""
 
-    classes: tuple[str, ...] = ("Dress", "Trouser", "Sneaker")
+    classes: tuple[str, ...] = attrs.field(default=("Dress", "Trouser", "Sneaker"), validator=_check_classes)
     """Names or numbers, 2 to 10 of them, in the order of the network's outputs."""
     scaling: ScalingName = "unit"
     """``unit``: pixel / 255. ``standard``: one mean and deviation for all. ``pixel``: one for each pixel."""
-    scaling_offset: float = 0.0
+    scaling_offset: float = attrs.field(default=0.0, validator=_within(0, 10))
     """Added to the deviation before dividing (``standard`` and ``pixel``), so that dead pixels stay small."""
     pinned: bool = True
     """Whether the source must be the official files; false lets one's own IDX files in, their hashes recorded."""
@@ -31,23 +73,21 @@ class DatasetSpec:
 class ModelSpec:
     """The network: dense layers with an activation between them, softmax in the loss."""
 
-    hidden: tuple[int, ...] = (128, 64)
-    activation: Literal["relu"] = "relu"
-    dropout: float = 0.0
+    hidden: tuple[int, ...] = attrs.field(default=(128, 64), validator=_check_widths)
+    """Widths of the hidden layers."""
 
 
 @attrs.frozen(kw_only=True)
 class TrainSpec:
-    """How the network is trained."""
+    """How the network is trained: mini-batch gradient descent on the mean cross-entropy."""
 
-    epochs: int = 40
-    batch_size: int = 64
-    optimizer: Literal["sgd"] = "sgd"
-    learning_rate: float = 0.1
-    momentum: float = 0.0
-    validation_fraction: float = 0.1
+    epochs: int = attrs.field(default=40, validator=_at_least(1))
+    batch_size: int = attrs.field(default=64, validator=_at_least(1))
+    learning_rate: float = attrs.field(default=0.1, validator=_within(0, 1e3, open_low=True))
+    momentum: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    validation_fraction: float = attrs.field(default=0.1, validator=_within(0, 0.9))
     """Part of the training split that is held out to choose by; 0 trains on all of it."""
-    seed: int = 0
+    seed: int = attrs.field(default=0, validator=_at_least(0))
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +95,198 @@ class RunSpec:
     """A whole run."""
 
     name: str = "report"
+    """Of the recipe, for file names and titles."""
     dataset: DatasetSpec = attrs.field(factory=DatasetSpec)
     model: ModelSpec = attrs.field(factory=ModelSpec)
     train: TrainSpec = attrs.field(factory=TrainSpec)
+
+
+def load_recipe(name: str) -> RunSpec:
+    """Load a recipe that comes with the package.
+
+    Args:
+        name: Such as ``report``.
+
+    Returns:
+        Its specification.
+
+    Raises:
+        UsageProblem: There is no such recipe; the message lists those there are.
+
+    Example:
+        >>> load_recipe("report").name
+        'report'
+    """
+    if name not in recipe_names():
+        raise UsageProblem(
+            f"there is no recipe {name!r}{_did_you_mean(name, recipe_names())}",
+            where="--recipe",
+            remedy=f"choose one of {', '.join(recipe_names())}",
+        )
+    return from_toml(recipe_text(name), RunSpec(name=name), where=f"recipe {name}")
+
+
+def load_config(path: Path, base: RunSpec) -> RunSpec:
+    """Load a TOML file over a base: what the file does not name stays.
+
+    Args:
+        path: The file.
+        base: Gives all other fields.
+
+    Returns:
+        The merged specification.
+
+    Raises:
+        UsageProblem: The file cannot be read, is no TOML, or has an unknown or wrong field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageProblem(
+            f"cannot read the configuration: {error.strerror}", where=str(path), remedy="check the path"
+        ) from None
+    except UnicodeDecodeError:
+        raise UsageProblem("the configuration is no UTF-8 text", where=str(path), remedy="save it as UTF-8") from None
+    return from_toml(text, base, where=str(path))
+
+
+def from_toml(text: str, base: RunSpec, *, where: str) -> RunSpec:
+    """Read a specification from TOML text over a base.
+
+    Args:
+        text: Such as ``[train]`` and ``epochs = 3`` below it.
+        base: Gives all fields that the text leaves out.
+        where: Names the text in messages.
+
+    Returns:
+        The merged specification.
+
+    Raises:
+        UsageProblem: No TOML, or an unknown or wrong field; the message names field, expected and found.
+
+    Example:
+        >>> from_toml("[train]\\nepochs = 3", RunSpec(), where="example").train.epochs
+        3
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageProblem(f"this is no TOML: {error}", where=where, remedy="mend the file") from None
+    return merged(base, table, where=where)
+
+
+def merged(base: SpecT, table: Mapping[str, object], *, where: str, path: str = "") -> SpecT:
+    """Lay a table of plain values over a specification, strictly: no value is converted, no name is guessed.
+
+    Args:
+        base: A specification.
+        table: Field -> value, nested as the specification is.
+        where: Names the table in messages.
+        path: Of the specification within the whole, such as ``train.``.
+
+    Returns:
+        A new specification.
+
+    Raises:
+        UsageProblem: An unknown field, a value of another type, or one out of range.
+
+    Example:
+        >>> merged(TrainSpec(), {"epochs": 3}, where="example").epochs
+        3
+    """
+    types = get_type_hints(type(base))
+    changes: dict[str, object] = {}
+    for name, value in table.items():
+        if name not in types:
+            raise UsageProblem(
+                f"unknown field {path}{name}{_did_you_mean(name, list(types))}",
+                where=where,
+                remedy=f"the fields here are {', '.join(types)}",
+            )
+        current = getattr(base, name)
+        if attrs.has(type(current)):
+            if not isinstance(value, Mapping):
+                raise _wrong(path + name, "a table", value, where)
+            changes[name] = merged(current, value, where=where, path=f"{path}{name}.")
+        else:
+            changes[name] = _checked(types[name], value, path + name, where)
+    try:
+        return attrs.evolve(base, **changes)
+    except ValueError as error:
+        raise UsageProblem(f"{path}{error}", where=where, remedy="choose a value in that range") from None
+
+
+def _checked(wanted: object, value: object, field: str, where: str) -> object:
+    """Return the value if it has the wanted type; whole numbers may stand for real ones, lists for tuples."""
+    if get_origin(wanted) is Literal:
+        if value not in get_args(wanted):
+            raise _wrong(field, f"one of {', '.join(map(repr, get_args(wanted)))}", value, where)
+        return value
+    if get_origin(wanted) is tuple:
+        if not isinstance(value, list | tuple):
+            raise _wrong(field, "a list", value, where)
+        return tuple(_checked(get_args(wanted)[0], item, f"{field}[{i}]", where) for i, item in enumerate(value))
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not wanted:
+        raise _wrong(field, names[wanted], value, where)  # type: ignore[index]
+    return value
+
+
+def _wrong(field: str, expected: str, value: object, where: str) -> PipelineError:
+    return UsageProblem(f"{field}: expected {expected}, found {value!r}", where=where, remedy="mend the value")
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def to_table(spec: attrs.AttrsInstance) -> dict[str, object]:
+    """Turn a specification into plain values: what JSON and TOML can hold.
+
+    Args:
+        spec: Any specification.
+
+    Returns:
+        Field -> value; tuples become lists.
+
+    Example:
+        >>> to_table(ModelSpec(hidden=(8,)))
+        {'hidden': [8]}
+    """
+    table: dict[str, object] = {}
+    for field in attrs.fields(type(spec)):
+        value = getattr(spec, field.name)
+        if attrs.has(type(value)):
+            table[field.name] = to_table(value)
+        else:
+            table[field.name] = list(value) if isinstance(value, tuple) else value
+    return table
+
+
+def to_toml(spec: RunSpec) -> str:
+    """Write a specification as TOML; `from_toml` reads it back to an equal one.
+
+    Args:
+        spec: Any run.
+
+    Returns:
+        TOML text with every field.
+
+    Example:
+        >>> from_toml(to_toml(RunSpec()), RunSpec(name="other"), where="example") == RunSpec()
+        True
+    """
+    table = to_table(spec)
+    lines = [_toml_line(name, value) for name, value in table.items() if not isinstance(value, dict)]
+    for name, value in table.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{name}]", *(_toml_line(key, item) for key, item in value.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_line(name: str, value: object) -> str:
+    # JSON's texts, lists, numbers and truth values are TOML's, but for the DEL character, which TOML escapes.
+    return f"{name} = " + json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

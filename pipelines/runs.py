@@ -258,9 +258,7 @@ def metrics(
         "test_mistakes": int(matrix.sum() - np.trace(matrix)),
         "class_names": list(evaluation.class_names),
         "confusion_matrix": matrix.tolist(),
-        "recall": {
-            name: float(matrix[k, k] / matrix[k].sum()) for k, name in enumerate(evaluation.class_names)
-        },
+        "recall": {name: float(matrix[k, k] / matrix[k].sum()) for k, name in enumerate(evaluation.class_names)},
         "validation_accuracy": last.validation_accuracy,
         "validation_loss": last.validation_loss,
         "train_accuracy": last.train_accuracy,

@@ -31,7 +31,7 @@ def evaluate(test: SealedTest, meta: PreparedMeta, trained: Trained) -> Evaluati
     Example:
         See `pipelines.graph`, which calls the stages in order.
     """
-    split = read_split(test.path, test.sha256)
+    split = read_split(test)
     model = build_model(trained.model, len(meta.class_names))
     found = value(
         model, cross_entropy(), trained.params, trained.layer_state, Batch(split.pixels, split.target), INFERENCE

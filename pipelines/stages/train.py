@@ -66,7 +66,7 @@ def train(prepared: PreparedTrain, spec: RunSpec, *, watch: Watch = unwatched) -
     Example:
         See `pipelines.graph`, which calls the stages in order.
     """
-    table = read_split(prepared.path, prepared.sha256)
+    table = read_split(prepared)
     data = Batch(table.pixels, table.target)
     history, last = [], None
     for progress in watch(_epochs(data, spec, classes=table.target.shape[1])):

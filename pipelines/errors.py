@@ -1,0 +1,46 @@
+"""What can go wrong, in one shape: what, where, and what to do. The command line prints it and nothing else."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PipelineError(Exception):
+    """A failure that a person can act on.
+
+    Args:
+        what: What happened.
+        where: File, field or option.
+        remedy: What to do about it.
+
+    Example:
+        >>> print(PipelineError("no such class", where="--classes", remedy="choose one of Dress, Coat"))
+        no such class (--classes): choose one of Dress, Coat
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, where: str, remedy: str) -> None:
+        """Keep the parts."""
+        super().__init__(f"{what} ({where}): {remedy}")
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+
+
+class WorkFailed(PipelineError):
+    """The work was asked for rightly and failed: exit code 1."""
+
+    exit_code = 1
+
+
+class UsageProblem(PipelineError):
+    """What was asked for makes no sense: exit code 2."""
+
+    exit_code = 2
+
+
+class DataProblem(PipelineError):
+    """The data is missing, damaged, or not what was pinned: exit code 3."""
+
+    exit_code = 3

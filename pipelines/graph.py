@@ -1,0 +1,293 @@
+"""The stages in order, what makes a cache key, and the decision whether an entry may be used.
+
+acquire -> decode -> select -> encode -> store -> train -> evaluate -> report
+
+The wiring is plain calls: `prepare` is the first five, and `pipelines.run` adds the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TypeAlias
+
+import attrs
+
+from pipelines.artifacts import Acquired, Prepared
+from pipelines.classes import class_names, class_numbers
+from pipelines.config import DatasetSpec
+from pipelines.errors import DataProblem, WorkFailed
+from pipelines.files import TEMPORARY
+from pipelines.stages import acquire as acquire_stage
+from pipelines.stages import decode as decode_stage
+from pipelines.stages import encode as encode_stage
+from pipelines.stages import select as select_stage
+from pipelines.stages import store as store_stage
+from pipelines.stages.acquire import acquire
+from pipelines.stages.decode import decode
+from pipelines.stages.encode import encode
+from pipelines.stages.select import select
+from pipelines.stages.store import Manifest, open_prepared, prepared_schema, read_manifest, store
+
+
+@attrs.frozen
+class Stage:
+    """One stage of the pipeline, for keys and pictures."""
+
+    name: str
+    takes: str
+    gives: str
+    version: int
+
+
+def _stage(name: str, takes: str, gives: str, module: ModuleType) -> Stage:
+    return Stage(name, takes, gives, module.VERSION)
+
+
+CACHED_STAGES = (
+    _stage("acquire", "DatasetSpec", "Acquired", acquire_stage),
+    _stage("decode", "Acquired", "Decoded", decode_stage),
+    _stage("select", "Decoded", "Selected", select_stage),
+    _stage("encode", "Selected", "Encoded", encode_stage),
+    _stage("store", "Encoded", "Prepared", store_stage),
+)
+"""The stages whose result is cached; a change of what one computes raises its VERSION, and so every key."""
+
+
+def key_reasons(spec: DatasetSpec, source: Acquired) -> dict[str, object]:
+    """List everything that a prepared data set depends on.
+
+    Args:
+        spec: Classes and scaling.
+        source: Content hashes of the source.
+
+    Returns:
+        A JSON object: stage versions, the choices, source hashes, schema. No paths, no times.
+
+    Raises:
+        UsageProblem: A class is unknown.
+    """
+    numbers = class_numbers(spec.classes, pinned=spec.pinned)
+    return {
+        "stages": {stage.name: stage.version for stage in CACHED_STAGES},
+        "class_numbers": list(numbers),
+        "class_names": list(class_names(numbers, pinned=spec.pinned)),
+        "scaling": spec.scaling,
+        "scaling_offset": spec.scaling_offset,
+        "source_sha256": {file.role: file.sha256 for file in source.files},
+        "schema": str(prepared_schema(len(numbers))),
+    }
+
+
+def cache_key(reasons: Mapping[str, object]) -> str:
+    """Name an entry by its reasons: SHA-256 over their canonical JSON.
+
+    Args:
+        reasons: From `key_reasons`; whatever JSON cannot hold raises.
+
+    Returns:
+        64 hex digits.
+
+    Raises:
+        TypeError: A reason is no plain value.
+        ValueError: A reason is NaN or infinite.
+
+    Example:
+        >>> cache_key({"b": 1, "a": 2}) == cache_key({"a": 2, "b": 1})
+        True
+    """
+    canonical = json.dumps(reasons, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@attrs.frozen
+class Hit:
+    """The entry is there and every hash agrees."""
+
+
+@attrs.frozen
+class Miss:
+    """There is no such entry, nor one that it replaces."""
+
+
+@attrs.frozen
+class Stale:
+    """There is an entry that may not be used."""
+
+    why: str
+
+
+Decision: TypeAlias = Hit | Miss | Stale
+
+
+def decide(
+    key: str, reasons: Mapping[str, object], location: str, problem: str | None, entries: Sequence[Manifest]
+) -> Decision:
+    """Decide, purely, whether an entry may be used.
+
+    Args:
+        key: The entry's name.
+        reasons: What the key is made from.
+        location: Where the source lies now.
+        problem: What is wrong with the entry of that key, if it exists and is damaged.
+        entries: Manifests of all intact entries.
+
+    Returns:
+        `Hit`, `Miss`, or `Stale` with its reason: damage, another version of a stage, or a source in the same place
+        whose bytes have changed.
+
+    Example:
+        >>> decide("k", {}, "here", None, [])
+        Miss()
+    """
+    if problem is not None:
+        return Stale(problem)
+    if any(entry.key == key for entry in entries):
+        return Hit()
+    for entry in entries:
+        changed = [name for name in reasons if reasons[name] != entry.reasons.get(name)]
+        if changed == ["stages"]:
+            return Stale(
+                f"entry {entry.key[:12]}: {_differences('stage', 'version', entry.reasons, reasons, 'stages')}"
+            )
+        if changed == ["source_sha256"] and entry.location == location:
+            what = _differences("the source", "SHA-256", entry.reasons, reasons, "source_sha256")
+            return Stale(f"entry {entry.key[:12]}: {what}")
+    return Miss()
+
+
+def _differences(noun: str, unit: str, old: Mapping[str, object], new: Mapping[str, object], name: str) -> str:
+    before, after = old[name], new[name]
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    changes = [
+        f"{noun} {part} changed, {unit} {str(before.get(part))[:12]} -> {str(after[part])[:12]}"
+        for part in after
+        if before.get(part) != after[part]
+    ]
+    return "; ".join(changes)
+
+
+@attrs.frozen(eq=False)
+class Plan:
+    """What `prepare` would do, and why."""
+
+    source: Acquired
+    key: str
+    reasons: Mapping[str, object]
+    entry: Path
+    decision: Decision
+
+
+def plan(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -> Plan:
+    """Look at source and cache and decide; nothing is written.
+
+    Args:
+        spec: Which data.
+        source: A directory of IDX files, or None to find one.
+        cache: The cache directory.
+        raw: Where downloads lie.
+
+    Returns:
+        The decision with its reasons.
+
+    Raises:
+        UsageProblem: A class is unknown.
+        DataProblem: There is no source, or it is not what was pinned.
+    """
+    acquired = acquire(spec, source=source, raw=raw)
+    reasons = key_reasons(spec, acquired)
+    key = cache_key(reasons)
+    entry = cache / key
+    problem = damage(entry) if entry.exists() else None
+    decision = decide(key, reasons, str(acquired.location), problem, intact_entries(cache))
+    return Plan(acquired, key, reasons, entry, decision)
+
+
+def damage(entry: Path) -> str | None:
+    """Check a cache entry.
+
+    Args:
+        entry: Its directory.
+
+    Returns:
+        What is wrong with it, or None.
+    """
+    try:
+        open_prepared(entry)
+    except DataProblem as problem:
+        return f"{Path(problem.where).name}: {problem.what}"
+    return None
+
+
+def intact_entries(cache: Path) -> list[Manifest]:
+    """List the entries of a cache that have a readable manifest.
+
+    Args:
+        cache: The cache directory; need not exist.
+
+    Returns:
+        Their manifests, in the order of their keys.
+    """
+    manifests = []
+    for entry in entry_paths(cache):
+        try:
+            manifests.append(read_manifest(entry))
+        except DataProblem:
+            continue
+    return manifests
+
+
+def entry_paths(cache: Path) -> list[Path]:
+    """List the directories of a cache that are entries, whole or damaged.
+
+    Args:
+        cache: The cache directory; need not exist.
+
+    Returns:
+        Paths in the order of their keys, leftovers of killed writers left out.
+    """
+    if not cache.is_dir():
+        return []
+    return sorted(path for path in cache.iterdir() if path.is_dir() and not path.name.startswith(TEMPORARY))
+
+
+def prepare(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -> tuple[Prepared, Decision]:
+    """Bring prepared data into the cache, or find it there.
+
+    Args:
+        spec: Which data.
+        source: A directory of IDX files, or None to find one.
+        cache: The cache directory.
+        raw: Where downloads lie.
+
+    Returns:
+        The verified entry, and what was decided.
+
+    Raises:
+        UsageProblem: A class is unknown.
+        DataProblem: There is no source, or it is not what was pinned.
+        WorkFailed: The cache cannot be written to.
+    """
+    found = plan(spec, source=source, cache=cache, raw=raw)
+    if isinstance(found.decision, Hit):
+        return open_prepared(found.entry), found.decision
+    if found.entry.exists():
+        _remove_damaged(found.entry)
+    decoded = decode(found.source)
+    selected = select(decoded, spec)
+    encoded = encode(selected, spec)
+    return store(encoded, cache, found.key, found.reasons), found.decision
+
+
+def _remove_damaged(entry: Path) -> None:
+    try:
+        shutil.rmtree(entry)
+    except OSError as error:
+        raise WorkFailed(
+            f"cannot remove the damaged entry: {error.strerror}", where=str(entry), remedy="remove it by hand"
+        ) from None

@@ -1,0 +1,76 @@
+"""The IDX format, read strictly: magic, type code, dimensions and exact length are checked, memory is bounded.
+
+Format: four bytes of magic (two zeros, a type code, the number of dimensions), a big-endian 32-bit size for each
+dimension, then the values (LeCun, Cortes and Burges, "The MNIST database", 1998).
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import DataProblem
+
+UINT8 = 0x08
+SIZE_LIMIT = 1 << 30
+"""Largest decompressed file that is read, in bytes."""
+
+
+def read_idx(path: Path, *, dimensions: int) -> tuple[bytes, NDArray[np.uint8]]:
+    """Read an IDX file of unsigned bytes, gzipped or not.
+
+    Args:
+        path: The file; gzipped where its name ends in ``.gz``.
+        dimensions: How many there must be: 1 for labels, 3 for images.
+
+    Returns:
+        The decompressed bytes of the whole file (to hash), and the values as a read-only uint8 array.
+
+    Raises:
+        DataProblem: The file cannot be read, or is not exactly such an IDX file; the message names what was expected
+            and what was found.
+    """
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            return _read_stream(stream, path, dimensions)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _damaged(path, f"the gzip stream is damaged or cut off ({error})") from None
+    except OSError as error:
+        raise DataProblem(
+            f"cannot read: {error.strerror or error}", where=str(path), remedy="check the path and its permissions"
+        ) from None
+
+
+def _read_stream(stream: IO[bytes] | gzip.GzipFile, path: Path, dimensions: int) -> tuple[bytes, NDArray[np.uint8]]:
+    header = stream.read(4 + 4 * dimensions)
+    if len(header) < 4 or header[:2] != b"\0\0":
+        raise _damaged(
+            path, f"expected IDX magic 0000{UINT8:02x}{dimensions:02x}, found {header[:4].hex() or 'nothing'}"
+        )
+    if header[2] != UINT8 or header[3] != dimensions:
+        raise _damaged(
+            path,
+            f"expected type code 0x{UINT8:02x} and {dimensions} dimensions (magic 0000{UINT8:02x}{dimensions:02x}), "
+            f"found magic {header[:4].hex()}",
+        )
+    if len(header) < 4 + 4 * dimensions:
+        raise _damaged(path, f"the header is cut off after {len(header)} bytes")
+    shape = tuple(int.from_bytes(header[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions))
+    size = math.prod(shape)
+    if size > SIZE_LIMIT:
+        raise _damaged(path, f"the header promises {size} bytes, more than the limit of {SIZE_LIMIT}")
+    body = stream.read(size + 1)
+    if len(body) != size:
+        found = "more" if len(body) > size else str(len(body))
+        raise _damaged(path, f"the header promises {size} bytes of values {shape}, the file holds {found}")
+    return header + body, np.frombuffer(body, np.uint8).reshape(shape)
+
+
+def _damaged(path: Path, what: str) -> DataProblem:
+    return DataProblem(what, where=str(path), remedy="get the file again; see data/README.md for sources")

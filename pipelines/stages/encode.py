@@ -1,0 +1,83 @@
+"""Stage `encode`: pixels -> inputs, labels -> one-hot rows. The statistics come from the training split alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.artifacts import PIXELS, Encoded, EncodedSplit, RawSplit, Scaling, Selected
+from pipelines.config import DatasetSpec
+
+VERSION = 1
+CHUNK = 4096
+"""Rows scaled at a time; bounds the memory that float64 arithmetic takes."""
+
+
+def encode(selected: Selected, spec: DatasetSpec) -> Encoded:
+    """Normalise both splits by the training split's statistics, and one-hot the labels.
+
+    Args:
+        selected: The chosen rows.
+        spec: The scaling.
+
+    Returns:
+        float32 inputs and targets.
+
+    Example:
+        >>> from pipelines.stages.acquire import acquire
+        >>> from pipelines.stages.decode import decode
+        >>> from pipelines.stages.select import select
+        >>> spec = DatasetSpec()
+        >>> encode(select(decode(acquire(spec)), spec), spec).test.target.shape
+        (3000, 3)
+    """
+    scaling = fit_scaling(selected.train, spec)
+    classes = len(selected.class_names)
+    return Encoded(
+        train=_encoded(selected.train, scaling, classes),
+        test=_encoded(selected.test, scaling, classes),
+        scaling=scaling,
+        class_names=selected.class_names,
+        class_numbers=selected.class_numbers,
+        source=selected.source,
+    )
+
+
+def fit_scaling(train: RawSplit, spec: DatasetSpec) -> Scaling:
+    """Find the statistics of a scaling; the signature lets no other split in.
+
+    Args:
+        train: The training split.
+        spec: ``unit`` needs none; ``standard`` takes one mean and deviation over all pixels, ``pixel`` one for each.
+            The spec's offset is added to the deviation.
+
+    Returns:
+        Mean and scale of pixels in 0..1, (784,) float64.
+
+    Example:
+        >>> rows = RawSplit(np.full((2, 784), 51, np.uint8), np.zeros(2, np.uint8), np.zeros(2, np.uint32))
+        >>> float(fit_scaling(rows, DatasetSpec(scaling="standard", scaling_offset=0.1)).mean[0])
+        0.2
+    """
+    if spec.scaling == "unit":
+        return Scaling("unit", np.zeros(PIXELS), np.ones(PIXELS))
+    # Whole-number sums are exact, so the statistics do not depend on the order of summation.
+    pixels = train.images
+    axis = 0 if spec.scaling == "pixel" else None
+    count = len(pixels) if spec.scaling == "pixel" else pixels.size
+    total = pixels.sum(axis=axis, dtype=np.uint64)
+    squares = np.square(pixels, dtype=np.uint32).sum(axis=axis, dtype=np.uint64)
+    mean = total / count / 255
+    variance = np.maximum(squares / count / 255**2 - mean**2, 0)
+    scale = np.sqrt(variance) + spec.scaling_offset
+    usable = np.where(scale > 0, scale, 1.0)
+    return Scaling(spec.scaling, np.broadcast_to(mean, PIXELS).copy(), np.broadcast_to(usable, PIXELS).copy())
+
+
+def _encoded(split: RawSplit, scaling: Scaling, classes: int) -> EncodedSplit:
+    pixels = np.empty(split.images.shape, np.float32)
+    for start in range(0, len(pixels), CHUNK):
+        rows = slice(start, start + CHUNK)
+        pixels[rows] = (split.images[rows] / 255 - scaling.mean) / scaling.scale
+    target = np.zeros((len(split.labels), classes), np.float32)
+    target[np.arange(len(split.labels)), split.labels] = 1
+    return EncodedSplit(pixels, target, split.labels, split.source_index)
