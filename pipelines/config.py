@@ -211,7 +211,7 @@ def merged(base: SpecT, table: Mapping[str, object], *, where: str, path: str = 
         else:
             changes[name] = _checked(types[name], value, path + name, where)
     try:
-        return attrs.evolve(base, **changes)
+        return attrs.evolve(base, **changes)  # type: ignore[misc]
     except ValueError as error:
         raise UsageProblem(f"{path}{error}", where=where, remedy="choose a value in that range") from None
 

@@ -22,12 +22,13 @@ from pipelines.classes import class_names, class_numbers
 from pipelines.config import DatasetSpec
 from pipelines.errors import DataProblem, WorkFailed
 from pipelines.files import TEMPORARY
+from pipelines.sources import official_sources
 from pipelines.stages import acquire as acquire_stage
 from pipelines.stages import decode as decode_stage
 from pipelines.stages import encode as encode_stage
 from pipelines.stages import select as select_stage
 from pipelines.stages import store as store_stage
-from pipelines.stages.acquire import acquire
+from pipelines.stages.acquire import acquire, check_bundle_file
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode
 from pipelines.stages.select import select
@@ -291,3 +292,23 @@ def _remove_damaged(entry: Path) -> None:
         raise WorkFailed(
             f"cannot remove the damaged entry: {error.strerror}", where=str(entry), remedy="remove it by hand"
         ) from None
+
+
+def verify(cache: Path) -> dict[str, str | None]:
+    """Hash everything again: the embedded bundle, and every entry of the cache.
+
+    Args:
+        cache: The cache directory; need not exist.
+
+    Returns:
+        Path -> what is wrong with it, or None.
+    """
+    known = official_sources()
+    findings: dict[str, str | None] = {}
+    for file in (known.bundle_train, known.bundle_test):
+        try:
+            check_bundle_file(file)
+            findings[str(file.path)] = None
+        except DataProblem as problem:
+            findings[str(file.path)] = problem.what
+    return findings | {str(entry): damage(entry) for entry in entry_paths(cache)}

@@ -1,0 +1,5 @@
+"""``python -m pipelines`` is ``bpfunc``."""
+
+from pipelines.cli import main
+
+main()

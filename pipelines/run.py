@@ -1,0 +1,186 @@
+"""Whole runs: the stages composed, and what they leave in a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+
+from bpfunc.tree import tree_leaves_with_path, tree_size
+from pipelines.artifacts import Evaluation, Prepared, ReportFiles, ReportInputs, Trained
+from pipelines.config import RunSpec
+from pipelines.graph import Decision, prepare
+from pipelines.runs import (
+    checkpoints,
+    metrics,
+    new_run_directory,
+    read_config,
+    read_trained,
+    write_config,
+    write_history,
+    write_metrics,
+    write_params,
+)
+from pipelines.stages.evaluate import evaluate
+from pipelines.stages.train import Watch, train, unwatched
+
+
+@attrs.frozen(kw_only=True)
+class Places:
+    """Where a run takes from and puts to."""
+
+    source: Path | None = None
+    """A directory of IDX files, or None to find one."""
+    raw: Path = Path("data/raw")
+    cache: Path = Path("data/cache")
+    runs: Path = Path("data/runs")
+    out: Path | None = None
+    """The run directory, or None for a new one below ``runs``."""
+
+
+@attrs.frozen(eq=False)
+class Finished:
+    """A run and all that came of it."""
+
+    directory: Path
+    prepared: Prepared
+    decision: Decision
+    trained: Trained
+
+
+def train_run(spec: RunSpec, places: Places, *, now: datetime, watch: Watch = unwatched) -> Finished:
+    """Prepare the data, train, and save the network; the test split stays sealed.
+
+    Args:
+        spec: What to run.
+        places: Where.
+        now: The time, for the run's name.
+        watch: What else happens after each epoch.
+
+    Returns:
+        The trained network and its directory.
+
+    Raises:
+        PipelineError: See the stages.
+    """
+    prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    directory = new_run_directory(places.out, places.runs, spec, now)
+    write_config(directory, spec)
+    save = checkpoints(directory, spec.train.epochs)
+    trained = train(prepared.train, spec, watch=lambda epochs: watch(save(epochs)))
+    write_history(directory, trained.history)
+    write_params(directory, trained)
+    return Finished(directory, prepared, decision, trained)
+
+
+def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
+    """Open a trained run again, with its data.
+
+    Args:
+        directory: Of the run.
+        places: Where data and cache lie.
+
+    Returns:
+        Its specification, and what `train_run` gave.
+
+    Raises:
+        PipelineError: There is no such run, a file of it is damaged, or its data is gone.
+    """
+    spec, trained = read_config(directory), read_trained(directory)
+    prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    return spec, Finished(directory, prepared, decision, trained)
+
+
+def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping[str, object]]:
+    """Open the test split, measure, and write ``metrics.json``.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+
+    Returns:
+        The evaluation, and what ``metrics.json`` holds.
+
+    Raises:
+        PipelineError: The cache entry is damaged, or the file cannot be written.
+    """
+    evaluation = evaluate(finished.prepared.test, finished.prepared.meta, finished.trained)
+    values = metrics(spec, finished.prepared, finished.trained, evaluation, command(finished.directory))
+    write_metrics(finished.directory, values)
+    return evaluation, values
+
+
+def report_run(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> ReportFiles:
+    """Draw the pictures and write the page.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+        evaluation: What it says of the test split.
+
+    Returns:
+        The files to look at.
+
+    Raises:
+        PipelineError: A file cannot be written.
+    """
+    # matplotlib is imported here, after the numbers are safe, and by nobody who asks for no picture.
+    from pipelines.stages.report import report
+
+    return report(report_inputs(spec, finished, evaluation), finished.directory)
+
+
+def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> ReportInputs:
+    """Gather what the report shows.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+        evaluation: What it says of the test split.
+
+    Returns:
+        Typed inputs of the report stage.
+    """
+    trained, prepared = finished.trained, finished.prepared
+    weights = [leaf for path, leaf in tree_leaves_with_path(trained.params) if path.endswith("weight")]
+    layers = " - ".join(map(str, (weights[0].shape[0], *spec.model.hidden, len(evaluation.class_names))))
+    return ReportInputs(
+        title=f"{spec.name}, seed {spec.train.seed}",
+        evaluation=evaluation,
+        history=trained.history,
+        first_layer=weights[0],
+        facts={
+            "Network": f"{layers}, ReLU between, softmax at the end",
+            "Parameters": f"{tree_size(trained.params):,}",
+            "Training": f"mini-batch gradient descent, rate {spec.train.learning_rate}, "
+            f"batches of {spec.train.batch_size}, {spec.train.epochs} epochs, momentum {spec.train.momentum}",
+            "Validation": f"{spec.train.validation_fraction:.0%} of the training split held out",
+            "Seed": str(spec.train.seed),
+            "Training time": f"{trained.train_seconds:.1f} s",
+        },
+        lineage={
+            **{f"{role.replace('_', ' ')}, SHA-256": sha for role, sha in prepared.meta.source_hashes.items()},
+            "Prepared data, cache key": prepared.key,
+            "train.parquet, SHA-256": prepared.train.sha256,
+            "test.parquet, SHA-256": prepared.test.sha256,
+        },
+        command=command(finished.directory),
+    )
+
+
+def command(directory: Path) -> str:
+    """Write the command line that repeats a run from its own configuration.
+
+    Args:
+        directory: Of the run.
+
+    Returns:
+        A shell command.
+
+    Example:
+        >>> command(Path("data/runs/first"))
+        'bpfunc run --config data/runs/first/config.toml'
+    """
+    return f"bpfunc run --config {directory / 'config.toml'}"
