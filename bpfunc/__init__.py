@@ -20,6 +20,8 @@ from bpfunc.tree import flatten, ravel, tree_allclose, tree_map, tree_map_with_p
 from bpfunc.types import readonly, readonly_arrays
 from bpfunc.update import apply_updates
 
+__version__ = "0.1.0"
+
 __all__ = [
     # randomness and trees
     "Key",

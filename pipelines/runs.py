@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import bpfunc
 from bpfunc import Key, init_train_state
 from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, to_safetensors
 from bpfunc.step import TrainState
@@ -313,5 +314,6 @@ def library_versions() -> dict[str, str]:
         >>> "numpy" in library_versions()
         True
     """
-    names = ("bpfunc", "numpy", "attrs", "pyarrow", "safetensors")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
+    libraries = ("numpy", "attrs", "pyarrow", "safetensors")
+    ours = {"python": platform.python_version(), "bpfunc": bpfunc.__version__}
+    return ours | {name: version(name) for name in libraries}
