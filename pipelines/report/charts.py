@@ -1,0 +1,271 @@
+"""Charts as inline SVG that takes its colours from the page's style sheet, so that it follows light and dark.
+
+Lengths are in the units of the view box, which the page shows at about one CSS pixel each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import attrs
+from matplotlib.ticker import MaxNLocator
+
+from bpfunc.types import IntArray
+from pipelines.report.findings import Curve, Panel, row_shares
+from pipelines.report.markup import Html, element, join, text
+from pipelines.report.wording import count, percent
+
+_WIDTH, _HEIGHT = 360.0, 226.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 66.0, 10.0, 34.0
+_LABEL_GAP = 14.0
+"""Least distance between the base lines of two labels."""
+
+_CELL_MAX, _CELL_MIN = 92.0, 46.0
+_GRID_WIDTH = 276.0
+_NAME_LIMIT = 12
+"""Letters of a class name that fit beside the matrix; the tables have room for the rest."""
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _label(x: float, y: float, value: str, style: str, anchor: str = "start") -> Html:
+    place = {"x": _number(x), "y": _number(y), "class": style, "text-anchor": anchor}
+    return element("text", place, text(value))
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> Html:
+    ends = {"x1": _number(x1), "y1": _number(y1), "x2": _number(x2), "y2": _number(y2)}
+    return element("line", ends | {"class": style})
+
+
+def _svg(width: float, height: float, label: str, *children: Html) -> Html:
+    box = f"0 0 {_number(width)} {_number(height)}"
+    return element("svg", {"viewBox": box, "role": "img", "aria-label": label}, *children)
+
+
+@attrs.frozen
+class Axis:
+    """A range of values and the ticks inside it."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+
+def value_axis(panel: Panel) -> Axis:
+    """Choose the vertical axis of a panel.
+
+    Args:
+        panel: Curves with at least one finite value between them, or none at all.
+
+    Returns:
+        Loss begins at zero; accuracy at a round percentage below its lowest value. Both end on a tick.
+
+    Example:
+        >>> value_axis(Panel("Accuracy", True, (1, 2), (Curve("training", (91.0, 97.5)),)))
+        Axis(low=90.0, high=98.0, ticks=(90.0, 92.0, 94.0, 96.0, 98.0))
+    """
+    values = [v for c in panel.curves for v in c.values if math.isfinite(v)] or [0.0, 1.0]
+    low, high = (min(values) if panel.percent else min(0.0, *values)), max(values)
+    if high - low < 1e-9:
+        low, high = (low - 1, high) if high >= 1 else (0.0, 1.0)
+    locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+    ticks = tuple(float(tick) for tick in locator.tick_values(low, high))
+    return Axis(ticks[0], ticks[-1], ticks)
+
+
+def epoch_axis(epochs: tuple[int, ...]) -> Axis:
+    """Choose the horizontal axis of a panel.
+
+    Args:
+        epochs: Epoch numbers in order.
+
+    Returns:
+        The first and last epoch, whole numbers between them.
+
+    Example:
+        >>> epoch_axis(tuple(range(1, 41))).ticks
+        (1, 10, 20, 30, 40)
+        >>> epoch_axis((1,)).ticks
+        (1,)
+    """
+    first, last = epochs[0], epochs[-1]
+    rounds = MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]).tick_values(first, last)
+    inside = [round(tick) for tick in rounds if first < tick <= last]
+    return Axis(first, last, (first, *inside))
+
+
+def _path(curve: Curve, x: Callable[[float], float], y: Callable[[float], float], epochs: tuple[int, ...]) -> str:
+    """Draw a polyline that lifts its pen over gaps."""
+    steps, drawing = [], False
+    for epoch, value in zip(epochs, curve.values, strict=True):
+        if math.isnan(value):
+            drawing = False
+            continue
+        steps.append(f"{'L' if drawing else 'M'}{_number(x(epoch))} {_number(y(value))}")
+        drawing = True
+    return " ".join(steps)
+
+
+def _spread(heights: list[float]) -> list[float]:
+    """Move the labels of two line ends apart, each by half of what is missing."""
+    if len(heights) < 2:
+        return heights
+    first, second = heights
+    missing = max(0.0, _LABEL_GAP - abs(second - first)) / 2
+    down = 1 if first > second else -1
+    return [first + down * missing, second - down * missing]
+
+
+def curves_svg(panel: Panel) -> Html:
+    """Draw one panel of training curves, its lines named at their ends.
+
+    Args:
+        panel: Loss or accuracy over the epochs.
+
+    Returns:
+        An ``svg`` element; a sentence instead of lines where there is nothing to draw.
+
+    Example:
+        >>> panel = Panel("Loss", False, (1, 2), (Curve("training", (0.5, 0.25)),))
+        >>> 'class="line training" d="M44 52.4 L294 122.2"' in curves_svg(panel)
+        True
+    """
+    unit = "accuracy in percent" if panel.percent else "loss in nats"
+    if not panel.curves:
+        note = _label(_WIDTH / 2, _HEIGHT / 2, "No values were recorded.", "tick", "middle")
+        return _svg(_WIDTH, _HEIGHT, f"No {unit} to draw", note)
+    rows, columns = value_axis(panel), epoch_axis(panel.epochs)
+    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
+    span = columns.high - columns.low
+
+    def x(epoch: float) -> float:
+        return _LEFT + (right - _LEFT) * ((epoch - columns.low) / span if span else 0.5)
+
+    def y(value: float) -> float:
+        return bottom - (bottom - _TOP) * (value - rows.low) / (rows.high - rows.low)
+
+    grid = [_line(_LEFT, y(t), right, y(t), "base" if t == rows.low else "grid") for t in rows.ticks]
+    scale = [_label(_LEFT - 7, y(t) + 4, f"{t:g}{' %' if panel.percent else ''}", "tick", "end") for t in rows.ticks]
+    scale += [_label(x(t), bottom + 16, f"{t:g}", "tick", "middle") for t in columns.ticks]
+    scale.append(_label((_LEFT + right) / 2, bottom + 31, "epochs", "tick", "middle"))
+    lines: list[Html] = []
+    ends: list[tuple[float, float]] = []
+    for curve in panel.curves:
+        last = max(i for i, v in enumerate(curve.values) if not math.isnan(v))
+        ends.append((x(panel.epochs[last]), y(curve.values[last])))
+        path = {"class": f"line {curve.name}", "d": _path(curve, x, y, panel.epochs)}
+        dot = {
+            "class": f"dot {curve.name}",
+            "cx": _number(ends[-1][0]),
+            "cy": _number(ends[-1][1]),
+            "r": "2.75",
+        }
+        lines += [element("path", path), element("circle", dot)]
+    heights = _spread([height for _, height in ends])
+    names = [
+        _label(end[0] + 7, height + 4, curve.name, f"name {curve.name}")
+        for curve, end, height in zip(panel.curves, ends, heights, strict=True)
+    ]
+    label = f"{panel.title}: {unit} over {panel.epochs[-1]} epochs, {' and '.join(c.name for c in panel.curves)}"
+    return _svg(_WIDTH, _HEIGHT, label, *grid, *scale, *lines, *names)
+
+
+def tint(share: float, largest: float) -> str:
+    """Choose the opacity of a mistake's cell: deeper where it is commoner, never so deep as to hide ink.
+
+    Args:
+        share: Fraction of the row, 0..1.
+        largest: The largest such fraction off the diagonal.
+
+    Returns:
+        A CSS number, ``0.08 + 0.42 share / largest``; 0 for an empty cell.
+
+    Example:
+        >>> tint(0.02, 0.02), tint(0.01, 0.02), tint(0.0, 0.02)
+        ('0.5', '0.29', '0')
+    """
+    return _number(0.08 + 0.42 * share / largest) if share else "0"
+
+
+def shortened(name: str) -> str:
+    """Cut a class name to what fits beside the matrix.
+
+    Args:
+        name: Any text.
+
+    Returns:
+        The name, or its beginning with an ellipsis.
+
+    Example:
+        >>> shortened("T-shirt/top"), shortened("Three-quarter sleeve")
+        ('T-shirt/top', 'Three-quart…')
+    """
+    return name if len(name) <= _NAME_LIMIT else name[: _NAME_LIMIT - 1] + "…"
+
+
+def _cell(x: float, y: float, side: float, cell: tuple[int, float, float, bool]) -> Html:
+    """Draw one cell of (count, share of the row, largest share off the diagonal, whether it is a hit)."""
+    number, share, largest, hit = cell
+    box = {"x": _number(x + 1), "y": _number(y + 1), "width": _number(side - 2), "height": _number(side - 2)}
+    style = {"class": "hit"} if hit else {"class": "miss", "style": f"--tint:{tint(share, largest)}"}
+    middle = x + side / 2
+    muted = "" if number else " none"
+    return join(
+        [
+            element("rect", box | style),
+            _label(middle, y + side / 2 - 1, count(number), f"count{muted}", "middle"),
+            _label(middle, y + side / 2 + 13, percent(share, digits=1), f"share{muted}", "middle"),
+        ]
+    )
+
+
+def confusion_svg(confusion: IntArray, class_names: tuple[str, ...]) -> Html:
+    """Draw a confusion matrix: hits in grey, mistakes in the accent colour, deeper where commoner.
+
+    Args:
+        confusion: (K, K) counts; row = true class, column = predicted class.
+        class_names: K names.
+
+    Returns:
+        An ``svg`` element.
+
+    Example:
+        >>> import numpy as np
+        >>> picture = confusion_svg(np.array([[3, 1], [0, 4]]), ("Bag", "Coat"))
+        >>> picture.count("<rect"), "75.0" in picture
+        (4, True)
+    """
+    size = len(class_names)
+    shares = row_shares(confusion)
+    off = [float(shares[i, j]) for i in range(size) for j in range(size) if i != j]
+    largest = max(off)
+    side = min(_CELL_MAX, max(_CELL_MIN, _GRID_WIDTH / size))
+    names = [shortened(name) for name in class_names]
+    longest = max(len(name) for name in names)
+    left, turned = 22.0 + 6.6 * longest, longest * 6.6 > side
+    top = 24.0 + (5.0 * longest if turned else 12.0)
+    parts = [_label(left + size * side / 2, 12, "predicted", "axis", "middle")]
+    parts.append(
+        element(
+            "g",
+            {"transform": f"rotate(-90 12 {_number(top + size * side / 2)})"},
+            _label(12, top + size * side / 2, "true", "axis", "middle"),
+        )
+    )
+    for i, name in enumerate(names):
+        parts.append(_label(left - 7, top + (i + 0.5) * side + 4, name, "tick", "end"))
+        x, y = left + (i + 0.5) * side, top - 7
+        head = _label(x, y, name, "tick", "start" if turned else "middle")
+        turn = {"transform": f"rotate(-40 {_number(x)} {_number(y)})"} if turned else {}
+        parts.append(element("g", turn, head))
+    for i in range(size):
+        for j in range(size):
+            cell = (int(confusion[i, j]), float(shares[i, j]), largest, i == j)
+            parts.append(_cell(left + j * side, top + i * side, side, cell))
+    # Slanted heads lean over the last column.
+    width = left + size * side + (5.6 * longest - side / 2 if turned and 5.6 * longest > side / 2 else 2)
+    return _svg(width, top + size * side + 2, "Confusion matrix; the table beside it holds the numbers", *parts)

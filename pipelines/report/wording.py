@@ -1,0 +1,77 @@
+"""How numbers are written, in the page and in the pictures alike."""
+
+from __future__ import annotations
+
+import math
+
+NO_VALUE = "\N{EN DASH}"
+"""Where a ratio has no denominator, or a quantity diverged."""
+
+
+def percent(fraction: float | None, *, digits: int = 2) -> str:
+    """Write a fraction in percent.
+
+    Args:
+        fraction: 0..1, or None or nan where there is none.
+        digits: Decimals.
+
+    Returns:
+        Such as ``98.48 %``, with a space that does not break.
+
+    Example:
+        >>> percent(0.98483), percent(None), percent(0.5, digits=0)
+        ('98.48\\xa0%', '–', '50\\xa0%')
+    """
+    if fraction is None or not math.isfinite(fraction):
+        return NO_VALUE
+    return f"{100 * fraction:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def count(number: int) -> str:
+    """Write a whole number with its thousands set apart.
+
+    Args:
+        number: Any whole number.
+
+    Returns:
+        Such as ``3,000``.
+
+    Example:
+        >>> count(3000)
+        '3,000'
+    """
+    return f"{number:,}"
+
+
+def plural(number: int, singular: str, several: str) -> str:
+    """Write a count with its noun.
+
+    Args:
+        number: How many.
+        singular: The noun for one.
+        several: The noun for none or many.
+
+    Returns:
+        Such as ``1 mistake`` or ``3,000 images``.
+
+    Example:
+        >>> plural(1, "mistake", "mistakes"), plural(0, "mistake", "mistakes")
+        ('1 mistake', '0 mistakes')
+    """
+    return f"{count(number)} {singular if number == 1 else several}"
+
+
+def nats(loss: float | None) -> str:
+    """Write a loss.
+
+    Args:
+        loss: Mean cross-entropy in nats, or None or nan where there is none.
+
+    Returns:
+        Three significant digits, such as ``0.0512``.
+
+    Example:
+        >>> nats(0.05123), nats(float("inf"))
+        ('0.0512', '–')
+    """
+    return NO_VALUE if loss is None or not math.isfinite(loss) else f"{loss:#.3g}"
