@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.errors import PipelineError, UsageProblem
+from pipelines.threads import use_threads
 
 if TYPE_CHECKING:
     from pipelines.artifacts import ReportFiles
@@ -47,6 +48,7 @@ Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New dire
 Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", help="Where downloaded files lie.")]
 Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take IDX files of one's own; classes by number.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads for matrix products.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
 
@@ -136,10 +138,12 @@ def run(
     raw: Raw = DEFAULT_RAW,
     out: Out = None,
     unpinned: Unpinned = False,
+    threads: Threads = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Prepare the data, train a network, evaluate it on the test split, and write the report."""
+    use_threads(threads)
     from pipelines.run import Places, evaluate_run, report_run
 
     spec = _spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, unpinned=unpinned)
@@ -162,10 +166,12 @@ def train(
     raw: Raw = DEFAULT_RAW,
     out: Out = None,
     unpinned: Unpinned = False,
+    threads: Threads = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Prepare the data and train a network; the test split stays sealed."""
+    use_threads(threads)
     from pipelines.config import to_table
     from pipelines.run import Places
 

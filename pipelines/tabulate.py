@@ -22,9 +22,9 @@ def result_table(values: Mapping[str, object]) -> str:
         ...     "test_loss": 0.1, "train_seconds": 2.0, "recall": {"A": 0.9, "B": 1.0}}))
         test accuracy 95.00 % (1 mistake in 20), loss 0.1000, trained in 2.0 s
         <BLANKLINE>
-          true \\ predicted       A      B   recall
-          A                      9      1   90.0 %
-          B                      0     10  100.0 %
+          true \\ predicted      A      B   recall
+          A                     9      1   90.0 %
+          B                     0     10  100.0 %
     """
     names = cast("list[str]", values["class_names"])
     matrix = cast("list[list[int]]", values["confusion_matrix"])

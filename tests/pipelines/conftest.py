@@ -28,7 +28,7 @@ def idx_bytes(values: np.ndarray) -> bytes:
 
 
 def write_own_data(directory: Path, *, zipped: bool = False) -> Path:
-    """Write a small data set of one's own: 60 training and 30 test images of three classes that differ in brightness."""
+    """Write a small data set of one's own: 60 training and 30 test images, three classes."""
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for split, count in (("train", 60), ("test", 30)):

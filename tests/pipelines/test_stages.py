@@ -97,7 +97,7 @@ def test_change_between_stages_is_noticed(own_data: Path) -> None:
         ("train-images-idx3-ubyte", lambda idx: idx(np.zeros((60, 27, 28))), "27 x 28 pixels"),
     ],
 )
-def test_files_that_do_not_fit_are_named(own_data: Path, idx, role: str, make, message: str) -> None:  # noqa: ANN001
+def test_files_that_do_not_fit_are_named(own_data: Path, idx, role: str, make, message: str) -> None:
     """Images and labels of other lengths, other label numbers and other sizes are refused with the figures."""
     name = "t10k-labels-idx1-ubyte" if role == "test" else role
     (own_data / name).write_bytes(make(idx))
@@ -155,7 +155,7 @@ def test_unit_scaling_is_division_by_255(bundle: Decoded) -> None:
 
 
 @pytest.mark.parametrize("scaling", ["standard", "pixel"])
-def test_statistics_come_from_the_training_split_alone(own_data: Path, idx, scaling: str) -> None:  # noqa: ANN001
+def test_statistics_come_from_the_training_split_alone(own_data: Path, idx, scaling: str) -> None:
     """Other test images change no statistic and no training row."""
     spec = DatasetSpec(classes=("0", "1", "2"), pinned=False, scaling=scaling, scaling_offset=0.1)
     before = encode(select(decode(acquire(spec, source=own_data)), spec), spec)

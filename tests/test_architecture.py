@@ -1,0 +1,169 @@
+"""The shape of the project, read from its own files: imports point one way, and the README draws what exists."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ORDER = (
+    "types",
+    "tree",
+    "keys",
+    "initializers",
+    "ops",
+    "layers",
+    "model",
+    "losses",
+    "batches",
+    "gradient",
+    "schedules",
+    "transforms",
+    "optimizers",
+    "update",
+    "metrics",
+    "step",
+    "loop",
+)
+"""The library's modules, each importing only from those before it."""
+
+
+def modules(package: str) -> dict[str, Path]:
+    """Dotted name -> file, of every module of a package."""
+    found = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports, wherever in it, but for type checkers alone."""
+    names: set[str] = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def graph(package: str) -> dict[str, set[str]]:
+    """Module -> modules of the same package that it imports."""
+    known = modules(package)
+    return {name: (imports(path) & known.keys()) - {name} for name, path in known.items()}
+
+
+def first_cycle(edges: dict[str, set[str]]) -> list[str]:
+    """Return the modules of some cycle, or nothing."""
+    remaining = {name: set(targets) for name, targets in edges.items()}
+    while True:
+        free = [name for name, targets in remaining.items() if not targets & remaining.keys()]
+        if not free:
+            return sorted(remaining)
+        for name in free:
+            del remaining[name]
+
+
+def without_packages(edges: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Leave out a package's own re-exports: its ``__init__`` imports its files, its files never the ``__init__``."""
+    return {
+        name: {target for target in targets if not name.startswith(f"{target}.")} for name, targets in edges.items()
+    }
+
+
+@pytest.mark.parametrize("package", ["bpfunc", "pipelines"])
+def test_no_cycle(package: str) -> None:
+    """No module imports itself by way of others."""
+    assert first_cycle(without_packages(graph(package))) == []
+
+
+def test_planted_cycle_is_found() -> None:
+    """The check above can fail."""
+    assert first_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+
+
+def test_library_never_imports_the_pipeline() -> None:
+    """The arrow points from pipelines to bpfunc alone."""
+    for name, path in modules("bpfunc").items():
+        assert not [target for target in imports(path) if target.split(".")[0] == "pipelines"], name
+
+
+def test_library_imports_numpy_and_attrs_only() -> None:
+    """Outside `interop`, the library's own files name no other library."""
+    allowed = {"numpy", "attrs", "bpfunc", *sys.stdlib_module_names}
+    for name, path in modules("bpfunc").items():
+        if not name.startswith("bpfunc.interop"):
+            others = {target.split(".")[0] for target in imports(path)} - allowed
+            assert not others, f"{name} imports {others}"
+
+
+def test_library_modules_import_in_order() -> None:
+    """types <- tree <- keys <- ops <- layers <- losses <- gradient <- transforms <- optimizers <- step <- loop."""
+    for name, targets in graph("bpfunc").items():
+        own = name.split(".")[1] if "." in name else None
+        if own not in ORDER:
+            continue
+        for target in targets:
+            other = target.split(".")[1] if "." in target else own
+            assert ORDER.index(other) <= ORDER.index(own), f"{name} imports {target}"
+
+
+def test_import_bpfunc_loads_numpy_and_attrs_only() -> None:
+    """`import bpfunc` pays for nothing of the pipeline."""
+    code = (
+        "import sys, numpy, attrs; before = set(sys.modules); import bpfunc; "
+        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    others = set(done.stdout.split()) - {"bpfunc", "numpy", "attr", "attrs"} - sys.stdlib_module_names
+    assert others == set()
+
+
+def test_help_loads_no_heavy_library() -> None:
+    """`bpfunc --help` imports neither NumPy nor pyarrow nor matplotlib nor rich."""
+    code = (
+        "import sys; sys.argv = ['bpfunc', '--help']\n"
+        "from pipelines.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'pyarrow', 'matplotlib', 'rich', 'safetensors'} & set(sys.modules)\n"
+        "print('heavy:', *sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].strip() == "heavy:"
+
+
+def test_readme_draws_exactly_the_files_that_exist() -> None:
+    """The tree in the README names every module, and nothing else."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    drawn = set()
+    folders: list[str] = []
+    for line in text.split("<!-- tree -->")[1].splitlines():
+        name = line.strip().split(" ")[0]
+        if not name or name == "```" or name.startswith("```"):
+            continue
+        depth = (len(line) - len(line.lstrip())) // 2
+        folders = [*folders[:depth], name.rstrip("/")]
+        if name.endswith(".py"):
+            drawn.add("/".join(folders))
+    exist = {
+        str(path.relative_to(ROOT))
+        for package in ("bpfunc", "pipelines")
+        for path in (ROOT / package).rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py")
+    }
+    assert drawn == exist
