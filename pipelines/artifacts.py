@@ -192,6 +192,8 @@ class Trained:
     layer_state: Tree
     """Running statistics of its layers; empty for most."""
     history: tuple[EpochRecord, ...]
+    epoch: int
+    """The epoch that this network is of; the last one, unless the best was asked for."""
     train_seconds: float
     """Time of all updates, without validation and checkpoints."""
 

@@ -177,7 +177,7 @@ def train(
 
     spec = _spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, unpinned=unpinned)
     finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet)
-    last = finished.trained.history[-1]
+    last = finished.trained.history[finished.trained.epoch - 1]
     if as_json:
         _print_json(
             {
@@ -189,7 +189,9 @@ def train(
         )
     else:
         shown = "none held out" if last.validation_accuracy is None else f"{last.validation_accuracy:.2%}"
-        print(f"trained {last.epoch} epochs in {finished.trained.train_seconds:.1f} s, validation accuracy {shown}")
+        trained = finished.trained
+        print(f"trained {len(trained.history)} epochs in {trained.train_seconds:.1f} s")
+        print(f"kept epoch {last.epoch}, validation accuracy {shown}")
         print(f"run: {finished.directory}")
 
 

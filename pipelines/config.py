@@ -87,7 +87,14 @@ class TrainSpec:
     momentum: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
     validation_fraction: float = attrs.field(default=0.1, validator=_within(0, 0.9))
     """Part of the training split that is held out to choose by; 0 trains on all of it."""
+    keep: Literal["last", "best"] = "last"
+    """Which epoch's network is the result: the last, or the one of the lowest validation loss."""
     seed: int = attrs.field(default=0, validator=_at_least(0))
+
+    def __attrs_post_init__(self) -> None:
+        """Check what no field can check alone."""
+        if self.keep == "best" and self.validation_fraction == 0:
+            raise ValueError("keep: 'best' needs validation rows to judge by, and validation_fraction is 0")
 
 
 @attrs.frozen(kw_only=True)

@@ -157,6 +157,8 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
             "Training": f"mini-batch gradient descent, rate {spec.train.learning_rate}, "
             f"batches of {spec.train.batch_size}, {spec.train.epochs} epochs, momentum {spec.train.momentum}",
             "Validation": f"{spec.train.validation_fraction:.0%} of the training split held out",
+            "Network kept": f"of epoch {trained.epoch}"
+            + (", the lowest validation loss" if spec.train.keep == "best" else ", the last"),
             "Seed": str(spec.train.seed),
             "Training time": f"{trained.train_seconds:.1f} s",
         },

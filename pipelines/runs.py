@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 import bpfunc
 from bpfunc import Key, init_train_state
-from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, to_safetensors
+from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata, to_safetensors
 from bpfunc.step import TrainState
 from bpfunc.tree import TreeT, tree_bytes, tree_size
 from pipelines.artifacts import PIXELS, EpochRecord, Evaluation, Prepared, Trained
@@ -160,7 +160,8 @@ def write_params(run: Path, trained: Trained) -> None:
         trained: The network.
     """
     tree = (trained.params, trained.layer_state)
-    write_bytes(run / "params.safetensors", to_safetensors(tree, metadata={"format": "bpfunc-params-1"}))
+    metadata = {"format": "bpfunc-params-1", "epoch": str(trained.epoch)}
+    write_bytes(run / "params.safetensors", to_safetensors(tree, metadata=metadata))
 
 
 def read_trained(run: Path) -> Trained:
@@ -181,7 +182,18 @@ def read_trained(run: Path) -> Trained:
     params, state, _ = model.init(Key(0), (PIXELS,))
     params, state = _read_tree(run / "params.safetensors", (params, state))
     history = read_history(run)
-    return Trained(spec.model, params, state, history, sum(record.seconds for record in history))
+    epoch = _kept_epoch(run, history)
+    return Trained(spec.model, params, state, history, epoch, sum(record.seconds for record in history))
+
+
+def _kept_epoch(run: Path, history: tuple[EpochRecord, ...]) -> int:
+    path = run / "params.safetensors"
+    text = safetensors_metadata(path.read_bytes()).get("epoch", "")
+    if text not in {str(record.epoch) for record in history}:
+        raise DataProblem(
+            f"the network is of epoch {text!r}, which the history does not have", where=str(path), remedy="train again"
+        )
+    return int(text)
 
 
 def _read_tree(path: Path, like: TreeT) -> TreeT:
@@ -250,7 +262,7 @@ def metrics(
     Returns:
         A JSON object; accuracies are fractions, losses nats, times seconds.
     """
-    last = trained.history[-1]
+    last, kept = trained.history[-1], trained.history[trained.epoch - 1]
     matrix = evaluation.confusion_matrix
     return {
         "test_accuracy": evaluation.accuracy,
@@ -260,12 +272,13 @@ def metrics(
         "class_names": list(evaluation.class_names),
         "confusion_matrix": matrix.tolist(),
         "recall": {name: float(matrix[k, k] / matrix[k].sum()) for k, name in enumerate(evaluation.class_names)},
-        "validation_accuracy": last.validation_accuracy,
-        "validation_loss": last.validation_loss,
-        "train_accuracy": last.train_accuracy,
-        "train_loss": last.train_loss,
+        "validation_accuracy": kept.validation_accuracy,
+        "validation_loss": kept.validation_loss,
+        "train_accuracy": kept.train_accuracy,
+        "train_loss": kept.train_loss,
         "train_seconds": trained.train_seconds,
         "epochs": last.epoch,
+        "kept_epoch": kept.epoch,
         "steps": last.step,
         "parameters": tree_size(trained.params),
         "recipe": spec.name,

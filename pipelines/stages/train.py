@@ -58,7 +58,7 @@ def train(prepared: PreparedTrain, spec: RunSpec, *, watch: Watch = unwatched) -
         watch: What else happens after each epoch.
 
     Returns:
-        The network after the last epoch, and its history.
+        The network of the last epoch or the best, as the spec says, and the history.
 
     Raises:
         DataProblem: The cache entry is not what it was.
@@ -68,14 +68,28 @@ def train(prepared: PreparedTrain, spec: RunSpec, *, watch: Watch = unwatched) -
     """
     table = read_split(prepared)
     data = Batch(table.pixels, table.target)
-    history, last = [], None
+    history: list[EpochRecord] = []
+    kept: Progress | None = None
     for progress in watch(_epochs(data, spec, classes=table.target.shape[1])):
         history.append(progress.record)
-        last = progress.state
-    if last is None:
+        if kept is None or spec.train.keep == "last" or _better(progress.record, kept.record):
+            kept = progress
+    if kept is None:
         raise ValueError("a training needs at least one epoch")
-    seconds = sum(record.seconds for record in history)
-    return Trained(spec.model, last.params, last.layer_state, tuple(history), seconds)
+    return Trained(
+        model=spec.model,
+        params=kept.state.params,
+        layer_state=kept.state.layer_state,
+        history=tuple(history),
+        epoch=kept.record.epoch,
+        train_seconds=sum(record.seconds for record in history),
+    )
+
+
+def _better(record: EpochRecord, other: EpochRecord) -> bool:
+    assert record.validation_loss is not None
+    assert other.validation_loss is not None
+    return record.validation_loss < other.validation_loss
 
 
 def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
