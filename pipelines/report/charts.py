@@ -17,7 +17,7 @@ from pipelines.report.markup import Html, element, join, text
 from pipelines.report.wording import count, percent
 
 _WIDTH, _HEIGHT = 360.0, 226.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 66.0, 10.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 74.0, 10.0, 34.0
 _LABEL_GAP = 14.0
 """Least distance between the base lines of two labels."""
 
@@ -43,7 +43,9 @@ def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> Html:
 
 def _svg(width: float, height: float, label: str, *children: Html) -> Html:
     box = f"0 0 {_number(width)} {_number(height)}"
-    return element("svg", {"viewBox": box, "role": "img", "aria-label": label}, *children)
+    # The style sheet derives the least legible width from the natural one.
+    style = f"--natural:{_number(width)}px"
+    return element("svg", {"viewBox": box, "style": style, "role": "img", "aria-label": label}, *children)
 
 
 @attrs.frozen
@@ -110,14 +112,15 @@ def _path(curve: Curve, x: Callable[[float], float], y: Callable[[float], float]
     return " ".join(steps)
 
 
-def _spread(heights: list[float]) -> list[float]:
-    """Move the labels of two line ends apart, each by half of what is missing."""
-    if len(heights) < 2:
-        return heights
-    first, second = heights
-    missing = max(0.0, _LABEL_GAP - abs(second - first)) / 2
-    down = 1 if first > second else -1
-    return [first + down * missing, second - down * missing]
+def _spread(heights: list[float], floor: float) -> list[float]:
+    """Move the labels of two line ends apart, each by half of what is missing, and keep both above the axis."""
+    if len(heights) == 2:
+        first, second = heights
+        missing = max(0.0, _LABEL_GAP - abs(second - first)) / 2
+        down = 1 if first > second else -1
+        heights = [first + down * missing, second - down * missing]
+    below = max(0.0, max(heights) - floor)
+    return [height - below for height in heights]
 
 
 def curves_svg(panel: Panel) -> Html:
@@ -131,13 +134,13 @@ def curves_svg(panel: Panel) -> Html:
 
     Example:
         >>> panel = Panel("Loss", False, (1, 2), (Curve("training", (0.5, 0.25)),))
-        >>> 'class="line training" d="M44 52.4 L294 122.2"' in curves_svg(panel)
-        True
+        >>> picture = curves_svg(panel)
+        >>> picture.count("<path"), picture.count('class="line training"')
+        (1, 1)
     """
-    unit = "accuracy in percent" if panel.percent else "loss in nats"
     if not panel.curves:
         note = _label(_WIDTH / 2, _HEIGHT / 2, "No values were recorded.", "tick", "middle")
-        return _svg(_WIDTH, _HEIGHT, f"No {unit} to draw", note)
+        return _svg(_WIDTH, _HEIGHT, f"{panel.title}: no values", note)
     rows, columns = value_axis(panel), epoch_axis(panel.epochs)
     right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     span = columns.high - columns.low
@@ -149,7 +152,9 @@ def curves_svg(panel: Panel) -> Html:
         return bottom - (bottom - _TOP) * (value - rows.low) / (rows.high - rows.low)
 
     grid = [_line(_LEFT, y(t), right, y(t), "base" if t == rows.low else "grid") for t in rows.ticks]
-    scale = [_label(_LEFT - 7, y(t) + 4, f"{t:g}{' %' if panel.percent else ''}", "tick", "end") for t in rows.ticks]
+    digits = max(len(f"{t:g}".partition(".")[2]) for t in rows.ticks)
+    unit = " %" if panel.percent else ""
+    scale = [_label(_LEFT - 7, y(t) + 4, f"{t:.{digits}f}{unit}", "tick", "end") for t in rows.ticks]
     scale += [_label(x(t), bottom + 16, f"{t:g}", "tick", "middle") for t in columns.ticks]
     scale.append(_label((_LEFT + right) / 2, bottom + 31, "epochs", "tick", "middle"))
     lines: list[Html] = []
@@ -165,12 +170,13 @@ def curves_svg(panel: Panel) -> Html:
             "r": "2.75",
         }
         lines += [element("path", path), element("circle", dot)]
-    heights = _spread([height for _, height in ends])
+    heights = _spread([height for _, height in ends], bottom - 5)
     names = [
         _label(end[0] + 7, height + 4, curve.name, f"name {curve.name}")
         for curve, end, height in zip(panel.curves, ends, heights, strict=True)
     ]
-    label = f"{panel.title}: {unit} over {panel.epochs[-1]} epochs, {' and '.join(c.name for c in panel.curves)}"
+    named = " and ".join(curve.name for curve in panel.curves)
+    label = f"{panel.title}, {named}, epochs {panel.epochs[0]} to {panel.epochs[-1]}"
     return _svg(_WIDTH, _HEIGHT, label, *grid, *scale, *lines, *names)
 
 

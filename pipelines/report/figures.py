@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 from bpfunc.types import IntArray
@@ -43,7 +44,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), facecolor=PAPER, layout="constrained")
+    figure = Figure(figsize=(width, height), facecolor=PAPER, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.06))
     FigureCanvasAgg(figure)
     return figure
 
@@ -69,7 +70,7 @@ def _confusion_cells(axes: Axes, confusion: IntArray) -> None:
             axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colour, edgecolor=PAPER, linewidth=2))
             ink = INK if number else SOFT
             axes.text(j, i - 0.03, count(number), ha="center", va="bottom", color=ink, fontsize=11)
-            axes.text(j, i + 0.07, percent(share, digits=1), ha="center", va="top", color=SOFT, fontsize=8)
+            axes.text(j, i + 0.07, percent(share, digits=1), ha="center", va="top", color=ink, fontsize=8)
 
 
 def confusion_png(confusion: IntArray, class_names: tuple[str, ...]) -> bytes:
@@ -107,7 +108,7 @@ def confusion_png(confusion: IntArray, class_names: tuple[str, ...]) -> bytes:
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
-    axes.set_title(panel.title + (", %" if panel.percent else ", nats"), loc="left", color=INK, fontsize=11)
+    axes.set_title(panel.title, loc="left", color=INK, fontsize=11)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(SOFT)
     axes.tick_params(length=0, colors=SOFT, labelsize=9)
@@ -136,7 +137,6 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             markersize=4,
             clip_on=False,
         )
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right" if panel.percent else "upper right")
 
 
 def curves_png(panels: tuple[Panel, Panel]) -> bytes:
@@ -153,6 +153,10 @@ def curves_png(panels: tuple[Panel, Panel]) -> bytes:
         b'\x89PNG\r\n\x1a\n'
     """
     figure = _figure(9.0, 3.3)
-    for axes, panel in zip(figure.subplots(1, 2), panels, strict=True):
-        _draw_panel(axes, panel)
+    left, right = figure.subplots(1, 2)
+    _draw_panel(left, panels[0])
+    _draw_panel(right, panels[1])
+    lines, names = left.get_legend_handles_labels()
+    if lines:
+        figure.legend(lines, names, loc="outside upper right", ncols=2, frameon=False, fontsize=9, labelcolor=INK)
     return _png(figure)

@@ -198,7 +198,7 @@ def panels(history: tuple[EpochRecord, ...]) -> tuple[Panel, Panel]:
 
     Example:
         >>> panels((EpochRecord(1, 10, 0.1, 0.5, 0.75, None, None, 1.0),))[1]
-        Panel(title='Accuracy', percent=True, epochs=(1,), curves=(Curve(name='training', values=(75.0,)),))
+        Panel(title='Accuracy in percent', percent=True, epochs=(1,), curves=(Curve(name='training', values=(75.0,)),))
     """
     loss = (
         _curve("training", [r.train_loss for r in history]),
@@ -213,8 +213,8 @@ def panels(history: tuple[EpochRecord, ...]) -> tuple[Panel, Panel]:
     )
     epochs = tuple(r.epoch for r in history)
     return (
-        Panel("Loss", False, epochs, _with_values(loss)),
-        Panel("Accuracy", True, epochs, _with_values(accuracy)),
+        Panel("Loss in nats", False, epochs, _with_values(loss)),
+        Panel("Accuracy in percent", True, epochs, _with_values(accuracy)),
     )
 
 
@@ -280,16 +280,18 @@ def check_inputs(inputs: ReportInputs) -> None:
         pipelines.errors.WorkFailed: other counts than labels and probabilities give (confusion_matrix): ...
     """
     evaluation = inputs.evaluation
-    rows, classes, units = len(evaluation.label), len(evaluation.class_names), inputs.first_layer.shape[-1:]
-    if not rows or classes < 2 or units == (0,):
-        raise _misfit("nothing to report on", "evaluation", "give at least one test row, two classes, one unit")
+    rows, classes = len(evaluation.label), len(evaluation.class_names)
+    if not rows or classes < 2:
+        raise _misfit("nothing to report on", "evaluation", "give at least one test row and two classes")
+    layer = inputs.first_layer
+    if layer.ndim != 2 or layer.shape[0] != PIXELS or not layer.shape[1]:
+        raise _misfit(f"shape {layer.shape}", "first_layer", f"give ({PIXELS}, H), H at least 1")
     for name, array, expected in (
         ("probabilities", evaluation.probabilities, (rows, classes)),
         ("label", evaluation.label, (rows,)),
         ("source_index", evaluation.source_index, (rows,)),
         ("images", evaluation.images, (rows, PIXELS)),
         ("confusion_matrix", evaluation.confusion_matrix, (classes, classes)),
-        ("first_layer", inputs.first_layer, (PIXELS, *units)),
     ):
         if array.shape != expected:
             raise _misfit(f"shape {array.shape}", name, f"give {expected}")

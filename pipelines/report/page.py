@@ -29,6 +29,8 @@ MISTAKES_SHOWN: Final = 24
 UNITS_SHOWN: Final = 48
 
 _TILE = str(2 * IMAGE_SIDE)
+_NAMES_SIDE_BY_SIDE: Final = 28
+"""Letters of all class names together up to which picture and table of the confusion matrix share a row."""
 
 # The browser itself then holds the promise that the page fetches nothing.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -61,8 +63,8 @@ def _summary(inputs: ReportInputs) -> Html:
     rows = len(evaluation.label)
     hits = int(evaluation.confusion_matrix.trace())
     said = (
-        f" of {plural(rows, 'test image', 'test images')} named right: {count(hits)} right, "
-        f"{count(rows - hits)} wrong. The mean loss is {nats(evaluation.loss)} nats."
+        f"accuracy: {count(hits)} of {plural(rows, 'test image', 'test images')} named right, "
+        f"{count(rows - hits)} named wrong. Mean loss {nats(evaluation.loss)} nats."
     )
     contents = [
         ("classes", "Classes"),
@@ -127,7 +129,11 @@ def _confusion_table(evaluation: Evaluation) -> Html:
         total = element("td", {"class": "total"}, text(count(int(confusion[i].sum()))))
         rows.append(_row(_head(name, scope="row"), *cells, total))
     heads = [_head("True class"), *(_head(name) for name in names), _head("Images", style="total")]
-    caption = element("caption", {}, text("Rows: true class. Columns: predicted class. Percentages are of the row."))
+    caption = element(
+        "caption",
+        {},
+        element("span", {}, text("Rows: true class. Columns: predicted class. Percentages are of the row.")),
+    )
     return element(
         "table",
         {"class": "confusion"},
@@ -156,7 +162,7 @@ def _confusion(evaluation: Evaluation) -> Html:
         element("figcaption", {}, text(said)),
     )
     table = _scroll("Confusion matrix, table", _confusion_table(evaluation))
-    layout = "pair" if len(names) <= 4 else "stack"
+    layout = "pair" if sum(map(len, names)) <= _NAMES_SIDE_BY_SIDE else "stack"
     return _section("confusion", "What is taken for what", element("div", {"class": layout}, figure, table))
 
 
@@ -182,8 +188,7 @@ def _curves_said(history: tuple[EpochRecord, ...]) -> str:
 
 
 def _panel(panel: Panel) -> Html:
-    unit = "per cent" if panel.percent else "nats"
-    return element("div", {}, element("h3", {}, text(f"{panel.title}, {unit}")), curves_svg(panel))
+    return element("div", {}, element("h3", {}, text(panel.title)), curves_svg(panel))
 
 
 def _curves(history: tuple[EpochRecord, ...]) -> Html:
@@ -261,15 +266,14 @@ def _weights(first_layer: FloatArray) -> Html:
         for index, weight in zip(units.index, units.weight, strict=True)
     ]
     shown = len(units.index)
-    which = (
-        f"all {plural(shown, 'unit', 'units')}"
-        if shown == units.total
-        else f"the {shown} of {count(units.total)} units with the largest weights"
-    )
+    which = "The only unit"
+    if 1 < shown == units.total:
+        which = f"All {shown} units, the strongest first"
+    elif shown < units.total:
+        which = f"The {shown} strongest of {count(units.total)} units (by the Euclidean norm of their weights)"
     said = (
-        f"One image for each hidden unit, {which}, strongest first: a pixel in the positive colour excites the unit "
-        "where the garment is bright, one in the negative colour holds it back, and a blank one has no say. "
-        "One scale for all units."
+        f"{which}. Each image is one unit's weights, laid out as its input is: a blue pixel excites the unit where "
+        "the garment is bright, an orange one holds it back, a blank one has no say. All share one scale."
     )
     ends = [f"\N{MINUS SIGN}{units.limit:.2g} or less", "0", f"+{units.limit:.2g} or more"]
     scale = element(
@@ -297,11 +301,13 @@ def _facts(anchor: str, heading: str, facts: Mapping[str, str]) -> Html:
 
 
 def _again(command: str) -> Html:
+    # One element for each word, so that a narrow page does not break a line after the hyphens of an option.
+    words = [element("span", {}, text(word)) for word in command.split(" ")]
     return _section(
         "again",
         "Run it again",
         element("p", {}, text("The same command, the same versions and the same seed give the same numbers.")),
-        element("pre", {"tabindex": "0"}, element("code", {}, text(command))),
+        element("pre", {}, element("code", {}, join(words, " "))),
     )
 
 

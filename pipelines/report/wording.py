@@ -9,22 +9,30 @@ NO_VALUE = "\N{EN DASH}"
 
 
 def percent(fraction: float | None, *, digits: int = 2) -> str:
-    """Write a fraction in percent.
+    """Write a fraction in percent, never rounding all but a few to all, nor a few to none.
 
     Args:
         fraction: 0..1, or None or nan where there is none.
         digits: Decimals.
 
     Returns:
-        Such as ``98.48 %``, with a space that does not break.
+        Such as ``98.48 %``, with a space that does not break; ``>99.99 %`` just below the whole, ``<0.01 %`` just
+        above nothing.
 
     Example:
-        >>> percent(0.98483), percent(None), percent(0.5, digits=0)
-        ('98.48\\xa0%', '–', '50\\xa0%')
+        >>> percent(0.98483), percent(None), percent(0.9999, digits=1), percent(1.0, digits=1)
+        ('98.48\\xa0%', '–', '>99.9\\xa0%', '100.0\\xa0%')
     """
     if fraction is None or not math.isfinite(fraction):
         return NO_VALUE
-    return f"{100 * fraction:.{digits}f}\N{NO-BREAK SPACE}%"
+    step = 10.0**-digits
+    value = 100 * fraction
+    sign = ""
+    if 0 < value < step / 2:
+        sign, value = "<", step
+    elif 100 - step / 2 <= value < 100:
+        sign, value = ">", 100 - step
+    return f"{sign}{value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def count(number: int) -> str:
