@@ -29,8 +29,11 @@ check: lint types test
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.benchmarks
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build
+
 clean:
-	rm -rf $(VENV) build dist data/cache data/runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build data/cache data/runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -12,6 +12,7 @@ from bpfunc.tree import tree_leaves_with_path, tree_size
 from pipelines.artifacts import Evaluation, Prepared, ReportFiles, ReportInputs, Trained
 from pipelines.config import RunSpec
 from pipelines.graph import Decision, prepare
+from pipelines.predictions import write_predictions
 from pipelines.runs import (
     checkpoints,
     metrics,
@@ -94,7 +95,7 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
 
 
 def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping[str, object]]:
-    """Open the test split, measure, and write ``metrics.json``.
+    """Open the test split, measure, and write ``predictions.parquet`` and ``metrics.json``.
 
     Args:
         spec: What was run.
@@ -108,6 +109,7 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
     """
     evaluation = evaluate(finished.prepared.test, finished.prepared.meta, finished.trained)
     values = metrics(spec, finished.prepared, finished.trained, evaluation, command(finished.directory))
+    write_predictions(finished.directory, evaluation)
     write_metrics(finished.directory, values)
     return evaluation, values
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from pipelines.compare import Comparison
+    from pipelines.study import Study
 
 TRUE_PREDICTED = "true \\ predicted"
 
@@ -43,4 +47,52 @@ def result_table(values: Mapping[str, object]) -> str:
     for name, row in zip(names, matrix, strict=True):
         figures = " ".join(f"{count:>{width}}" for count in row)
         lines.append(f"  {name:<{first}} {figures}  {100 * recall[name]:5.1f} %")
+    return "\n".join(lines)
+
+
+def study_lines(study: Study) -> str:
+    """Lay out a study: every seed, mean, deviation, interval, recall.
+
+    Args:
+        study: Any study.
+
+    Returns:
+        Lines of text; accuracies in percent.
+    """
+    seeds = ", ".join(f"{100 * result.test_accuracy:.2f}" for result in study.results)
+    low, high = study.interval
+    recall = ", ".join(f"{name} {100 * value:.2f} %" for name, value in study.recall.items())
+    return "\n".join(
+        [
+            f"{study.name}, {len(study.results)} seeds: mean test accuracy {100 * study.mean:.3f} %",
+            f"  standard deviation {100 * study.deviation:.3f}, 95 % interval of the mean "
+            f"{100 * low:.3f} to {100 * high:.3f} %",
+            f"  every seed: {seeds}",
+            f"  recall: {recall}",
+            f"  training time: {sum(result.train_seconds for result in study.results):.1f} s in all",
+        ]
+    )
+
+
+def comparison_lines(found: Comparison) -> str:
+    """Lay out a comparison of two runs or studies.
+
+    Args:
+        found: From `pipelines.compare.compare`.
+
+    Returns:
+        Lines of text; accuracies in percent, differences in percentage points.
+    """
+    low, high = found.interval
+    lines = [
+        f"A {100 * found.accuracy[0]:.3f} % ({found.runs[0]} run{'s' * (found.runs[0] > 1)}), "
+        f"B {100 * found.accuracy[1]:.3f} % ({found.runs[1]} run{'s' * (found.runs[1] > 1)}), {found.rows} test rows",
+        f"  A minus B: {100 * found.difference:+.3f} points, "
+        f"95 % bootstrap interval {100 * low:+.3f} to {100 * high:+.3f}",
+    ]
+    if found.p_value is not None:
+        lines.append(
+            f"  only A right: {found.only_a_right}, only B right: {found.only_b_right}; "
+            f"McNemar's exact test: p = {found.p_value:.4f}"
+        )
     return "\n".join(lines)

@@ -20,6 +20,7 @@ RUN_FILES = {
     "history.parquet",
     "metrics.json",
     "params.safetensors",
+    "predictions.parquet",
     "report.html",
 }
 

@@ -1,0 +1,11 @@
+"""How the documentation is built: Sphinx with MyST, API pages from the docstrings."""
+
+project = "bpfunc"
+author = "The bpfunc maintainers"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "bpfunc"
+autodoc_member_order = "bysource"
+default_role = "literal"

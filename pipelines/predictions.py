@@ -1,0 +1,113 @@
+"""The predictions table of a run: what it said of every test row, so that each mistake can be traced to its image."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bpfunc.types import readonly_arrays
+from pipelines.artifacts import Evaluation
+from pipelines.errors import DataProblem
+from pipelines.files import write_bytes
+from pipelines.tables import ROW_LIMIT, fixed_size_rows, matrix_of
+
+NAME = "predictions.parquet"
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class Predictions:
+    """A row for each test image."""
+
+    source_index: NDArray[np.uint32]
+    """(N,) row in the original test file."""
+    label: NDArray[np.uint8]
+    """(N,) true class index."""
+    probabilities: NDArray[np.float32]
+    """(N, K), rows sum to 1."""
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(N,) whether the most probable class is the true one."""
+        return np.asarray(self.probabilities.argmax(axis=1) == self.label)
+
+
+def predictions_schema(classes: int) -> pa.Schema:
+    """Name the columns.
+
+    Args:
+        classes: K.
+
+    Returns:
+        ``source_index`` uint32, ``label`` uint8, ``probabilities`` float32[K]; no nulls.
+
+    Example:
+        >>> predictions_schema(3).names
+        ['source_index', 'label', 'probabilities']
+    """
+    number = pa.field("item", pa.float32(), nullable=False)
+    return pa.schema(
+        [
+            pa.field("source_index", pa.uint32(), nullable=False),
+            pa.field("label", pa.uint8(), nullable=False),
+            pa.field("probabilities", pa.list_(number, classes), nullable=False),
+        ]
+    )
+
+
+def write_predictions(run: Path, evaluation: Evaluation) -> None:
+    """Write ``predictions.parquet``.
+
+    Args:
+        run: The run directory.
+        evaluation: What the network says of the test rows.
+
+    Raises:
+        WorkFailed: The file cannot be written.
+    """
+    columns = [
+        pa.array(evaluation.source_index, pa.uint32()),
+        pa.array(evaluation.label, pa.uint8()),
+        fixed_size_rows(evaluation.probabilities, pa.float32()),
+    ]
+    schema = predictions_schema(len(evaluation.class_names))
+    metadata = {"class_names": "\n".join(evaluation.class_names)}
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=schema.with_metadata(metadata)), sink, write_page_checksum=True)
+    write_bytes(run / NAME, sink.getvalue())
+
+
+def read_predictions(run: Path) -> Predictions:
+    """Read the predictions table of a run.
+
+    Args:
+        run: The run directory.
+
+    Returns:
+        Its rows.
+
+    Raises:
+        DataProblem: There is none, or it is damaged.
+    """
+    path, remedy = run / NAME, "run `bpfunc evaluate` on it again"
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        column = file.schema_arrow.field("probabilities").type
+        classes = column.list_size if pa.types.is_fixed_size_list(column) else 0
+        if not 2 <= classes <= 10 or not file.schema_arrow.equals(predictions_schema(classes)):
+            raise DataProblem("the columns are not those of predictions", where=str(path), remedy=remedy)
+        if file.metadata.num_rows > ROW_LIMIT:
+            raise DataProblem(f"more than {ROW_LIMIT} rows", where=str(path), remedy=remedy)
+        table = file.read()
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DataProblem(
+            f"cannot read the predictions: {str(error).splitlines()[0]}", where=str(path), remedy=remedy
+        ) from None
+    return Predictions(
+        table["source_index"].to_numpy(), table["label"].to_numpy(), matrix_of(table["probabilities"], np.float32)
+    )

@@ -1,0 +1,278 @@
+"""Studies: one recipe over many seeds, trained in parallel, resumable, summed up with an interval.
+
+A study is a directory with ``config.toml``, a run directory for each seed (``seed-007``) and, when all are done,
+``study.json``. A seed whose ``metrics.json`` is there is never trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.config import RunSpec
+from pipelines.errors import DataProblem, UsageProblem
+from pipelines.files import write_bytes
+from pipelines.run import Places, evaluate_run, train_run
+from pipelines.runs import read_config, write_config
+
+
+@attrs.frozen
+class SeedResult:
+    """What one seed came to."""
+
+    seed: int
+    test_accuracy: float
+    validation_accuracy: float | None
+    train_seconds: float
+    confusion_matrix: tuple[tuple[int, ...], ...]
+
+
+@attrs.frozen(eq=False)
+class Study:
+    """All seeds of a study, and what they say together."""
+
+    name: str
+    class_names: tuple[str, ...]
+    results: tuple[SeedResult, ...]
+    """In the order of the seeds."""
+    mean: float
+    """Mean test accuracy, a fraction."""
+    deviation: float
+    """Standard deviation between seeds (n - 1 in the denominator); 0 for one seed."""
+    interval: tuple[float, float]
+    """95 % confidence interval of the mean over seeds, by Student's t; the test rows are taken as given."""
+    confusion_matrix: NDArray[np.float64]
+    """(K, K) mean counts; row = true class."""
+    recall: Mapping[str, float]
+
+
+def open_study(directory: Path, spec: RunSpec) -> None:
+    """Begin a study, or go on with one of the same specification.
+
+    Args:
+        directory: Of the study.
+        spec: The recipe; its seed does not count.
+
+    Raises:
+        UsageProblem: The directory holds something else, or a study of another specification.
+    """
+    if (directory / "config.toml").is_file():
+        if _seedless(read_config(directory)) != _seedless(spec):
+            raise UsageProblem(
+                "the study there has another configuration", where=str(directory), remedy="choose another --out"
+            )
+        return
+    if directory.exists() and any(directory.iterdir()):
+        raise UsageProblem("this directory is no study", where=str(directory), remedy="choose another --out")
+    directory.mkdir(parents=True, exist_ok=True)
+    write_config(directory, _seedless(spec))
+
+
+def _seedless(spec: RunSpec) -> RunSpec:
+    return attrs.evolve(spec, train=attrs.evolve(spec.train, seed=0))
+
+
+def run_study(
+    spec: RunSpec, seeds: Sequence[int], directory: Path, places: Places, executor: Executor
+) -> Iterator[SeedResult]:
+    """Train every seed that is not trained yet.
+
+    Args:
+        spec: The recipe.
+        seeds: Which seeds.
+        directory: Of the study.
+        places: Where data and cache lie.
+        executor: What runs the seeds: any `concurrent.futures.Executor` whose workers see the same disk.
+
+    Yields:
+        Results as they come: first those that were there already, then each as it is done.
+
+    Raises:
+        PipelineError: A seed failed; what is finished stays.
+    """
+    open_study(directory, spec)
+    missing = []
+    for seed in seeds:
+        found = read_seed(directory, seed)
+        if found is None:
+            missing.append(seed)
+        else:
+            yield found
+    futures = [executor.submit(train_seed, spec, seed, directory, places) for seed in missing]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def seed_directory(directory: Path, seed: int) -> Path:
+    """Name the run directory of a seed.
+
+    Args:
+        directory: Of the study.
+        seed: The seed.
+
+    Returns:
+        Its run directory.
+
+    Example:
+        >>> seed_directory(Path("study"), 7).name
+        'seed-007'
+    """
+    return directory / f"seed-{seed:03d}"
+
+
+def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> SeedResult:
+    """Train and evaluate one seed; what a killed worker left of it is made anew.
+
+    Args:
+        spec: The recipe.
+        seed: The seed.
+        directory: Of the study.
+        places: Where data and cache lie.
+
+    Returns:
+        Its figures.
+
+    Raises:
+        PipelineError: See the stages.
+    """
+    run = seed_directory(directory, seed)
+    if run.exists():
+        shutil.rmtree(run)
+    seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=seed))
+    finished = train_run(seeded, attrs.evolve(places, out=run), now=datetime.now())
+    evaluate_run(seeded, finished)
+    found = read_seed(directory, seed)
+    if found is None:
+        raise DataProblem("the run just written is not there", where=str(run), remedy="run the study again")
+    return found
+
+
+def read_seed(directory: Path, seed: int) -> SeedResult | None:
+    """Read the figures of a finished seed.
+
+    Args:
+        directory: Of the study.
+        seed: The seed.
+
+    Returns:
+        Its figures, or None where it is not finished.
+
+    Raises:
+        DataProblem: Its metrics.json is damaged.
+    """
+    path = seed_directory(directory, seed) / "metrics.json"
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_bytes())
+        return SeedResult(
+            seed=int(values["seed"]),
+            test_accuracy=float(values["test_accuracy"]),
+            validation_accuracy=values["validation_accuracy"],
+            train_seconds=float(values["train_seconds"]),
+            confusion_matrix=tuple(tuple(int(count) for count in row) for row in values["confusion_matrix"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataProblem(f"damaged metrics: {error}", where=str(path), remedy="remove that seed's directory") from None
+
+
+def summarised(name: str, class_names: Sequence[str], results: Sequence[SeedResult]) -> Study:
+    """Sum up a study.
+
+    Args:
+        name: Of the recipe.
+        class_names: In the order of the matrices.
+        results: At least one seed.
+
+    Returns:
+        Mean, deviation, interval, mean matrix, recall.
+
+    Example:
+        >>> results = [SeedResult(0, 0.8, None, 1.0, ((4, 1), (1, 4))), SeedResult(1, 1.0, None, 1.0, ((5, 0), (0, 5)))]
+        >>> summarised("example", ("A", "B"), results).mean
+        0.9
+    """
+    ordered = tuple(sorted(results, key=lambda result: result.seed))
+    accuracies = np.array([result.test_accuracy for result in ordered])
+    mean, deviation = float(accuracies.mean()), float(accuracies.std(ddof=1)) if len(ordered) > 1 else 0.0
+    half = student_t(0.975, len(ordered) - 1) * deviation / math.sqrt(len(ordered)) if len(ordered) > 1 else math.nan
+    matrix = np.mean([result.confusion_matrix for result in ordered], axis=0)
+    recall = {name: float(matrix[k, k] / matrix[k].sum()) for k, name in enumerate(class_names)}
+    return Study(name, tuple(class_names), ordered, mean, deviation, (mean - half, mean + half), matrix, recall)
+
+
+def student_t(probability: float, freedom: int) -> float:
+    """Quantile of Student's t distribution, by bisection on its integral.
+
+    Args:
+        probability: In (0.5, 1).
+        freedom: Degrees of freedom, at least 1.
+
+    Returns:
+        The quantile, to about six digits.
+
+    Example:
+        >>> round(student_t(0.975, 9), 3)
+        2.262
+
+    Reference: Student, "The probable error of a mean" (1908).
+    """
+    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+
+    def below(t: float) -> float:
+        x = np.linspace(0, t, 20001)
+        density = scale * (1 + x * x / freedom) ** (-(freedom + 1) / 2)
+        return 0.5 + float(np.trapezoid(density, x))
+
+    low, high = 0.0, 700.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) < probability else (low, middle)
+    return (low + high) / 2
+
+
+def study_table(study: Study) -> dict[str, object]:
+    """Turn a study into plain values: what ``study.json`` holds.
+
+    Args:
+        study: Any study.
+
+    Returns:
+        A JSON object; accuracies are fractions, times seconds.
+    """
+    low, high = study.interval
+    return {
+        "name": study.name,
+        "seeds": len(study.results),
+        "mean_test_accuracy": study.mean,
+        "standard_deviation": study.deviation,
+        "confidence_interval_95": None if math.isnan(low) else [low, high],
+        "class_names": list(study.class_names),
+        "mean_confusion_matrix": study.confusion_matrix.tolist(),
+        "recall": dict(study.recall),
+        "train_seconds": sum(result.train_seconds for result in study.results),
+        "results": [attrs.asdict(result) for result in study.results],
+    }
+
+
+def write_study(directory: Path, study: Study) -> None:
+    """Write ``study.json``.
+
+    Args:
+        directory: Of the study.
+        study: All its seeds.
+    """
+    write_bytes(directory / "study.json", (json.dumps(study_table(study), indent=2) + "\n").encode())
