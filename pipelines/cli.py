@@ -267,9 +267,11 @@ def evaluate(
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
+    threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:
     """Measure a trained run on the test split and write its metrics.json."""
+    use_threads(threads)
     from pipelines.run import Places, evaluate_run, reopen_run
 
     spec, finished = reopen_run(run, Places(source=source, cache=cache, raw=raw))
@@ -283,9 +285,11 @@ def report(
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
+    threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:
     """Draw the pictures and the page of a trained run again."""
+    use_threads(threads)
     from pipelines.run import Places, evaluate_run, reopen_run, report_run
 
     spec, finished = reopen_run(run, Places(source=source, cache=cache, raw=raw))
