@@ -1,10 +1,10 @@
 # Every target works in a fresh clone: the environment is made on first use.
+comma := ,
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= test
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
-comma := ,
 
 .PHONY: run test conformance lint types check bench docs clean
 

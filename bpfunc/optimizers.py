@@ -2,30 +2,375 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bpfunc.schedules import Schedule
-from bpfunc.transforms import GradientTransform, chain, momentum, scale_by_learning_rate
+from bpfunc.transforms import (
+    GradientTransform,
+    add_decayed_weights,
+    chain,
+    identity,
+    masked,
+    momentum,
+    scale_by_adadelta,
+    scale_by_adagrad,
+    scale_by_adam,
+    scale_by_amsgrad,
+    scale_by_learning_rate,
+    scale_by_lion,
+    scale_by_nadam,
+    scale_by_rmsprop,
+    scale_by_trust_ratio,
+)
+
+Applies = Callable[[str], bool]
+"""Takes a leaf's path, such as ``layers[0].weight``."""
 
 
-def sgd(learning_rate: float | Schedule, *, decay: float = 0.0, nesterov: bool = False) -> GradientTransform:
-    """Stochastic gradient descent, with momentum where ``decay`` is not 0: momentum, then the learning rate.
+def weights_only(path: str) -> bool:
+    """Tell weights from biases and scales by their path: what weight decay usually applies to.
+
+    Args:
+        path: Such as ``layers[0].weight``.
+
+    Returns:
+        Whether the leaf is called ``weight``.
+
+    Example:
+        >>> weights_only("layers[0].weight"), weights_only("layers[0].bias")
+        (True, False)
+    """
+    return path.rpartition(".")[2] == "weight"
+
+
+def _decay(amount: float, applies: Applies | None) -> GradientTransform:
+    if amount == 0:
+        return identity()
+    return add_decayed_weights(amount) if applies is None else masked(add_decayed_weights(amount), applies)
+
+
+def sgd(
+    learning_rate: float | Schedule,
+    *,
+    decay: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    decay_mask: Applies | None = None,
+) -> GradientTransform:
+    """Stochastic gradient descent: coupled weight decay, then momentum, then the learning rate; what is 0 is left out.
 
     Args:
         learning_rate: A number above 0, or a schedule.
         decay: Of the momentum, in [0, 1).
         nesterov: Whether the momentum looks one step ahead.
+        weight_decay: At least 0.
+        decay_mask: Which leaves decay; all where None.
 
     Returns:
         A transform.
 
     Raises:
-        ValueError: The decay is outside [0, 1).
+        ValueError: An argument is out of range.
 
     Example:
-        >>> sgd(0.1).update(2.0, ((),), 0.0, 0)[0]
+        >>> transform = sgd(0.1)
+        >>> transform.update(2.0, transform.init(0.0), 0.0, 0)[0]
         -0.2
 
     Reference: Robbins and Monro, "A stochastic approximation method" (1951).
     """
-    if decay == 0:
-        return chain(scale_by_learning_rate(learning_rate))
-    return chain(momentum(decay, nesterov=nesterov), scale_by_learning_rate(learning_rate))
+    parts = [_decay(weight_decay, decay_mask)] if weight_decay else []
+    if decay:
+        parts.append(momentum(decay, nesterov=nesterov))
+    return chain(*parts, scale_by_learning_rate(learning_rate))
+
+
+def adagrad(learning_rate: float | Schedule, *, initial: float = 0.1, eps: float = 1e-10) -> GradientTransform:
+    """Adagrad: preconditioner, then the learning rate.
+
+    Args:
+        learning_rate: A number above 0, or a schedule.
+        initial: Sum of squares at the start, at least 0.
+        eps: Added to the root, at least 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> transform = adagrad(0.1, initial=0.0, eps=0.0)
+        >>> transform.update((np.array([-2.0]),), transform.init((np.array([1.0]),)), (np.array([1.0]),), 0)[0]
+        (array([0.1]),)
+
+    Reference: Duchi, Hazan and Singer, "Adaptive subgradient methods" (2011).
+    """
+    return chain(scale_by_adagrad(initial=initial, eps=eps), scale_by_learning_rate(learning_rate))
+
+
+def rmsprop(
+    learning_rate: float | Schedule,
+    *,
+    decay: float = 0.99,
+    eps: float = 1e-8,
+    centred: bool = False,
+    momentum_decay: float = 0.0,
+) -> GradientTransform:
+    """RMSprop: preconditioner, then momentum where there is some, then the learning rate.
+
+    Args:
+        learning_rate: A number above 0, or a schedule.
+        decay: Of the average square, in [0, 1).
+        eps: Added to the root, at least 0.
+        centred: Whether to divide by a deviation.
+        momentum_decay: In [0, 1).
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> transform = rmsprop(0.1, decay=0.0, eps=0.0)
+        >>> transform.update((np.array([-2.0]),), transform.init((np.array([1.0]),)), (np.array([1.0]),), 0)[0]
+        (array([0.1]),)
+
+    Reference: Tieleman and Hinton, "Lecture 6.5, rmsprop" (2012).
+    """
+    return chain(
+        scale_by_rmsprop(decay=decay, eps=eps, centred=centred),
+        momentum(momentum_decay),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def adadelta(learning_rate: float | Schedule = 1.0, *, decay: float = 0.9, eps: float = 1e-6) -> GradientTransform:
+    """Adadelta: preconditioner, then the learning rate.
+
+    Args:
+        learning_rate: A number above 0, or a schedule.
+        decay: Of both averages, in [0, 1).
+        eps: Added below the roots, at least 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> transform = adadelta()
+        >>> params = (np.array([1.0]),)
+        >>> updates, _ = transform.update((np.array([-2.0]),), transform.init(params), params, 0)
+        >>> bool(updates[0][0] > 0)
+        True
+
+    Reference: Zeiler, "Adadelta: an adaptive learning rate method" (2012).
+    """
+    return chain(scale_by_adadelta(decay=decay, eps=eps), scale_by_learning_rate(learning_rate))
+
+
+def adam(
+    learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> GradientTransform:
+    """Adam: preconditioner, then the learning rate.
+
+    Args:
+        learning_rate: A number above 0, or a schedule.
+        beta1: Decay of the average gradient, in [0, 1).
+        beta2: Decay of the average square, in [0, 1).
+        eps: Added to the root, at least 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> transform = adam(0.1, eps=0.0)
+        >>> transform.update((np.array([-2.0]),), transform.init((np.array([1.0]),)), (np.array([1.0]),), 0)[0]
+        (array([0.1]),)
+
+    Reference: Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
+    """
+    return chain(scale_by_adam(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
+
+
+def amsgrad(
+    learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> GradientTransform:
+    """AMSGrad: preconditioner, then the learning rate.
+
+    Args:
+        learning_rate: A number above 0, or a schedule.
+        beta1: Decay of the average gradient, in [0, 1).
+        beta2: Decay of the average square, in [0, 1).
+        eps: Added to the root, at least 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> transform = amsgrad(0.1, eps=0.0)
+        >>> transform.update((np.array([-2.0]),), transform.init((np.array([1.0]),)), (np.array([1.0]),), 0)[0]
+        (array([0.1]),)
+
+    Reference: Reddi, Kale and Kumar, "On the convergence of Adam and beyond" (2018).
+    """
+    return chain(scale_by_amsgrad(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
+
+
+def nadam(
+    learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> GradientTransform:
+    """NAdam: preconditioner, then the learning rate.
+
+    Args:
+        learning_rate: A number above 0, or a schedule.
+        beta1: Decay of the average gradient, in [0, 1).
+        beta2: Decay of the average square, in [0, 1).
+        eps: Added to the root, at least 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> transform = nadam(0.1, beta1=0.0, eps=0.0)
+        >>> transform.update((np.array([-2.0]),), transform.init((np.array([1.0]),)), (np.array([1.0]),), 0)[0]
+        (array([0.1]),)
+
+    Reference: Dozat, "Incorporating Nesterov momentum into Adam" (2016).
+    """
+    return chain(scale_by_nadam(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
+
+
+def adamw(
+    learning_rate: float | Schedule,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.01,
+    decay_mask: Applies | None = None,
+) -> GradientTransform:
+    """AdamW: preconditioner, then decoupled weight decay, then the learning rate.
+
+    Args:
+        learning_rate: A number above 0, or a schedule.
+        beta1: Decay of the average gradient, in [0, 1).
+        beta2: Decay of the average square, in [0, 1).
+        eps: Added to the root, at least 0.
+        weight_decay: At least 0; a step takes ``learning_rate * weight_decay * p`` off.
+        decay_mask: Which leaves decay, such as `weights_only`; all where None.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> transform = adamw(0.1, eps=0.0, weight_decay=0.0)
+        >>> transform.update((np.array([-2.0]),), transform.init((np.array([1.0]),)), (np.array([1.0]),), 0)[0]
+        (array([0.1]),)
+
+    Reference: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
+    """
+    return chain(
+        scale_by_adam(beta1=beta1, beta2=beta2, eps=eps),
+        _decay(weight_decay, decay_mask),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def lion(
+    learning_rate: float | Schedule,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.99,
+    weight_decay: float = 0.0,
+    decay_mask: Applies | None = None,
+) -> GradientTransform:
+    """Lion: sign of the mixed gradient, then decoupled weight decay, then the learning rate.
+
+    Args:
+        learning_rate: A number above 0, or a schedule.
+        beta1: Weight of the average in the sign, in [0, 1).
+        beta2: Decay of the average, in [0, 1).
+        weight_decay: At least 0.
+        decay_mask: Which leaves decay; all where None.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> transform = lion(0.1)
+        >>> transform.update((np.array([-2.0]),), transform.init((np.array([1.0]),)), (np.array([1.0]),), 0)[0]
+        (array([0.1]),)
+
+    Reference: Chen et al., "Symbolic discovery of optimization algorithms" (2023).
+    """
+    return chain(
+        scale_by_lion(beta1=beta1, beta2=beta2), _decay(weight_decay, decay_mask), scale_by_learning_rate(learning_rate)
+    )
+
+
+def lamb(
+    learning_rate: float | Schedule,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-6,
+    weight_decay: float = 0.0,
+    decay_mask: Applies | None = None,
+) -> GradientTransform:
+    """LAMB: Adam, then decoupled weight decay, then the trust ratio of each leaf, then the learning rate.
+
+    Args:
+        learning_rate: A number above 0, or a schedule.
+        beta1: Decay of the average gradient, in [0, 1).
+        beta2: Decay of the average square, in [0, 1).
+        eps: Added to the root, at least 0.
+        weight_decay: At least 0.
+        decay_mask: Which leaves decay; all where None.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> transform = lamb(0.1, eps=0.0)
+        >>> transform.update((np.array([-2.0]),), transform.init((np.array([1.0]),)), (np.array([1.0]),), 0)[0]
+        (array([0.1]),)
+
+    Reference: You et al., "Large batch optimization for deep learning" (2020).
+    """
+    return chain(
+        scale_by_adam(beta1=beta1, beta2=beta2, eps=eps),
+        _decay(weight_decay, decay_mask),
+        scale_by_trust_ratio(),
+        scale_by_learning_rate(learning_rate),
+    )

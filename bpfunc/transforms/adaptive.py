@@ -1,0 +1,416 @@
+"""Preconditioners that scale each parameter by the size of its past gradients.
+
+They only precondition: the recipes in `bpfunc.optimizers` add weight decay and the learning rate. ``g`` is the
+gradient, ``t`` counts updates from 1.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from bpfunc.transforms.base import GradientTransform
+from bpfunc.tree import Tree, tree_map, tree_zeros_like
+from bpfunc.types import FloatArray
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} lies in [0, 1), got {value}")
+
+
+def _check_eps(eps: float) -> None:
+    if eps < 0:
+        raise ValueError(f"eps is at least 0, got {eps}")
+
+
+def _average(decay: float, old: Tree, new: Tree) -> Tree:
+    """Exponential moving average: ``decay * old + (1 - decay) * new``."""
+    return tree_map(lambda a, g: decay * a + (1 - decay) * g, old, new)
+
+
+def _average_squares(decay: float, old: Tree, grads: Tree) -> Tree:
+    return tree_map(lambda a, g: decay * a + (1 - decay) * (g * g), old, grads)
+
+
+@attrs.frozen(eq=False)
+class SquaresState:
+    """State of the preconditioners that keep squares alone.
+
+    Args:
+        squares: Sum or average of squared gradients; a tree like the parameters.
+    """
+
+    squares: Tree
+
+
+def scale_by_adagrad(*, initial: float = 0.1, eps: float = 1e-10) -> GradientTransform:
+    """Divide by the root of the sum of squares: ``s <- s + g^2``; ``u = g / (sqrt(s) + eps)``.
+
+    Args:
+        initial: ``s`` at the start, at least 0.
+        eps: Added to the root, at least 0. (optax adds its eps below the root.)
+
+    Returns:
+        A transform with `SquaresState`.
+
+    Raises:
+        ValueError: An argument is negative.
+
+    Example:
+        >>> transform = scale_by_adagrad(initial=0.0, eps=0.0)
+        >>> transform.update((np.array([3.0]),), transform.init((np.array([1.0]),)), (), 0)[0]
+        (array([1.]),)
+
+    Reference: Duchi, Hazan and Singer, "Adaptive subgradient methods" (2011).
+    """
+    _check_eps(eps)
+    if initial < 0:
+        raise ValueError(f"initial is at least 0, got {initial}")
+
+    def init(params: Tree) -> SquaresState:
+        return SquaresState(tree_map(lambda p: np.full_like(p, initial), params))
+
+    def update(grads: Tree, state: SquaresState, params: Tree, step: int) -> tuple[Tree, SquaresState]:
+        squares = tree_map(lambda s, g: s + g * g, state.squares, grads)
+        return tree_map(lambda g, s: g / (np.sqrt(s) + eps), grads, squares), SquaresState(squares)
+
+    return GradientTransform(init, update)
+
+
+@attrs.frozen(eq=False)
+class CentredState:
+    """State of `scale_by_rmsprop` with ``centred``.
+
+    Args:
+        squares: Average of squared gradients.
+        mean: Average of gradients.
+    """
+
+    squares: Tree
+    mean: Tree
+
+
+def scale_by_rmsprop(*, decay: float = 0.99, eps: float = 1e-8, centred: bool = False) -> GradientTransform:
+    """Divide by the root of the average square: ``s <- decay s + (1 - decay) g^2``; ``u = g / (sqrt(s) + eps)``.
+
+    Centred, the average gradient's square is subtracted below the root: ``sqrt(s - m^2)``. The form is torch's.
+
+    Args:
+        decay: In [0, 1).
+        eps: Added to the root, at least 0.
+        centred: Whether to divide by a deviation in place of a root mean square.
+
+    Returns:
+        A transform with `SquaresState`, or `CentredState` where centred.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> transform = scale_by_rmsprop(decay=0.0, eps=0.0)
+        >>> transform.update((np.array([-3.0]),), transform.init((np.array([1.0]),)), (), 0)[0]
+        (array([-1.]),)
+
+    Reference: Tieleman and Hinton, "Lecture 6.5, rmsprop" (2012); centred: Graves (2013).
+    """
+    _check_fraction("decay", decay)
+    _check_eps(eps)
+
+    def init(params: Tree) -> Tree:
+        zeros = tree_zeros_like(params)
+        return CentredState(zeros, zeros) if centred else SquaresState(zeros)
+
+    def plain(grads: Tree, state: SquaresState, params: Tree, step: int) -> tuple[Tree, SquaresState]:
+        squares = _average_squares(decay, state.squares, grads)
+        return tree_map(lambda g, s: g / (np.sqrt(s) + eps), grads, squares), SquaresState(squares)
+
+    def centring(grads: Tree, state: CentredState, params: Tree, step: int) -> tuple[Tree, CentredState]:
+        squares = _average_squares(decay, state.squares, grads)
+        mean = _average(decay, state.mean, grads)
+        updates = tree_map(
+            # Rounding can push the variance of a constant gradient below 0.
+            lambda g, s, m: g / (np.sqrt(np.maximum(s - m * m, 0)) + eps),
+            grads,
+            squares,
+            mean,
+        )
+        return updates, CentredState(squares, mean)
+
+    return GradientTransform(init, centring if centred else plain)
+
+
+@attrs.frozen(eq=False)
+class AdadeltaState:
+    """State of `scale_by_adadelta`.
+
+    Args:
+        squares: Average of squared gradients.
+        updates: Average of squared updates.
+    """
+
+    squares: Tree
+    updates: Tree
+
+
+def scale_by_adadelta(*, decay: float = 0.9, eps: float = 1e-6) -> GradientTransform:
+    """Scale by the ratio of past updates to past gradients: ``u = g sqrt(d + eps) / sqrt(s + eps)``.
+
+    ``s`` averages squared gradients, ``d`` squared updates (from before this one).
+
+    Args:
+        decay: Of both averages, in [0, 1).
+        eps: Added below both roots, at least 0.
+
+    Returns:
+        A transform with `AdadeltaState`.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> transform = scale_by_adadelta(decay=0.0, eps=0.0)
+        >>> transform.update((np.array([3.0]),), transform.init((np.array([1.0]),)), (), 0)[0]
+        (array([0.]),)
+
+    Reference: Zeiler, "Adadelta: an adaptive learning rate method" (2012).
+    """
+    _check_fraction("decay", decay)
+    _check_eps(eps)
+
+    def init(params: Tree) -> AdadeltaState:
+        zeros = tree_zeros_like(params)
+        return AdadeltaState(zeros, zeros)
+
+    def update(grads: Tree, state: AdadeltaState, params: Tree, step: int) -> tuple[Tree, AdadeltaState]:
+        squares = _average_squares(decay, state.squares, grads)
+        updates = tree_map(lambda g, s, d: g * np.sqrt(d + eps) / np.sqrt(s + eps), grads, squares, state.updates)
+        return updates, AdadeltaState(squares, _average_squares(decay, state.updates, updates))
+
+    return GradientTransform(init, update)
+
+
+@attrs.frozen(eq=False)
+class AdamState:
+    """State of `scale_by_adam` and `scale_by_nadam`.
+
+    Args:
+        mean: Average of gradients, not corrected for its start at zero.
+        squares: Average of squared gradients, not corrected.
+    """
+
+    mean: Tree
+    squares: Tree
+
+
+def _adam_init(params: Tree) -> AdamState:
+    zeros = tree_zeros_like(params)
+    return AdamState(zeros, zeros)
+
+
+def _check_adam(beta1: float, beta2: float, eps: float) -> None:
+    _check_fraction("beta1", beta1)
+    _check_fraction("beta2", beta2)
+    _check_eps(eps)
+
+
+def scale_by_adam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
+    """Divide the average gradient by the root of the average square, both corrected for their start at zero.
+
+    ``m <- beta1 m + (1 - beta1) g``; ``s <- beta2 s + (1 - beta2) g^2``;
+    ``u = (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + eps)``, with ``t = step + 1``.
+
+    Args:
+        beta1: Decay of the average gradient, in [0, 1).
+        beta2: Decay of the average square, in [0, 1).
+        eps: Added to the root, at least 0.
+
+    Returns:
+        A transform with `AdamState`.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> transform = scale_by_adam(eps=0.0)
+        >>> transform.update((np.array([-3.0]),), transform.init((np.array([1.0]),)), (), 0)[0]
+        (array([-1.]),)
+
+    Reference: Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
+    """
+    _check_adam(beta1, beta2, eps)
+
+    def update(grads: Tree, state: AdamState, params: Tree, step: int) -> tuple[Tree, AdamState]:
+        mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
+        first, second = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
+        updates = tree_map(lambda m, s: (m / first) / (np.sqrt(s / second) + eps), mean, squares)
+        return updates, AdamState(mean, squares)
+
+    return GradientTransform(_adam_init, update)
+
+
+@attrs.frozen(eq=False)
+class AmsgradState:
+    """State of `scale_by_amsgrad`.
+
+    Args:
+        mean: Average of gradients.
+        squares: Average of squared gradients.
+        largest: Largest average square so far, not corrected.
+    """
+
+    mean: Tree
+    squares: Tree
+    largest: Tree
+
+
+def scale_by_amsgrad(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
+    """Adam that divides by the largest average square so far, so that the scale never grows back.
+
+    The largest is taken before the correction for the start at zero, as in torch; optax takes it after.
+
+    Args:
+        beta1: Decay of the average gradient, in [0, 1).
+        beta2: Decay of the average square, in [0, 1).
+        eps: Added to the root, at least 0.
+
+    Returns:
+        A transform with `AmsgradState`.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> transform = scale_by_amsgrad(eps=0.0)
+        >>> transform.update((np.array([-3.0]),), transform.init((np.array([1.0]),)), (), 0)[0]
+        (array([-1.]),)
+
+    Reference: Reddi, Kale and Kumar, "On the convergence of Adam and beyond" (2018).
+    """
+    _check_adam(beta1, beta2, eps)
+
+    def init(params: Tree) -> AmsgradState:
+        zeros = tree_zeros_like(params)
+        return AmsgradState(zeros, zeros, zeros)
+
+    def update(grads: Tree, state: AmsgradState, params: Tree, step: int) -> tuple[Tree, AmsgradState]:
+        mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
+        largest = tree_map(np.maximum, state.largest, squares)
+        first, second = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
+        updates = tree_map(lambda m, s: (m / first) / (np.sqrt(s / second) + eps), mean, largest)
+        return updates, AmsgradState(mean, squares, largest)
+
+    return GradientTransform(init, update)
+
+
+def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
+    """Adam with Nesterov's look-ahead in the average gradient, at constant ``beta1``.
+
+    ``u = (beta1 m / (1 - beta1^(t+1)) + (1 - beta1) g / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + eps)``. The form is
+    optax's; torch lets ``beta1`` grow with the step.
+
+    Args:
+        beta1: Decay of the average gradient, in [0, 1).
+        beta2: Decay of the average square, in [0, 1).
+        eps: Added to the root, at least 0.
+
+    Returns:
+        A transform with `AdamState`.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> transform = scale_by_nadam(beta1=0.0, eps=0.0)
+        >>> transform.update((np.array([-3.0]),), transform.init((np.array([1.0]),)), (), 0)[0]
+        (array([-1.]),)
+
+    Reference: Dozat, "Incorporating Nesterov momentum into Adam" (2016).
+    """
+    _check_adam(beta1, beta2, eps)
+
+    def update(grads: Tree, state: AdamState, params: Tree, step: int) -> tuple[Tree, AdamState]:
+        mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
+        now, ahead, second = 1 - beta1 ** (step + 1), 1 - beta1 ** (step + 2), 1 - beta2 ** (step + 1)
+        updates = tree_map(
+            lambda g, m, s: (beta1 / ahead * m + (1 - beta1) / now * g) / (np.sqrt(s / second) + eps),
+            grads,
+            mean,
+            squares,
+        )
+        return updates, AdamState(mean, squares)
+
+    return GradientTransform(_adam_init, update)
+
+
+@attrs.frozen(eq=False)
+class LionState:
+    """State of `scale_by_lion`.
+
+    Args:
+        mean: Average of gradients.
+    """
+
+    mean: Tree
+
+
+def scale_by_lion(*, beta1: float = 0.9, beta2: float = 0.99) -> GradientTransform:
+    """Take the sign of a mixture of gradient and its average: ``u = sign(beta1 m + (1 - beta1) g)``.
+
+    Afterwards ``m <- beta2 m + (1 - beta2) g``.
+
+    Args:
+        beta1: Weight of the average in the sign, in [0, 1).
+        beta2: Decay of the average, in [0, 1).
+
+    Returns:
+        A transform with `LionState`.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> transform = scale_by_lion()
+        >>> transform.update((np.array([-3.0]),), transform.init((np.array([1.0]),)), (), 0)[0]
+        (array([-1.]),)
+
+    Reference: Chen et al., "Symbolic discovery of optimization algorithms" (2023).
+    """
+    _check_fraction("beta1", beta1)
+    _check_fraction("beta2", beta2)
+
+    def update(grads: Tree, state: LionState, params: Tree, step: int) -> tuple[Tree, LionState]:
+        updates = tree_map(lambda g, m: np.sign(beta1 * m + (1 - beta1) * g), grads, state.mean)
+        return updates, LionState(_average(beta2, state.mean, grads))
+
+    return GradientTransform(lambda params: LionState(tree_zeros_like(params)), update)
+
+
+def scale_by_trust_ratio(*, eps: float = 0.0) -> GradientTransform:
+    """Give each leaf's update the norm of its parameters: ``u = g |p| / (|g| + eps)``; a zero norm leaves it alone.
+
+    Args:
+        eps: Added to the update's norm, at least 0.
+
+    Returns:
+        A transform with state ``()``.
+
+    Raises:
+        ValueError: eps is negative.
+
+    Example:
+        >>> scale_by_trust_ratio().update((np.array([3.0, 4.0]),), (), (np.array([10.0, 0.0]),), 0)[0]
+        (array([6., 8.]),)
+
+    Reference: You, Gitman and Ginsburg, "Large batch training of convolutional networks" (2017); for Adam: You et al.,
+        "Large batch optimization for deep learning" (2020).
+    """
+    _check_eps(eps)
+
+    def scaled(g: FloatArray, p: FloatArray) -> FloatArray:
+        of_params, of_update = float(np.linalg.norm(p)), float(np.linalg.norm(g))
+        return g * (of_params / (of_update + eps)) if of_params > 0 and of_update > 0 else g
+
+    return GradientTransform(
+        lambda params: (), lambda grads, state, params, step: (tree_map(scaled, grads, params), state)
+    )

@@ -1,0 +1,278 @@
+"""Transforms made of transforms: masks, partitions, accumulation, look-ahead, averages of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import attrs
+
+from bpfunc.transforms.base import GradientTransform
+from bpfunc.tree import (
+    STATIC,
+    Tree,
+    merge,
+    partition,
+    tree_add,
+    tree_leaves_with_path,
+    tree_map,
+    tree_scale,
+    tree_zeros_like,
+)
+
+StateT = TypeVar("StateT")
+
+
+def masked(transform: GradientTransform, applies: Callable[[str], bool]) -> GradientTransform:
+    """Apply a transform to some leaves and pass the others by untouched.
+
+    Args:
+        transform: Sees a tree with None where a leaf is masked out.
+        applies: Takes a path such as ``layers[0].bias``.
+
+    Returns:
+        A transform whose state is that of the inner one.
+
+    Example:
+        No decay on biases, in one line:
+
+        >>> from bpfunc.transforms import add_decayed_weights
+        >>> decay = masked(add_decayed_weights(0.1), lambda path: not path.endswith("bias']"))
+        >>> params = {"weight": 10.0, "bias": 10.0}
+        >>> decay.update({"weight": 1.0, "bias": 1.0}, decay.init(params), params, 0)[0]
+        {'bias': 1.0, 'weight': 2.0}
+    """
+
+    def init(params: Tree) -> Tree:
+        return transform.init(partition(params, applies)[0])
+
+    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        chosen, others = partition(grads, applies)
+        updates, state = transform.update(chosen, state, partition(params, applies)[0], step)
+        return merge(updates, others), state
+
+    return GradientTransform(init, update)
+
+
+def partitioned(label: Callable[[str], str], transforms: Mapping[str, GradientTransform]) -> GradientTransform:
+    """Give each leaf to the transform of its label.
+
+    Args:
+        label: Takes a path, returns one of the names.
+        transforms: Name -> transform.
+
+    Returns:
+        A transform whose state is a dict of their states.
+
+    Raises:
+        KeyError: From `init`, where a leaf has a label without a transform; the message names both.
+
+    Example:
+        >>> from bpfunc.transforms import scale
+        >>> split = partitioned(lambda path: path, {"['w']": scale(2.0), "['b']": scale(3.0)})
+        >>> split.update({"w": 1.0, "b": 1.0}, split.init({"w": 0.0, "b": 0.0}), {"w": 0.0, "b": 0.0}, 0)[0]
+        {'b': 3.0, 'w': 2.0}
+    """
+    parts = dict(transforms)
+
+    def only(name: str) -> Callable[[str], bool]:
+        return lambda path: label(path) == name
+
+    def init(params: Tree) -> Tree:
+        for path, _ in tree_leaves_with_path(params):
+            if label(path) not in parts:
+                raise KeyError(f"leaf {path} has label {label(path)!r}; the transforms are {', '.join(parts)}")
+        return {name: part.init(partition(params, only(name))[0]) for name, part in parts.items()}
+
+    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        updates, states = tree_map(lambda g: None, grads), {}
+        for name, part in parts.items():
+            chosen, _ = partition(grads, only(name))
+            changed, states[name] = part.update(chosen, state[name], partition(params, only(name))[0], step)
+            updates = merge(updates, changed)
+        return updates, states
+
+    return GradientTransform(init, update)
+
+
+@attrs.frozen(eq=False)
+class AccumulateState:
+    """State of `accumulate`.
+
+    Args:
+        total: Sum of the gradients since the inner transform last acted.
+        inner: State of the inner transform.
+    """
+
+    total: Tree
+    inner: Tree
+
+
+def accumulate(transform: GradientTransform, every: int) -> GradientTransform:
+    """Let a transform act on the mean of ``every`` gradients; in between the updates are zero.
+
+    The inner transform counts its own actions: at the n-th it sees step ``n - 1``.
+
+    Args:
+        transform: Acts once in ``every`` steps.
+        every: At least 1.
+
+    Returns:
+        A transform with `AccumulateState`.
+
+    Raises:
+        ValueError: ``every`` is below 1.
+
+    Example:
+        >>> from bpfunc.transforms import scale
+        >>> slow = accumulate(scale(1.0), 2)
+        >>> first, state = slow.update(2.0, slow.init(0.0), 0.0, 0)
+        >>> float(first), float(slow.update(4.0, state, 0.0, 1)[0])
+        (0.0, 3.0)
+    """
+    if every < 1:
+        raise ValueError(f"accumulate takes at least 1 step, got {every}")
+
+    def init(params: Tree) -> AccumulateState:
+        return AccumulateState(tree_zeros_like(params), transform.init(params))
+
+    def update(grads: Tree, state: AccumulateState, params: Tree, step: int) -> tuple[Tree, AccumulateState]:
+        total = tree_add(state.total, grads)
+        if (step + 1) % every:
+            return tree_zeros_like(grads), AccumulateState(total, state.inner)
+        updates, inner = transform.update(tree_scale(1 / every, total), state.inner, params, step // every)
+        return updates, AccumulateState(tree_zeros_like(total), inner)
+
+    return GradientTransform(init, update)
+
+
+@attrs.frozen(eq=False)
+class LookaheadState:
+    """State of `lookahead`.
+
+    Args:
+        slow: The slow parameters.
+        inner: State of the inner transform.
+    """
+
+    slow: Tree
+    inner: Tree
+
+
+def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5) -> GradientTransform:
+    """Let fast parameters run ``every`` steps ahead, then pull slow ones after them and restart from there.
+
+    ``slow <- slow + rate (fast - slow)``; ``fast <- slow``, at every ``every``-th step.
+
+    Args:
+        transform: A whole optimiser, learning rate included.
+        every: Steps between two pulls, at least 1.
+        rate: How far the slow ones follow, in (0, 1].
+
+    Returns:
+        A transform with `LookaheadState`.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> from bpfunc.transforms import scale
+        >>> ahead = lookahead(scale(-1.0), every=1, rate=0.5)
+        >>> ahead.update(4.0, ahead.init(10.0), 10.0, 0)[0]
+        -2.0
+
+    Reference: Zhang, Lucas, Hinton and Ba, "Lookahead optimizer: k steps forward, 1 step back" (2019).
+    """
+    if every < 1 or not 0 < rate <= 1:
+        raise ValueError(f"lookahead takes every >= 1 and a rate in (0, 1], got {every} and {rate}")
+
+    def update(grads: Tree, state: LookaheadState, params: Tree, step: int) -> tuple[Tree, LookaheadState]:
+        updates, inner = transform.update(grads, state.inner, params, step)
+        if (step + 1) % every:
+            return updates, LookaheadState(state.slow, inner)
+        slow = tree_map(lambda s, p, u: s + rate * (p + u - s), state.slow, params, updates)
+        return tree_map(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
+
+    return GradientTransform(lambda params: LookaheadState(params, transform.init(params)), update)
+
+
+@attrs.frozen(eq=False)
+class EmaState:
+    """State of `ema_of_params`.
+
+    Args:
+        average: Exponential moving average of the parameters.
+    """
+
+    average: Tree
+
+
+def ema_of_params(decay: float) -> GradientTransform:
+    """Keep an exponential moving average of the parameters beside them. Goes last in a chain; updates pass unchanged.
+
+    ``a <- d a + (1 - d) (p + u)`` with ``d = min(decay, (1 + t) / (10 + t))``, ``t = step + 1``, so that the start is
+    forgotten. Read it with ``find_state(state, EmaState).average``.
+
+    Args:
+        decay: In [0, 1).
+
+    Returns:
+        A transform with `EmaState`.
+
+    Raises:
+        ValueError: The decay is outside [0, 1).
+
+    Example:
+        >>> average = ema_of_params(0.0)
+        >>> average.update(-1.0, average.init(5.0), 5.0, 0)[1].average
+        4.0
+
+    Reference: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"ema_of_params takes a decay in [0, 1), got {decay}")
+
+    def update(updates: Tree, state: EmaState, params: Tree, step: int) -> tuple[Tree, EmaState]:
+        kept = min(decay, (2 + step) / (11 + step))
+        average = tree_map(lambda a, p, u: kept * a + (1 - kept) * (p + u), state.average, params, updates)
+        return updates, EmaState(average)
+
+    return GradientTransform(lambda params: EmaState(params), update)
+
+
+def find_state(state: Tree, kind: type[StateT]) -> StateT:
+    """Find the one record of a class in an optimiser's state, however deep it lies.
+
+    Args:
+        state: State of any chain.
+        kind: Such as `EmaState`.
+
+    Returns:
+        The record.
+
+    Raises:
+        LookupError: There is none, or more than one.
+
+    Example:
+        >>> find_state(((), (EmaState(1.0),)), EmaState).average
+        1.0
+    """
+    found = _records(state, kind)
+    if len(found) != 1:
+        raise LookupError(f"expected one {kind.__name__} in the state, found {len(found)}")
+    return found[0]
+
+
+def _records(node: Tree, kind: type[StateT]) -> list[StateT]:
+    if isinstance(node, kind):
+        return [node]
+    if isinstance(node, tuple):
+        children: tuple[Tree, ...] = node
+    elif isinstance(node, dict):
+        children = tuple(node.values())
+    elif attrs.has(type(node)):
+        fields = (field for field in attrs.fields(type(node)) if field.metadata != STATIC)
+        children = tuple(getattr(node, field.name) for field in fields)
+    else:
+        return []
+    return [record for child in children for record in _records(child, kind)]

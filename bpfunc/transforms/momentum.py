@@ -1,0 +1,53 @@
+"""Momentum: heavy ball and Nesterov."""
+
+from __future__ import annotations
+
+import attrs
+
+from bpfunc.transforms.base import GradientTransform
+from bpfunc.tree import Tree, tree_add, tree_map, tree_scale, tree_zeros_like
+
+
+@attrs.frozen(eq=False)
+class MomentumState:
+    """State of `momentum`.
+
+    Args:
+        velocity: The accumulated gradients; a tree like the parameters.
+    """
+
+    velocity: Tree
+
+
+def momentum(decay: float, *, nesterov: bool = False) -> GradientTransform:
+    """Accumulate gradients: ``v <- g + decay * v``; ``u = v``, or ``u = g + decay * v`` for Nesterov.
+
+    Other libraries average (``(1 - decay) g``) or fold the learning rate into the velocity; this one does neither.
+
+    Args:
+        decay: In [0, 1); 0 keeps nothing.
+        nesterov: Whether to look one step ahead.
+
+    Returns:
+        A transform with `MomentumState`.
+
+    Raises:
+        ValueError: The decay is outside [0, 1).
+
+    Example:
+        >>> heavy_ball = momentum(0.9)
+        >>> _, state = heavy_ball.update(1.0, MomentumState(0.0), 0.0, 0)
+        >>> heavy_ball.update(1.0, state, 0.0, 1)[0]
+        1.9
+
+    Reference: Polyak (1964); Nesterov (1983), in the form of Sutskever, Martens, Dahl and Hinton (2013).
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"momentum takes a decay in [0, 1), got {decay}")
+
+    def update(grads: Tree, state: MomentumState, params: Tree, step: int) -> tuple[Tree, MomentumState]:
+        velocity = tree_map(lambda g, v: g + decay * v, grads, state.velocity)
+        updates = tree_add(grads, tree_scale(decay, velocity)) if nesterov else velocity
+        return updates, MomentumState(velocity)
+
+    return GradientTransform(lambda params: MomentumState(tree_zeros_like(params)), update)

@@ -1,0 +1,56 @@
+"""Multiplying by a number, a schedule, or the learning rate."""
+
+from __future__ import annotations
+
+from bpfunc.schedules import Schedule, as_schedule
+from bpfunc.transforms.base import GradientTransform, stateless
+from bpfunc.tree import tree_scale
+
+
+def scale(factor: float) -> GradientTransform:
+    """Multiply by a number: ``u = factor * g``.
+
+    Args:
+        factor: The number.
+
+    Returns:
+        A transform.
+
+    Example:
+        >>> scale(0.5).update(4.0, (), 0.0, 0)[0]
+        2.0
+    """
+    return stateless(lambda grads, params, step: tree_scale(factor, grads))
+
+
+def scale_by_schedule(schedule: Schedule) -> GradientTransform:
+    """Multiply by a function of the step: ``u = schedule(step) * g``.
+
+    Args:
+        schedule: ``step -> factor``.
+
+    Returns:
+        A transform.
+
+    Example:
+        >>> scale_by_schedule(lambda step: 1 / (step + 1)).update(4.0, (), 0.0, 1)[0]
+        2.0
+    """
+    return stateless(lambda grads, params, step: tree_scale(schedule(step), grads))
+
+
+def scale_by_learning_rate(learning_rate: float | Schedule) -> GradientTransform:
+    """Turn a direction of ascent into a step of descent: ``u = -learning_rate * g``. The only minus sign.
+
+    Args:
+        learning_rate: A number, or a schedule.
+
+    Returns:
+        A transform.
+
+    Example:
+        >>> scale_by_learning_rate(0.5).update(4.0, (), 0.0, 0)[0]
+        -2.0
+    """
+    schedule = as_schedule(learning_rate)
+    return stateless(lambda grads, params, step: tree_scale(-schedule(step), grads))

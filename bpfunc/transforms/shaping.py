@@ -1,0 +1,235 @@
+"""Changing gradients before or after preconditioning: decay, clipping, centring, noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bpfunc.keys import Key, fold_in, generator
+from bpfunc.transforms.base import GradientTransform, stateless
+from bpfunc.tree import Tree, flatten, tree_map, tree_norm, unflatten
+from bpfunc.types import FloatArray
+
+
+def add_decayed_weights(decay: float) -> GradientTransform:
+    """Add the parameters: ``u = g + decay * p``.
+
+    Before a preconditioner this is coupled decay (an L2 term in the loss); after one, and before the learning rate,
+    it is decoupled decay as in AdamW. `bpfunc.transforms.masked` keeps it off biases.
+
+    Args:
+        decay: At least 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: The decay is negative.
+
+    Example:
+        >>> add_decayed_weights(0.1).update(1.0, (), 5.0, 0)[0]
+        1.5
+
+    Reference: Krogh and Hertz, "A simple weight decay can improve generalization" (1992); decoupled: Loshchilov and
+        Hutter, "Decoupled weight decay regularization" (2019).
+    """
+    if decay < 0:
+        raise ValueError(f"weight decay is at least 0, got {decay}")
+    return stateless(lambda grads, params, step: tree_map(lambda g, p: g + decay * p, grads, params))
+
+
+def _positive(name: str, value: float) -> None:
+    if value <= 0:
+        raise ValueError(f"{name} is above 0, got {value}")
+
+
+def clip_by_value(limit: float) -> GradientTransform:
+    """Bring each number into ``[-limit, limit]``.
+
+    Args:
+        limit: Above 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: The limit is not above 0.
+
+    Example:
+        >>> clip_by_value(1.0).update((np.array([-3.0, 0.5]),), (), (), 0)[0]
+        (array([-1. ,  0.5]),)
+    """
+    _positive("limit", limit)
+    return stateless(lambda grads, params, step: tree_map(lambda g: np.clip(g, -limit, limit), grads))
+
+
+def _shrunk(g: FloatArray, norm: float, limit: float) -> FloatArray:
+    return g * (limit / norm) if norm > limit else g
+
+
+def clip_by_norm(limit: float) -> GradientTransform:
+    """Shrink each leaf whose Euclidean norm is above a limit to that norm.
+
+    Args:
+        limit: Above 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: The limit is not above 0.
+
+    Example:
+        >>> clip_by_norm(1.0).update((np.array([3.0, 4.0]), np.array([0.5])), (), (), 0)[0]
+        (array([0.6, 0.8]), array([0.5]))
+    """
+    _positive("limit", limit)
+    return stateless(lambda grads, params, step: tree_map(lambda g: _shrunk(g, float(np.linalg.norm(g)), limit), grads))
+
+
+def clip_by_global_norm(limit: float) -> GradientTransform:
+    """Shrink the whole gradient to a norm over all leaves, where it is above.
+
+    Args:
+        limit: Above 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: The limit is not above 0.
+
+    Example:
+        >>> clip_by_global_norm(1.0).update((np.array([3.0]), np.array([4.0])), (), (), 0)[0]
+        (array([0.6]), array([0.8]))
+
+    Reference: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
+    """
+    _positive("limit", limit)
+
+    def clipped(grads: Tree, params: Tree, step: int) -> Tree:
+        norm = tree_norm(grads)
+        return tree_map(lambda g: _shrunk(g, norm, limit), grads)
+
+    return stateless(clipped)
+
+
+def centralize() -> GradientTransform:
+    """Subtract from each weight matrix's gradient the mean over its inputs: one mean for each output.
+
+    Leaves of fewer than two axes stay as they are.
+
+    Returns:
+        A transform.
+
+    Example:
+        >>> centralize().update((np.array([[1.0], [3.0]]),), (), (), 0)[0]
+        (array([[-1.],
+               [ 1.]]),)
+
+    Reference: Yong, Huang, Hua and Zhang, "Gradient centralization" (2020). Weights here are (inputs, outputs).
+    """
+
+    def centred(g: FloatArray) -> FloatArray:
+        return g - g.mean(axis=tuple(range(g.ndim - 1)), keepdims=True) if g.ndim > 1 else g
+
+    return stateless(lambda grads, params, step: tree_map(centred, grads))
+
+
+def add_noise(key: Key, scale: float, *, decay: float = 0.55) -> GradientTransform:
+    """Add normal noise of variance ``scale / (1 + step)^decay``.
+
+    Args:
+        key: Names the noise; step ``n`` uses ``fold_in(key, n)``.
+        scale: Variance at step 0, at least 0.
+        decay: How fast it falls, at least 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is negative.
+
+    Example:
+        >>> add_noise(Key(0), 0.0).update((np.array([1.0]),), (), (), 0)[0]
+        (array([1.]),)
+
+    Reference: Neelakantan et al., "Adding gradient noise improves learning for very deep networks" (2015).
+    """
+    if scale < 0 or decay < 0:
+        raise ValueError(f"scale and decay are at least 0, got {scale} and {decay}")
+
+    def noisy(grads: Tree, params: Tree, step: int) -> Tree:
+        leaves, structure = flatten(grads)
+        random = generator(fold_in(key, step))
+        deviation = (scale / (1 + step) ** decay) ** 0.5
+        return unflatten(
+            structure, [g + (deviation * random.standard_normal(np.shape(g))).astype(g.dtype) for g in leaves]
+        )
+
+    return stateless(noisy)
+
+
+def projected(project: Callable[[FloatArray], FloatArray]) -> GradientTransform:
+    """Keep parameters in a set: change the update so that ``p + u`` is ``project(p + u)``. Goes last in a chain.
+
+    Args:
+        project: Takes an array to the nearest one that is allowed.
+
+    Returns:
+        A transform.
+
+    Example:
+        >>> projected(lambda p: np.maximum(p, 0)).update((np.array([-3.0]),), (), (np.array([1.0]),), 0)[0]
+        (array([-1.]),)
+
+    Reference: Goldstein, "Convex programming in Hilbert space" (1964).
+    """
+    return stateless(lambda updates, params, step: tree_map(lambda u, p: project(p + u) - p, updates, params))
+
+
+def non_negative() -> GradientTransform:
+    """Keep parameters at 0 or above. Goes last in a chain.
+
+    Returns:
+        A transform.
+
+    Example:
+        >>> non_negative().update((np.array([-3.0]),), (), (np.array([1.0]),), 0)[0]
+        (array([-1.]),)
+    """
+    return projected(lambda p: np.maximum(p, 0))
+
+
+def max_norm(limit: float) -> GradientTransform:
+    """Keep the norm of each output's incoming weights at a limit or below. Goes last in a chain.
+
+    Leaves of fewer than two axes stay as they are.
+
+    Args:
+        limit: Above 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: The limit is not above 0.
+
+    Example:
+        >>> max_norm(5.0).update((np.zeros((2, 1)),), (), (np.array([[6.0], [8.0]]),), 0)[0]
+        (array([[-3.],
+               [-4.]]),)
+
+    Reference: Srebro and Shraibman (2005), as used by Srivastava et al., "Dropout" (2014).
+    """
+    _positive("limit", limit)
+
+    def project(p: FloatArray) -> FloatArray:
+        if p.ndim < 2:
+            return p
+        norms: FloatArray = np.sqrt(np.square(p).sum(axis=tuple(range(p.ndim - 1)), keepdims=True))
+        allowed: FloatArray = p * (limit / np.maximum(norms, limit))
+        return allowed
+
+    return projected(project)
