@@ -6,18 +6,18 @@ Lengths are in the units of the view box, which the page shows at about one CSS 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import attrs
 from matplotlib.ticker import MaxNLocator
 
 from bpfunc.types import IntArray
-from pipelines.report.findings import Curve, Panel, row_shares
+from pipelines.report.findings import Curve, Panel, largest_wrong_share, row_shares
 from pipelines.report.markup import Html, element, join, text
-from pipelines.report.wording import count, percent
+from pipelines.report.wording import count, percent, tick_labels
 
 _WIDTH, _HEIGHT = 360.0, 226.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 74.0, 10.0, 34.0
+_PLOT_RIGHT, _PLOT_BOTTOM = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
 _LABEL_GAP = 14.0
 """Least distance between the base lines of two labels."""
 
@@ -100,16 +100,35 @@ def epoch_axis(epochs: tuple[int, ...]) -> Axis:
     return Axis(first, last, (first, *inside))
 
 
-def _path(curve: Curve, x: Callable[[float], float], y: Callable[[float], float], epochs: tuple[int, ...]) -> str:
-    """Draw a polyline that lifts its pen over gaps."""
-    steps, drawing = [], False
-    for epoch, value in zip(epochs, curve.values, strict=True):
-        if math.isnan(value):
-            drawing = False
-            continue
-        steps.append(f"{'L' if drawing else 'M'}{_number(x(epoch))} {_number(y(value))}")
-        drawing = True
-    return " ".join(steps)
+@attrs.frozen
+class _Frame:
+    """The plot area of a panel, between its axes."""
+
+    rows: Axis
+    columns: Axis
+
+    def x(self, epoch: float) -> float:
+        span = self.columns.high - self.columns.low
+        return _LEFT + (_PLOT_RIGHT - _LEFT) * ((epoch - self.columns.low) / span if span else 0.5)
+
+    def y(self, value: float) -> float:
+        return _PLOT_BOTTOM - (_PLOT_BOTTOM - _TOP) * (value - self.rows.low) / (self.rows.high - self.rows.low)
+
+    def path(self, curve: Curve, epochs: tuple[int, ...]) -> str:
+        """Draw a polyline that lifts its pen over gaps."""
+        steps, drawing = [], False
+        for epoch, value in zip(epochs, curve.values, strict=True):
+            if math.isnan(value):
+                drawing = False
+                continue
+            steps.append(f"{'L' if drawing else 'M'}{_number(self.x(epoch))} {_number(self.y(value))}")
+            drawing = True
+        return " ".join(steps)
+
+    def end(self, curve: Curve, epochs: tuple[int, ...]) -> tuple[float, float]:
+        """Find where a curve has its last value."""
+        last = max(i for i, value in enumerate(curve.values) if not math.isnan(value))
+        return self.x(epochs[last]), self.y(curve.values[last])
 
 
 def _spread(heights: list[float], floor: float) -> list[float]:
@@ -141,43 +160,35 @@ def curves_svg(panel: Panel) -> Html:
     if not panel.curves:
         note = _label(_WIDTH / 2, _HEIGHT / 2, "No values were recorded.", "tick", "middle")
         return _svg(_WIDTH, _HEIGHT, f"{panel.title}: no values", note)
-    rows, columns = value_axis(panel), epoch_axis(panel.epochs)
-    right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
-    span = columns.high - columns.low
-
-    def x(epoch: float) -> float:
-        return _LEFT + (right - _LEFT) * ((epoch - columns.low) / span if span else 0.5)
-
-    def y(value: float) -> float:
-        return bottom - (bottom - _TOP) * (value - rows.low) / (rows.high - rows.low)
-
-    grid = [_line(_LEFT, y(t), right, y(t), "base" if t == rows.low else "grid") for t in rows.ticks]
-    digits = max(len(f"{t:g}".partition(".")[2]) for t in rows.ticks)
-    unit = " %" if panel.percent else ""
-    scale = [_label(_LEFT - 7, y(t) + 4, f"{t:.{digits}f}{unit}", "tick", "end") for t in rows.ticks]
-    scale += [_label(x(t), bottom + 16, f"{t:g}", "tick", "middle") for t in columns.ticks]
-    scale.append(_label((_LEFT + right) / 2, bottom + 31, "epochs", "tick", "middle"))
-    lines: list[Html] = []
-    ends: list[tuple[float, float]] = []
-    for curve in panel.curves:
-        last = max(i for i, v in enumerate(curve.values) if not math.isnan(v))
-        ends.append((x(panel.epochs[last]), y(curve.values[last])))
-        path = {"class": f"line {curve.name}", "d": _path(curve, x, y, panel.epochs)}
-        dot = {
-            "class": f"dot {curve.name}",
-            "cx": _number(ends[-1][0]),
-            "cy": _number(ends[-1][1]),
-            "r": "2.75",
-        }
-        lines += [element("path", path), element("circle", dot)]
-    heights = _spread([height for _, height in ends], bottom - 5)
+    frame = _Frame(value_axis(panel), epoch_axis(panel.epochs))
+    ends = [frame.end(curve, panel.epochs) for curve in panel.curves]
+    heights = _spread([height for _, height in ends], _PLOT_BOTTOM - 5)
+    lines = [_curve(frame, curve, panel.epochs) for curve in panel.curves]
     names = [
         _label(end[0] + 7, height + 4, curve.name, f"name {curve.name}")
         for curve, end, height in zip(panel.curves, ends, heights, strict=True)
     ]
     named = " and ".join(curve.name for curve in panel.curves)
     label = f"{panel.title}, {named}, epochs {panel.epochs[0]} to {panel.epochs[-1]}"
-    return _svg(_WIDTH, _HEIGHT, label, *grid, *scale, *lines, *names)
+    return _svg(_WIDTH, _HEIGHT, label, *_axes(frame, " %" if panel.percent else ""), *lines, *names)
+
+
+def _axes(frame: _Frame, unit: str) -> list[Html]:
+    rows, columns = frame.rows, frame.columns
+    grid = [_line(_LEFT, frame.y(t), _PLOT_RIGHT, frame.y(t), "base" if t == rows.low else "grid") for t in rows.ticks]
+    values = [
+        _label(_LEFT - 7, frame.y(t) + 4, label + unit, "tick", "end")
+        for t, label in zip(rows.ticks, tick_labels(rows.ticks), strict=True)
+    ]
+    epochs = [_label(frame.x(t), _PLOT_BOTTOM + 16, f"{t:g}", "tick", "middle") for t in columns.ticks]
+    return [*grid, *values, *epochs, _label((_LEFT + _PLOT_RIGHT) / 2, _PLOT_BOTTOM + 31, "epochs", "tick", "middle")]
+
+
+def _curve(frame: _Frame, curve: Curve, epochs: tuple[int, ...]) -> Html:
+    x, y = frame.end(curve, epochs)
+    path = {"class": f"line {curve.name}", "d": frame.path(curve, epochs)}
+    dot = {"class": f"dot {curve.name}", "cx": _number(x), "cy": _number(y), "r": "2.75"}
+    return join([element("path", path), element("circle", dot)])
 
 
 def tint(share: float, largest: float) -> str:
@@ -247,31 +258,38 @@ def confusion_svg(confusion: IntArray, class_names: tuple[str, ...]) -> Html:
     """
     size = len(class_names)
     shares = row_shares(confusion)
-    off = [float(shares[i, j]) for i in range(size) for j in range(size) if i != j]
-    largest = max(off)
+    largest = largest_wrong_share(confusion)
     side = min(_CELL_MAX, max(_CELL_MIN, _GRID_WIDTH / size))
     names = [shortened(name) for name in class_names]
     longest = max(len(name) for name in names)
     left, turned = 22.0 + 6.6 * longest, longest * 6.6 > side
     top = 24.0 + (5.0 * longest if turned else 12.0)
-    parts = [_label(left + size * side / 2, 12, "predicted", "axis", "middle")]
-    parts.append(
-        element(
-            "g",
-            {"transform": f"rotate(-90 12 {_number(top + size * side / 2)})"},
-            _label(12, top + size * side / 2, "true", "axis", "middle"),
+    cells = [
+        _cell(
+            left + j * side,
+            top + i * side,
+            side,
+            (int(confusion[i, j]), float(shares[i, j]), largest, i == j),
         )
-    )
-    for i, name in enumerate(names):
-        parts.append(_label(left - 7, top + (i + 0.5) * side + 4, name, "tick", "end"))
-        x, y = left + (i + 0.5) * side, top - 7
-        head = _label(x, y, name, "tick", "start" if turned else "middle")
-        turn = {"transform": f"rotate(-40 {_number(x)} {_number(y)})"} if turned else {}
-        parts.append(element("g", turn, head))
-    for i in range(size):
-        for j in range(size):
-            cell = (int(confusion[i, j]), float(shares[i, j]), largest, i == j)
-            parts.append(_cell(left + j * side, top + i * side, side, cell))
+        for i in range(size)
+        for j in range(size)
+    ]
     # Slanted heads lean over the last column.
     width = left + size * side + (5.6 * longest - side / 2 if turned and 5.6 * longest > side / 2 else 2)
-    return _svg(width, top + size * side + 2, "Confusion matrix; the table beside it holds the numbers", *parts)
+    label = "Confusion matrix; the table beside it holds the numbers"
+    return _svg(width, top + size * side + 2, label, *_headings(names, left, top, side, turned=turned), *cells)
+
+
+def _headings(names: list[str], left: float, top: float, side: float, *, turned: bool) -> list[Html]:
+    middle = len(names) * side / 2
+    upright = {"transform": f"rotate(-90 12 {_number(top + middle)})"}
+    parts = [
+        _label(left + middle, 12, "predicted", "axis", "middle"),
+        element("g", upright, _label(12, top + middle, "true", "axis", "middle")),
+    ]
+    for i, name in enumerate(names):
+        x, y = left + (i + 0.5) * side, top - 7
+        slant = {"transform": f"rotate(-40 {_number(x)} {_number(y)})"} if turned else {}
+        head = _label(x, y, name, "tick", "start" if turned else "middle")
+        parts += [_label(left - 7, top + (i + 0.5) * side + 4, name, "tick", "end"), element("g", slant, head)]
+    return parts

@@ -20,8 +20,8 @@ from matplotlib.patches import Rectangle
 
 from bpfunc.types import IntArray
 from pipelines.report.charts import epoch_axis, shortened, tint, value_axis
-from pipelines.report.findings import Panel, row_shares
-from pipelines.report.wording import count, percent
+from pipelines.report.findings import Panel, largest_wrong_share, row_shares
+from pipelines.report.wording import count, percent, tick_labels
 
 # The light theme of style.css; a test holds the two together.
 PAPER: Final = "#ffffff"
@@ -62,7 +62,7 @@ def _over_paper(opacity: float) -> tuple[float, float, float]:
 def _confusion_cells(axes: Axes, confusion: IntArray) -> None:
     shares = row_shares(confusion)
     size = len(confusion)
-    largest = max(float(shares[i, j]) for i in range(size) for j in range(size) if i != j)
+    largest = largest_wrong_share(confusion)
     for i in range(size):
         for j in range(size):
             share, number = float(shares[i, j]), int(confusion[i, j])
@@ -122,7 +122,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     rows, columns = value_axis(panel), epoch_axis(panel.epochs)
     room = 0.03 * (columns.high - columns.low) or 0.5
     axes.set(xlim=(columns.low - room, columns.high + room), ylim=(rows.low, rows.high))
-    axes.set(xticks=columns.ticks, yticks=rows.ticks)
+    axes.set(xticks=columns.ticks)
+    axes.set_yticks(rows.ticks, tick_labels(rows.ticks))
     for curve in panel.curves:
         style = (ACCENT, 2.0) if curve.name == "validation" else (SOFT, 1.4)
         last = max(i for i, v in enumerate(curve.values) if not math.isnan(v))

@@ -83,6 +83,24 @@ def row_shares(confusion: IntArray) -> FloatArray:
     return shares
 
 
+def largest_wrong_share(confusion: IntArray) -> float:
+    """Find the largest share of a row that lies off the diagonal.
+
+    Args:
+        confusion: (K, K) counts; row = true class, column = predicted class.
+
+    Returns:
+        A fraction, 0 where there is no mistake.
+
+    Example:
+        >>> import numpy as np
+        >>> largest_wrong_share(np.array([[8, 2], [1, 1]]))
+        0.5
+    """
+    shares = row_shares(confusion)
+    return float((shares - np.diag(shares.diagonal())).max())
+
+
 @attrs.frozen
 class Confusion:
     """One cell off the diagonal: which class was taken for which, and how often."""

@@ -83,3 +83,23 @@ def nats(loss: float | None) -> str:
         ('0.0512', '–')
     """
     return NO_VALUE if loss is None or not math.isfinite(loss) else f"{loss:#.3g}"
+
+
+def tick_labels(ticks: tuple[float, ...]) -> tuple[str, ...]:
+    """Write the numbers along an axis, all with the same decimals.
+
+    Args:
+        ticks: Finite numbers.
+
+    Returns:
+        One label for each; powers of ten where the numbers are huge or tiny.
+
+    Example:
+        >>> tick_labels((0.0, 0.25, 0.5)), tick_labels((0.0, 2e30))
+        (('0.00', '0.25', '0.50'), ('0', '2e30'))
+    """
+    short = tuple(f"{tick:g}" for tick in ticks)
+    if any("e" in label for label in short):
+        return tuple(label.replace("e+", "e").replace("e-0", "e-") for label in short)
+    digits = max(len(label.partition(".")[2]) for label in short)
+    return tuple(f"{tick:.{digits}f}" for tick in ticks)

@@ -339,6 +339,22 @@ def test_confusion_svg_shows_every_count_and_share(confusion: NDArray[np.int64])
     assert [t.text for t in svg.all("text", "tick")] == [name for name in TEN[:classes] for _ in "xy"]
 
 
+def test_confusion_svg_puts_true_classes_in_rows() -> None:
+    """A cell lies in the row of its true class and the column of its predicted one, its count inside it."""
+    svg = parsed(confusion_svg(THREE, TEN[:3])).one("svg")
+    corners = np.array([(float(r.attributes["x"]), float(r.attributes["y"])) for r in svg.all("rect")])
+    across, down = corners.reshape(3, 3, 2)[..., 0], corners.reshape(3, 3, 2)[..., 1]
+    assert (np.diff(across, axis=1) > 0).all()
+    assert (np.diff(across, axis=0) == 0).all()
+    assert (np.diff(down, axis=0) > 0).all()
+    assert (np.diff(down, axis=1) == 0).all()
+    counts = np.array([(float(t.attributes["x"]), float(t.attributes["y"])) for t in svg.all("text", "count")])
+    side = float(svg.all("rect")[0].attributes["width"])
+    assert ((counts > corners) & (counts < corners + side)).all()
+    tints = [r.attributes["style"] for r in svg.all("rect", "miss")]
+    assert tints == ["--tint:0.5", "--tint:0", "--tint:0.29", "--tint:0", "--tint:0", "--tint:0"]
+
+
 def test_the_commonest_mistake_has_the_deepest_tint() -> None:
     """Opacity grows with the share and stops where ink would drown."""
     depths = [float(tint(share, 0.2)) for share in (0.0, 0.001, 0.1, 0.2)]
@@ -386,6 +402,16 @@ def test_a_single_epoch_is_a_dot_inside_the_panel(value: float) -> None:
     assert 0 < point[1] < height
     scale = [float(t.text.removesuffix(" %")) for t in svg.all("text", "tick") if "%" in t.text]
     assert min(scale) <= value <= max(scale) <= 100
+
+
+@pytest.mark.parametrize("loss", [1e30, 3e-7, 123456.0])
+def test_a_scale_of_any_magnitude_stays_short(loss: float) -> None:
+    """A loss that explodes or vanishes is still labelled in the room beside the axis."""
+    panel = Panel("Loss in nats", False, (1, 2), (Curve("training", (loss, loss / 2)),))
+    labels = [t.text for t in parsed(curves_svg(panel)).all("text", "tick")]
+    assert max(len(label) for label in labels) <= 6
+    assert max(float(label) for label in labels if label != "epochs") >= min(loss, 2)
+    assert png_size(curves_png((panel, panel))) == (1440, 528)
 
 
 def test_png_pictures_have_the_sizes_they_promise() -> None:
