@@ -7,17 +7,16 @@ in `bpfunc.model` take layers and return a layer, so a network is a layer too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
 import attrs
 import numpy as np
 
-from bpfunc import ops
-from bpfunc.initializers import Initializer, he_normal, zeros
-from bpfunc.keys import Key, split
+from bpfunc.keys import Key
 from bpfunc.tree import STATIC, Tree, tree_leaves
-from bpfunc.types import FloatArray, Shape, readonly_arrays
+from bpfunc.types import FloatArray, Shape
 
 
 class ShapeError(ValueError):
@@ -67,8 +66,8 @@ INFERENCE = Context()
 
 InitFn: TypeAlias = Callable[[Key, Shape], tuple[Tree, Tree, Shape]]
 """``(key, in_shape) -> (params, state, out_shape)``; shapes are those of one example."""
-ForwardFn: TypeAlias = Callable[[Tree, Tree, FloatArray, Context], tuple[FloatArray, Tree, Tree]]
-"""``(params, state, x, ctx) -> (y, state, residual)``."""
+ForwardFn: TypeAlias = Callable[[Tree, Tree, Tree, Context], tuple[FloatArray, Tree, Tree]]
+"""``(params, state, x, ctx) -> (y, state, residual)``; ``x`` is floating, or whole numbers for an embedding."""
 BackwardFn: TypeAlias = Callable[[Tree, Tree, FloatArray], tuple[Tree, FloatArray]]
 """``(params, residual, dy) -> (dparams, dx)``."""
 BackwardParamsFn: TypeAlias = Callable[[Tree, Tree, FloatArray], Tree]
@@ -77,6 +76,8 @@ JvpFn: TypeAlias = Callable[[Tree, Tree, Tree, FloatArray], FloatArray]
 """``(params, residual, params_dot, x_dot) -> y_dot``."""
 BackwardJvpFn: TypeAlias = Callable[[Tree, Tree, Tree, FloatArray, FloatArray, FloatArray], tuple[Tree, FloatArray]]
 """``(params, residual, params_dot, x_dot, dy, dy_dot) -> (dparams_dot, dx_dot)``: the tangent of `backward`."""
+FlopsFn: TypeAlias = Callable[[Shape, Shape], int]
+"""``(in_shape, out_shape) -> count``: floating-point operations of one example's forward pass."""
 ExampleNormsFn: TypeAlias = Callable[[Tree, Tree, FloatArray], tuple[FloatArray, FloatArray]]
 """``(params, residual, dy) -> (norms, dx)``: squared gradient norms (B,) of each example."""
 
@@ -100,6 +101,9 @@ class Layer:
         example_grads: Like `backward`, but each leaf of ``dparams`` has a leading batch axis.
         example_norms: ``(params, residual, dy) -> (norms, dx)`` with ``norms`` (B,) the squared norms of the
             examples' parameter gradients; by default computed from `example_grads`.
+        flops: ``(in_shape, out_shape) -> count`` for one example, forward; by default one for each output.
+        parts: Path and layer of what a combinator is made of, for summaries.
+        chained: Whether the parts follow one another; otherwise all see the combinator's input.
 
     Example:
         A layer that doubles its input:
@@ -124,6 +128,9 @@ class Layer:
     backward_jvp: BackwardJvpFn = attrs.field()
     example_grads: BackwardFn = attrs.field()
     example_norms: ExampleNormsFn = attrs.field()
+    flops: FlopsFn = attrs.field(default=lambda in_shape, out_shape: math.prod(out_shape))
+    parts: tuple[tuple[str, Layer], ...] = ()
+    chained: bool = True
 
     @backward_params.default
     def _backward_params_default(self) -> BackwardParamsFn:
@@ -173,125 +180,6 @@ class Layer:
         return from_grads
 
 
-@attrs.frozen(eq=False, field_transformer=readonly_arrays)
-class DenseParams:
-    """Parameters of `dense`; also the form of their gradients and tangents.
-
-    Args:
-        weight: (D, H).
-        bias: (H,), or None for a layer without.
-    """
-
-    weight: FloatArray
-    bias: FloatArray | None
-
-
-def dense(
-    width: int, *, use_bias: bool = True, weight_init: Initializer = he_normal, bias_init: Initializer = zeros
-) -> Layer:
-    """Fully connected layer: ``y = x W + b``.
-
-    Its derivatives: ``dW = x^T dy``, ``db = sum_B dy``, ``dx = dy W^T``.
-
-    Args:
-        width: H, number of outputs, at least 1.
-        use_bias: Whether there is a ``b``.
-        weight_init: Starts ``W``, (D, H).
-        bias_init: Starts ``b``, (H,).
-
-    Returns:
-        A layer from (B, D) to (B, H) with `DenseParams`.
-
-    Raises:
-        ValueError: The width is below 1.
-        ShapeError: From the layer's functions, where the input is not (B, D).
-
-    Example:
-        >>> from bpfunc.keys import Key
-        >>> import numpy as np
-        >>> layer = dense(3)
-        >>> params, state, out_shape = layer.init(Key(0), (2,))
-        >>> y, state, residual = layer.forward(params, state, np.ones((5, 2), np.float32), INFERENCE)
-        >>> y.shape
-        (5, 3)
-
-    Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
-    """
-    if width < 1:
-        raise ValueError(f"dense takes a width of at least 1, got {width}")
-
-    def init(key: Key, in_shape: Shape) -> tuple[DenseParams, Tree, Shape]:
-        if len(in_shape) != 1:
-            raise ShapeError(f"dense takes examples of shape (D,), found {in_shape}; put flatten() before it")
-        weight_key, bias_key = split(key)
-        weight = weight_init(weight_key, (in_shape[0], width))
-        return DenseParams(weight, bias_init(bias_key, (width,)) if use_bias else None), (), (width,)
-
-    def forward(params: DenseParams, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, FloatArray]:
-        if x.ndim != 2 or x.shape[1] != params.weight.shape[0]:
-            raise ShapeError(f"dense expected an input of shape (B, {params.weight.shape[0]}), found {x.shape}")
-        return _affine(x, params), state, x
-
-    return Layer(
-        name=f"dense({width})",
-        init=init,
-        forward=forward,
-        backward=_dense_backward,
-        backward_params=_dense_backward_params,
-        jvp=_dense_jvp,
-        backward_jvp=_dense_backward_jvp,
-        example_grads=_dense_example_grads,
-        example_norms=_dense_example_norms,
-    )
-
-
-def _affine(x: FloatArray, params: DenseParams) -> FloatArray:
-    y: FloatArray = x @ params.weight
-    if params.bias is not None:
-        y += params.bias
-    return y
-
-
-def _dense_backward(params: DenseParams, residual: FloatArray, dy: FloatArray) -> tuple[DenseParams, FloatArray]:
-    return _dense_backward_params(params, residual, dy), dy @ params.weight.T
-
-
-def _dense_backward_params(params: DenseParams, residual: FloatArray, dy: FloatArray) -> DenseParams:
-    x = residual
-    return DenseParams(x.T @ dy, None if params.bias is None else dy.sum(axis=0))
-
-
-def _dense_jvp(params: DenseParams, residual: FloatArray, params_dot: DenseParams, x_dot: FloatArray) -> FloatArray:
-    y_dot: FloatArray = _affine(residual, params_dot) + x_dot @ params.weight
-    return y_dot
-
-
-def _dense_backward_jvp(
-    params: DenseParams,
-    residual: FloatArray,
-    params_dot: DenseParams,
-    x_dot: FloatArray,
-    dy: FloatArray,
-    dy_dot: FloatArray,
-) -> tuple[DenseParams, FloatArray]:
-    weight_dot = x_dot.T @ dy + residual.T @ dy_dot
-    bias_dot = None if params.bias is None else dy_dot.sum(axis=0)
-    return DenseParams(weight_dot, bias_dot), dy @ params_dot.weight.T + dy_dot @ params.weight.T
-
-
-def _dense_example_grads(params: DenseParams, residual: FloatArray, dy: FloatArray) -> tuple[DenseParams, FloatArray]:
-    weight = residual[:, :, None] * dy[:, None, :]
-    return DenseParams(weight, None if params.bias is None else dy), dy @ params.weight.T
-
-
-def _dense_example_norms(params: DenseParams, residual: FloatArray, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
-    # The gradient of one example is an outer product, whose norm is the product of the norms (Goodfellow, 2015).
-    inputs = np.square(residual).sum(axis=1)
-    if params.bias is not None:
-        inputs = inputs + 1
-    return inputs * np.square(dy).sum(axis=1), dy @ params.weight.T
-
-
 def stateless(
     name: str,
     f: Callable[[FloatArray], tuple[FloatArray, Tree]],
@@ -312,6 +200,7 @@ def stateless(
         A layer whose params and state are ``()``.
 
     Example:
+        >>> from bpfunc import ops
         >>> layer = stateless("relu", ops.relu, ops.relu_vjp, ops.relu_jvp, ops.relu_vjp_jvp)
         >>> layer.init(Key(0), (3,))
         ((), (), (3,))
@@ -333,33 +222,3 @@ def stateless(
             f_vjp_jvp(residual, x_dot, dy, dy_dot),
         ),
     )
-
-
-def relu() -> Layer:
-    """Rectified linear unit as a layer; see `bpfunc.ops.relu`.
-
-    Returns:
-        A layer that keeps shapes, without parameters.
-
-    Example:
-        >>> import numpy as np
-        >>> relu().forward((), (), np.array([[-1.0, 1.0]]), INFERENCE)[0]
-        array([[0., 1.]])
-    """
-    return stateless("relu", ops.relu, ops.relu_vjp, ops.relu_jvp, ops.relu_vjp_jvp)
-
-
-def softmax() -> Layer:
-    """Softmax over the last axis as a layer; see `bpfunc.ops.softmax`.
-
-    To train, leave it out and use a loss on logits, which is more stable.
-
-    Returns:
-        A layer that keeps shapes, without parameters.
-
-    Example:
-        >>> import numpy as np
-        >>> softmax().forward((), (), np.array([[0.0, 0.0]]), INFERENCE)[0]
-        array([[0.5, 0.5]])
-    """
-    return stateless("softmax", ops.softmax, ops.softmax_vjp, ops.softmax_jvp, ops.softmax_vjp_jvp)

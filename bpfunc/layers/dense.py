@@ -1,0 +1,131 @@
+"""Fully connected layer."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from bpfunc.initializers import Initializer, he_normal, zeros
+from bpfunc.keys import Key, split
+from bpfunc.layers.base import Context, Layer, ShapeError
+from bpfunc.tree import Tree
+from bpfunc.types import FloatArray, Shape, readonly, readonly_arrays
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class DenseParams:
+    """Parameters of `dense`; also the form of their gradients and tangents.
+
+    Args:
+        weight: (D, H).
+        bias: (H,), or None for a layer without.
+    """
+
+    weight: FloatArray
+    bias: FloatArray | None
+
+
+def dense(
+    width: int, *, use_bias: bool = True, weight_init: Initializer = he_normal, bias_init: Initializer = zeros
+) -> Layer:
+    """Fully connected layer: ``y = x W + b``.
+
+    Its derivatives: ``dW = x^T dy``, ``db = sum_B dy``, ``dx = dy W^T``.
+
+    Args:
+        width: H, number of outputs, at least 1.
+        use_bias: Whether there is a ``b``.
+        weight_init: Starts ``W``, (D, H).
+        bias_init: Starts ``b``, (H,).
+
+    Returns:
+        A layer from (B, D) to (B, H) with `DenseParams`.
+
+    Raises:
+        ValueError: The width is below 1.
+        ShapeError: From the layer's functions, where the input is not (B, D).
+
+    Example:
+        >>> from bpfunc.layers import INFERENCE
+        >>> layer = dense(3)
+        >>> params, state, out_shape = layer.init(Key(0), (2,))
+        >>> y, state, residual = layer.forward(params, state, np.ones((5, 2), np.float32), INFERENCE)
+        >>> y.shape
+        (5, 3)
+
+    Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
+    """
+    if width < 1:
+        raise ValueError(f"dense takes a width of at least 1, got {width}")
+
+    def init(key: Key, in_shape: Shape) -> tuple[DenseParams, Tree, Shape]:
+        if len(in_shape) != 1:
+            raise ShapeError(f"dense takes examples of shape (D,), found {in_shape}; put flatten() before it")
+        weight_key, bias_key = split(key)
+        weight = weight_init(weight_key, (in_shape[0], width))
+        return DenseParams(weight, bias_init(bias_key, (width,)) if use_bias else None), (), (width,)
+
+    def forward(params: DenseParams, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, FloatArray]:
+        if x.ndim != 2 or x.shape[1] != params.weight.shape[0]:
+            raise ShapeError(f"dense expected an input of shape (B, {params.weight.shape[0]}), found {x.shape}")
+        return _affine(x, params), state, readonly(x)
+
+    return Layer(
+        name=f"dense({width})",
+        init=init,
+        forward=forward,
+        backward=_dense_backward,
+        backward_params=_dense_backward_params,
+        jvp=_dense_jvp,
+        backward_jvp=_dense_backward_jvp,
+        example_grads=_dense_example_grads,
+        example_norms=_dense_example_norms,
+        flops=lambda in_shape, out_shape: 2 * in_shape[0] * width + (width if use_bias else 0),
+    )
+
+
+def _affine(x: FloatArray, params: DenseParams) -> FloatArray:
+    y: FloatArray = x @ params.weight
+    if params.bias is not None:
+        y += params.bias
+    return y
+
+
+def _dense_backward(params: DenseParams, residual: FloatArray, dy: FloatArray) -> tuple[DenseParams, FloatArray]:
+    return _dense_backward_params(params, residual, dy), dy @ params.weight.T
+
+
+def _dense_backward_params(params: DenseParams, residual: FloatArray, dy: FloatArray) -> DenseParams:
+    x = residual
+    return DenseParams(x.T @ dy, None if params.bias is None else dy.sum(axis=0))
+
+
+def _dense_jvp(params: DenseParams, residual: FloatArray, params_dot: DenseParams, x_dot: FloatArray) -> FloatArray:
+    y_dot: FloatArray = _affine(residual, params_dot) + x_dot @ params.weight
+    return y_dot
+
+
+def _dense_backward_jvp(
+    params: DenseParams,
+    residual: FloatArray,
+    params_dot: DenseParams,
+    x_dot: FloatArray,
+    dy: FloatArray,
+    dy_dot: FloatArray,
+) -> tuple[DenseParams, FloatArray]:
+    weight_dot = x_dot.T @ dy + residual.T @ dy_dot
+    bias_dot = None if params.bias is None else dy_dot.sum(axis=0)
+    return DenseParams(weight_dot, bias_dot), dy @ params_dot.weight.T + dy_dot @ params.weight.T
+
+
+def _dense_example_grads(params: DenseParams, residual: FloatArray, dy: FloatArray) -> tuple[DenseParams, FloatArray]:
+    weight = residual[:, :, None] * dy[:, None, :]
+    return DenseParams(weight, None if params.bias is None else dy), dy @ params.weight.T
+
+
+def _dense_example_norms(params: DenseParams, residual: FloatArray, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
+    # The gradient of one example is an outer product, whose norm is the product of the norms (Goodfellow, 2015).
+    inputs = np.square(residual).sum(axis=1)
+    if params.bias is not None:
+        inputs = inputs + 1
+    return inputs * np.square(dy).sum(axis=1), dy @ params.weight.T

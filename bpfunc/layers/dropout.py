@@ -1,0 +1,79 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bpfunc.keys import Key, uniform
+from bpfunc.layers.base import Context, Layer
+from bpfunc.tree import Tree
+from bpfunc.types import FloatArray, readonly
+
+
+def dropout(rate: float) -> Layer:
+    """Drop inputs at random in training, and scale the others up: ``y = x m / (1 - rate)``, ``m`` 0 or 1.
+
+    At inference it is the identity, so nothing has to be scaled there.
+
+    Args:
+        rate: Probability that an input is dropped, in [0, 1).
+
+    Returns:
+        A layer that keeps shapes, without parameters; the residual is the factor of each input.
+
+    Raises:
+        ValueError: The rate is outside [0, 1); or, from `forward`, training without a key.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> from bpfunc.layers import Context
+        >>> y, _, _ = dropout(0.5).forward((), (), np.ones((1, 4), np.float32), Context(train=True, key=Key(1)))
+        >>> sorted(set(y.ravel().tolist())) in ([0.0, 2.0], [0.0], [2.0])
+        True
+
+    Reference: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout" (2014).
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout takes a rate in [0, 1), got {rate}")
+
+    def forward(params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, FloatArray | None]:
+        if not ctx.train or rate == 0:
+            return readonly(x), state, None
+        if ctx.key is None:
+            raise ValueError("dropout in training needs a key: Context(train=True, key=Key(seed))")
+        factor = dropout_factor(ctx.key, x, rate)
+        return x * factor, state, factor
+
+    return Layer(
+        name=f"dropout({rate})",
+        init=lambda key, in_shape: ((), (), in_shape),
+        forward=forward,
+        backward=lambda params, residual, dy: ((), _scaled(residual, dy)),
+        backward_params=lambda params, residual, dy: (),
+        jvp=lambda params, residual, params_dot, x_dot: _scaled(residual, x_dot),
+        backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: ((), _scaled(residual, dy_dot)),
+    )
+
+
+def dropout_factor(key: Key, x: FloatArray, rate: float) -> FloatArray:
+    """Draw what `dropout` multiplies its input by: 0 with probability ``rate``, else ``1 / (1 - rate)``.
+
+    Args:
+        key: Names the mask.
+        x: Gives shape and dtype.
+        rate: In [0, 1).
+
+    Returns:
+        Array of ``x``'s shape and dtype.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> float(dropout_factor(Key(0), np.ones(10_000), 0.2).mean().round(1))
+        1.0
+    """
+    kept = uniform(key, x.shape) >= rate
+    return np.multiply(kept, np.asarray(1 / (1 - rate), x.dtype))
+
+
+def _scaled(factor: FloatArray | None, values: FloatArray) -> FloatArray:
+    return readonly(values) if factor is None else values * factor

@@ -1,0 +1,90 @@
+"""Embedding of integer categories."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from bpfunc.initializers import Initializer
+from bpfunc.keys import Key, normal
+from bpfunc.layers.base import Context, Layer, ShapeError
+from bpfunc.tree import Tree
+from bpfunc.types import FloatArray, IntArray, Shape, readonly, readonly_arrays
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class EmbeddingParams:
+    """Parameters of `embedding`; also the form of their gradients and tangents.
+
+    Args:
+        table: (V, E), a row for each category.
+    """
+
+    table: FloatArray
+
+
+def embedding(categories: int, width: int, *, table_init: Initializer = normal) -> Layer:
+    """Look categories up in a table: ``y = table[x]``.
+
+    Args:
+        categories: V, at least 1.
+        width: E, at least 1.
+        table_init: Starts the table, (V, E).
+
+    Returns:
+        A layer from (B,) or (B, F) whole numbers in 0..V-1 to (B, E) or (B, F, E), with `EmbeddingParams`. Categories
+        have no derivative: the input's cotangent is zeros of the output's dtype.
+
+    Raises:
+        ValueError: A size is below 1; or, from `forward`, a category is out of range or no whole number.
+        ShapeError: From the layer's functions, where the input is not (B,) or (B, F).
+
+    Example:
+        >>> from bpfunc.layers import INFERENCE
+        >>> layer = embedding(5, 2)
+        >>> params, state, out_shape = layer.init(Key(0), (3,))
+        >>> layer.forward(params, state, np.array([[0, 4, 4]]), INFERENCE)[0].shape, out_shape
+        ((1, 3, 2), (3, 2))
+
+    Reference: Bengio, Ducharme, Vincent and Jauvin, "A neural probabilistic language model" (2003).
+    """
+    if categories < 1 or width < 1:
+        raise ValueError(f"embedding takes at least 1 category and width 1, got {categories} and {width}")
+
+    def init(key: Key, in_shape: Shape) -> tuple[EmbeddingParams, Tree, Shape]:
+        if len(in_shape) > 1:
+            raise ShapeError(f"embedding takes examples of shape () or (F,), found {in_shape}")
+        return EmbeddingParams(table_init(key, (categories, width))), (), (*in_shape, width)
+
+    def forward(params: EmbeddingParams, state: Tree, x: IntArray, ctx: Context) -> tuple[FloatArray, Tree, IntArray]:
+        if x.ndim not in (1, 2):
+            raise ShapeError(f"embedding expected an input of shape (B,) or (B, F), found {x.shape}")
+        if not np.issubdtype(x.dtype, np.integer):
+            raise ValueError(f"embedding takes whole numbers, found {x.dtype}")
+        if x.size and not 0 <= x.min() <= x.max() < categories:
+            raise ValueError(f"categories run from 0 to {categories - 1}, found {x.min()} to {x.max()}")
+        return params.table[x], state, readonly(x)
+
+    return Layer(
+        name=f"embedding({categories}, {width})",
+        init=init,
+        forward=forward,
+        backward=_backward,
+        jvp=lambda params, residual, params_dot, x_dot: params_dot.table[residual],
+        backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: _backward(params, residual, dy_dot),
+        example_grads=_example_grads,
+        flops=lambda in_shape, out_shape: 0,
+    )
+
+
+def _backward(params: EmbeddingParams, residual: IntArray, dy: FloatArray) -> tuple[EmbeddingParams, FloatArray]:
+    table = np.zeros(params.table.shape, dy.dtype)
+    np.add.at(table, residual, dy)
+    return EmbeddingParams(table), np.zeros(residual.shape, dy.dtype)
+
+
+def _example_grads(params: EmbeddingParams, residual: IntArray, dy: FloatArray) -> tuple[EmbeddingParams, FloatArray]:
+    tables = np.zeros((len(dy), *params.table.shape), dy.dtype)
+    rows = np.arange(len(dy)).reshape(-1, *([1] * (residual.ndim - 1)))
+    np.add.at(tables, (rows, residual), dy)
+    return EmbeddingParams(tables), np.zeros(residual.shape, dy.dtype)

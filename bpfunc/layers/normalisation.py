@@ -1,0 +1,243 @@
+"""Layer, root-mean-square and batch normalisation: a standardisation, then a scale and a shift that are learned."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from bpfunc.keys import Key
+from bpfunc.layers.base import Context, Layer, ShapeError
+from bpfunc.ops.standardize import (
+    StandardizeResidual,
+    standardize,
+    standardize_jvp,
+    standardize_vjp,
+    standardize_vjp_jvp,
+)
+from bpfunc.tree import Tree
+from bpfunc.types import FloatArray, Shape, readonly_arrays
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class NormParams:
+    """Parameters of the normalisation layers; also the form of their gradients and tangents.
+
+    Args:
+        scale: (H,).
+        shift: (H,), or None for a layer without.
+    """
+
+    scale: FloatArray
+    shift: FloatArray | None
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class BatchStatistics:
+    """State of `batch_norm`.
+
+    Args:
+        mean: (H,) running mean.
+        variance: (H,) running variance, the unbiased one.
+    """
+
+    mean: FloatArray
+    variance: FloatArray
+
+
+def layer_norm(*, eps: float = 1e-5) -> Layer:
+    """Standardise each example over its features: ``y = scale (x - mean) / sqrt(variance + eps) + shift``.
+
+    Args:
+        eps: Added to the variance, above 0.
+
+    Returns:
+        A layer from (B, H) to (B, H) with `NormParams`.
+
+    Raises:
+        ValueError: eps is not above 0.
+        ShapeError: From the layer's functions, where the input is not (B, H).
+
+    Example:
+        >>> from bpfunc.layers import INFERENCE
+        >>> layer = layer_norm()
+        >>> params, state, _ = layer.init(Key(0), (2,))
+        >>> layer.forward(params, state, np.array([[1.0, 3.0]]), INFERENCE)[0].round(3)
+        array([[-1.,  1.]])
+
+    Reference: Ba, Kiros and Hinton, "Layer normalization" (2016).
+    """
+    return _feature_norm("layer_norm", eps, centred=True)
+
+
+def rms_norm(*, eps: float = 1e-6) -> Layer:
+    """Divide each example by its root mean square: ``y = scale x / sqrt(mean(x^2) + eps)``.
+
+    Args:
+        eps: Added to the mean square, above 0.
+
+    Returns:
+        A layer from (B, H) to (B, H) with `NormParams` whose shift is None.
+
+    Raises:
+        ValueError: eps is not above 0.
+        ShapeError: From the layer's functions, where the input is not (B, H).
+
+    Example:
+        >>> from bpfunc.layers import INFERENCE
+        >>> layer = rms_norm()
+        >>> params, state, _ = layer.init(Key(0), (2,))
+        >>> layer.forward(params, state, np.array([[3.0, 3.0]]), INFERENCE)[0].round(3)
+        array([[1., 1.]])
+
+    Reference: Zhang and Sennrich, "Root mean square layer normalization" (2019).
+    """
+    return _feature_norm("rms_norm", eps, centred=False)
+
+
+def _feature_norm(name: str, eps: float, *, centred: bool) -> Layer:
+    _check_eps(name, eps)
+
+    def init(key: Key, in_shape: Shape) -> tuple[NormParams, Tree, Shape]:
+        return _init_params(name, in_shape, shift=centred), (), in_shape
+
+    def forward(
+        params: NormParams, state: Tree, x: FloatArray, ctx: Context
+    ) -> tuple[FloatArray, Tree, StandardizeResidual]:
+        _check_input(name, params, x)
+        y, residual = standardize(x, axis=-1, eps=eps, centred=centred)
+        return _affine(params, y), state, residual
+
+    return Layer(
+        name=name,
+        init=init,
+        forward=forward,
+        backward=_backward,
+        jvp=_jvp,
+        backward_jvp=_backward_jvp,
+        example_grads=_example_grads,
+        flops=lambda in_shape, out_shape: 8 * out_shape[0],
+    )
+
+
+def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
+    """Standardise each feature over the batch; the running statistics come back as the layer's state.
+
+    In training mean and variance are the batch's (the variance divided by B), and the state becomes
+    ``(1 - momentum) old + momentum new`` with the unbiased variance, as in torch. At inference they are the state's.
+
+    Args:
+        momentum: How fast the running statistics follow, in (0, 1].
+        eps: Added to the variance, above 0.
+
+    Returns:
+        A layer from (B, H) to (B, H) with `NormParams` and `BatchStatistics`. Gradients of single examples do not
+        exist in training, where examples share statistics; at inference they do.
+
+    Raises:
+        ValueError: An argument is out of range; or, from `forward`, a training batch of fewer than 2 rows.
+        ShapeError: From the layer's functions, where the input is not (B, H).
+
+    Example:
+        >>> from bpfunc.layers import Context
+        >>> layer = batch_norm()
+        >>> params, state, _ = layer.init(Key(0), (1,))
+        >>> y, state, _ = layer.forward(params, state, np.array([[1.0], [3.0]]), Context(train=True))
+        >>> y.round(3).ravel(), state.mean
+        (array([-1.,  1.]), array([0.2]))
+
+    Reference: Ioffe and Szegedy, "Batch normalization" (2015).
+    """
+    _check_eps("batch_norm", eps)
+    if not 0 < momentum <= 1:
+        raise ValueError(f"batch_norm takes a momentum in (0, 1], got {momentum}")
+
+    def init(key: Key, in_shape: Shape) -> tuple[NormParams, BatchStatistics, Shape]:
+        params = _init_params("batch_norm", in_shape, shift=True)
+        return params, BatchStatistics(np.zeros(in_shape, np.float32), np.ones(in_shape, np.float32)), in_shape
+
+    def forward(
+        params: NormParams, state: BatchStatistics, x: FloatArray, ctx: Context
+    ) -> tuple[FloatArray, BatchStatistics, StandardizeResidual]:
+        _check_input("batch_norm", params, x)
+        if ctx.train:
+            if len(x) < 2:
+                raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {len(x)}")
+            y, residual = standardize(x, axis=0, eps=eps)
+            return _affine(params, y), _followed(state, x, momentum), residual
+        inverse = (1 / np.sqrt(state.variance + eps)).astype(x.dtype, copy=False)[None]
+        y = (x - state.mean.astype(x.dtype, copy=False)) * inverse
+        return _affine(params, y), state, StandardizeResidual(y, inverse, None, True)
+
+    return Layer(
+        name="batch_norm",
+        init=init,
+        forward=forward,
+        backward=_backward,
+        jvp=_jvp,
+        backward_jvp=_backward_jvp,
+        example_grads=_example_grads,
+        flops=lambda in_shape, out_shape: 8 * out_shape[0],
+    )
+
+
+def _followed(state: BatchStatistics, x: FloatArray, momentum: float) -> BatchStatistics:
+    mean, variance = x.mean(axis=0), x.var(axis=0, ddof=1)
+    return BatchStatistics(
+        (1 - momentum) * state.mean + momentum * mean, (1 - momentum) * state.variance + momentum * variance
+    )
+
+
+def _check_eps(name: str, eps: float) -> None:
+    if eps <= 0:
+        raise ValueError(f"{name} takes an eps above 0, got {eps}")
+
+
+def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:
+    if len(in_shape) != 1:
+        raise ShapeError(f"{name} takes examples of shape (H,), found {in_shape}; put flatten() before it")
+    return NormParams(np.ones(in_shape, np.float32), np.zeros(in_shape, np.float32) if shift else None)
+
+
+def _check_input(name: str, params: NormParams, x: FloatArray) -> None:
+    if x.ndim != 2 or x.shape[1:] != params.scale.shape:
+        raise ShapeError(f"{name} expected an input of shape (B, {params.scale.shape[0]}), found {x.shape}")
+
+
+def _affine(params: NormParams, y: FloatArray) -> FloatArray:
+    scaled: FloatArray = y * params.scale
+    if params.shift is not None:
+        scaled += params.shift
+    return scaled
+
+
+def _backward(params: NormParams, residual: StandardizeResidual, dy: FloatArray) -> tuple[NormParams, FloatArray]:
+    shift = None if params.shift is None else dy.sum(axis=0)
+    return NormParams((dy * residual.y).sum(axis=0), shift), standardize_vjp(residual, dy * params.scale)
+
+
+def _jvp(params: NormParams, residual: StandardizeResidual, params_dot: NormParams, x_dot: FloatArray) -> FloatArray:
+    y_dot: FloatArray = _affine(params_dot, residual.y) + standardize_jvp(residual, x_dot) * params.scale
+    return y_dot
+
+
+def _backward_jvp(
+    params: NormParams,
+    residual: StandardizeResidual,
+    params_dot: NormParams,
+    x_dot: FloatArray,
+    dy: FloatArray,
+    dy_dot: FloatArray,
+) -> tuple[NormParams, FloatArray]:
+    scale = (dy_dot * residual.y + dy * standardize_jvp(residual, x_dot)).sum(axis=0)
+    shift = None if params.shift is None else dy_dot.sum(axis=0)
+    inner, inner_dot = dy * params.scale, dy_dot * params.scale + dy * params_dot.scale
+    return NormParams(scale, shift), standardize_vjp_jvp(residual, x_dot, inner, inner_dot)
+
+
+def _example_grads(params: NormParams, residual: StandardizeResidual, dy: FloatArray) -> tuple[NormParams, FloatArray]:
+    if residual.axis == 0:
+        raise NotImplementedError(
+            "batch_norm in training has no gradients of single examples: they share the batch's statistics"
+        )
+    shift = None if params.shift is None else dy
+    return NormParams(dy * residual.y, shift), standardize_vjp(residual, dy * params.scale)
