@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.batches import Batch
-from bpfunc.keys import Key, fold_in, generator, split, uniform
+from bpfunc.keys import Key, fold_in, generator, normal, split, uniform
 from bpfunc.layers import ShapeError
 from bpfunc.types import BoolArray, FloatArray, IntArray
 
@@ -319,7 +319,8 @@ def noise(deviation: float) -> Augmentation:
         raise ValueError(f"noise takes a deviation of at least 0, got {deviation}")
 
     def augment(key: Key, batch: Batch) -> Batch:
-        draw = generator(key).standard_normal(batch.inputs.shape).astype(batch.inputs.dtype)
+        dtype = np.float32 if batch.inputs.dtype == np.float32 else np.float64
+        draw = normal(key, batch.inputs.shape, dtype=dtype)
         return attrs.evolve(batch, inputs=batch.inputs + deviation * draw)
 
     return augment
