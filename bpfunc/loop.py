@@ -15,9 +15,9 @@ from bpfunc.gradient import value
 from bpfunc.keys import Key
 from bpfunc.layers import INFERENCE, Layer
 from bpfunc.losses import Loss
-from bpfunc.metrics import Metric, accuracy
+from bpfunc.metrics import Mean, Metric, accuracy, merge_means
 from bpfunc.step import StepFn, StepMetrics, TrainState, weighted_mean
-from bpfunc.tree import Tree, tree_add
+from bpfunc.tree import Tree
 from bpfunc.types import FloatArray
 
 EpochBatches: TypeAlias = Callable[[int], Iterable[Batch]]
@@ -51,12 +51,33 @@ def merge_metrics(left: StepMetrics, right: StepMetrics, metric: Metric) -> Step
         The metrics of both.
 
     Example:
-        >>> from bpfunc.metrics import Mean
         >>> one = StepMetrics(Mean(1.0, 1.0), Mean(0.0, 1.0))
         >>> merge_metrics(one, one, accuracy()).loss
         Mean(total=2.0, weight=2.0)
     """
-    return StepMetrics(tree_add(left.loss, right.loss), metric.merge(left.metric, right.metric))
+    return StepMetrics(merge_means(left.loss, right.loss), metric.merge(left.metric, right.metric))
+
+
+def steps(step: StepFn, state: TrainState, batches: Iterable[Batch]) -> Iterator[tuple[TrainState, StepMetrics]]:
+    """Take one step after the other, lazily: for those who want to see, save or stop within an epoch.
+
+    Args:
+        step: From `bpfunc.step.make_step`.
+        state: Where to start.
+        batches: What to learn from.
+
+    Yields:
+        The state after each step, and what the step saw.
+
+    Example:
+        >>> def count(state, batch):
+        ...     return state + len(batch), StepMetrics(Mean(0.0, 1.0), Mean(1.0, 1.0))
+        >>> [state for state, _ in steps(count, 0, ["ab", "c"])]
+        [2, 3]
+    """
+    for batch in batches:
+        state, metrics = step(state, batch)
+        yield state, metrics
 
 
 def fold_steps(
@@ -74,10 +95,9 @@ def fold_steps(
         The last state, and the merged metrics.
 
     Raises:
-        ValueError: There is no batch.
+        ValueError: There is no batch, or the step's metric is another one.
 
     Example:
-        >>> from bpfunc.metrics import Mean
         >>> def count(state, batch):
         ...     return state + len(batch), StepMetrics(Mean(0.0, 1.0), Mean(1.0, 1.0))
         >>> fold_steps(count, 0, ["ab", "c"])[0]
@@ -87,6 +107,8 @@ def fold_steps(
     for batch in batches:
         state, metrics = step(state, batch)
         parts.append(metrics)
+    if metric is None and parts and not isinstance(parts[0].metric, Mean):
+        raise ValueError("the step measures something else than accuracy; pass its metric=... here too")
     return state, _merged(parts, accuracy() if metric is None else metric)
 
 
@@ -101,6 +123,10 @@ def train(
 ) -> Iterator[Epoch]:
     """Train lazily: each record that is asked for is one epoch trained.
 
+    To go on from a saved state, say where it stands: ``done, first = divmod(state.step, batches_per_epoch(...))``. Then
+    ``start`` is ``done``, and in epoch ``done`` ``batches`` passes over the ``first`` batches. The states that follow
+    are those of a training that was never interrupted, bit for bit; the metrics of that epoch are of its rest.
+
     Args:
         step: From `bpfunc.step.make_step`.
         state: Where to start.
@@ -113,10 +139,9 @@ def train(
         A record after each epoch.
 
     Raises:
-        ValueError: An epoch has no batch.
+        ValueError: An epoch has no batch, or the step's metric is another one.
 
     Example:
-        >>> from bpfunc.metrics import Mean
         >>> def count(state, batch):
         ...     return state + len(batch), StepMetrics(Mean(0.0, 1.0), Mean(1.0, 1.0))
         >>> [record.state for record in train(count, 0, lambda epoch: ["ab"], epochs=3)]
@@ -166,7 +191,6 @@ def evaluate(
         Mean(total=3.0, weight=4.0)
     """
     measured = accuracy() if metric is None else metric
-
     rows = epoch_batches(data, Key(0), 0, batch_size, sampler=in_order)
     return _merged((_measured(model, loss, params, layer_state, batch, measured) for batch in rows), measured)
 
@@ -177,11 +201,12 @@ def _measured(model: Layer, loss: Loss, params: Tree, layer_state: Tree, batch: 
 
 
 def _merged(parts: Iterable[StepMetrics], metric: Metric) -> StepMetrics:
-    merged: StepMetrics | None = None
-    for part in parts:
-        merged = part if merged is None else merge_metrics(merged, part, metric)
+    remaining = iter(parts)
+    merged = next(remaining, None)
     if merged is None:
         raise ValueError("there is no batch to merge; is the data set empty?")
+    for part in remaining:
+        merged = merge_metrics(merged, part, metric)
     return merged
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import attrs
+import numpy as np
 
 from bpfunc.batches import Batch
 from bpfunc.gradient import GradientMaker, Value, value_and_grad
@@ -66,12 +67,11 @@ def weighted_mean(value: Value, batch: Batch) -> Mean:
         The loss times the batch's weight, and that weight: the number of rows where rows have no weights.
 
     Example:
-        >>> import numpy as np
         >>> value = Value(np.float64(0.5), np.array([0.25, 0.75]), np.zeros((2, 1)), ())
         >>> weighted_mean(value, Batch(np.zeros((2, 1)), np.zeros(2)))
         Mean(total=1.0, weight=2.0)
     """
-    weight = float(len(value.losses) if batch.weights is None else batch.weights.sum())
+    weight = float(len(value.losses) if batch.weights is None else batch.weights.sum(dtype=np.float64))
     return Mean(float(value.loss) * weight, weight)
 
 
@@ -115,7 +115,8 @@ def make_step(
         model: What computes outputs.
         loss: What is to become small.
         transform: What turns gradients into updates.
-        metric: What else to measure on the outputs; accuracy where None.
+        metric: What else to measure on the outputs; accuracy where None. Whoever merges the step's metrics
+            (`bpfunc.loop.train`) must be told the same one.
         gradient: How to get gradients; another maker may add microbatches or a sharpness-aware detour.
 
     Returns:
@@ -125,7 +126,6 @@ def make_step(
         ShapeError: From the step, where a batch does not fit the model.
 
     Example:
-        >>> import numpy as np
         >>> from bpfunc.layers import dense
         >>> from bpfunc.losses import cross_entropy
         >>> from bpfunc.optimizers import sgd

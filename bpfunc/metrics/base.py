@@ -1,0 +1,196 @@
+"""What a metric is, the most common kind (a weighted mean over examples), and several metrics as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+import numpy as np
+
+from bpfunc.batches import Batch, class_indices
+from bpfunc.layers import ShapeError
+from bpfunc.tree import Tree, tree_add
+from bpfunc.types import BoolArray, FloatArray, IntArray
+
+Measure: TypeAlias = Callable[[FloatArray, Batch], Tree]
+"""``(outputs, batch) -> state``."""
+
+
+@attrs.frozen
+class Metric:
+    """A figure that can be computed in parts.
+
+    Args:
+        name: For tables, such as ``accuracy``.
+        measure: ``(outputs, batch) -> state``, such as a tree of sums.
+        value: ``state -> figure``: a number, or a tree of numbers and arrays.
+        merge: ``(state, state) -> state``; adds leaf by leaf unless told otherwise.
+
+    Example:
+        >>> from bpfunc.metrics import accuracy
+        >>> metric = accuracy()
+        >>> left = metric.measure(np.array([[0.0, 1.0]]), Batch(np.zeros((1, 1)), np.array([1])))
+        >>> right = metric.measure(np.array([[0.0, 1.0]]), Batch(np.zeros((1, 1)), np.array([0])))
+        >>> metric.value(metric.merge(left, right))
+        0.5
+    """
+
+    name: str
+    measure: Measure
+    value: Callable[[Tree], Tree]
+    merge: Callable[[Tree, Tree], Tree] = tree_add
+
+
+@attrs.frozen
+class Mean:
+    """A weighted mean in parts; also the state of metrics that are means.
+
+    Args:
+        total: Weighted sum.
+        weight: Sum of the weights.
+
+    Example:
+        >>> mean(merge_means(Mean(1.0, 2.0), Mean(2.0, 2.0)))
+        0.75
+    """
+
+    total: float
+    weight: float
+
+
+def mean(state: Mean) -> float:
+    """Divide: ``total / weight``.
+
+    Args:
+        state: A `Mean`.
+
+    Returns:
+        The mean; NaN where nothing was counted.
+
+    Example:
+        >>> mean(Mean(3.0, 4.0))
+        0.75
+    """
+    return state.total / state.weight if state.weight else float("nan")
+
+
+def merge_means(left: Mean, right: Mean) -> Mean:
+    """Add two means in parts: what `bpfunc.tree.tree_add` gives, without a walk at every step of a training.
+
+    Args:
+        left: Of the first part.
+        right: Of the second.
+
+    Returns:
+        Of both.
+
+    Example:
+        >>> merge_means(Mean(1.0, 2.0), Mean(2.0, 2.0))
+        Mean(total=3.0, weight=4.0)
+    """
+    return Mean(left.total + right.total, left.weight + right.weight)
+
+
+def mean_metric(name: str, figures: Callable[[FloatArray, Batch], FloatArray | BoolArray]) -> Metric:
+    """Make a metric that is the mean of one number for each example: ``sum_b w_b f_b / sum_b w_b``, in float64.
+
+    Args:
+        name: For tables.
+        figures: ``(outputs, batch) -> f`` with ``f`` (B,), numbers or truth values.
+
+    Returns:
+        A metric whose state is a `Mean`; all weights are 1 where the batch has none.
+
+    Example:
+        >>> largest = mean_metric("largest output", lambda outputs, batch: outputs.max(axis=1))
+        >>> largest.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0])))
+        Mean(total=2.0, weight=2.0)
+    """
+
+    def measure(outputs: FloatArray, batch: Batch) -> Mean:
+        found = figures(outputs, batch)
+        if batch.weights is None:
+            return Mean(float(found.sum(dtype=np.float64)), float(len(found)))
+        weights = batch.weights.astype(np.float64)
+        return Mean(float(np.dot(found.astype(np.float64), weights)), float(weights.sum()))
+
+    return Metric(name, measure, mean, merge_means)
+
+
+def all_of(*metrics: Metric) -> Metric:
+    """Measure several metrics at once.
+
+    Args:
+        metrics: At least one, with different names.
+
+    Returns:
+        A metric whose state is the tuple of their states, and whose figure is a dict from their names to their
+        figures.
+
+    Raises:
+        ValueError: There is no metric, or two have one name.
+
+    Example:
+        >>> from bpfunc.metrics import accuracy, top_k
+        >>> both = all_of(accuracy(), top_k(2))
+        >>> both.value(both.measure(np.eye(3), Batch(np.zeros((3, 1)), np.array([1, 1, 1]))))
+        {'accuracy': 0.3333333333333333, 'top-2 accuracy': 0.6666666666666666}
+    """
+    names = [metric.name for metric in metrics]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"all_of takes metrics with different names, at least one, got {names}")
+
+    def measure(outputs: FloatArray, batch: Batch) -> tuple[Tree, ...]:
+        return tuple(metric.measure(outputs, batch) for metric in metrics)
+
+    def value(state: tuple[Tree, ...]) -> dict[str, Tree]:
+        return {metric.name: metric.value(part) for metric, part in zip(metrics, state, strict=True)}
+
+    def merge(left: tuple[Tree, ...], right: tuple[Tree, ...]) -> tuple[Tree, ...]:
+        return tuple(metric.merge(*parts) for metric, *parts in zip(metrics, left, right, strict=True))
+
+    return Metric(", ".join(names), measure, value, merge)
+
+
+def row_means(array: FloatArray | BoolArray) -> FloatArray:
+    """Mean of each row: one number for each example, whether it has one output or several.
+
+    Args:
+        array: (B,) or (B, H).
+
+    Returns:
+        (B,) float64 for truth values, else of the array's dtype.
+
+    Example:
+        >>> row_means(np.array([[1.0, 2.0], [3.0, 5.0]]))
+        array([1.5, 4. ])
+    """
+    means: FloatArray = array.reshape(len(array), *array.shape[1:] or (1,)).mean(axis=1)
+    return means
+
+
+def labels_for(outputs: FloatArray, batch: Batch) -> IntArray:
+    """Return the true class of each row of outputs.
+
+    Args:
+        outputs: (B, K) what the model says.
+        batch: With targets (B, K) or (B,).
+
+    Returns:
+        (B,) class indices.
+
+    Raises:
+        ShapeError: The outputs are not (B, K), or the targets do not fit them.
+
+    Example:
+        >>> labels_for(np.zeros((2, 3)), Batch(np.zeros((2, 1)), np.eye(3)[[2, 0]]))
+        array([2, 0])
+    """
+    shape = batch.targets.shape
+    if outputs.ndim != 2 or shape not in (outputs.shape, outputs.shape[:1]):
+        raise ShapeError(
+            f"the metric expected outputs (B, K) and targets (B, K) or (B,), found {outputs.shape} and {shape};"
+            " where these are no classes, pass another metric"
+        )
+    return class_indices(batch.targets)

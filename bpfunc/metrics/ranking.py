@@ -1,0 +1,121 @@
+"""Whether a class's own rows are ranked before the others: the area under the ROC curve, exact."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from bpfunc.batches import Batch
+from bpfunc.metrics.base import Metric, labels_for
+from bpfunc.ops import softmax
+from bpfunc.types import BoolArray, FloatArray, IntArray, readonly_arrays
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class RankingState:
+    """State of `roc_auc`: the rows themselves, since no smaller state is exact.
+
+    Args:
+        scores: (N, K) float64 probabilities.
+        label: (N,) true class indices.
+        weights: (N,) float64, at least 0.
+    """
+
+    scores: FloatArray
+    label: IntArray
+    weights: FloatArray
+
+
+def area_under_roc(scores: FloatArray, positive: BoolArray, *, weights: FloatArray | None = None) -> float:
+    """Probability that a positive row scores higher than a negative one, where a tie counts half.
+
+    ``sum_ij w_i w_j ([s_i > s_j] + [s_i = s_j] / 2) / sum_ij w_i w_j`` over positive ``i`` and negative ``j``, which
+    is the area under the ROC curve.
+
+    Args:
+        scores: (N,) higher for what is held to be positive.
+        positive: (N,) truth values.
+        weights: (N,) at least 0; None where all count the same.
+
+    Returns:
+        0 to 1; NaN where there is no positive or no negative row.
+
+    Raises:
+        ValueError: The vectors differ in length.
+
+    Example:
+        >>> area_under_roc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))
+        0.875
+
+    Reference: Hanley and McNeil, "The meaning and use of the area under a ROC curve" (1982).
+    """
+    positive = positive.astype(np.bool_)  # the complement of the numbers 0 and 1 would be -1 and -2
+    counted = np.ones(len(scores)) if weights is None else weights.astype(np.float64)
+    if not scores.shape == positive.shape == counted.shape == (len(scores),):
+        raise ValueError(
+            f"expected vectors of one length, found scores {scores.shape}, positive {positive.shape},"
+            f" weights {counted.shape}"
+        )
+    distinct, place = np.unique(scores, return_inverse=True)
+    positives = np.bincount(place, counted * positive, len(distinct))
+    negatives = np.bincount(place, counted * ~positive, len(distinct))
+    pairs = float(positives.sum() * negatives.sum())
+    below = np.cumsum(negatives) - negatives
+    return float(positives @ (below + negatives / 2)) / pairs if pairs else float("nan")
+
+
+def roc_auc(*, average: Literal["macro", "weighted", "none"] = "macro") -> Metric:
+    """Area under the ROC curve of each class against the rest; see `area_under_roc`.
+
+    Takes logits (B, K) and applies the softmax itself, in float64: a class's score is its probability. The state
+    grows with the rows that it has seen.
+
+    Args:
+        average: ``macro``: the plain mean over classes; ``weighted``: by the weight of their rows; ``none``: (K,)
+            figures, one for each class.
+
+    Returns:
+        A metric whose state is a `RankingState`. A class without rows, or without others, has no curve: its figure is
+        NaN, and the averages leave it out; they are NaN where no class has a curve. Its measure raises ShapeError
+        where outputs and targets are no classes.
+
+    Raises:
+        ValueError: The kind of average is unknown.
+
+    Example:
+        >>> metric = roc_auc()
+        >>> metric.value(metric.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 1]))))
+        1.0
+
+    Reference: Fawcett, "An introduction to ROC analysis" (2006), section 9.
+    """
+    if average not in ("macro", "weighted", "none"):
+        raise ValueError(f"the average is macro, weighted or none, got {average!r}")
+
+    def measure(outputs: FloatArray, batch: Batch) -> RankingState:
+        label = labels_for(outputs, batch)
+        weights = np.ones(len(label)) if batch.weights is None else batch.weights.astype(np.float64)
+        return RankingState(softmax(outputs.astype(np.float64))[0], label.copy(), weights)
+
+    def value(state: RankingState) -> float | NDArray[np.float64]:
+        own = state.label[:, None] == np.arange(state.scores.shape[1])
+        areas = np.array(
+            [area_under_roc(s, o, weights=state.weights) for s, o in zip(state.scores.T, own.T, strict=True)]
+        )
+        if average == "none":
+            return areas
+        weights = np.where(np.isnan(areas), 0.0, 1.0 if average == "macro" else state.weights @ own)
+        total = float(weights.sum())
+        return float(np.nan_to_num(areas) @ weights) / total if total else float("nan")
+
+    def merge(left: RankingState, right: RankingState) -> RankingState:
+        return RankingState(
+            np.concatenate([left.scores, right.scores]),
+            np.concatenate([left.label, right.label]),
+            np.concatenate([left.weights, right.weights]),
+        )
+
+    return Metric(f"{average} ROC AUC" if average != "none" else "ROC AUC", measure, value, merge)

@@ -1,0 +1,53 @@
+"""How far off numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bpfunc.batches import Batch
+from bpfunc.layers import ShapeError
+from bpfunc.metrics.base import Metric, mean_metric, row_means
+from bpfunc.types import FloatArray
+
+
+def mean_absolute_error() -> Metric:
+    """Mean of ``|y - t|``, in the unit of the targets; an example with several outputs counts with their mean.
+
+    Returns:
+        A metric on outputs and targets of one shape, (B,) or (B, H), whose state is a `Mean`. Its measure raises
+        ShapeError where the shapes differ.
+
+    Example:
+        >>> mean_absolute_error().measure(np.array([1.0, 5.0]), Batch(np.zeros((2, 1)), np.array([2.0, 2.0])))
+        Mean(total=4.0, weight=2.0)
+    """
+    return _error_metric("mean absolute error", np.abs)
+
+
+def mean_squared_error() -> Metric:
+    """Mean of ``(y - t)^2``, in the squared unit of the targets; several outputs count with their mean.
+
+    Returns:
+        A metric on outputs and targets of one shape, (B,) or (B, H), whose state is a `Mean`. Its measure raises
+        ShapeError where the shapes differ.
+
+    Example:
+        >>> mean_squared_error().measure(np.array([1.0, 5.0]), Batch(np.zeros((2, 1)), np.array([2.0, 2.0])))
+        Mean(total=10.0, weight=2.0)
+    """
+    return _error_metric("mean squared error", np.square)
+
+
+def _error_metric(name: str, size: Callable[[FloatArray], FloatArray]) -> Metric:
+    def errors(outputs: FloatArray, batch: Batch) -> FloatArray:
+        # (B, 1) against (B,) would broadcast to (B, B) and say nothing.
+        if outputs.shape != batch.targets.shape or outputs.ndim not in (1, 2):
+            raise ShapeError(
+                f"{name} expected outputs and targets of one shape, (B,) or (B, H),"
+                f" found {outputs.shape} and {batch.targets.shape}"
+            )
+        return row_means(size(outputs.astype(np.float64) - batch.targets))
+
+    return mean_metric(name, errors)
