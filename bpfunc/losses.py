@@ -194,19 +194,37 @@ def softmax_cross_entropy_vjp_jvp(
     return dlogits_dot
 
 
-def cross_entropy() -> Loss:
+def cross_entropy(*, label_smoothing: float = 0.0) -> Loss:
     """Softmax cross-entropy on logits as a `Loss`; see `softmax_cross_entropy`.
 
+    Args:
+        label_smoothing: Part of each target row that is spread evenly over the classes, in [0, 1).
+
     Returns:
-        A loss on (B, K) logits and (B, K) one-hot or soft targets.
+        A loss on (B, K) logits and (B, K) one-hot or soft targets, or (B,) class indices.
+
+    Raises:
+        ValueError: The smoothing is outside [0, 1).
 
     Example:
-        >>> cross_entropy().name
-        'cross_entropy'
+        >>> loss = cross_entropy(label_smoothing=0.5)
+        >>> loss.forward(np.zeros((1, 2)), np.array([0]))[1].targets
+        array([[0.75, 0.25]])
+
+    Reference: Szegedy et al., "Rethinking the Inception architecture" (2016), for the smoothing.
     """
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label smoothing lies in [0, 1), got {label_smoothing}")
+
+    def forward(logits: FloatArray, targets: Targets) -> tuple[FloatArray, CrossEntropyResidual]:
+        rows = class_rows(logits, targets)
+        if label_smoothing:
+            rows = (1 - label_smoothing) * rows + label_smoothing / logits.shape[1]
+        return softmax_cross_entropy(logits, rows)
+
     return Loss(
         "cross_entropy",
-        softmax_cross_entropy,
+        forward,
         softmax_cross_entropy_vjp,
         softmax_cross_entropy_jvp,
         softmax_cross_entropy_vjp_jvp,

@@ -87,7 +87,7 @@ class Selected:
 class Scaling:
     """How pixels became inputs: ``(pixel / 255 - mean) / scale``, fitted on the training split alone."""
 
-    kind: Literal["unit", "standard", "pixel"]
+    kind: Literal["unit", "standard", "pixel", "mirrored"]
     mean: FloatArray
     """(784,) float64; zeros for ``unit``."""
     scale: FloatArray

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from bpfunc.layers import Layer, dense, relu
+from collections.abc import Callable
+
+from bpfunc import layers
+from bpfunc.augment import Augmentation, flip_horizontal
+from bpfunc.layers import Layer, dense, dropout
+from bpfunc.losses import Loss, cross_entropy
+from bpfunc.mirror import mirror_averaged
 from bpfunc.model import serial
-from bpfunc.optimizers import sgd
-from bpfunc.transforms import GradientTransform
+from bpfunc.optimizers import adam, adamw, sgd, weights_only
+from bpfunc.schedules import Schedule, constant, cosine, one_cycle
+from bpfunc.step import TrainState
+from bpfunc.transforms import EmaState, GradientTransform, chain, ema_of_params, find_state
+from bpfunc.tree import Tree
+from pipelines.artifacts import IMAGE_SIDE
 from pipelines.config import ModelSpec, TrainSpec
+
+ACTIVATIONS: dict[str, Callable[[], Layer]] = {
+    "relu": layers.relu,
+    "leaky_relu": layers.leaky_relu,
+    "elu": layers.elu,
+    "selu": layers.selu,
+    "gelu": layers.gelu,
+    "silu": layers.silu,
+    "tanh": layers.tanh,
+}
 
 
 def build_model(spec: ModelSpec, classes: int) -> Layer:
-    """Build the network: hidden dense layers, each with its activation, and a dense layer to the logits.
+    """Build the network: hidden dense layers, each with its activation and dropout, and a dense layer to the logits.
 
     Args:
-        spec: Widths and activation.
+        spec: Widths, activation, dropout.
         classes: K, number of outputs.
 
     Returns:
@@ -23,21 +43,103 @@ def build_model(spec: ModelSpec, classes: int) -> Layer:
         >>> build_model(ModelSpec(hidden=(8,)), 3).name
         'serial(dense(8), relu, dense(3))'
     """
-    hidden = [layer for width in spec.hidden for layer in (dense(width), relu())]
-    return serial(*hidden, dense(classes))
+    parts = [dropout(spec.input_dropout)] if spec.input_dropout else []
+    for width in spec.hidden:
+        parts += [dense(width), ACTIVATIONS[spec.activation]()]
+        if spec.dropout:
+            parts.append(dropout(spec.dropout))
+    network = serial(*parts, dense(classes))
+    return mirror_averaged(network, image_shape=(IMAGE_SIDE, IMAGE_SIDE)) if spec.mirror else network
 
 
-def build_transform(spec: TrainSpec) -> GradientTransform:
+def build_loss(spec: TrainSpec) -> Loss:
+    """Build the training loss: softmax cross-entropy.
+
+    Args:
+        spec: Its label smoothing.
+
+    Returns:
+        A loss on logits.
+
+    Example:
+        >>> build_loss(TrainSpec()).name
+        'cross_entropy'
+    """
+    return cross_entropy(label_smoothing=spec.label_smoothing)
+
+
+def build_schedule(spec: TrainSpec, steps: int) -> Schedule:
+    """Build the learning rate's schedule.
+
+    Args:
+        spec: Its name and peak.
+        steps: Updates in the whole training.
+
+    Returns:
+        ``step -> rate``.
+
+    Example:
+        >>> build_schedule(TrainSpec(learning_rate=0.5), 100)(7)
+        0.5
+    """
+    if spec.schedule == "cosine":
+        return cosine(spec.learning_rate, steps)
+    return one_cycle(spec.learning_rate, steps) if spec.schedule == "one_cycle" else constant(spec.learning_rate)
+
+
+def build_transform(spec: TrainSpec, schedule: Schedule) -> GradientTransform:
     """Build the optimiser.
 
     Args:
         spec: Its name and settings.
+        schedule: Of the learning rate.
 
     Returns:
         A transform.
 
     Example:
-        >>> build_transform(TrainSpec(learning_rate=0.5)).update(1.0, ((),), 0.0, 0)[0]
+        >>> from bpfunc.schedules import constant
+        >>> build_transform(TrainSpec(), constant(0.5)).update(1.0, ((),), 0.0, 0)[0]
         -0.5
     """
-    return sgd(spec.learning_rate, decay=spec.momentum)
+    if spec.optimizer == "adamw":
+        transform = adamw(schedule, weight_decay=spec.weight_decay, decay_mask=weights_only)
+    elif spec.optimizer == "adam":
+        transform = adam(schedule)
+    else:
+        transform = sgd(schedule, decay=spec.momentum, weight_decay=spec.weight_decay, decay_mask=weights_only)
+    return chain(transform, ema_of_params(spec.average)) if spec.average else transform
+
+
+def build_augmentation(spec: TrainSpec) -> Augmentation | None:
+    """Build what happens to each batch of training images.
+
+    Args:
+        spec: Whether images are mirrored at random.
+
+    Returns:
+        ``(key, batch) -> batch``, or None where nothing happens.
+
+    Example:
+        >>> build_augmentation(TrainSpec()) is None
+        True
+    """
+    return flip_horizontal() if spec.flip else None
+
+
+def result_params(spec: TrainSpec, state: TrainState) -> Tree:
+    """Pick the parameters that are the result: the averaged ones where an average is kept.
+
+    Args:
+        spec: Whether there is one.
+        state: Of the training.
+
+    Returns:
+        Parameters of the network.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> result_params(TrainSpec(), TrainState(1.0, (), (), 0, Key(0)))
+        1.0
+    """
+    return find_state(state.optimizer_state, EmaState).average if spec.average else state.params

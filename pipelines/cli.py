@@ -243,6 +243,47 @@ def study(
 
 
 @app.command()
+def search(
+    space: Annotated[Path, typer.Argument(metavar="SEARCH.toml", help="Recipe, folds and variants to try.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the log is kept; resumes what is there.")],
+    jobs: Annotated[int, typer.Option("--jobs", metavar="M", min=1, help="Processes at a time.")] = 1,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose settings by cross-validation over the training split; the test split is never opened."""
+    use_threads(threads)
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    from pipelines.files import write_bytes
+    from pipelines.run import Places
+    from pipelines.search import load_search, run_search, search_table
+
+    plan = load_search(space)
+    trials = []
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
+            trials.append(trial)
+            _say(
+                f"{trial.variant}, fold {trial.fold}: {100 * trial.validation_accuracy:.2f} %, "
+                f"loss {trial.validation_loss:.4f}, {trial.train_seconds:.0f} s",
+                quiet=quiet,
+            )
+    table = search_table(trials)
+    write_bytes(out / "search.json", (json.dumps(table, indent=2) + "\n").encode())
+    if as_json:
+        _print_json(table)
+    else:
+        for row in table:
+            accuracy = 100 * float(str(row["validation_accuracy"]))
+            print(f"{accuracy:.3f} %  loss {row['validation_loss']:.4f}  {row['variant']}")
+
+
+@app.command()
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],

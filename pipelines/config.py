@@ -18,7 +18,7 @@ import attrs
 from pipelines.errors import PipelineError, UsageProblem
 from pipelines.resources import recipe_names, recipe_text
 
-ScalingName = Literal["unit", "standard", "pixel"]
+ScalingName = Literal["unit", "standard", "pixel", "mirrored"]
 SpecT = TypeVar("SpecT", bound=attrs.AttrsInstance)
 
 
@@ -62,9 +62,10 @@ class DatasetSpec:
     classes: tuple[str, ...] = attrs.field(default=("Dress", "Trouser", "Sneaker"), validator=_check_classes)
     """Names or numbers, 2 to 10 of them, in the order of the network's outputs."""
     scaling: ScalingName = "unit"
-    """``unit``: pixel / 255. ``standard``: one mean and deviation for all. ``pixel``: one for each pixel."""
+    """``unit``: pixel / 255. ``standard``: one mean and deviation for all. ``pixel``: one for each pixel.
+    ``mirrored``: one for each pixel, over the images and their mirror images, so that a flip commutes with it."""
     scaling_offset: float = attrs.field(default=0.0, validator=_within(0, 10))
-    """Added to the deviation before dividing (``standard`` and ``pixel``), so that dead pixels stay small."""
+    """Added to the deviation before dividing (all but ``unit``), so that dead pixels stay small."""
     pinned: bool = True
     """Whether the source must be the official files; false lets one's own IDX files in, their hashes recorded."""
 
@@ -75,16 +76,34 @@ class ModelSpec:
 
     hidden: tuple[int, ...] = attrs.field(default=(128, 64), validator=_check_widths)
     """Widths of the hidden layers."""
+    activation: Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh"] = "relu"
+    dropout: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    """Part of each hidden layer's outputs that is dropped in training."""
+    input_dropout: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    """Part of the inputs that is dropped in training."""
+    mirror: bool = False
+    """Whether a prediction averages the probabilities of an image and its mirror image; it costs two passes."""
 
 
 @attrs.frozen(kw_only=True)
 class TrainSpec:
-    """How the network is trained: mini-batch gradient descent on the mean cross-entropy."""
+    """How the network is trained: mini-batches, softmax cross-entropy, an optimiser and its schedule."""
 
     epochs: int = attrs.field(default=40, validator=_at_least(1))
     batch_size: int = attrs.field(default=64, validator=_at_least(1))
     learning_rate: float = attrs.field(default=0.1, validator=_within(0, 1e3, open_low=True))
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    """How the rate moves over all steps: not at all, down along a cosine, or up and down; the rate is its peak."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     momentum: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    """Of ``sgd``."""
+    weight_decay: float = attrs.field(default=0.0, validator=_within(0, 1))
+    """On weights, not on biases: coupled for ``sgd``, decoupled for ``adamw``."""
+    label_smoothing: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    flip: bool = False
+    """Whether each image is mirrored with probability 1/2 each time it is seen."""
+    average: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    """Decay of the exponential average of the weights, which is then the result; 0 for no average."""
     validation_fraction: float = attrs.field(default=0.1, validator=_within(0, 0.9))
     """Part of the training split that is held out to choose by; 0 trains on all of it."""
     keep: Literal["last", "best"] = "last"
@@ -95,6 +114,8 @@ class TrainSpec:
         """Check what no field can check alone."""
         if self.keep == "best" and self.validation_fraction == 0:
             raise ValueError("keep: 'best' needs validation rows to judge by, and validation_fraction is 0")
+        if self.weight_decay and self.optimizer == "adam":
+            raise ValueError("weight_decay: adam takes none; choose optimizer = 'adamw'")
 
 
 @attrs.frozen(kw_only=True)
@@ -106,6 +127,13 @@ class RunSpec:
     dataset: DatasetSpec = attrs.field(factory=DatasetSpec)
     model: ModelSpec = attrs.field(factory=ModelSpec)
     train: TrainSpec = attrs.field(factory=TrainSpec)
+
+    def __attrs_post_init__(self) -> None:
+        """Check what no part can check alone."""
+        if self.dataset.scaling == "pixel" and (self.train.flip or self.model.mirror):
+            raise ValueError(
+                "dataset.scaling: a mirror image does not commute with 'pixel'; choose 'mirrored', 'standard' or 'unit'"
+            )
 
 
 def load_recipe(name: str) -> RunSpec:
@@ -260,8 +288,8 @@ def to_table(spec: attrs.AttrsInstance) -> dict[str, object]:
         Field -> value; tuples become lists.
 
     Example:
-        >>> to_table(ModelSpec(hidden=(8,)))
-        {'hidden': [8]}
+        >>> to_table(ModelSpec(hidden=(8,)))["hidden"]
+        [8]
     """
     table: dict[str, object] = {}
     for field in attrs.fields(type(spec)):

@@ -10,7 +10,7 @@ import attrs
 
 from bpfunc.tree import tree_leaves_with_path, tree_size
 from pipelines.artifacts import Evaluation, Prepared, ReportFiles, ReportInputs, Trained
-from pipelines.config import RunSpec
+from pipelines.config import RunSpec, TrainSpec
 from pipelines.graph import Decision, prepare
 from pipelines.predictions import write_predictions
 from pipelines.runs import (
@@ -154,10 +154,9 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
         history=trained.history,
         first_layer=weights[0],
         facts={
-            "Network": f"{layers}, ReLU between, softmax at the end",
+            "Network": network_in_words(spec, layers),
             "Parameters": f"{tree_size(trained.params):,}",
-            "Training": f"mini-batch gradient descent, rate {spec.train.learning_rate}, "
-            f"batches of {spec.train.batch_size}, {spec.train.epochs} epochs, momentum {spec.train.momentum}",
+            "Training": training_in_words(spec.train),
             "Validation": f"{spec.train.validation_fraction:.0%} of the training split held out",
             "Network kept": f"of epoch {trained.epoch}"
             + (", the lowest validation loss" if spec.train.keep == "best" else ", the last"),
@@ -172,6 +171,53 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
         },
         command=command(finished.directory),
     )
+
+
+def network_in_words(spec: RunSpec, layers: str) -> str:
+    """Describe a network for a person.
+
+    Args:
+        spec: Of the run.
+        layers: Its widths.
+
+    Returns:
+        A sentence without its full stop.
+
+    Example:
+        >>> network_in_words(RunSpec(), "784 - 128 - 64 - 3")
+        '784 - 128 - 64 - 3, relu between, softmax at the end'
+    """
+    words = f"{layers}, {spec.model.activation} between, softmax at the end"
+    if spec.model.dropout or spec.model.input_dropout:
+        words += f"; dropout {spec.model.dropout} in hidden layers, {spec.model.input_dropout} on inputs"
+    if spec.model.mirror:
+        words += "; a prediction averages image and mirror image, at the cost of two passes"
+    return words
+
+
+def training_in_words(spec: TrainSpec) -> str:
+    """Describe a training for a person.
+
+    Args:
+        spec: Its settings.
+
+    Returns:
+        A sentence without its full stop.
+
+    Example:
+        >>> training_in_words(TrainSpec(epochs=30, batch_size=32, learning_rate=0.05))
+        'sgd, rate 0.05 (constant), batches of 32, 30 epochs'
+    """
+    words = f"{spec.optimizer}, rate {spec.learning_rate} ({spec.schedule}), batches of {spec.batch_size}"
+    words += f", {spec.epochs} epochs"
+    extras = {
+        f"momentum {spec.momentum}": spec.momentum,
+        f"weight decay {spec.weight_decay}": spec.weight_decay,
+        f"label smoothing {spec.label_smoothing}": spec.label_smoothing,
+        "random mirror images": spec.flip,
+        f"weights averaged at decay {spec.average}": spec.average,
+    }
+    return ", ".join([words, *(text for text, present in extras.items() if present)])
 
 
 def command(directory: Path) -> str:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import bpfunc
 from bpfunc import Key, init_train_state
 from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata, to_safetensors
+from bpfunc.schedules import constant
 from bpfunc.step import TrainState
 from bpfunc.tree import TreeT, tree_bytes, tree_size
 from pipelines.artifacts import PIXELS, EpochRecord, Evaluation, Prepared, Trained
@@ -148,7 +149,8 @@ def read_checkpoint(path: Path, spec: RunSpec) -> TrainState:
         DataProblem: The file is no checkpoint of such a run.
     """
     model = build_model(spec.model, len(spec.dataset.classes))
-    like = init_train_state(model, build_transform(spec.train), Key(spec.train.seed), (PIXELS,))
+    transform = build_transform(spec.train, constant(spec.train.learning_rate))
+    like = init_train_state(model, transform, Key(spec.train.seed), (PIXELS,))
     return _read_tree(path, like)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipelines.artifacts import PIXELS, Encoded, EncodedSplit, RawSplit, Scaling, Selected
+from pipelines.artifacts import IMAGE_SIDE, PIXELS, Encoded, EncodedSplit, RawSplit, Scaling, Selected
 from pipelines.config import DatasetSpec
 
 VERSION = 1
@@ -47,8 +48,8 @@ def fit_scaling(train: RawSplit, spec: DatasetSpec) -> Scaling:
 
     Args:
         train: The training split.
-        spec: ``unit`` needs none; ``standard`` takes one mean and deviation over all pixels, ``pixel`` one for each.
-            The spec's offset is added to the deviation.
+        spec: ``unit`` needs none; ``standard`` takes one mean and deviation over all pixels, ``pixel`` one for each,
+            ``mirrored`` one for each over images and mirror images. The spec's offset is added to the deviation.
 
     Returns:
         Mean and scale of pixels in 0..1, (784,) float64.
@@ -61,16 +62,20 @@ def fit_scaling(train: RawSplit, spec: DatasetSpec) -> Scaling:
     if spec.scaling == "unit":
         return Scaling("unit", np.zeros(PIXELS), np.ones(PIXELS))
     # Whole-number sums are exact, so the statistics do not depend on the order of summation.
-    pixels = train.images
-    axis = 0 if spec.scaling == "pixel" else None
-    count = len(pixels) if spec.scaling == "pixel" else pixels.size
-    total = pixels.sum(axis=axis, dtype=np.uint64)
-    squares = np.square(pixels, dtype=np.uint32).sum(axis=axis, dtype=np.uint64)
+    total = train.images.sum(axis=0, dtype=np.uint64)
+    squares = np.square(train.images, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
+    count = len(train.images)
+    if spec.scaling == "mirrored":
+        total, squares, count = total + _mirror(total), squares + _mirror(squares), 2 * count
+    if spec.scaling == "standard":
+        total, squares, count = np.full(PIXELS, total.sum()), np.full(PIXELS, squares.sum()), count * PIXELS
     mean = total / count / 255
-    variance = np.maximum(squares / count / 255**2 - mean**2, 0)
-    scale = np.sqrt(variance) + spec.scaling_offset
-    usable = np.where(scale > 0, scale, 1.0)
-    return Scaling(spec.scaling, np.broadcast_to(mean, PIXELS).copy(), np.broadcast_to(usable, PIXELS).copy())
+    scale = np.sqrt(np.maximum(squares / count / 255**2 - mean**2, 0)) + spec.scaling_offset
+    return Scaling(spec.scaling, mean, np.where(scale > 0, scale, 1.0))
+
+
+def _mirror(row: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return row.reshape(IMAGE_SIDE, IMAGE_SIDE)[:, ::-1].reshape(-1)
 
 
 def _encoded(split: RawSplit, scaling: Scaling, classes: int) -> EncodedSplit:

@@ -8,15 +8,24 @@ from typing import TypeAlias
 
 import attrs
 
-from bpfunc import Batch, Key, cross_entropy, epoch_batches, evaluate, init_train_state, make_step, split
+from bpfunc import Batch, Key, cross_entropy, epoch_batches, evaluate, fold_in, init_train_state, make_step, split
 from bpfunc import train as train_epochs
-from bpfunc.batches import shuffled, take
+from bpfunc.augment import augmented
+from bpfunc.batches import batches_per_epoch
 from bpfunc.loop import Epoch
 from bpfunc.metrics import mean
-from bpfunc.schedules import as_schedule
+from bpfunc.splits import train_validation_split
 from bpfunc.step import TrainState
+from bpfunc.tree import Tree
 from pipelines.artifacts import PIXELS, EpochRecord, PreparedTrain, Trained
-from pipelines.build import build_model, build_transform
+from pipelines.build import (
+    build_augmentation,
+    build_loss,
+    build_model,
+    build_schedule,
+    build_transform,
+    result_params,
+)
 from pipelines.config import RunSpec, TrainSpec
 from pipelines.stages.store import read_split
 
@@ -27,6 +36,8 @@ class Progress:
 
     record: EpochRecord
     state: TrainState
+    params: Tree
+    """The parameters that the figures are of: the averaged ones where an average is kept."""
 
 
 Watch: TypeAlias = Callable[[Iterator[Progress]], Iterator[Progress]]
@@ -66,11 +77,44 @@ def train(prepared: PreparedTrain, spec: RunSpec, *, watch: Watch = unwatched) -
     Example:
         See `pipelines.graph`, which calls the stages in order.
     """
+    learn, choose = training_split(read_training_rows(prepared), spec.train)
+    return fit(learn, choose, spec, watch=watch)
+
+
+def read_training_rows(prepared: PreparedTrain) -> Batch:
+    """Read the training split.
+
+    Args:
+        prepared: Its handle.
+
+    Returns:
+        Inputs (N, 784) and one-hot targets (N, K).
+
+    Raises:
+        DataProblem: The cache entry is not what it was.
+    """
     table = read_split(prepared)
-    data = Batch(table.pixels, table.target)
+    return Batch(table.pixels, table.target)
+
+
+def fit(learn: Batch, choose: Batch | None, spec: RunSpec, *, watch: Watch = unwatched) -> Trained:
+    """Train on some rows and measure on others.
+
+    Args:
+        learn: Rows to learn from.
+        choose: Rows to judge by, or None.
+        spec: Network and training.
+        watch: What else happens after each epoch.
+
+    Returns:
+        The network of the last epoch or the best, as the spec says, and the history.
+
+    Raises:
+        ValueError: The best is asked for and there are no rows to judge by.
+    """
     history: list[EpochRecord] = []
     kept: Progress | None = None
-    for progress in watch(_epochs(data, spec, classes=table.target.shape[1])):
+    for progress in watch(_epochs(learn, choose, spec)):
         history.append(progress.record)
         if kept is None or spec.train.keep == "last" or _better(progress.record, kept.record):
             kept = progress
@@ -78,7 +122,7 @@ def train(prepared: PreparedTrain, spec: RunSpec, *, watch: Watch = unwatched) -
         raise ValueError("a training needs at least one epoch")
     return Trained(
         model=spec.model,
-        params=kept.state.params,
+        params=kept.params,
         layer_state=kept.state.layer_state,
         history=tuple(history),
         epoch=kept.record.epoch,
@@ -87,8 +131,8 @@ def train(prepared: PreparedTrain, spec: RunSpec, *, watch: Watch = unwatched) -
 
 
 def _better(record: EpochRecord, other: EpochRecord) -> bool:
-    assert record.validation_loss is not None
-    assert other.validation_loss is not None
+    if record.validation_loss is None or other.validation_loss is None:
+        raise ValueError("keep = 'best' needs rows to judge by")
     return record.validation_loss < other.validation_loss
 
 
@@ -109,34 +153,38 @@ def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
         >>> len(learn.inputs), len(choose.inputs)
         (8, 2)
     """
-    held_out = round(spec.validation_fraction * len(data.inputs))
-    if held_out == 0:
+    if spec.validation_fraction == 0:
         return data, None
-    rows = shuffled(split(Key(spec.seed), 3)[2], len(data.inputs))
-    return take(data, rows[held_out:]), take(data, rows[:held_out])
+    return train_validation_split(data, _keys(spec.seed)[2], spec.validation_fraction)
 
 
-def _epochs(data: Batch, spec: RunSpec, *, classes: int) -> Iterator[Progress]:
-    settings = spec.train
-    start_key, order_key, _ = split(Key(settings.seed), 3)
-    learn, choose = training_split(data, settings)
-    model, loss, transform = build_model(spec.model, classes), cross_entropy(), build_transform(settings)
-    rate = as_schedule(settings.learning_rate)
+def _keys(seed: int) -> tuple[Key, ...]:
+    """Keys of the start, of the order of batches, of the split, and of the augmentation."""
+    return split(Key(seed), 4)
+
+
+def _epochs(learn: Batch, choose: Batch | None, spec: RunSpec) -> Iterator[Progress]:
+    settings, classes = spec.train, learn.targets.shape[1]
+    start_key, order_key, _, augment_key = _keys(settings.seed)
+    schedule = build_schedule(settings, settings.epochs * batches_per_epoch(len(learn.inputs), settings.batch_size))
+    model, transform = build_model(spec.model, classes), build_transform(settings, schedule)
+    augmentation = build_augmentation(settings)
     state = init_train_state(model, transform, start_key, (PIXELS,))
-    step = make_step(model, loss, transform)
+    step = make_step(model, build_loss(settings), transform)
+
+    def batches(number: int) -> Iterator[Batch]:
+        plain = epoch_batches(learn, order_key, number, settings.batch_size)
+        return plain if augmentation is None else augmented(plain, fold_in(augment_key, number), augmentation)
+
     started = time.perf_counter()
-    for epoch in train_epochs(
-        step,
-        state,
-        lambda number: epoch_batches(learn, order_key, number, settings.batch_size),
-        epochs=settings.epochs,
-    ):
+    for epoch in train_epochs(step, state, batches, epochs=settings.epochs):
         seconds = time.perf_counter() - started
-        validation = None
+        params = result_params(settings, epoch.state)
+        figures = None
         if choose is not None:
-            validation = evaluate(model, loss, epoch.state.params, epoch.state.layer_state, choose)
-        figures = None if validation is None else (mean(validation.loss), mean(validation.metric))
-        yield Progress(_record(epoch, rate(epoch.state.step - 1), figures, seconds), epoch.state)
+            found = evaluate(model, cross_entropy(), params, epoch.state.layer_state, choose)
+            figures = (mean(found.loss), mean(found.metric))
+        yield Progress(_record(epoch, schedule(epoch.state.step - 1), figures, seconds), epoch.state, params)
         started = time.perf_counter()
 
 

@@ -1,0 +1,150 @@
+"""Choosing settings by cross-validation over the training split; the test split is never opened.
+
+A search file names a recipe, a number of folds and variants of the recipe. Every variant is trained on every fold,
+and judged on the rows left out, by the mean of its final validation figures.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from itertools import product
+from pathlib import Path
+
+import attrs
+
+from bpfunc import Key
+from bpfunc.splits import k_fold
+from pipelines.artifacts import PreparedTrain
+from pipelines.config import RunSpec, load_recipe, merged
+from pipelines.errors import UsageProblem
+from pipelines.files import write_bytes
+from pipelines.graph import prepare
+from pipelines.run import Places
+from pipelines.stages.train import fit, read_training_rows
+
+
+@attrs.frozen
+class Search:
+    """What to try."""
+
+    recipe: str
+    folds: int
+    """Parts that the training split is cut into; each is left out once."""
+    take: int
+    """How many of the folds are used, from the first on."""
+    variants: Mapping[str, RunSpec]
+    """Name -> specification."""
+
+
+@attrs.frozen
+class Trial:
+    """One variant on one fold."""
+
+    variant: str
+    fold: int
+    validation_accuracy: float
+    validation_loss: float
+    train_seconds: float
+
+
+def load_search(path: Path) -> Search:
+    """Read a search file.
+
+    Args:
+        path: TOML with ``recipe``, ``folds``, ``take`` and tables ``[variant.NAME]`` of changes to the recipe.
+
+    Returns:
+        What to try.
+
+    Raises:
+        UsageProblem: The file cannot be read or is not valid.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageProblem(f"cannot read the search: {error}", where=str(path), remedy="check the file") from None
+    folds, take, recipe = table.get("folds"), table.get("take"), table.get("recipe")
+    variants = table.get("variant")
+    if not isinstance(folds, int) or not isinstance(take, int) or not 1 <= take <= folds or folds < 2:
+        raise UsageProblem(
+            f"folds = {folds!r} and take = {take!r}",
+            where=str(path),
+            remedy="whole numbers, 2 <= folds, 1 <= take <= folds",
+        )
+    if not isinstance(recipe, str) or not isinstance(variants, dict) or not variants:
+        raise UsageProblem("no recipe or no variant", where=str(path), remedy="add recipe = ... and [variant.NAME]")
+    base = load_recipe(recipe)
+    # Validation rows are the fold's, so none is cut off again.
+    base = attrs.evolve(base, train=attrs.evolve(base.train, keep="last", validation_fraction=0.0))
+    specs = {name: merged(base, changes, where=f"{path}, variant {name}") for name, changes in variants.items()}
+    return Search(recipe, folds, take, specs)
+
+
+def run_search(search: Search, directory: Path, places: Places, executor: Executor) -> Iterator[Trial]:
+    """Train every variant on every fold that is not in the log yet.
+
+    Args:
+        search: What to try.
+        directory: Where ``trials/`` keeps a file for each trial; finished ones are not run again.
+        places: Where data and cache lie.
+        executor: What runs the trials.
+
+    Yields:
+        Trials, fold by fold and variant by variant.
+
+    Raises:
+        PipelineError: See the stages.
+    """
+    (directory / "trials").mkdir(parents=True, exist_ok=True)
+    prepared = {
+        name: prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
+        for name, spec in search.variants.items()
+    }
+    jobs = [
+        executor.submit(_trial, name, search.variants[name], fold, search.folds, prepared[name], directory)
+        for fold, name in product(range(search.take), search.variants)
+    ]
+    for job in jobs:
+        yield job.result()
+
+
+def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTrain, directory: Path) -> Trial:
+    path = directory / "trials" / f"{name}-{fold}.json"
+    if path.is_file():
+        return Trial(**json.loads(path.read_bytes()))
+    rows = read_training_rows(prepared)
+    learn, choose = list(k_fold(rows, Key(0), folds))[fold]
+    seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=1000 + fold))
+    trained = fit(learn, choose, seeded)
+    last = trained.history[-1]
+    trial = Trial(name, fold, last.validation_accuracy or 0.0, last.validation_loss or 0.0, trained.train_seconds)
+    write_bytes(path, json.dumps(attrs.asdict(trial)).encode())
+    return trial
+
+
+def search_table(trials: list[Trial]) -> list[dict[str, object]]:
+    """Sum up a search: a row for each variant, the best first.
+
+    Args:
+        trials: All that are done.
+
+    Returns:
+        Rows with mean validation accuracy and loss, and seconds a trial.
+    """
+    rows: list[dict[str, object]] = []
+    for name in dict.fromkeys(trial.variant for trial in trials):
+        own = [trial for trial in trials if trial.variant == name]
+        rows.append(
+            {
+                "variant": name,
+                "folds": len(own),
+                "validation_accuracy": sum(trial.validation_accuracy for trial in own) / len(own),
+                "validation_loss": sum(trial.validation_loss for trial in own) / len(own),
+                "every_accuracy": [trial.validation_accuracy for trial in own],
+                "train_seconds": sum(trial.train_seconds for trial in own) / len(own),
+            }
+        )
+    return sorted(rows, key=lambda row: -float(str(row["validation_accuracy"])))
