@@ -1,49 +1,15 @@
-"""Losses: one number for each example, beside their derivatives, in the form of `bpfunc.ops`.
-
-All classification losses take logits. They return the losses of the examples, (B,), and leave the mean to
-`bpfunc.gradient`, so that weights, microbatches and shards combine exactly. Units are nats.
-"""
+"""Softmax cross-entropy on logits, fused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
 
-from bpfunc.layers import ShapeError
+from bpfunc.losses.base import Loss, Targets, class_rows
 from bpfunc.ops import softmax_jvp
-from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, IntArray, readonly_arrays
-
-Targets: TypeAlias = FloatArray | IntArray
-"""One-hot or soft (B, K) rows, class indices (B,), or numbers to regress on."""
-
-
-@attrs.frozen
-class Loss:
-    """A loss as a record of pure functions.
-
-    Args:
-        name: For messages.
-        forward: ``(outputs, targets) -> (losses, residual)`` with ``losses`` (B,).
-        vjp: ``(residual, dlosses) -> doutputs``.
-        jvp: ``(residual, outputs_dot) -> losses_dot``.
-        vjp_jvp: ``(residual, outputs_dot, dlosses, dlosses_dot) -> doutputs_dot``.
-
-    Example:
-        >>> loss = cross_entropy()
-        >>> losses, residual = loss.forward(np.zeros((1, 2)), np.array([[1.0, 0.0]]))
-        >>> losses.round(3)
-        array([0.693])
-    """
-
-    name: str
-    forward: Callable[[FloatArray, Targets], tuple[FloatArray, Tree]]
-    vjp: Callable[[Tree, FloatArray], FloatArray]
-    jvp: Callable[[Tree, FloatArray], FloatArray]
-    vjp_jvp: Callable[[Tree, FloatArray, FloatArray, FloatArray], FloatArray]
+from bpfunc.types import FloatArray, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -59,39 +25,6 @@ class CrossEntropyResidual:
     probabilities: FloatArray
     targets: FloatArray
     mass: FloatArray
-
-
-def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
-    """Bring targets into the form of rows: class indices become one-hot, rows stay.
-
-    Args:
-        logits: (B, K); gives shape and dtype.
-        targets: (B, K) rows, or (B,) class indices in 0..K-1.
-
-    Returns:
-        (B, K) of the logits' dtype.
-
-    Raises:
-        ShapeError: The logits are not (B, K), or the targets do not fit them.
-        ValueError: A class index is outside 0..K-1.
-
-    Example:
-        >>> class_rows(np.zeros((2, 3)), np.array([2, 0]))
-        array([[0., 0., 1.],
-               [1., 0., 0.]])
-    """
-    if logits.ndim != 2 or targets.shape not in (logits.shape, logits.shape[:1]):
-        raise ShapeError(
-            f"the loss expected logits (B, K) and targets (B, K) or (B,), found {logits.shape} and {targets.shape}"
-        )
-    if targets.ndim == 2:
-        return targets.astype(logits.dtype, copy=False)
-    classes = logits.shape[1]
-    if len(targets) and not 0 <= targets.min() <= targets.max() < classes:
-        raise ValueError(f"class indices run from 0 to {classes - 1}, found {targets.min()} to {targets.max()}")
-    rows = np.zeros(logits.shape, logits.dtype)
-    rows[np.arange(len(targets)), targets] = 1
-    return rows
 
 
 def softmax_cross_entropy(logits: FloatArray, targets: Targets) -> tuple[FloatArray, CrossEntropyResidual]:
@@ -194,11 +127,13 @@ def softmax_cross_entropy_vjp_jvp(
     return dlogits_dot
 
 
-def cross_entropy(*, label_smoothing: float = 0.0) -> Loss:
+def cross_entropy(*, label_smoothing: float = 0.0, class_weights: FloatArray | Sequence[float] | None = None) -> Loss:
     """Softmax cross-entropy on logits as a `Loss`; see `softmax_cross_entropy`.
 
     Args:
         label_smoothing: Part of each target row that is spread evenly over the classes, in [0, 1).
+        class_weights: (K,) what each class's part of a target counts; the mean still divides by the number of rows.
+            (torch divides by the sum of the weights.)
 
     Returns:
         A loss on (B, K) logits and (B, K) one-hot or soft targets, or (B,) class indices.
@@ -215,11 +150,14 @@ def cross_entropy(*, label_smoothing: float = 0.0) -> Loss:
     """
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label smoothing lies in [0, 1), got {label_smoothing}")
+    weights = None if class_weights is None else np.array(class_weights)
 
     def forward(logits: FloatArray, targets: Targets) -> tuple[FloatArray, CrossEntropyResidual]:
         rows = class_rows(logits, targets)
         if label_smoothing:
             rows = (1 - label_smoothing) * rows + label_smoothing / logits.shape[1]
+        if weights is not None:
+            rows = rows * weights.astype(logits.dtype)
         return softmax_cross_entropy(logits, rows)
 
     return Loss(

@@ -1,0 +1,101 @@
+"""The form of a loss, and of its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+import numpy as np
+
+from bpfunc.layers import ShapeError
+from bpfunc.tree import Tree
+from bpfunc.types import FloatArray, IntArray
+
+Targets: TypeAlias = FloatArray | IntArray
+"""One-hot or soft (B, K) rows, class indices (B,), or numbers to regress on."""
+
+
+@attrs.frozen
+class Loss:
+    """A loss as a record of pure functions.
+
+    Args:
+        name: For messages.
+        forward: ``(outputs, targets) -> (losses, residual)`` with ``losses`` (B,).
+        vjp: ``(residual, dlosses) -> doutputs``.
+        jvp: ``(residual, outputs_dot) -> losses_dot``.
+        vjp_jvp: ``(residual, outputs_dot, dlosses, dlosses_dot) -> doutputs_dot``.
+
+    Example:
+        >>> from bpfunc.losses import cross_entropy
+        >>> loss = cross_entropy()
+        >>> losses, residual = loss.forward(np.zeros((1, 2)), np.array([[1.0, 0.0]]))
+        >>> losses.round(3)
+        array([0.693])
+    """
+
+    name: str
+    forward: Callable[[FloatArray, Targets], tuple[FloatArray, Tree]]
+    vjp: Callable[[Tree, FloatArray], FloatArray]
+    jvp: Callable[[Tree, FloatArray], FloatArray]
+    vjp_jvp: Callable[[Tree, FloatArray, FloatArray, FloatArray], FloatArray]
+
+
+def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
+    """Bring targets into the form of rows: class indices become one-hot, rows stay.
+
+    Args:
+        logits: (B, K); gives shape and dtype.
+        targets: (B, K) rows, or (B,) class indices in 0..K-1.
+
+    Returns:
+        (B, K) of the logits' dtype.
+
+    Raises:
+        ShapeError: The logits are not (B, K), or the targets do not fit them.
+        ValueError: A class index is outside 0..K-1.
+
+    Example:
+        >>> class_rows(np.zeros((2, 3)), np.array([2, 0]))
+        array([[0., 0., 1.],
+               [1., 0., 0.]])
+    """
+    if logits.ndim != 2 or targets.shape not in (logits.shape, logits.shape[:1]):
+        raise ShapeError(
+            f"the loss expected logits (B, K) and targets (B, K) or (B,), found {logits.shape} and {targets.shape}"
+        )
+    if targets.ndim == 2:
+        return targets.astype(logits.dtype, copy=False)
+    classes = logits.shape[1]
+    if len(targets) and not 0 <= targets.min() <= targets.max() < classes:
+        raise ValueError(f"class indices run from 0 to {classes - 1}, found {targets.min()} to {targets.max()}")
+    rows = np.zeros(logits.shape, logits.dtype)
+    rows[np.arange(len(targets)), targets] = 1
+    return rows
+
+
+def paired(name: str, outputs: FloatArray, targets: Targets) -> FloatArray:
+    """Bring targets into the outputs' shape and dtype; (B,) targets go with (B, 1) outputs.
+
+    Args:
+        name: Of the loss, for the message.
+        outputs: (B, ...) floating.
+        targets: The same shape, or (B,) where the outputs are (B, 1).
+
+    Returns:
+        The targets, in the outputs' shape and dtype.
+
+    Raises:
+        ShapeError: They do not fit.
+
+    Example:
+        >>> paired("example", np.zeros((2, 1)), np.array([3, 4])).tolist()
+        [[3.0], [4.0]]
+    """
+    if outputs.ndim < 1 or (targets.shape != outputs.shape and outputs.shape != (*targets.shape, 1)):
+        raise ShapeError(
+            f"{name} expected outputs and targets of one shape, or (B, 1) and (B,), "
+            f"found {outputs.shape} and {targets.shape}"
+        )
+    return targets.reshape(outputs.shape).astype(outputs.dtype, copy=False)
