@@ -11,10 +11,11 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
-from bpfunc.batches import Batch
+from bpfunc.batches import Batch, take
+from bpfunc.keys import fold_in
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
-from bpfunc.tree import Tree
+from bpfunc.tree import Tree, tree_add, tree_scale
 from bpfunc.types import FloatArray, readonly_arrays
 
 
@@ -294,3 +295,107 @@ def example_grad_norms(
     squares, _ = model.example_norms(params, residual, loss.vjp(loss_residual, np.ones_like(losses)))
     norms: FloatArray = np.sqrt(squares)
     return losses, norms
+
+
+def input_gradient(
+    model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context
+) -> tuple[Value, FloatArray]:
+    """Loss, and its gradient with respect to the inputs: what each pixel does to it.
+
+    Args:
+        model: Any layer.
+        loss: Any loss on its output.
+        params: The model's parameters.
+        state: The model's state.
+        batch: What to run on.
+        ctx: Training or inference.
+
+    Returns:
+        The `Value`, and an array of the inputs' shape.
+
+    Raises:
+        ShapeError: The batch does not fit the model.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> from bpfunc.layers import INFERENCE, dense
+        >>> from bpfunc.losses import cross_entropy
+        >>> model = dense(2)
+        >>> params, state, _ = model.init(Key(0), (3,))
+        >>> batch = Batch(np.ones((5, 3), np.float32), np.array([0] * 5))
+        >>> input_gradient(model, cross_entropy(), params, state, batch, INFERENCE)[1].shape
+        (5, 3)
+
+    Reference: Simonyan, Vedaldi and Zisserman, "Deep inside convolutional networks" (2014).
+    """
+    outputs, new_state, residual = model.forward(params, state, batch.inputs, ctx)
+    losses, loss_residual = loss.forward(outputs, batch.targets)
+    weights = mean_weights(losses, batch.weights)
+    _, dinputs = model.backward(params, residual, loss.vjp(loss_residual, weights))
+    return Value(np.dot(losses, weights), losses, outputs, new_state), dinputs
+
+
+def accumulated(parts: int, *, gradient: GradientMaker = value_and_grad) -> GradientMaker:
+    """Make a gradient maker that takes a batch in parts, so that memory is that of a part.
+
+    Sums and weights are combined, never means, so parts of unequal size are exact: the result is the whole batch's but
+    for rounding. A layer that looks across the batch (batch_norm) sees a part at a time, in order, its state threaded
+    through; dropout draws anew for each part.
+
+    Args:
+        parts: Into how many; at least 1.
+        gradient: How to get the gradient of a part.
+
+    Returns:
+        A maker for `bpfunc.step.make_step`.
+
+    Raises:
+        ValueError: ``parts`` is below 1.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> from bpfunc.layers import INFERENCE, dense
+        >>> from bpfunc.losses import cross_entropy
+        >>> from bpfunc.tree import tree_allclose
+        >>> model, loss = dense(2), cross_entropy()
+        >>> params, state, _ = model.init(Key(0), (3,))
+        >>> batch = Batch(np.ones((5, 3), np.float32), np.array([0, 1, 0, 1, 1]))
+        >>> _, whole = value_and_grad(model, loss)(params, state, batch, INFERENCE)
+        >>> _, summed = accumulated(2)(model, loss)(params, state, batch, INFERENCE)
+        >>> tree_allclose(whole, summed)
+        True
+
+    Reference: none needed: the gradient of a sum is the sum of gradients.
+    """
+    if parts < 1:
+        raise ValueError(f"accumulated takes at least 1 part, got {parts}")
+
+    def make(model: Layer, loss: Loss) -> GradientFn:
+        inner = gradient(model, loss)
+
+        def in_parts(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
+            found: list[Value] = []
+            total: Tree = None
+            weights = []
+            for number, rows in enumerate(np.array_split(np.arange(len(batch.inputs)), parts)):
+                if len(rows) == 0 and found:
+                    continue
+                part = take(batch, rows)
+                part_ctx = ctx if ctx.key is None else Context(ctx.train, fold_in(ctx.key, number))
+                value, grads = inner(params, state, part, part_ctx)
+                weight = float(len(rows) if part.weights is None else part.weights.sum())
+                grads = tree_scale(weight, grads)
+                total = grads if total is None else tree_add(total, grads)
+                state = value.state
+                found.append(value)
+                weights.append(weight)
+            whole = sum(weights)
+            losses = np.concatenate([value.losses for value in found])
+            mean = sum(float(value.loss) * weight for value, weight in zip(found, weights, strict=True))
+            outputs = np.concatenate([value.outputs for value in found])
+            scale = 1 / whole if whole else 0.0
+            return Value(losses.dtype.type(mean * scale), losses, outputs, state), tree_scale(scale, total)
+
+        return in_parts
+
+    return make

@@ -76,8 +76,10 @@ def binary_accuracy(*, threshold: float = 0.0) -> Metric:
         threshold: Outputs above it say yes.
 
     Returns:
-        A metric on outputs and targets of one shape, (B,) or (B, H), whose state is a `Mean`. Its measure raises
-        ShapeError where the shapes differ.
+        A metric on outputs and targets of one shape, (B,) or (B, H), whose state is a `Mean`.
+
+    Raises:
+        ShapeError: From the metric's measure, where the shapes differ.
 
     Example:
         >>> binary_accuracy().measure(np.array([-1.0, 2.0]), Batch(np.zeros((2, 1)), np.array([0, 0])))

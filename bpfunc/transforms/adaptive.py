@@ -11,7 +11,7 @@ import numpy as np
 
 from bpfunc.transforms.base import GradientTransform
 from bpfunc.tree import Tree, tree_map, tree_zeros_like
-from bpfunc.types import FloatArray
+from bpfunc.types import FloatArray, readonly
 
 
 def _check_fraction(name: str, value: float) -> None:
@@ -409,7 +409,7 @@ def scale_by_trust_ratio(*, eps: float = 0.0) -> GradientTransform:
 
     def scaled(g: FloatArray, p: FloatArray) -> FloatArray:
         of_params, of_update = float(np.linalg.norm(p)), float(np.linalg.norm(g))
-        return g * (of_params / (of_update + eps)) if of_params > 0 and of_update > 0 else g
+        return g * (of_params / (of_update + eps)) if of_params > 0 and of_update > 0 else readonly(g)
 
     return GradientTransform(
         lambda params: (), lambda grads, state, params, step: (tree_map(scaled, grads, params), state)

@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 import attrs
 
-from bpfunc.tree import Tree
+from bpfunc.tree import Tree, tree_map
+from bpfunc.types import readonly
 
 InitFn: TypeAlias = Callable[[Tree], Tree]
 """``params -> state``."""
@@ -66,7 +67,7 @@ def identity() -> GradientTransform:
         >>> identity().update(1.0, (), 0.0, 0)
         (1.0, ())
     """
-    return stateless(lambda grads, params, step: grads)
+    return stateless(lambda grads, params, step: tree_map(readonly, grads))
 
 
 def chain(*transforms: GradientTransform) -> GradientTransform:
@@ -88,7 +89,7 @@ def chain(*transforms: GradientTransform) -> GradientTransform:
         return tuple(transform.init(params) for transform in transforms)
 
     def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
-        updates, states = grads, []
+        updates, states = tree_map(readonly, grads), []
         for transform, transform_state in zip(transforms, state, strict=True):
             updates, new_state = transform.update(updates, transform_state, params, step)
             states.append(new_state)

@@ -19,6 +19,7 @@ from bpfunc.tree import (
     tree_scale,
     tree_zeros_like,
 )
+from bpfunc.types import readonly
 
 StateT = TypeVar("StateT")
 
@@ -49,7 +50,7 @@ def masked(transform: GradientTransform, applies: Callable[[str], bool]) -> Grad
     def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
         chosen, others = partition(grads, applies)
         updates, state = transform.update(chosen, state, partition(params, applies)[0], step)
-        return merge(updates, others), state
+        return merge(updates, tree_map(readonly, others)), state
 
     return GradientTransform(init, update)
 
@@ -193,7 +194,7 @@ def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5
         slow = tree_map(lambda s, p, u: s + rate * (p + u - s), state.slow, params, updates)
         return tree_map(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
 
-    return GradientTransform(lambda params: LookaheadState(params, transform.init(params)), update)
+    return GradientTransform(lambda params: LookaheadState(tree_map(readonly, params), transform.init(params)), update)
 
 
 @attrs.frozen(eq=False)
@@ -235,9 +236,9 @@ def ema_of_params(decay: float) -> GradientTransform:
     def update(updates: Tree, state: EmaState, params: Tree, step: int) -> tuple[Tree, EmaState]:
         kept = min(decay, (2 + step) / (11 + step))
         average = tree_map(lambda a, p, u: kept * a + (1 - kept) * (p + u), state.average, params, updates)
-        return updates, EmaState(average)
+        return tree_map(readonly, updates), EmaState(average)
 
-    return GradientTransform(lambda params: EmaState(params), update)
+    return GradientTransform(lambda params: EmaState(tree_map(readonly, params)), update)
 
 
 def find_state(state: Tree, kind: type[StateT]) -> StateT:

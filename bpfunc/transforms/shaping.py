@@ -9,7 +9,7 @@ import numpy as np
 from bpfunc.keys import Key, fold_in, generator
 from bpfunc.transforms.base import GradientTransform, stateless
 from bpfunc.tree import Tree, flatten, tree_map, tree_norm, unflatten
-from bpfunc.types import FloatArray
+from bpfunc.types import FloatArray, readonly
 
 
 def add_decayed_weights(decay: float) -> GradientTransform:
@@ -65,7 +65,7 @@ def clip_by_value(limit: float) -> GradientTransform:
 
 
 def _shrunk(g: FloatArray, norm: float, limit: float) -> FloatArray:
-    return g * (limit / norm) if norm > limit else g
+    return g * (limit / norm) if norm > limit else readonly(g)
 
 
 def clip_by_norm(limit: float) -> GradientTransform:
@@ -132,7 +132,7 @@ def centralize() -> GradientTransform:
     """
 
     def centred(g: FloatArray) -> FloatArray:
-        return g - g.mean(axis=tuple(range(g.ndim - 1)), keepdims=True) if g.ndim > 1 else g
+        return g - g.mean(axis=tuple(range(g.ndim - 1)), keepdims=True) if g.ndim > 1 else readonly(g)
 
     return stateless(lambda grads, params, step: tree_map(centred, grads))
 

@@ -59,7 +59,7 @@ ARGUMENTS: dict[str, tuple[object, ...]] = {
     "masked": (scale(2.0), weights_only),
     "partitioned": (lambda path: "all", {"all": scale(2.0)}),
     "chain": (momentum(0.9), scale(0.5)),
-    "stateless": (lambda grads, params, step: grads,),
+    "stateless": (lambda grads, params, step: tree_map(lambda g: 2 * g, grads),),
 }
 """What each maker takes that has no default."""
 
@@ -134,6 +134,20 @@ def test_update_changes_nothing_and_repeats(name: str) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("name", makers())
+def test_no_writable_memory_is_shared(name: str) -> None:
+    """Bare writable arrays go in, and nothing that comes out lets anybody write to them."""
+    transform = make(name)
+    params, grads = (np.ones((2, 3)),), (np.full((2, 3), 0.01),)
+    state = transform.init(params)
+    for step in range(3):
+        updates, new_state = transform.update(grads, state, params, step)
+        for leaf in (*tree_leaves(updates), *tree_leaves(new_state), *tree_leaves(state)):
+            shared = any(np.shares_memory(leaf, array) for array in (*params, *grads))
+            assert not (shared and leaf.flags.writeable)
+        state = new_state
+
+
 @pytest.mark.parametrize("name", [name for name, f in makers().items() if f.__module__.startswith("bpfunc.optimizers")])
 def test_every_optimiser_descends(name: str) -> None:
     """On a bowl, a hundred steps of every recipe bring the parameters nearer to the bottom."""
@@ -187,7 +201,7 @@ def test_masked_out_leaves_come_back_untouched(a: GradientTransform) -> None:
     params, grads = params_of(), grads_at(0)
     updates, _ = transform.update(grads, transform.init(params), params, 0)
     np.testing.assert_array_equal(updates["a"].bias, grads["a"].bias)
-    assert updates["b"][0] is grads["b"][0]
+    assert np.shares_memory(updates["b"][0], grads["b"][0])
 
 
 def test_partition_gives_each_leaf_to_its_part() -> None:
