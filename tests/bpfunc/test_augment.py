@@ -115,7 +115,7 @@ def test_inputs_that_are_no_images_are_refused(name: str) -> None:
 @pytest.mark.parametrize(("flip", "axis"), [(flip_horizontal, 2), (flip_vertical, 1)])
 def test_flip_is_a_mirror_and_its_own_inverse(flip: object, axis: int) -> None:
     """At probability 1 it reverses one axis, and twice is not at all; at 0 it does nothing."""
-    batch, always, never = images(), flip(1.0, shape=SHAPE), flip(0.0, shape=SHAPE)  # type: ignore[operator]
+    batch, always, never = images(), flip(1.0, shape=SHAPE), flip(0.0, shape=SHAPE)
     once = always(Key(0), batch)
     assert np.array_equal(once.inputs.reshape(-1, *SHAPE), np.flip(batch.inputs.reshape(-1, *SHAPE), axis))
     assert same(always(Key(1), once), batch)

@@ -286,7 +286,7 @@ def test_area_counts_pairs(seed: int, levels: int) -> None:
 def test_area_takes_zeros_and_ones() -> None:
     """Numbers 0 and 1 are truth values here, whatever their type."""
     scores = np.array([0.1, 0.4, 0.35, 0.8])
-    truth: BoolArray = np.array([0, 0, 1, 1])  # type: ignore[assignment]
+    truth: BoolArray = np.array([0, 0, 1, 1])
     assert area_under_roc(scores, truth) == 0.75
 
 
@@ -314,10 +314,10 @@ def test_area_refuses_vectors_of_two_lengths() -> None:
         lambda: expected_calibration_error(0),
         lambda: all_of(),
         lambda: all_of(accuracy(), accuracy()),
-        lambda: f1(3, average="mean"),  # type: ignore[arg-type]
+        lambda: f1(3, average="mean"),
         lambda: averages(np.zeros((2, 3), np.int64)),
-        lambda: averages(np.eye(2, dtype=np.int64), "mean"),  # type: ignore[arg-type]
-        lambda: roc_auc(average="micro"),  # type: ignore[arg-type]
+        lambda: averages(np.eye(2, dtype=np.int64), "mean"),
+        lambda: roc_auc(average="micro"),
     ],
 )
 def test_settings_out_of_range_are_refused(make: object) -> None:
