@@ -115,7 +115,7 @@ def test_inputs_that_are_no_images_are_refused(name: str) -> None:
 @pytest.mark.parametrize(("flip", "axis"), [(flip_horizontal, 2), (flip_vertical, 1)])
 def test_flip_is_a_mirror_and_its_own_inverse(flip: object, axis: int) -> None:
     """At probability 1 it reverses one axis, and twice is not at all; at 0 it does nothing."""
-    batch, always, never = images(), flip(1.0, shape=SHAPE), flip(0.0, shape=SHAPE)  # type: ignore[operator]
+    batch, always, never = images(), flip(1.0, shape=SHAPE), flip(0.0, shape=SHAPE)
     once = always(Key(0), batch)
     assert np.array_equal(once.inputs.reshape(-1, *SHAPE), np.flip(batch.inputs.reshape(-1, *SHAPE), axis))
     assert same(always(Key(1), once), batch)
@@ -241,7 +241,13 @@ def test_augmented_epoch_goes_on_where_it_was_left() -> None:
     rest = list(augmented(epoch_batches(data, Key(0), 3, 5, start=2), Key(1), fuzzy, start=2))
     assert len(rest) == 2
     assert all(same(a, b) for a, b in zip(whole[2:], rest, strict=True))
-    assert not np.array_equal(whole[0].inputs - images().inputs[:5], whole[1].inputs - images().inputs[5:10])
+
+
+def test_batches_of_an_epoch_draw_independently() -> None:
+    """The same batch twice is augmented in two ways."""
+    zero = Batch(np.zeros((4, 35)), np.zeros(4))
+    one, two = augmented([zero, zero], Key(1), noise(1.0))
+    assert not np.array_equal(one.inputs, two.inputs)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def numbered(rows: int) -> Batch:
 
 def rows_of(batches: object) -> list[list[int]]:
     """The row numbers in each batch."""
-    return [batch.targets.tolist() for batch in batches]  # type: ignore[attr-defined]
+    return [batch.targets.tolist() for batch in batches]
 
 
 def flat(lists: list[list[int]]) -> list[int]:

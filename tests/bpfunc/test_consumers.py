@@ -73,7 +73,7 @@ def test_early_stopping_by_hand(scores: list[float], patience: int, min_delta: f
 def test_early_stopping_trains_no_epoch_too_many() -> None:
     """Once stopped, no further record is asked for."""
     taken: list[object] = []
-    list(early_stopping(counted(iter([1.0, 2.0, 3.0]), taken), itself, patience=1))  # type: ignore[arg-type]
+    list(early_stopping(counted(iter([1.0, 2.0, 3.0]), taken), itself, patience=1))
     assert taken == [1.0, 2.0]
 
 
@@ -184,7 +184,7 @@ def test_consumers_are_lazy(consumer: Callable[[Iterator[Epoch]], Iterator[objec
     taken: list[object] = []
     params, _, _ = dense(1).init(Key(0), (1,))
     ready = (Epoch(e.number, TrainState(tree_map(np.copy, params), (), (), 0, Key(0)), e.metrics) for e in epochs(3))
-    records = consumer(counted(ready, taken))  # type: ignore[arg-type]
+    records = consumer(counted(ready, taken))
     assert taken == []
     next(records)
     assert len(taken) == 1
@@ -206,8 +206,8 @@ def test_consumers_nest() -> None:
     [
         lambda: early_stopping([1.0], itself, patience=0),
         lambda: early_stopping([1.0], itself, patience=1, min_delta=-1.0),
-        lambda: early_stopping([1.0], itself, patience=1, mode="low"),  # type: ignore[arg-type]
-        lambda: best([1.0], itself, mode="high"),  # type: ignore[arg-type]
+        lambda: early_stopping([1.0], itself, patience=1, mode="low"),
+        lambda: best([1.0], itself, mode="high"),
         lambda: every(epochs(1), 0, lambda record: None),
     ],
 )

@@ -167,7 +167,7 @@ def test_metrics_that_do_not_add_up_merge_in_training() -> None:
 @pytest.mark.parametrize("metric", [confusion(3), roc_auc()])
 def test_metric_that_training_was_not_told_of_is_refused(metric: object) -> None:
     """Merging by the wrong rule would be silent nonsense."""
-    step = make_step(MODEL, cross_entropy(), SGD, metric=metric)  # type: ignore[arg-type]
+    step = make_step(MODEL, cross_entropy(), SGD, metric=metric)
     with pytest.raises(ValueError, match="pass its metric"):
         fold_steps(step, start(), batches(0))
 

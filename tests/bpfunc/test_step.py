@@ -139,10 +139,10 @@ def test_parts_can_be_replaced() -> None:
         plain = value_and_grad(model, loss)
 
         def gradient(*arguments: object) -> tuple[object, object]:
-            value, grads = plain(*arguments)  # type: ignore[arg-type]
+            value, grads = plain(*arguments)
             return value, tree_map(lambda g: 2 * g, grads)
 
-        return gradient  # type: ignore[return-value]
+        return gradient
 
     plain, _ = make_step(MODEL, cross_entropy(), sgd(0.2))(attrs.evolve(state(), optimizer_state=((),)), batch())
     twice, metrics = make_step(MODEL, cross_entropy(), sgd(0.1), metric=top_k(3), gradient=doubled)(

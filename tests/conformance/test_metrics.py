@@ -180,7 +180,7 @@ def test_metric_on_numbers_agrees(metric: ours.Metric, oracle: Oracle, weighted:
 def test_roc_auc_agrees_with_ties(average: str) -> None:
     """Many rows with one score change nothing."""
     outputs, batch = class_data(4)
-    metric = ours.roc_auc(average=average)  # type: ignore[arg-type]
+    metric = ours.roc_auc(average=average)
     check(metric, area(None if average == "none" else average), np.round(outputs / 2), batch)
 
 

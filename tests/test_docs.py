@@ -1,0 +1,87 @@
+"""The pages tell the truth: their Python runs, prints what they say it prints, and type-checks."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
+BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(text: str) -> list[tuple[int, str, str]]:
+    """(line of the first character, language, body) of every block marked ``python`` or ``text``."""
+    return [(text.count("\n", 0, m.start(2)), m.group(1), m.group(2)) for m in BLOCK.finditer(text)]
+
+
+def run(text: str, name: str) -> None:
+    """Run the Python blocks in order in one namespace; a text block is what the Python block before it printed."""
+    namespace: dict[str, object] = {"__name__": "__page__"}
+    printed: str | None = None
+    for line, language, body in blocks(text):
+        if language == "text":
+            assert printed == body, f"{name}, line {line + 1}"
+            continue
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            # The empty lines make a traceback name the page's own line.
+            exec(compile("\n" * line + body, name, "exec", dont_inherit=True), namespace)
+        printed = output.getvalue()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_runs(page: Path) -> None:
+    """Whoever copies the page's code gets what the page says."""
+    run(page.read_text(encoding="utf-8"), page.name)
+
+
+def test_planted_mistakes_are_found() -> None:
+    """The check above can fail: for code that raises, and for code that prints something else."""
+    with pytest.raises(ZeroDivisionError):
+        run("```python\n1 / 0\n```\n", "planted")
+    with pytest.raises(AssertionError, match="planted, line 5"):
+        run("```python\nprint(1)\n```\n```text\n2\n```\n", "planted")
+
+
+def check_types(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run mypy --strict on the Python blocks of a page as one module."""
+    module = folder / "page.py"
+    module.write_text("".join(body for _, language, body in blocks(text) if language == "python"), encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={ROOT / '.mypy_cache'}", module],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_compose_page_is_strictly_typed(tmp_path: Path) -> None:
+    """Parts of one's own snap on under mypy --strict, and a part of the wrong type does not."""
+    pytest.importorskip("mypy", reason="needs the extra `lint`")
+    text = (ROOT / "docs" / "compose.md").read_text(encoding="utf-8")
+    done = check_types(text, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    planted = check_types(f"{text}\n```python\nbp.chain(halved)\n```\n", tmp_path)
+    assert "incompatible type" in planted.stdout
+
+
+def test_compose_page_is_as_short_as_it_says() -> None:
+    """The training takes less than 30 lines, and each of the six parts of one's own less than ten."""
+    text = (ROOT / "docs" / "compose.md").read_text(encoding="utf-8")
+    whole, *parts = (
+        [body for _, language, body in blocks(section) if language == "python"] for section in text.split("\n## ")[1:]
+    )
+    assert len(lines_of_code(whole[1])) < 30
+    assert [len(lines_of_code(part[0])) < 10 for part in parts] == [True] * 6
+
+
+def lines_of_code(body: str) -> list[str]:
+    """The lines that are not empty and no check."""
+    return [line for line in body.splitlines() if line and not line.startswith("assert")]
