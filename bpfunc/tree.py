@@ -458,7 +458,7 @@ def tree_cast(tree: TreeT, dtype: DTypeLike) -> TreeT:
 
     def cast(leaf: Any) -> Any:
         array = np.asarray(leaf)
-        return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else leaf
+        return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else readonly(leaf)
 
     return tree_map(cast, tree)
 

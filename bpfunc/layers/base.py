@@ -174,7 +174,7 @@ class Layer:
             grads, dx = self.example_grads(params, residual, dy)
             norms: FloatArray = np.zeros(len(dy), dy.dtype)
             for leaf in tree_leaves(grads):
-                norms = norms + np.square(leaf).reshape(len(dy), -1).sum(axis=1)
+                norms = norms + np.square(leaf).sum(axis=tuple(range(1, leaf.ndim)))
             return norms, dx
 
         return from_grads

@@ -44,7 +44,7 @@ def absolute_errors(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, 
     Reference: Laplace, "Memoire sur la probabilite des causes" (1774).
     """
     error = outputs - paired("absolute_error", outputs, targets)
-    losses: FloatArray = np.abs(error).reshape(len(error), -1).sum(axis=1) / _count(error)
+    losses = _example_sums(np.abs(error)) / _count(error)
     return losses, AbsoluteErrorsResidual(error)
 
 
@@ -82,8 +82,7 @@ def absolute_errors_jvp(residual: AbsoluteErrorsResidual, outputs_dot: FloatArra
         >>> absolute_errors_jvp(residual, np.array([[1.0]])).round(4)
         array([1.])
     """
-    losses_dot: FloatArray = (_slope(residual) * outputs_dot).reshape(len(outputs_dot), -1).sum(axis=1)
-    return losses_dot
+    return _example_sums(_slope(residual) * outputs_dot)
 
 
 def absolute_errors_vjp_jvp(
@@ -108,6 +107,11 @@ def absolute_errors_vjp_jvp(
     second = _curvature(residual) * outputs_dot * _column(dlosses, residual.error)
     doutputs_dot: FloatArray = second + _slope(residual) * _column(dlosses_dot, residual.error)
     return doutputs_dot
+
+
+def _example_sums(values: FloatArray) -> FloatArray:
+    sums: FloatArray = values.sum(axis=tuple(range(1, values.ndim)))
+    return sums
 
 
 def _count(error: FloatArray) -> int:

@@ -51,9 +51,11 @@ def huber_errors(
     Reference: Huber, "Robust estimation of a location parameter" (1964).
     """
     error = outputs - paired("huber", outputs, targets)
-    losses: FloatArray = np.where(
-        np.abs(error) <= delta, np.square(np.clip(error, -delta, delta)) / 2, delta * (np.abs(error) - delta / 2)
-    ).reshape(len(error), -1).sum(axis=1) / _count(error)
+    losses = _example_sums(
+        np.where(
+            np.abs(error) <= delta, np.square(np.clip(error, -delta, delta)) / 2, delta * (np.abs(error) - delta / 2)
+        )
+    ) / _count(error)
     return losses, HuberErrorsResidual(error, delta)
 
 
@@ -91,8 +93,7 @@ def huber_errors_jvp(residual: HuberErrorsResidual, outputs_dot: FloatArray) -> 
         >>> huber_errors_jvp(residual, np.array([[1.0]])).round(4)
         array([1.])
     """
-    losses_dot: FloatArray = (_slope(residual) * outputs_dot).reshape(len(outputs_dot), -1).sum(axis=1)
-    return losses_dot
+    return _example_sums(_slope(residual) * outputs_dot)
 
 
 def huber_errors_vjp_jvp(
@@ -117,6 +118,11 @@ def huber_errors_vjp_jvp(
     second = _curvature(residual) * outputs_dot * _column(dlosses, residual.error)
     doutputs_dot: FloatArray = second + _slope(residual) * _column(dlosses_dot, residual.error)
     return doutputs_dot
+
+
+def _example_sums(values: FloatArray) -> FloatArray:
+    sums: FloatArray = values.sum(axis=tuple(range(1, values.ndim)))
+    return sums
 
 
 def _count(error: FloatArray) -> int:

@@ -44,7 +44,7 @@ def squared_errors(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, S
     Reference: Legendre, "Nouvelles methodes pour la determination des orbites des cometes" (1805).
     """
     error = outputs - paired("squared_error", outputs, targets)
-    losses: FloatArray = np.square(error).reshape(len(error), -1).sum(axis=1) / _count(error)
+    losses = _example_sums(np.square(error)) / _count(error)
     return losses, SquaredErrorsResidual(error)
 
 
@@ -82,8 +82,7 @@ def squared_errors_jvp(residual: SquaredErrorsResidual, outputs_dot: FloatArray)
         >>> squared_errors_jvp(residual, np.array([[1.0]])).round(4)
         array([4.])
     """
-    losses_dot: FloatArray = (_slope(residual) * outputs_dot).reshape(len(outputs_dot), -1).sum(axis=1)
-    return losses_dot
+    return _example_sums(_slope(residual) * outputs_dot)
 
 
 def squared_errors_vjp_jvp(
@@ -108,6 +107,11 @@ def squared_errors_vjp_jvp(
     second = _curvature(residual) * outputs_dot * _column(dlosses, residual.error)
     doutputs_dot: FloatArray = second + _slope(residual) * _column(dlosses_dot, residual.error)
     return doutputs_dot
+
+
+def _example_sums(values: FloatArray) -> FloatArray:
+    sums: FloatArray = values.sum(axis=tuple(range(1, values.ndim)))
+    return sums
 
 
 def _count(error: FloatArray) -> int:
