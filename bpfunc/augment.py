@@ -184,7 +184,8 @@ def shift(pixels: int, *, shape: ImageShape = FASHION, fill: float = 0.0) -> Aug
         images = _images(batch, shape)
         down, right = generator(key).integers(-pixels, pixels, (2, len(images), 1, 1), endpoint=True)
         rows, columns = np.arange(shape[0])[:, None] - down, np.arange(shape[1]) - right
-        return _with_images(batch, _pixels_at(images, rows, columns, fill))
+        laid, index, _ = _bordered(images, rows, columns, fill)
+        return _with_images(batch, laid[index])
 
     return augment
 
@@ -247,10 +248,9 @@ def rotated(images: FloatArray, angles: FloatArray, *, fill: float = 0.0) -> Flo
     columns = cosine * right - sine * down + (width - 1) / 2
     top, left = np.floor(rows), np.floor(columns)
     below, beside = (rows - top).astype(images.dtype), (columns - left).astype(images.dtype)
-    row, column = top.astype(np.intp), left.astype(np.intp)
-    upper = (1 - beside) * _pixels_at(images, row, column, fill) + beside * _pixels_at(images, row, column + 1, fill)
-    row += 1
-    lower = (1 - beside) * _pixels_at(images, row, column, fill) + beside * _pixels_at(images, row, column + 1, fill)
+    pixels, index, stride = _bordered(images, top.astype(np.intp), left.astype(np.intp), fill)
+    upper = (1 - beside) * pixels[index] + beside * pixels[index + 1]
+    lower = (1 - beside) * pixels[index + stride] + beside * pixels[index + stride + 1]
     turned: FloatArray = (1 - below) * upper + below * lower
     return turned
 
@@ -395,10 +395,14 @@ def _with_images(batch: Batch, images: FloatArray) -> Batch:
     return attrs.evolve(batch, inputs=images.reshape(batch.inputs.shape))
 
 
-def _pixels_at(images: FloatArray, rows: IntArray, columns: IntArray, fill: float) -> FloatArray:
-    """Gather (B, H, W) pixels by their rows and columns, which broadcast to that shape; ``fill`` outside."""
+def _bordered(images: FloatArray, rows: IntArray, columns: IntArray, fill: float) -> tuple[FloatArray, IntArray, int]:
+    """Lay (B, H, W) images into borders of ``fill``, so that any place has a pixel, and so has the next one.
+
+    Returns all pixels as one vector, the index in it of each place (``rows`` and ``columns`` broadcast to
+    (B, H, W)), and the distance from one row to the next: one flat gather is several times faster than one by axes.
+    """
     height, width = images.shape[1:]
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    pixels = np.pad(images, ((0, 0), (2, 2), (2, 2)), constant_values=fill).ravel()
     number = np.arange(len(images))[:, None, None]
-    found = images[number, rows.clip(0, height - 1), columns.clip(0, width - 1)]
-    return np.where(inside, found, images.dtype.type(fill))
+    row, column = rows.clip(-2, height) + 2, columns.clip(-2, width) + 2
+    return pixels, (number * (height + 4) + row) * (width + 4) + column, width + 4

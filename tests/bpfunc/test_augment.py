@@ -159,7 +159,7 @@ def test_rotated_linear_ramp_stays_linear() -> None:
 def test_rotation_turns_fill_in() -> None:
     """The corners of a turned image come from outside."""
     turned = rotated(np.ones((1, 9, 9), np.float32), np.array([np.pi / 4]), fill=-3.0)
-    assert turned[0, 0, 0] == -3.0
+    assert turned[0, [0, 0, 8, 8], [0, 8, 0, 8]].tolist() == [-3.0] * 4
     assert turned[0, 4, 4] == 1.0
 
 

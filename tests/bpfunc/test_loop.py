@@ -40,8 +40,13 @@ def start() -> TrainState:
 
 def batches(epoch: int, first: int = 0) -> Iterator[Batch]:
     """Shuffled and noisy batches, from the ``first`` on."""
-    plain = epoch_batches(data(), Key(1), epoch, SIZE, start=first)
-    return augmented(plain, fold_in(Key(2), epoch), noise(0.1), start=first)
+    rows = epoch_batches(data(), Key(1), epoch, SIZE, start=first)
+    return augmented(rows, fold_in(Key(2), epoch), noise(0.1), start=first)
+
+
+def plain(epoch: int) -> Iterator[Batch]:
+    """The rows as they stand."""
+    return epoch_batches(data(), Key(1), epoch, SIZE, sampler=in_order)
 
 
 def bits(tree: object) -> list[bytes]:
@@ -158,8 +163,7 @@ def test_metrics_that_do_not_add_up_merge_in_training() -> None:
     metric = roc_auc()
     step = make_step(MODEL, cross_entropy(), sgd(0.0), metric=metric)
     begin = init_train_state(MODEL, sgd(0.0), Key(0), (4,))
-    cut = lambda epoch: epoch_batches(data(), Key(1), epoch, SIZE, sampler=in_order)  # noqa: E731
-    (record,) = train(step, begin, cut, epochs=1, metric=metric)
+    (record,) = train(step, begin, plain, epochs=1, metric=metric)
     outputs = predict(MODEL, begin.params, begin.layer_state, data().inputs)
     assert metric.value(record.metrics.metric) == pytest.approx(metric.value(metric.measure(outputs, data())), rel=1e-6)
 
