@@ -118,7 +118,7 @@ def test_structures_agree_with_equality_of_shape(one: Tree, other: Tree) -> None
     if flatten(one)[1] == flatten(other)[1]:
         assert len(tree_leaves(tree_map(lambda a, b: a + b, one, other))) == len(tree_leaves(one))
         return
-    with pytest.raises(TreeStructureError, match="trees differ at .+: .+ against .+"):
+    with pytest.raises(TreeStructureError, match=r"trees differ at .+: .+ against .+"):
         tree_map(lambda a, b: a, one, other)
     with pytest.raises(TreeStructureError, match="trees differ at"):
         tree_map_with_path(lambda path, a, b: a, one, other)
