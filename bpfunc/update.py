@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bpfunc.tree import Tree, TreeT, tree_add
+from bpfunc.tree import Tree, TreeT, tree_map
+from bpfunc.types import readonly
 
 
 def apply_updates(params: TreeT, updates: Tree) -> TreeT:
@@ -22,4 +23,4 @@ def apply_updates(params: TreeT, updates: Tree) -> TreeT:
         >>> apply_updates((1.0,), (-0.25,))
         (0.75,)
     """
-    return tree_add(params, updates)
+    return tree_map(lambda p, u: readonly(p + u), params, updates)

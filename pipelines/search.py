@@ -147,4 +147,4 @@ def search_table(trials: list[Trial]) -> list[dict[str, object]]:
                 "train_seconds": sum(trial.train_seconds for trial in own) / len(own),
             }
         )
-    return sorted(rows, key=lambda row: -float(str(row["validation_accuracy"])))
+    return sorted(rows, key=lambda row: (-float(str(row["validation_accuracy"])), float(str(row["validation_loss"]))))

@@ -49,7 +49,7 @@ def softmax_cross_entropy(logits: FloatArray, targets: Targets) -> tuple[FloatAr
     Reference: Bridle (1990); Bishop, "Pattern recognition and machine learning" (2006), section 4.3.4.
     """
     rows = class_rows(logits, targets)
-    shifted = logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
+    shifted = logits - logits.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     total = exponentials.sum(axis=1, keepdims=True)
     mass = rows.sum(axis=1, keepdims=True)

@@ -87,11 +87,11 @@ def elu_vjp_jvp(
 
 def _slope(residual: tuple[FloatArray, float]) -> FloatArray:
     x, alpha = residual
-    factor: FloatArray = np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0))).astype(x.dtype, copy=False)
+    factor: FloatArray = np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0)))
     return factor
 
 
 def _curvature(residual: tuple[FloatArray, float]) -> FloatArray:
     x, alpha = residual
-    second: FloatArray = np.where(x > 0, 0.0, alpha * np.exp(np.minimum(x, 0))).astype(x.dtype, copy=False)
+    second: FloatArray = np.where(x > 0, 0.0, alpha * np.exp(np.minimum(x, 0)))
     return second

@@ -87,7 +87,7 @@ def leaky_relu_vjp_jvp(
 
 def _slope(residual: tuple[FloatArray, float]) -> FloatArray:
     x, slope = residual
-    factor: FloatArray = np.where(x > 0, 1.0, slope).astype(x.dtype, copy=False)
+    factor: FloatArray = np.where(x > 0, x.dtype.type(1), x.dtype.type(slope))
     return factor
 
 

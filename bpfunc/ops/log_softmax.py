@@ -22,7 +22,7 @@ def log_softmax(x: FloatArray) -> tuple[FloatArray, FloatArray]:
 
     Reference: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
     """
-    shifted = x - x.max(axis=-1, keepdims=True, initial=-np.inf)
+    shifted = x - x.max(axis=-1, keepdims=True)
     y: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return y, np.exp(y)
 

@@ -88,11 +88,11 @@ def selu_vjp_jvp(residual: FloatArray, x_dot: FloatArray, dy: FloatArray, dy_dot
 
 def _slope(residual: FloatArray) -> FloatArray:
     x = residual
-    factor: FloatArray = np.where(x > 0, SCALE, SCALE * ALPHA * np.exp(np.minimum(x, 0))).astype(x.dtype, copy=False)
+    factor: FloatArray = np.where(x > 0, SCALE, SCALE * ALPHA * np.exp(np.minimum(x, 0)))
     return factor
 
 
 def _curvature(residual: FloatArray) -> FloatArray:
     x = residual
-    second: FloatArray = np.where(x > 0, 0.0, SCALE * ALPHA * np.exp(np.minimum(x, 0))).astype(x.dtype, copy=False)
+    second: FloatArray = np.where(x > 0, 0.0, SCALE * ALPHA * np.exp(np.minimum(x, 0)))
     return second

@@ -23,7 +23,7 @@ def softmax(x: FloatArray) -> tuple[FloatArray, FloatArray]:
 
     Reference: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
     """
-    y = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
+    y = np.exp(x - x.max(axis=-1, keepdims=True))
     y /= y.sum(axis=-1, keepdims=True)
     return y, y
 

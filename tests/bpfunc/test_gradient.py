@@ -6,12 +6,21 @@ import attrs
 import numpy as np
 import pytest
 
-from bpfunc import INFERENCE, Batch, Context, Key, cross_entropy, dense, relu, serial, value_and_grad
+from bpfunc import INFERENCE, Batch, Context, Key, cross_entropy, dense, relu, serial, take, value_and_grad
 from bpfunc.gradcheck import gradcheck
-from bpfunc.gradient import accumulated, input_gradient, jvp, value
+from bpfunc.gradient import (
+    accumulated,
+    example_grad_norms,
+    example_grads,
+    hvp,
+    input_gradient,
+    jvp,
+    mean_weights,
+    value,
+)
 from bpfunc.keys import normal
-from bpfunc.layers import Layer, batch_norm, dropout
-from bpfunc.tree import Tree, tree_allclose, tree_cast, tree_leaves, tree_map
+from bpfunc.layers import Layer, batch_norm, dropout, tanh
+from bpfunc.tree import Tree, tree_allclose, tree_cast, tree_leaves, tree_map, tree_norm
 
 BATCH = Batch(normal(Key(1), (5, 4)), np.array([0, 1, 2, 0, 1]))
 
@@ -118,3 +127,111 @@ def test_parts_thread_the_state_through() -> None:
     np.testing.assert_allclose(found.state[0].mean, second.mean, rtol=1e-6)
     with pytest.raises(ValueError, match="at least 1 part"):
         accumulated(0)
+
+
+def smooth() -> tuple[Layer, Tree, Tree, Batch]:
+    """A network without kinks, in float64, and a weighted batch."""
+    model = serial(dense(5), tanh(), dense(3))
+    params, state, _ = model.init(Key(0), (4,))
+    inputs, weights = normal(Key(1), (6, 4), dtype=np.float64), np.array([1.0, 2.0, 0.5, 1.0, 3.0, 1.0])
+    return model, tree_cast(params, np.float64), state, Batch(inputs, np.arange(6) % 3, weights)
+
+
+def test_forward_and_second_derivatives_by_central_differences() -> None:
+    """The slope, the Hessian-vector product and the input's gradient, without any outside oracle."""
+    model, params, state, batch = smooth()
+    loss, step = cross_entropy(), value_and_grad(model, cross_entropy())
+    direction = tree_map(np.cos, params)
+    h = 1e-6
+    above, below = (tree_map(lambda p, d, s=s: p + s * h * d, params, direction) for s in (1, -1))
+    (up, up_grads), (down, down_grads) = (step(p, state, batch, INFERENCE) for p in (above, below))
+    found, slope = jvp(model, loss, params, direction, state, batch, INFERENCE)
+    plain, plain_grads = step(params, state, batch, INFERENCE)
+    assert found == plain.loss
+    assert slope == pytest.approx((up.loss - down.loss) / (2 * h), rel=1e-7)
+    grads, product = hvp(model, loss, params, direction, state, batch, INFERENCE)
+    assert tree_allclose(grads, plain_grads, rtol=1e-12)
+    assert tree_allclose(product, tree_map(lambda a, b: (a - b) / (2 * h), up_grads, down_grads), rtol=1e-6, atol=1e-9)
+    there, dinputs = input_gradient(model, loss, params, state, batch, INFERENCE)
+    for name in ("loss", "losses", "outputs"):
+        np.testing.assert_array_equal(getattr(there, name), getattr(plain, name))
+    assert there.state == plain.state
+    moved = np.sin(batch.inputs)
+    up, down = (
+        step(params, state, attrs.evolve(batch, inputs=batch.inputs + s * h * moved), INFERENCE)[0].loss
+        for s in (1, -1)
+    )
+    assert np.vdot(dinputs, moved) == pytest.approx((up - down) / (2 * h), rel=1e-7)
+
+
+def test_single_examples_equal_a_loop() -> None:
+    """Losses, gradients and norms of single examples are those of batches of one."""
+    model, params, state, batch = smooth()
+    losses, grads = example_grads(model, cross_entropy(), params, state, batch, INFERENCE)
+    same, norms = example_grad_norms(model, cross_entropy(), params, state, batch, INFERENCE)
+    np.testing.assert_array_equal(losses, same)
+    for row in range(6):
+        one = attrs.evolve(take(batch, np.array([row])), weights=None)
+        found, single = value_and_grad(model, cross_entropy())(params, state, one, INFERENCE)
+        assert losses[row] == pytest.approx(found.loss, rel=1e-12)
+        assert tree_allclose(tree_map(lambda leaf, row=row: leaf[row], grads), single, rtol=1e-10, atol=1e-13)
+        assert norms[row] == pytest.approx(tree_norm(single), rel=1e-10)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4, 6, 9])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_parts_equal_the_whole(parts: int, weighted: bool) -> None:
+    """Parts of unequal size and weight give the whole batch's value and gradient."""
+    model, params, state, batch = smooth()
+    batch = batch if weighted else attrs.evolve(batch, weights=None)
+    whole, whole_grads = value_and_grad(model, cross_entropy())(params, state, batch, INFERENCE)
+    found, grads = accumulated(parts)(model, cross_entropy())(params, state, batch, INFERENCE)
+    assert tree_allclose(grads, whole_grads, rtol=1e-10, atol=1e-14)
+    assert found.loss == pytest.approx(whole.loss, rel=1e-12)
+    assert found.loss.dtype == np.float64
+    np.testing.assert_allclose(found.losses, whole.losses, rtol=1e-12)
+    np.testing.assert_allclose(found.outputs, whole.outputs, rtol=1e-12)
+
+
+def test_parts_of_nothing_are_nothing() -> None:
+    """An empty batch, and one that weighs nothing, in parts: loss 0, gradient 0."""
+    model, params, state, batch = smooth()
+    for nothing in (take(batch, np.arange(0)), attrs.evolve(batch, weights=np.zeros(6))):
+        found, grads = accumulated(3)(model, cross_entropy())(params, state, nothing, INFERENCE)
+        assert found.loss == 0
+        assert not any(leaf.any() for leaf in tree_leaves(grads))
+
+
+def test_parts_draw_their_own_randomness() -> None:
+    """With a key each part has another mask; the same parts give the same bits twice."""
+    model = dropout(0.5)
+    batch = Batch(np.ones((8, 3), np.float32), np.zeros(8, int))
+    ctx = Context(train=True, key=Key(1))
+    found, _ = accumulated(2)(model, cross_entropy())((), (), batch, ctx)
+    again, _ = accumulated(2)(model, cross_entropy())((), (), batch, ctx)
+    np.testing.assert_array_equal(found.outputs, again.outputs)
+    assert not np.array_equal(found.outputs[:4], found.outputs[4:])
+    assert set(np.unique(found.outputs)) == {0.0, 2.0}
+
+
+def test_mean_weights() -> None:
+    """One over B, or each weight's share; zeros where there is nothing; the dtype of the losses."""
+    np.testing.assert_array_equal(mean_weights(np.zeros(4, np.float32), None), np.full(4, 0.25, np.float32))
+    shares = mean_weights(np.zeros(2, np.float32), np.array([1.0, 3.0]))
+    assert shares.dtype == np.float32
+    np.testing.assert_array_equal(shares, [0.25, 0.75])
+    assert mean_weights(np.zeros(0), None).shape == (0,)
+    np.testing.assert_array_equal(mean_weights(np.zeros(2), np.zeros(2)), [0, 0])
+
+
+def test_value_carries_everything() -> None:
+    """The forward pass alone brings losses, outputs and the new state, weighted as asked."""
+    model = serial(batch_norm(), dense(3))
+    params, state, _ = model.init(Key(0), (4,))
+    batch = Batch(normal(Key(1), (5, 4)), np.arange(5) % 3, np.array([1, 0, 0, 0, 3], np.float32))
+    ctx = Context(train=True)
+    found = value(model, cross_entropy(), params, state, batch, ctx)
+    outputs, new_state, _ = model.forward(params, state, batch.inputs, ctx)
+    np.testing.assert_array_equal(found.outputs, outputs)
+    np.testing.assert_array_equal(found.state[0].mean, new_state[0].mean)
+    assert found.loss == pytest.approx((found.losses[0] + 3 * found.losses[4]) / 4, rel=1e-6)

@@ -73,3 +73,96 @@ def test_smoothing_and_weights_change_the_targets() -> None:
     residual = loss.forward(np.zeros((1, 2)), np.array([0]))[1]
     np.testing.assert_allclose(residual.targets, [[0.9, 0.3]])
     np.testing.assert_allclose(residual.mass, [[1.2]])
+
+
+FACTORIES: dict[str, Callable[[], losses.Loss]] = {
+    name: getattr(losses, name)
+    for name in (
+        "cross_entropy",
+        "binary_cross_entropy",
+        "multilabel_cross_entropy",
+        "squared_error",
+        "absolute_error",
+        "huber",
+        "focal",
+        "kl_divergence",
+    )
+}
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_loss_is_called_what_it_is(name: str) -> None:
+    """The name in messages is the factory's, and all four functions are there and agree by central differences."""
+    loss = FACTORIES[name]()
+    assert loss.name == name
+    width = 1 if name == "binary_cross_entropy" else 3
+    outputs = np.linspace(-1.1, 1.3, 4 * width).reshape(4, width)
+    targets = np.full((4, width), 1 / width) if width > 1 else np.array([[0.0], [1.0], [0.5], [1.0]])
+    outputs_dot, dlosses, dlosses_dot = np.cos(outputs), np.array([1.0, -2.0, 0.5, 3.0]), np.array([0.1, 0.2, 0.3, 0.4])
+    h = 1e-6
+    _, residual = loss.forward(outputs, targets)
+    above, below = (loss.forward(outputs + s * h * outputs_dot, targets) for s in (1, -1))
+    slope = (above[0] - below[0]) / (2 * h)
+    np.testing.assert_allclose(loss.jvp(residual, outputs_dot), slope, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(
+        (loss.vjp(residual, dlosses) * outputs_dot).sum(axis=1), dlosses * slope, rtol=1e-6, atol=1e-8
+    )
+    second = (loss.vjp(above[1], dlosses + h * dlosses_dot) - loss.vjp(below[1], dlosses - h * dlosses_dot)) / (2 * h)
+    found = loss.vjp_jvp(residual, outputs_dot, dlosses, dlosses_dot)
+    np.testing.assert_allclose(found, second, rtol=1e-6, atol=1e-8)
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    """huber's delta is 1, focal's gamma 2, and no smoothing or weights are applied unless asked for."""
+    outputs, targets = np.array([[3.0, 0.2]]), np.array([[1.0, 0.0]])
+    np.testing.assert_array_equal(losses.huber().forward(outputs, targets)[0], losses.huber_errors(outputs, targets)[0])
+    np.testing.assert_array_equal(
+        losses.huber(delta=1.0).forward(outputs, targets)[0], losses.huber().forward(outputs, targets)[0]
+    )
+    np.testing.assert_array_equal(
+        losses.focal(gamma=2.0).forward(outputs, targets)[0], losses.focal().forward(outputs, targets)[0]
+    )
+    np.testing.assert_array_equal(
+        losses.focal().forward(outputs, targets)[0], losses.focal_cross_entropy(outputs, targets)[0]
+    )
+    assert losses.focal(gamma=1.0).name == "focal"
+    np.testing.assert_array_equal(losses.cross_entropy().forward(outputs, targets)[1].targets, targets)
+
+
+def test_regression_takes_more_axes_and_whole_number_targets() -> None:
+    """Outputs of three axes are averaged over all but the first; whole-number targets take the outputs' dtype."""
+    outputs = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    for loss in (losses.squared_error(), losses.absolute_error(), losses.huber()):
+        values, residual = loss.forward(outputs, np.zeros((2, 2, 3), int))
+        assert values.dtype == np.float32
+        assert values.shape == (2,)
+        assert loss.vjp(residual, np.ones(2, np.float32)).shape == (2, 2, 3)
+    assert losses.squared_error().forward(outputs, np.zeros((2, 2, 3)))[0][0] == np.float32(55 / 6)
+    # At the border of Huber's parabola both branches agree, and beyond it the slope stays.
+    assert losses.huber(delta=2.0).forward(np.array([[2.0]]), np.zeros((1, 1)))[0][0] == 2.0
+    assert (
+        losses.huber(delta=2.0).vjp(losses.huber_errors(np.array([[9.0]]), np.zeros(1), delta=2.0)[1], np.ones(1))
+        == 2.0
+    )
+
+
+def test_absolute_error_is_flat_at_zero() -> None:
+    """The subgradient at 0 is 0, and the second derivative 0 everywhere."""
+    loss = losses.absolute_error()
+    _, residual = loss.forward(np.array([[1.0, 3.0]]), np.array([[1.0, 1.0]]))
+    np.testing.assert_array_equal(loss.vjp(residual, np.ones(1)), [[0.0, 0.5]])
+    one = np.ones((1, 2))
+    np.testing.assert_array_equal(loss.vjp_jvp(residual, one, np.ones(1), np.zeros(1)), [[0.0, 0.0]])
+
+
+def test_rows_far_apart_do_not_disturb_each_other() -> None:
+    """A row of huge logits beside a row of small ones leaves the small one exact."""
+    logits = np.array([[1e4, 0.0], [0.0, 0.0]])
+    values, _ = losses.cross_entropy().forward(logits, np.array([0, 1]))
+    np.testing.assert_allclose(values, [0.0, np.log(2)])
+    values, _ = losses.focal().forward(logits, np.array([0, 1]))
+    np.testing.assert_allclose(values, [0.0, 0.25 * np.log(2)])
+    rows = losses.class_rows(np.zeros((2, 3), np.float32), np.array([2, 0]))
+    assert rows.dtype == np.float32
+    assert losses.class_rows(np.zeros((0, 3)), np.zeros(0, int)).shape == (0, 3)
+    np.testing.assert_array_equal(rows, [[0, 0, 1], [1, 0, 0]])

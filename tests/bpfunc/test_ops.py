@@ -137,3 +137,61 @@ def test_unscaled_standardize_keeps_the_mean() -> None:
     """Not centred, a constant row becomes ones."""
     y, _ = ops.standardize(np.full((1, 4), 3.0), eps=0.0, centred=False)
     np.testing.assert_array_equal(y, np.ones((1, 4)))
+
+
+@pytest.mark.parametrize(
+    ("name", "slope"),
+    [("relu", 0.0), ("leaky_relu", 0.01), ("elu", 1.0), ("selu", 1.0507009873554805 * 1.6732632423543772)],
+)
+def test_slope_at_the_kink(name: str, slope: float) -> None:
+    """At 0 the slope is that from below, as documented for each op that has a kink there."""
+    f, f_vjp, _, f_vjp_jvp = quadruple(name)
+    y, residual = f(np.zeros(1))
+    assert y[0] == 0
+    assert f_vjp(residual, np.ones(1))[0] == pytest.approx(slope)
+    second = f_vjp_jvp(residual, np.ones(1), np.ones(1), np.zeros(1))[0]
+    assert second == pytest.approx(slope if name in ("elu", "selu") else 0)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "standardize"])
+def test_last_axis_is_the_one(name: str) -> None:
+    """In three dimensions each row along the last axis is taken on its own, however different the others."""
+    functions = quadruple(name)
+    x = normal(Key(0), (2, 3, 4), dtype=np.float64) + np.array([0.0, 1e4])[:, None, None]
+    others = [normal(Key(n), (2, 3, 4), dtype=np.float64) for n in (1, 2, 3)]
+    y, residual = functions[0](x)
+    flat_y, flat = functions[0](x.reshape(6, 4))
+    np.testing.assert_allclose(y.reshape(6, 4), flat_y, rtol=1e-12)
+    x_dot, dy, dy_dot = others
+    flat_others = [other.reshape(6, 4) for other in others]
+    pairs = [
+        (functions[1](residual, dy), functions[1](flat, flat_others[1])),
+        (functions[2](residual, x_dot), functions[2](flat, flat_others[0])),
+        (functions[3](residual, x_dot, dy, dy_dot), functions[3](flat, *flat_others)),
+    ]
+    for cube, rows in pairs:
+        np.testing.assert_allclose(cube.reshape(6, 4), rows, rtol=1e-9, atol=1e-12)
+
+
+def test_leaky_relu_takes_zero_tangents() -> None:
+    """Zeros in tangents and cotangents divide nothing."""
+    _, _, _, f = quadruple("leaky_relu")
+    zero = np.zeros(2)
+    residual = ops.leaky_relu(np.array([-1.0, 1.0]))[1]
+    np.testing.assert_array_equal(f(residual, zero, zero, np.ones(2)), [0.01, 1.0])
+
+
+def test_special_functions_take_float32_and_whole_ranges() -> None:
+    """float32 in, float32 out at full float32 precision; borders of the approximations join; tails reach 0."""
+    import math
+
+    x = np.array([0.46875, -0.46875, 4.0, -4.0, 0.0, 1.0, 5.5, -30.0, 30.0])
+    expected = np.array([math.erfc(value) for value in x])
+    np.testing.assert_allclose(erfc(x), expected, rtol=1e-14)
+    single = erfc(x.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, expected, rtol=1e-6)
+    from bpfunc.ops.special import normal_pdf
+
+    assert normal_pdf(np.array([-1e4, 0.0, 1e4])) == pytest.approx([0, 1 / math.sqrt(2 * math.pi), 0])
+    assert normal_pdf(np.array([38.0]))[0] == pytest.approx(math.exp(-722) / math.sqrt(2 * math.pi))

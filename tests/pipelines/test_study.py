@@ -1,0 +1,175 @@
+"""Studies resume, sum up rightly, and compare row by row; searches see the training split alone."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+
+from pipelines.compare import bootstrap_interval, compare, mcnemar
+from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.errors import DataProblem, UsageProblem
+from pipelines.run import Places
+from pipelines.search import load_search, run_search, search_table
+from pipelines.study import SeedResult, read_seed, run_study, student_t, study_table, summarised
+
+SPEC = RunSpec(
+    name="small",
+    dataset=DatasetSpec(classes=("0", "1", "2"), pinned=False),
+    model=ModelSpec(hidden=(8,)),
+    train=TrainSpec(epochs=2, batch_size=16, learning_rate=0.2, validation_fraction=0.2),
+)
+
+
+@pytest.fixture
+def places(tmp_path: Path, own_data: Path) -> Places:
+    """Where a study takes from."""
+    return Places(source=own_data, cache=tmp_path / "cache", raw=tmp_path)
+
+
+def study(directory: Path, places: Places, seeds: range, spec: RunSpec = SPEC) -> list[SeedResult]:
+    """Run a study in threads."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(run_study(spec, seeds, directory, places, pool))
+
+
+def test_finished_seeds_are_never_trained_again(tmp_path: Path, places: Places) -> None:
+    """A second call trains the missing seeds alone, and gives the first ones' figures as they were."""
+    first = study(tmp_path / "s", places, range(2))
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").glob("seed-*/metrics.json")}
+    second = study(tmp_path / "s", places, range(3))
+    assert sorted(second, key=lambda r: r.seed)[:2] == sorted(first, key=lambda r: r.seed)
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert [r.seed for r in sorted(second, key=lambda r: r.seed)] == [0, 1, 2]
+
+
+def test_what_a_killed_seed_left_is_made_anew(tmp_path: Path, places: Places) -> None:
+    """A seed without metrics.json is not finished, whatever else lies there."""
+    (before,) = study(tmp_path / "s", places, range(1))
+    (tmp_path / "s" / "seed-000" / "metrics.json").unlink()
+    (tmp_path / "s" / "seed-000" / "rubbish").write_text("")
+    (after,) = study(tmp_path / "s", places, range(1))
+    assert attrs.evolve(after, train_seconds=0) == attrs.evolve(before, train_seconds=0)
+    assert not (tmp_path / "s" / "seed-000" / "rubbish").exists()
+
+
+def test_another_configuration_is_refused(tmp_path: Path, places: Places) -> None:
+    """A study's directory holds one configuration, and a directory of something else is left alone."""
+    study(tmp_path / "s", places, range(1))
+    other = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=3))
+    with pytest.raises(UsageProblem, match="another configuration"):
+        study(tmp_path / "s", places, range(1), other)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious").write_text("")
+    with pytest.raises(UsageProblem, match="is no study"):
+        study(tmp_path / "full", places, range(1))
+
+
+def test_damaged_metrics_are_named(tmp_path: Path, places: Places) -> None:
+    """A seed whose metrics.json is no JSON is an error with its path."""
+    study(tmp_path / "s", places, range(1))
+    (tmp_path / "s" / "seed-000" / "metrics.json").write_text("{")
+    with pytest.raises(DataProblem, match="damaged metrics"):
+        read_seed(tmp_path / "s", 0)
+
+
+def test_summary_by_hand() -> None:
+    """Mean, deviation and interval of three figures, computed on paper with t = 4.303."""
+    results = [
+        SeedResult(seed, right / 10, None, 1.0, ((right - 4, 10 - right), (0, 4)))
+        for seed, right in enumerate((8, 9, 10))
+    ]
+    found = summarised("x", ("A", "B"), results)
+    assert found.mean == pytest.approx(0.9)
+    assert found.deviation == pytest.approx(0.1)
+    half = 4.302653 * 0.1 / np.sqrt(3)
+    assert found.interval == pytest.approx((0.9 - half, 0.9 + half), rel=1e-5)
+    np.testing.assert_allclose(found.confusion_matrix, [[5, 1], [0, 4]])
+    assert found.recall == pytest.approx({"A": 5 / 6, "B": 1.0})
+    assert study_table(found)["train_seconds"] == 3.0
+    assert study_table(summarised("x", ("A", "B"), results[:1]))["confidence_interval_95"] is None
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(1, 12.7062), (2, 4.30265), (9, 2.26216), (29, 2.04523), (99, 1.98422)]
+)
+def test_student_t(freedom: int, quantile: float) -> None:
+    """Quantiles as printed in tables."""
+    assert student_t(0.975, freedom) == pytest.approx(quantile, rel=1e-5)
+
+
+def test_compare_counts_rows(tmp_path: Path, places: Places) -> None:
+    """Two runs are compared row by row, a run with itself differs nowhere, and studies are averaged."""
+    study(tmp_path / "a", places, range(2))
+    longer = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=30))
+    study(tmp_path / "b", places, range(2), longer)
+    same = compare(tmp_path / "a/seed-000", tmp_path / "a/seed-000")
+    assert (same.difference, same.only_a_right, same.only_b_right, same.p_value) == (0, 0, 0, 1)
+    single = compare(tmp_path / "a/seed-000", tmp_path / "b/seed-000")
+    assert single.difference == pytest.approx((single.only_a_right - single.only_b_right) / 30)
+    both = compare(tmp_path / "a", tmp_path / "b")
+    assert both.runs == (2, 2)
+    assert both.p_value is None
+    assert both.interval[0] <= both.difference <= both.interval[1]
+    with pytest.raises(UsageProblem, match="neither a run nor a study"):
+        compare(tmp_path / "a", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "p"), [(0, 0, 1.0), (5, 5, 1.0), (0, 5, 0.0625), (1, 9, 22 / 1024), (8, 1, 20 / 512)]
+)
+def test_mcnemar_by_hand(a: int, b: int, p: float) -> None:
+    """Binomial tails added up on paper; the order does not matter."""
+    assert mcnemar(a, b) == pytest.approx(p)
+    assert mcnemar(b, a) == mcnemar(a, b)
+
+
+def test_bootstrap_interval_is_about_right() -> None:
+    """For 400 tosses of a fair coin, within a tenth of the normal approximation; the same for the same seed."""
+    tosses = np.arange(400) % 2.0
+    low, high = bootstrap_interval(tosses, seed=0)
+    assert high - low == pytest.approx(2 * 1.96 * 0.5 / 20, rel=0.1)
+    assert (low + high) / 2 == pytest.approx(0.5, abs=0.005)
+    assert bootstrap_interval(tosses, seed=0) == (low, high)
+
+
+def test_search_judges_on_rows_left_out(tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every variant on every fold, the best first, resumable, and without the test split on disk."""
+    (tmp_path / "search.toml").write_text(
+        'recipe = "report"\nfolds = 3\ntake = 2\n'
+        '[variant.short]\ndataset = { classes = ["0", "1", "2"], pinned = false }\n'
+        "train = { epochs = 1, batch_size = 16 }\nmodel = { hidden = [8] }\n"
+        '[variant.long]\ndataset = { classes = ["0", "1", "2"], pinned = false }\n'
+        "train = { epochs = 40, batch_size = 8, learning_rate = 0.05 }\nmodel = { hidden = [8] }\n"
+    )
+    plan = load_search(tmp_path / "search.toml")
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as pool:
+            trials = list(run_search(plan, tmp_path / "log", places, pool))
+        assert [(t.variant, t.fold) for t in trials] == [("short", 0), ("long", 0), ("short", 1), ("long", 1)]
+    table = search_table(trials)
+    assert [row["variant"] for row in table] == ["long", "short"]
+    assert table[0]["validation_accuracy"] == np.mean([t.validation_accuracy for t in trials if t.variant == "long"])
+    kept = json.loads((tmp_path / "log" / "trials" / "long-1.json").read_text())
+    assert kept["validation_loss"] == trials[3].validation_loss
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("folds = [", "cannot read the search"),
+        ('recipe = "report"\nfolds = 1\ntake = 1\n[variant.a]', "folds = 1"),
+        ('recipe = "report"\nfolds = 3\ntake = 4\n[variant.a]', "take = 4"),
+        ('recipe = "report"\nfolds = 3\ntake = 1', "no variant"),
+        ('recipe = "report"\nfolds = 3\ntake = 1\n[variant.a.train]\nepohcs = 1', "unknown field train.epohcs"),
+    ],
+)
+def test_wrong_searches_are_named(tmp_path: Path, text: str, message: str) -> None:
+    """A search file that makes no sense is refused with what is wrong."""
+    (tmp_path / "search.toml").write_text(text)
+    with pytest.raises(UsageProblem, match=message):
+        load_search(tmp_path / "search.toml")

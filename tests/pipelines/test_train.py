@@ -1,0 +1,267 @@
+"""Training and evaluation as stages: repeatable, honest about the test split, and whole when read back."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+
+from bpfunc.tree import tree_allclose, tree_leaves
+from pipelines.artifacts import Prepared, PreparedTrain, SealedTest
+from pipelines.build import build_model
+from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.errors import DataProblem
+from pipelines.graph import prepare
+from pipelines.predictions import read_predictions
+from pipelines.run import Places, evaluate_run, reopen_run, train_run
+from pipelines.runs import read_checkpoint, read_history, read_trained
+from pipelines.stages import train as train_stage
+from pipelines.stages.evaluate import evaluate, original_pixels
+from pipelines.stages.store import read_split
+from pipelines.stages.train import fit, read_training_rows, train, training_split
+
+ROOT = Path(__file__).parents[2]
+DATA = DatasetSpec(classes=("0", "1", "2"), pinned=False)
+SPEC = RunSpec(
+    name="small",
+    dataset=DATA,
+    model=ModelSpec(hidden=(8, 4)),
+    train=TrainSpec(epochs=3, batch_size=16, learning_rate=0.1, validation_fraction=0.2),
+)
+
+
+def changed(**train: object) -> RunSpec:
+    """The small run with another training."""
+    return attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, **train))
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, own_data: Path) -> Prepared:
+    """One's own data, prepared."""
+    return prepare(DATA, source=own_data, cache=tmp_path / "cache", raw=tmp_path)[0]
+
+
+@pytest.fixture
+def places(tmp_path: Path, own_data: Path) -> Places:
+    """Where a run takes from and puts to."""
+    return Places(source=own_data, cache=tmp_path / "cache", raw=tmp_path, runs=tmp_path / "runs")
+
+
+def run_small(spec: RunSpec, places: Places) -> tuple[Path, dict[str, object]]:
+    """Train and evaluate; return the directory and its metrics."""
+    from datetime import datetime
+
+    finished = train_run(spec, places, now=datetime(2026, 1, 1))
+    _, values = evaluate_run(spec, finished)
+    return finished.directory, dict(values)
+
+
+def test_same_seed_gives_the_same_bits(prepared: Prepared) -> None:
+    """Parameters and figures are equal to the last bit; another seed's are not."""
+    one, two, other = (train(prepared.train, changed(seed=seed)) for seed in (1, 1, 2))
+    assert tree_allclose(one.params, two.params, rtol=0, atol=0)
+    assert [r.train_loss for r in one.history] == [r.train_loss for r in two.history]
+    assert not tree_allclose(one.params, other.params)
+
+
+def test_history_has_a_row_for_each_epoch(prepared: Prepared) -> None:
+    """Epochs from 1, steps that count updates, losses that fall on data that can be learned."""
+    trained = train(prepared.train, changed(epochs=40))
+    assert [record.epoch for record in trained.history] == list(range(1, 41))
+    assert [record.step for record in trained.history] == [3 * epoch for epoch in range(1, 41)]
+    assert trained.history[-1].train_loss < trained.history[0].train_loss / 2
+    assert trained.epoch == 40
+
+
+def test_best_epoch_is_kept_when_asked(prepared: Prepared) -> None:
+    """The kept network is the one of the lowest validation loss, and its parameters are that epoch's."""
+    best = train(prepared.train, changed(epochs=12, learning_rate=2.0, keep="best"))
+    losses = [record.validation_loss for record in best.history]
+    assert best.epoch == 1 + int(np.argmin(losses))
+    shorter = train(prepared.train, changed(epochs=best.epoch, learning_rate=2.0, keep="last"))
+    assert tree_allclose(best.params, shorter.params, rtol=0, atol=0)
+
+
+def test_validation_rows_are_not_learned_from(prepared: Prepared) -> None:
+    """The two parts of the training split share no row and make the whole; other validation rows change no weight."""
+    rows = read_training_rows(prepared.train)
+    learn, choose = training_split(rows, SPEC.train)
+    assert (len(learn.inputs), len(choose.inputs)) == (48, 12)
+    assert not {row.tobytes() for row in learn.inputs} & {row.tobytes() for row in choose.inputs}
+    spoiled = attrs.evolve(choose, inputs=1 - choose.inputs)
+    assert tree_allclose(fit(learn, choose, SPEC).params, fit(learn, spoiled, SPEC).params, rtol=0, atol=0)
+
+
+def test_without_validation_all_rows_are_learned(prepared: Prepared) -> None:
+    """A fraction of 0 holds nothing out, and the history says so."""
+    trained = train(prepared.train, changed(validation_fraction=0.0))
+    assert trained.history[-1].validation_loss is None
+    assert trained.history[-1].step == 3 * 4
+
+
+@pytest.mark.parametrize(
+    ("model", "training"),
+    [
+        ({"dropout": 0.3, "input_dropout": 0.1, "activation": "gelu"}, {"optimizer": "adamw", "weight_decay": 0.05}),
+        ({"mirror": True}, {"flip": True, "schedule": "one_cycle", "average": 0.9, "label_smoothing": 0.1}),
+        ({}, {"momentum": 0.9, "weight_decay": 0.01, "schedule": "cosine"}),
+        ({"activation": "silu"}, {"optimizer": "adam"}),
+    ],
+)
+def test_every_setting_trains(prepared: Prepared, model: dict[str, object], training: dict[str, object]) -> None:
+    """Each setting of the specification reaches the training: it runs, learns, and differs from the plain one."""
+    spec = attrs.evolve(changed(epochs=8, **training), model=attrs.evolve(SPEC.model, **model))
+    trained = train(prepared.train, spec)
+    assert np.isfinite([record.train_loss for record in trained.history]).all()
+    assert trained.history[-1].train_loss < trained.history[0].train_loss
+    assert not tree_allclose(trained.params, train(prepared.train, changed(epochs=8)).params)
+
+
+def test_averaged_weights_are_the_result(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an average, the network that is kept and measured is the averaged one, not the last step's."""
+    seen = []
+    trained = train(prepared.train, changed(average=0.9), watch=lambda epochs: (seen.append(e) or e for e in epochs))
+    assert tree_allclose(trained.params, seen[-1].params, rtol=0, atol=0)
+    assert not tree_allclose(trained.params, seen[-1].state.params)
+
+
+def test_evaluation_counts_every_test_row(prepared: Prepared) -> None:
+    """Matrix, accuracy and probabilities agree with one another and with the rows."""
+    found = evaluate(prepared.test, prepared.meta, train(prepared.train, SPEC))
+    assert found.confusion_matrix.sum() == 30
+    np.testing.assert_array_equal(found.confusion_matrix.sum(axis=1), np.bincount(found.label))
+    assert found.accuracy == np.mean(found.probabilities.argmax(axis=1) == found.label)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, rtol=1e-5)
+    wanted = -np.log(found.probabilities[np.arange(30), found.label]).mean()
+    assert found.loss == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("scaling", ["unit", "standard", "pixel", "mirrored"])
+def test_original_pixels_come_back(tmp_path: Path, own_data: Path, scaling: str) -> None:
+    """Every scaling can be undone to the very bytes of the source."""
+    spec = attrs.evolve(DATA, scaling=scaling, scaling_offset=0.1)
+    prepared, _ = prepare(spec, source=own_data, cache=tmp_path / "cache", raw=tmp_path)
+    raw = np.frombuffer((own_data / "t10k-images-idx3-ubyte").read_bytes()[16:], np.uint8).reshape(30, 784)
+    np.testing.assert_array_equal(original_pixels(read_split(prepared.test), prepared.meta.scaling), raw)
+
+
+def test_mirrored_scaling_commutes_with_a_flip(tmp_path: Path, own_data: Path, idx) -> None:
+    """Normalising a mirror image is mirroring the normalised image; with one scale for each pixel it is not."""
+    gaps = {}
+    for scaling in ("mirrored", "pixel"):
+        spec = attrs.evolve(DATA, scaling=scaling, scaling_offset=0.1)
+        plain, _ = prepare(spec, source=own_data, cache=tmp_path / "cache", raw=tmp_path)
+        one = read_split(plain.train).pixels.reshape(-1, 28, 28)[:, :, ::-1]
+        raw = np.frombuffer((own_data / "train-images-idx3-ubyte").read_bytes()[16:], np.uint8).reshape(-1, 28, 28)
+        scale, mean = (x.reshape(28, 28) for x in (plain.meta.scaling.scale, plain.meta.scaling.mean))
+        gaps[scaling] = np.abs(one - (raw[:, :, ::-1] / 255 - mean) / scale).max()
+    assert gaps["mirrored"] < 1e-5
+    assert gaps["pixel"] > 0.1
+
+
+def test_run_reads_back_whole(places: Places) -> None:
+    """Parameters, history, figures and predictions of a run directory are those of the run."""
+    directory, values = run_small(changed(keep="best"), places)
+    spec, again = reopen_run(directory, places)
+    assert spec == changed(keep="best")
+    _, repeated = evaluate_run(spec, again)
+    assert repeated["test_loss"] == values["test_loss"]
+    assert json.loads((directory / "metrics.json").read_text())["test_accuracy"] == values["test_accuracy"]
+    assert len(read_history(directory)) == 3
+    table = read_predictions(directory)
+    assert table.right.mean() == values["test_accuracy"]
+    np.testing.assert_array_equal(table.source_index, np.arange(30))
+
+
+def test_checkpoint_reads_back(places: Places) -> None:
+    """The last checkpoint is the training's last state, step count and optimiser state included."""
+    directory, _ = run_small(changed(momentum=0.9), places)
+    (path,) = (directory / "checkpoints").iterdir()
+    state = read_checkpoint(path, changed(momentum=0.9))
+    assert state.step == 9
+    assert tree_allclose(state.params, read_trained(directory).params, rtol=0, atol=0)
+    assert any(leaf.any() for leaf in tree_leaves(state.optimizer_state))
+
+
+@pytest.mark.parametrize("name", ["params.safetensors", "history.parquet", "predictions.parquet"])
+def test_damaged_run_files_are_named(places: Places, name: str) -> None:
+    """A file that is cut off gives one error with its path."""
+    directory, _ = run_small(SPEC, places)
+    (directory / name).write_bytes((directory / name).read_bytes()[:-30])
+    with pytest.raises(DataProblem) as caught:
+        read_trained(directory)
+        read_predictions(directory)
+    assert caught.value.where.endswith(name)
+
+
+def test_parameters_of_another_network_are_refused(places: Places) -> None:
+    """Weights of other shapes are named, not believed."""
+    directory, _ = run_small(SPEC, places)
+    config = directory / "config.toml"
+    config.write_text(config.read_text().replace("hidden = [8, 4]", "hidden = [9, 4]"))
+    with pytest.raises(DataProblem, match=r"weight: expected float32 \(784, 9\), found float32 \(784, 8\)"):
+        read_trained(directory)
+
+
+def test_mirror_model_builds() -> None:
+    """The specification's mirror wraps the whole network."""
+    assert build_model(ModelSpec(mirror=True), 3).name.startswith("mirror_averaged(serial(")
+
+
+def calls(path: Path) -> set[str]:
+    """Names of all functions called, and all names imported, in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = {ast.unparse(node.func).rpartition(".")[2] for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return called | imported
+
+
+def leaks(files: dict[str, set[str]]) -> list[str]:
+    """Files that could open the test split: those that name its handle's type, or read a split that is not theirs."""
+    return sorted(
+        name
+        for name, names in files.items()
+        if ("read_split" in names and name not in ("stages/evaluate.py", "stages/train.py", "stages/store.py"))
+        or ("SealedTest" in names and name not in ("stages/evaluate.py", "stages/store.py", "artifacts.py"))
+    )
+
+
+def pipeline_files() -> dict[str, set[str]]:
+    """Every file of the pipeline with the names in it."""
+    folder = ROOT / "pipelines"
+    return {str(path.relative_to(folder)): calls(path) for path in folder.rglob("*.py")}
+
+
+def test_only_evaluate_can_open_the_test_split() -> None:
+    """No other file names the sealed handle's type or reads splits, but `train`, whose handle is the training one."""
+    assert leaks(pipeline_files()) == []
+
+
+def test_planted_leak_is_found() -> None:
+    """A stage that takes the sealed test split, or reads a split on its own, is caught."""
+    files = pipeline_files()
+    assert leaks(files | {"stages/train.py": files["stages/train.py"] | {"SealedTest"}}) == ["stages/train.py"]
+    assert leaks(files | {"search.py": files["search.py"] | {"read_split"}}) == ["search.py"]
+
+
+def test_training_never_opens_the_test_file(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While training runs, the only Parquet file read is the training split's; a planted leak is caught."""
+    opened: list[object] = []
+    original = read_split
+
+    def watched(handle: PreparedTrain | SealedTest) -> object:
+        opened.append(handle)
+        return original(handle)
+
+    monkeypatch.setattr(train_stage, "read_split", watched)
+    train(prepared.train, SPEC)
+    assert opened == [prepared.train]
+    prepared.test.path.unlink()
+    train(prepared.train, SPEC)
+    # The planted leak: training that is handed the test split fails, since there is nothing there to open.
+    with pytest.raises(DataProblem, match=r"cannot read"):
+        train(PreparedTrain(*attrs.astuple(prepared.test)), SPEC)
