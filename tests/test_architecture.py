@@ -167,3 +167,12 @@ def test_readme_draws_exactly_the_files_that_exist() -> None:
         if path.name not in ("__init__.py", "__main__.py")
     }
     assert drawn == exist
+
+
+def test_public_names_are_there_and_listed_once() -> None:
+    """`bpfunc.__all__` names each public member once, and `bpfunc` has no other public member but modules."""
+    import bpfunc
+
+    assert len(bpfunc.__all__) == len(set(bpfunc.__all__))
+    members = {name for name, value in vars(bpfunc).items() if name[0] != "_" and type(value).__name__ != "module"}
+    assert members == set(bpfunc.__all__)
