@@ -6,7 +6,7 @@ EXTRAS ?= test
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: run test conformance lint types check bench docs clean
+.PHONY: run test conformance lint types check bench mutation docs clean
 
 run: $(VENV)/.installed-
 	$(BIN)/bpfunc run --recipe report
@@ -29,11 +29,15 @@ check: lint types test
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.benchmarks
 
+mutation: $(VENV)/.installed-test-oracles-mutation
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/mutmut run --max-children 2
+	$(BIN)/mutmut results
+
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build
 
 clean:
-	rm -rf $(VENV) build dist docs/_build data/cache data/runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build mutants data/cache data/runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -166,3 +166,41 @@ def test_rows_far_apart_do_not_disturb_each_other() -> None:
     assert rows.dtype == np.float32
     assert losses.class_rows(np.zeros((0, 3)), np.zeros(0, int)).shape == (0, 3)
     np.testing.assert_array_equal(rows, [[0, 0, 1], [1, 0, 0]])
+
+
+def test_one_output_is_averaged_over_one() -> None:
+    """With a single output the mean is that output's error, in value and slope."""
+    outputs, targets, one = np.array([[3.0]]), np.array([1.0]), np.ones(1)
+    assert losses.squared_error().forward(outputs, targets)[0] == 4.0
+    assert losses.absolute_error().forward(outputs, targets)[0] == 2.0
+    assert losses.squared_errors_vjp(losses.squared_errors(outputs, targets)[1], one) == 4.0
+    assert losses.absolute_errors_vjp(losses.absolute_errors(outputs, targets)[1], one) == 1.0
+
+
+def test_settings_reach_the_loss() -> None:
+    """A gamma of one's own changes the value, 0 is plain cross-entropy, and class weights keep float32."""
+    logits, targets = np.zeros((1, 2)), np.array([0])
+    for gamma in (0.0, 1.0, 3.0):
+        assert losses.focal(gamma=gamma).forward(logits, targets)[0][0] == pytest.approx(0.5**gamma * np.log(2))
+    single = losses.cross_entropy(class_weights=[1.0, 2.0]).forward(logits.astype(np.float32), targets)
+    assert single[0].dtype == np.float32
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 1.5, 2.0])
+def test_certainty_has_finite_derivatives(gamma: float) -> None:
+    """Where a probability is exactly 1, focal loss and its derivatives are 0 and finite, without a warning."""
+    loss = losses.focal(gamma=gamma)
+    values, residual = loss.forward(np.array([[1e4, 0.0]]), np.array([0]))
+    one = np.ones((1, 2))
+    assert values[0] == 0
+    np.testing.assert_array_equal(loss.vjp(residual, np.ones(1)), [[0.0, 0.0]])
+    assert np.isfinite(loss.vjp_jvp(residual, one, np.ones(1), np.ones(1))).all()
+
+
+def test_messages_name_the_loss() -> None:
+    """A shape that does not fit is reported by the loss that found it."""
+    for name in ("squared_error", "absolute_error", "huber"):
+        with pytest.raises(ShapeError, match=f"^{name} expected"):
+            getattr(losses, name)().forward(np.zeros((2, 3)), np.zeros((3, 2)))
+    with pytest.raises(ShapeError, match=r"^sigmoid_cross_entropy expected"):
+        losses.multilabel_cross_entropy().forward(np.zeros((2, 3)), np.zeros((3, 2)))

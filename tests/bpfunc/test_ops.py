@@ -195,3 +195,14 @@ def test_special_functions_take_float32_and_whole_ranges() -> None:
 
     assert normal_pdf(np.array([-1e4, 0.0, 1e4])) == pytest.approx([0, 1 / math.sqrt(2 * math.pi), 0])
     assert normal_pdf(np.array([38.0]))[0] == pytest.approx(math.exp(-722) / math.sqrt(2 * math.pi))
+
+
+def test_elu_below_and_above_one() -> None:
+    """With an alpha other than 1 the slope is 1 for every positive input, however small."""
+    _, residual = ops.elu(np.array([0.5, 2.0, -0.5]), alpha=3.0)
+    np.testing.assert_allclose(ops.elu_vjp(residual, np.ones(3)), [1.0, 1.0, 3 * np.exp(-0.5)])
+    second = ops.elu_vjp_jvp(residual, np.ones(3), np.ones(3), np.zeros(3))
+    np.testing.assert_allclose(second, [0.0, 0.0, 3 * np.exp(-0.5)])
+    zero = np.zeros(3)
+    _, plain = ops.identity(zero)
+    np.testing.assert_array_equal(ops.identity_vjp_jvp(plain, zero, zero, np.ones(3)), np.ones(3))
