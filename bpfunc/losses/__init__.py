@@ -4,13 +4,6 @@ All classification losses take logits. They return the losses of the examples, (
 `bpfunc.gradient`, so that weights, microbatches and shards combine exactly. Units are nats.
 """
 
-from bpfunc.losses.absolute_error import (
-    absolute_error,
-    absolute_errors,
-    absolute_errors_jvp,
-    absolute_errors_vjp,
-    absolute_errors_vjp_jvp,
-)
 from bpfunc.losses.base import Loss, Targets, class_rows
 from bpfunc.losses.focal import (
     focal,
@@ -19,13 +12,29 @@ from bpfunc.losses.focal import (
     focal_cross_entropy_vjp,
     focal_cross_entropy_vjp_jvp,
 )
-from bpfunc.losses.huber import huber, huber_errors, huber_errors_jvp, huber_errors_vjp, huber_errors_vjp_jvp
 from bpfunc.losses.kl_divergence import (
     kl_divergence,
     kl_from_logits,
     kl_from_logits_jvp,
     kl_from_logits_vjp,
     kl_from_logits_vjp_jvp,
+)
+from bpfunc.losses.regression import (
+    absolute_error,
+    absolute_errors,
+    absolute_errors_jvp,
+    absolute_errors_vjp,
+    absolute_errors_vjp_jvp,
+    huber,
+    huber_errors,
+    huber_errors_jvp,
+    huber_errors_vjp,
+    huber_errors_vjp_jvp,
+    squared_error,
+    squared_errors,
+    squared_errors_jvp,
+    squared_errors_vjp,
+    squared_errors_vjp_jvp,
 )
 from bpfunc.losses.sigmoid_cross_entropy import (
     binary_cross_entropy,
@@ -42,13 +51,6 @@ from bpfunc.losses.softmax_cross_entropy import (
     softmax_cross_entropy_jvp,
     softmax_cross_entropy_vjp,
     softmax_cross_entropy_vjp_jvp,
-)
-from bpfunc.losses.squared_error import (
-    squared_error,
-    squared_errors,
-    squared_errors_jvp,
-    squared_errors_vjp,
-    squared_errors_vjp_jvp,
 )
 
 __all__ = [
