@@ -54,7 +54,7 @@ def focal_cross_entropy(
     """
     rows = class_rows(outputs, targets)
     log_p, p = log_softmax(outputs)
-    losses: FloatArray = -(rows * _power(-np.expm1(log_p), gamma) * log_p).sum(axis=1)
+    losses: FloatArray = -(rows * (-np.expm1(log_p)) ** gamma * log_p).sum(axis=1)
     return losses, FocalResidual(log_p, p, rows, gamma)
 
 
@@ -122,17 +122,12 @@ def focal_cross_entropy_vjp_jvp(
     return log_softmax_vjp_jvp(p, outputs_dot, dlog_p, dlog_p_dot)
 
 
-def _power(base: FloatArray, exponent: float) -> FloatArray:
-    power: FloatArray = base**exponent if exponent else np.ones_like(base)
-    return power
-
-
 def _slope(residual: FocalResidual) -> FloatArray:
     """First derivative of ``-(1 - e^u)^gamma u`` in ``u = log p``."""
     gamma, u, p = residual.gamma, residual.log_p, residual.probabilities
     rest = -np.expm1(u)
-    slope: FloatArray = -_power(rest, gamma)
-    return slope + gamma * _power(rest, gamma - 1) * p * u if gamma else slope
+    slope: FloatArray = -(rest**gamma)
+    return slope + gamma * rest ** (gamma - 1) * p * u if gamma else slope
 
 
 def _curvature(residual: FocalResidual) -> FloatArray:
@@ -143,7 +138,7 @@ def _curvature(residual: FocalResidual) -> FloatArray:
     rest = -np.expm1(u)
     # u / (1 - e^u) tends to -1 as the probability tends to 1.
     ratio = np.divide(u, rest, out=np.full_like(u, -1), where=rest > 0)
-    curvature: FloatArray = gamma * p * _power(rest, gamma - 1) * (u + 2 - (gamma - 1) * p * ratio)
+    curvature: FloatArray = gamma * p * rest ** (gamma - 1) * (u + 2 - (gamma - 1) * p * ratio)
     return curvature
 
 

@@ -157,7 +157,7 @@ def cross_entropy(*, label_smoothing: float = 0.0, class_weights: FloatArray | S
         if label_smoothing:
             rows = (1 - label_smoothing) * rows + label_smoothing / logits.shape[1]
         if weights is not None:
-            rows = rows * weights.astype(logits.dtype)
+            rows = rows * weights
         return softmax_cross_entropy(logits, rows)
 
     return Loss(

@@ -204,3 +204,12 @@ def test_messages_name_the_loss() -> None:
             getattr(losses, name)().forward(np.zeros((2, 3)), np.zeros((3, 2)))
     with pytest.raises(ShapeError, match=r"^sigmoid_cross_entropy expected"):
         losses.multilabel_cross_entropy().forward(np.zeros((2, 3)), np.zeros((3, 2)))
+
+
+def test_vectors_and_borders() -> None:
+    """Outputs may be a bare vector, one number an example; at its border Huber's second derivative is the parabola's."""
+    for loss in (losses.squared_error(), losses.absolute_error(), losses.huber()):
+        np.testing.assert_array_equal(loss.forward(np.array([1.0, 2.0]), np.array([1.0, 2.0]))[0], [0.0, 0.0])
+    _, residual = losses.huber_errors(np.array([[1.0]]), np.array([0.0]))
+    assert losses.huber_errors_vjp_jvp(residual, np.ones((1, 1)), np.ones(1), np.zeros(1)) == 1.0
+    assert losses.kl_divergence().forward(np.zeros((1, 2)), np.array([[1.0, 0.0]]))[0][0] == pytest.approx(np.log(2))

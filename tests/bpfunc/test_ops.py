@@ -206,3 +206,6 @@ def test_elu_below_and_above_one() -> None:
     zero = np.zeros(3)
     _, plain = ops.identity(zero)
     np.testing.assert_array_equal(ops.identity_vjp_jvp(plain, zero, zero, np.ones(3)), np.ones(3))
+    _, kink = ops.elu(np.zeros(1), alpha=3.0)
+    assert ops.elu_vjp(kink, np.ones(1))[0] == 3.0
+    assert ops.elu_vjp_jvp(kink, np.ones(1), np.ones(1), np.zeros(1))[0] == 3.0
