@@ -207,7 +207,7 @@ def test_messages_name_the_loss() -> None:
 
 
 def test_vectors_and_borders() -> None:
-    """Outputs may be a bare vector, one number an example; at its border Huber's second derivative is the parabola's."""
+    """Outputs may be a bare vector; at its border Huber's second derivative is the parabola's."""
     for loss in (losses.squared_error(), losses.absolute_error(), losses.huber()):
         np.testing.assert_array_equal(loss.forward(np.array([1.0, 2.0]), np.array([1.0, 2.0]))[0], [0.0, 0.0])
     _, residual = losses.huber_errors(np.array([[1.0]]), np.array([0.0]))
