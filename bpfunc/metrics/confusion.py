@@ -159,7 +159,8 @@ def _known(average: Averaging) -> Averaging:
 
 def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> NDArray[np.float64]:
     """Divide; 0 where ``whole`` is 0."""
-    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=np.greater(whole, 0))
+    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(np.shape(part)), where=np.greater(whole, 0))
+    return ratio
 
 
 def confusion(classes: int) -> Metric:
