@@ -504,9 +504,12 @@ def data_bundle(
 
 
 @data_app.command("download")
-def data_download(raw: Raw = DEFAULT_RAW) -> None:
+def data_download(raw: Raw = DEFAULT_RAW, as_json: AsJson = False) -> None:
     """Download the official files from the public mirrors, checked against their pins."""
     from pipelines.download import download
 
-    for path in download(raw):
-        print(path)
+    paths = download(raw)
+    if as_json:
+        _print_json({"files": [str(path) for path in paths]})
+    else:
+        print("\n".join(map(str, paths)))
