@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.artifacts import PIXELS, Decoded, RawSplit
 from pipelines.errors import DataProblem
-from pipelines.files import write_bytes
+from pipelines.files import make_directory, write_bytes
 from pipelines.sources import BundleFile, official_sources
 from pipelines.tables import fixed_size_rows, matrix_of, read_table
 
@@ -79,7 +79,7 @@ def write_bundle(decoded: Decoded, directory: Path) -> Mapping[str, str]:
         )
     classes = official_sources().bundle_classes
     hashes = {file.role: file.sha256 for file in decoded.source.files}
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     return {
         name: write_bytes(directory / name, bundle_bytes(split, classes, hashes))
         for name, split in (("train.parquet", decoded.train), ("test.parquet", decoded.test))

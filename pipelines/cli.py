@@ -60,17 +60,27 @@ def main() -> None:
     try:
         app(prog_name="bpfunc")
     except PipelineError as problem:
-        if os.environ.get("BPFUNC_DEBUG"):
+        if _debugging():
             raise
         _complain(problem.what, problem.where, problem.remedy)
         sys.exit(problem.exit_code)
+    except OSError as error:
+        if _debugging():
+            raise
+        where = "bpfunc" if error.filename is None else os.fsdecode(error.filename)
+        _complain(error.strerror or str(error), where, "check the path, its permissions and the free space")
+        sys.exit(1)
     except Exception as error:
-        if os.environ.get("BPFUNC_DEBUG"):
+        if _debugging():
             raise
         _complain(
             f"unexpected {type(error).__name__}: {error}", "bpfunc", "set BPFUNC_DEBUG=1 to see where, and report it"
         )
         sys.exit(1)
+
+
+def _debugging() -> bool:
+    return os.environ.get("BPFUNC_DEBUG") == "1"
 
 
 def _complain(what: str, where: str, remedy: str) -> None:
@@ -504,9 +514,12 @@ def data_bundle(
 
 
 @data_app.command("download")
-def data_download(raw: Raw = DEFAULT_RAW) -> None:
+def data_download(raw: Raw = DEFAULT_RAW, as_json: AsJson = False) -> None:
     """Download the official files from the public mirrors, checked against their pins."""
     from pipelines.download import download
 
-    for path in download(raw):
-        print(path)
+    paths = download(raw)
+    if as_json:
+        _print_json({"files": [str(path) for path in paths]})
+    else:
+        print("\n".join(map(str, paths)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,12 @@ def _check_classes(_instance: object, attribute: attrs.Attribute[tuple[str, ...]
 def _check_widths(_instance: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
     if any(width < 1 for width in value):
         raise ValueError(f"{attribute.name}: expected widths of at least 1, found {', '.join(map(str, value))}")
+
+
+def _check_name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
+    # It becomes part of a directory's name.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError(f"name: expected 1 to 64 letters, digits or . _ -, and no mark first, found {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +129,7 @@ class TrainSpec:
 class RunSpec:
     """A whole run."""
 
-    name: str = "report"
+    name: str = attrs.field(default="report", validator=_check_name)
     """Of the recipe, for file names and titles."""
     dataset: DatasetSpec = attrs.field(factory=DatasetSpec)
     model: ModelSpec = attrs.field(factory=ModelSpec)
@@ -205,7 +212,7 @@ def from_toml(text: str, base: RunSpec, *, where: str) -> RunSpec:
     """
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # bad syntax, a number without end, brackets without end
         raise UsageProblem(f"this is no TOML: {error}", where=where, remedy="mend the file") from None
     return merged(base, table, where=where)
 
@@ -262,8 +269,11 @@ def _checked(wanted: object, value: object, field: str, where: str) -> object:
             raise _wrong(field, "a list", value, where)
         return tuple(_checked(get_args(wanted)[0], item, f"{field}[{i}]", where) for i, item in enumerate(value))
     names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if wanted is float and type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            raise _wrong(field, "a number that a float can hold", value, where) from None
     if type(value) is not wanted:
         raise _wrong(field, names[wanted], value, where)  # type: ignore[index]
     return value

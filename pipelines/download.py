@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import IO
 
 from pipelines.artifacts import SourceFile
-from pipelines.errors import DataProblem, UsageProblem, WorkFailed
-from pipelines.files import write_bytes
+from pipelines.errors import DataProblem, UsageProblem
+from pipelines.files import make_directory, write_bytes
 from pipelines.idx import read_idx
 from pipelines.sources import IDX_DIMENSIONS, Sources, official_sources
 
@@ -26,6 +26,9 @@ class _Capped:
             raise ValueError("the mirror sends more than the file can hold")
         return self._file.write(data)
 
+    def flush(self) -> None:
+        self._file.flush()
+
 
 def download(raw: Path) -> list[Path]:
     """Download the four official files, those that are not there yet.
@@ -39,13 +42,10 @@ def download(raw: Path) -> list[Path]:
     Raises:
         UsageProblem: pooch, the optional extra ``download``, is not installed.
         DataProblem: No mirror gave a file with the pinned content.
-        WorkFailed: A file cannot be written.
+        WorkFailed: The directory cannot be made, or a file not be written.
     """
     known = official_sources()
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WorkFailed(f"cannot make it: {error.strerror}", where=str(raw), remedy="check the path") from None
+    make_directory(raw)
     return [_fetched(raw / f"{known.names[file.role]}.gz", file, known) for file in known.files]
 
 
@@ -79,6 +79,8 @@ def _transfer(url: str, target: Path, size: int) -> str | None:
             remedy="pip install 'bpfunc[download]'",
         ) from None
 
+    pooch.get_logger().setLevel("WARNING")  # it would ask people to pin hashes that are pinned already
+
     def capped(address: str, output: str, manager: object) -> None:
         with Path(output).open("wb") as file:
             # Compressed pixels never outgrow the pixels by more than gzip's own few bytes.
@@ -87,7 +89,7 @@ def _transfer(url: str, target: Path, size: int) -> str | None:
     try:
         pooch.retrieve(url, known_hash=None, fname=target.name, path=target.parent, downloader=capped)
     except (requests.RequestException, OSError, ValueError) as error:
-        return f"{type(error).__name__}"
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 
@@ -26,6 +27,10 @@ class PipelineError(Exception):
         self.what = what
         self.where = where
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[partial[PipelineError], tuple[()]]:
+        """Let worker processes hand it back: by default, what is pickled is called without its named parts."""
+        return partial(type(self), self.what, where=self.where, remedy=self.remedy), ()
 
 
 class WorkFailed(PipelineError):

@@ -34,6 +34,25 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it; where it is there, leave it.
+
+    Args:
+        path: The directory.
+
+    Raises:
+        WorkFailed: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkFailed(
+            f"cannot make the directory: {error.strerror}",
+            where=str(path),
+            remedy="choose another place, or check permissions",
+        ) from None
+
+
 def write_bytes(path: Path, data: bytes) -> str:
     """Publish a file: afterwards the name holds these bytes; after a failure, what it held before.
 

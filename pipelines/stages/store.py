@@ -27,8 +27,8 @@ from pipelines.artifacts import (
     Scaling,
     SealedTest,
 )
-from pipelines.errors import DataProblem, WorkFailed
-from pipelines.files import publish_directory, sha256_of
+from pipelines.errors import DataProblem
+from pipelines.files import make_directory, publish_directory, sha256_of
 from pipelines.tables import fixed_size_rows, matrix_of, read_table
 
 VERSION = 1
@@ -94,12 +94,7 @@ def store(encoded: Encoded, cache: Path, key: str, reasons: Mapping[str, object]
         WorkFailed: The cache cannot be written to.
         DataProblem: What was written cannot be read back.
     """
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WorkFailed(
-            f"cannot make the cache directory: {error.strerror}", where=str(cache), remedy="choose another --cache"
-        ) from None
+    make_directory(cache)
     metadata = _file_metadata(encoded, reasons)
     files = {
         "train.parquet": _parquet_bytes(encoded.train, metadata),

@@ -207,7 +207,7 @@ def test_unwritable_cache_is_named(cli: Cli, own_data: Path, tmp_path: Path) -> 
     """A cache that cannot be made: exit code 1 and the path."""
     (tmp_path / "file").write_text("")
     text = complaint(cli("data", "prepare", *OWN, "--cache", "file/cache"), 1)
-    assert "cannot make the cache directory" in text
+    assert "cannot make the directory" in text
     assert "file/cache" in text
 
 
@@ -217,10 +217,28 @@ def test_no_run_there_is_named(cli: Cli, tmp_path: Path) -> None:
     assert "no run directory" in complaint(cli("evaluate", "empty"), 2)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("data", "prepare", *OWN, "--cache", "a" * 300),
+        ("data", "status", *OWN, "--cache", "a" * 300),
+        ("data", "verify", "--cache", "a" * 300),
+        ("data", "download", "--raw", "file/raw"),
+    ],
+    ids=lambda arguments: "-".join(arguments[:2]),
+)
+def test_impossible_places_are_named(cli: Cli, own_data: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """A path that the file system cannot have is a message with that path, never an unexpected error."""
+    (tmp_path / "file").write_text("")
+    text = complaint(cli(*arguments), 1)
+    assert "unexpected" not in text
+    assert arguments[-1] in text
+
+
 def test_debug_shows_the_traceback(cli: Cli) -> None:
-    """BPFUNC_DEBUG=1 shows where an error came from."""
-    done = cli("run", "--recipe", "none", BPFUNC_DEBUG="1")
-    assert "Traceback" in done.stderr
+    """BPFUNC_DEBUG=1 shows where an error came from, and 0 does not."""
+    assert "Traceback" in cli("run", "--recipe", "none", BPFUNC_DEBUG="1").stderr
+    complaint(cli("run", "--recipe", "none", BPFUNC_DEBUG="0"), 2)
 
 
 def test_interrupt_exits_with_130(own_data: Path, tmp_path: Path) -> None:

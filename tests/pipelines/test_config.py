@@ -23,10 +23,10 @@ from pipelines.resources import recipe_names
 
 SPECS = st.builds(
     RunSpec,
-    name=st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable()),
+    name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True),
     dataset=st.builds(
         DatasetSpec,
-        classes=st.lists(st.sampled_from(["Dress", "Trouser", "0", "Bag"]), min_size=2, unique=True).map(tuple),
+        classes=st.lists(st.text(), min_size=2, max_size=10, unique_by=str.casefold).map(tuple),
         scaling=st.sampled_from(["unit", "standard", "pixel"]),
         scaling_offset=st.floats(0, 10),
         pinned=st.booleans(),
@@ -74,7 +74,13 @@ def test_every_recipe_loads_under_its_own_name(name: str) -> None:
         ("[dataset]\nclasses = ['Dress', 'dress']", "dataset.classes: expected each class once"),
         ("[dataset]\nscaling = 'minmax'", "dataset.scaling: expected one of 'unit', 'standard', 'pixel'"),
         ("epochs = = 3", "this is no TOML"),
+        (f"[train]\nlearning_rate = 1{'0' * 400}", "train.learning_rate: expected a number that a float can hold"),
+        (f"[train]\nseed = 1{'0' * 5000}", "this is no TOML"),
+        (f"seed = {'[' * 5000}", "this is no TOML"),
+        ("name = '../../elsewhere'", "name: expected 1 to 64 letters, digits or . _ -"),
+        ("name = ''", "name: expected 1 to 64 letters, digits or . _ -"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_wrong_values_are_named(text: str, message: str) -> None:
     """Each wrong field gives one message with its path, what was expected and what was found."""
