@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -351,41 +352,31 @@ def report(
 def _train(spec: RunSpec, places: Places, *, quiet: bool) -> Finished:
     from pipelines.run import train_run
 
-    with _progress(spec, quiet=quiet) as watch:
-        finished = train_run(spec, places, now=datetime.now(), watch=watch)
+    finished = train_run(spec, places, now=datetime.now(), watch=_progress(spec, quiet=quiet))
     _say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
     return finished
 
 
-class _progress:  # noqa: N801  # used as a function
-    """Show a bar on a terminal and nothing elsewhere."""
+def _progress(spec: RunSpec, *, quiet: bool) -> Watch:
+    """Make a watcher that shows a bar on a terminal, and nothing elsewhere."""
+    from pipelines.stages.train import unwatched
 
-    def __init__(self, spec: RunSpec, *, quiet: bool) -> None:
-        self._epochs = spec.train.epochs
-        self._shown = not quiet and sys.stderr.isatty()
+    return unwatched if quiet or not sys.stderr.isatty() else partial(_bar, total=spec.train.epochs)
 
-    def __enter__(self) -> Watch:
-        return self._watch
 
-    def __exit__(self, *_: object) -> None:
-        return None
+def _bar(epochs: Iterator[Progress], *, total: int) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
-    def _watch(self, epochs: Iterator[Progress]) -> Iterator[Progress]:
-        if not self._shown:
-            yield from epochs
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-        with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=self._epochs)
-            for moment in epochs:
-                accuracy = moment.record.validation_accuracy
-                figure = f"validation {accuracy:.2%}" if accuracy is not None else ""
-                bar.update(task, advance=1, description=f"loss {moment.record.train_loss:.4f} {figure}")
-                yield moment
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        for moment in epochs:
+            accuracy = moment.record.validation_accuracy
+            figure = f"validation {accuracy:.2%}" if accuracy is not None else ""
+            bar.update(task, advance=1, description=f"loss {moment.record.train_loss:.4f} {figure}")
+            yield moment
 
 
 def _show_result(directory: Path, values: Mapping[str, object], files: ReportFiles | None, *, as_json: bool) -> None:
