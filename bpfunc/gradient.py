@@ -62,6 +62,24 @@ def mean_weights(losses: FloatArray, weights: FloatArray | None) -> FloatArray:
     return (weights / total if total else np.zeros_like(losses)).astype(losses.dtype, copy=False)
 
 
+@attrs.frozen(eq=False)
+class _Forward:
+    """A forward pass with all that a derivative needs of it."""
+
+    value: Value
+    residual: Tree
+    loss_residual: Tree
+    weights: FloatArray
+    """(B,) of the mean."""
+
+
+def _forward(model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context) -> _Forward:
+    outputs, new_state, residual = model.forward(params, state, batch.inputs, ctx)
+    losses, loss_residual = loss.forward(outputs, batch.targets)
+    weights = mean_weights(losses, batch.weights)
+    return _Forward(Value(np.dot(losses, weights), losses, outputs, new_state), residual, loss_residual, weights)
+
+
 def value(model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context) -> Value:
     """Run the model and the loss forward.
 
@@ -89,9 +107,7 @@ def value(model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx
         >>> value(model, cross_entropy(), params, state, batch, INFERENCE).loss.round(3)
         np.float32(0.693)
     """
-    outputs, new_state, _ = model.forward(params, state, batch.inputs, ctx)
-    losses, _ = loss.forward(outputs, batch.targets)
-    return Value(np.dot(losses, mean_weights(losses, batch.weights)), losses, outputs, new_state)
+    return _forward(model, loss, params, state, batch, ctx).value
 
 
 def value_and_grad(model: Layer, loss: Loss) -> GradientFn:
@@ -123,12 +139,9 @@ def value_and_grad(model: Layer, loss: Loss) -> GradientFn:
     """
 
     def gradient(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
-        outputs, new_state, residual = model.forward(params, state, batch.inputs, ctx)
-        losses, loss_residual = loss.forward(outputs, batch.targets)
-        weights = mean_weights(losses, batch.weights)
-        doutputs = loss.vjp(loss_residual, weights)
-        grads = model.backward_params(params, residual, doutputs)
-        return Value(np.dot(losses, weights), losses, outputs, new_state), grads
+        there = _forward(model, loss, params, state, batch, ctx)
+        doutputs = loss.vjp(there.loss_residual, there.weights)
+        return there.value, model.backward_params(params, there.residual, doutputs)
 
     return gradient
 
@@ -169,11 +182,9 @@ def jvp(
 
     Reference: Wengert, "A simple automatic derivative evaluation program" (1964).
     """
-    outputs, _, residual = model.forward(params, state, batch.inputs, ctx)
-    losses, loss_residual = loss.forward(outputs, batch.targets)
-    weights = mean_weights(losses, batch.weights)
-    outputs_dot = model.jvp(params, residual, params_dot, np.zeros_like(batch.inputs))
-    return np.dot(losses, weights), np.dot(loss.jvp(loss_residual, outputs_dot), weights)
+    there = _forward(model, loss, params, state, batch, ctx)
+    outputs_dot = model.jvp(params, there.residual, params_dot, np.zeros_like(batch.inputs))
+    return there.value.loss, np.dot(loss.jvp(there.loss_residual, outputs_dot), there.weights)
 
 
 def hvp(
@@ -210,15 +221,13 @@ def hvp(
 
     Reference: Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
-    outputs, _, residual = model.forward(params, state, batch.inputs, ctx)
-    losses, loss_residual = loss.forward(outputs, batch.targets)
-    weights = mean_weights(losses, batch.weights)
+    there = _forward(model, loss, params, state, batch, ctx)
     inputs_dot = np.zeros_like(batch.inputs)
-    outputs_dot = model.jvp(params, residual, params_dot, inputs_dot)
-    doutputs = loss.vjp(loss_residual, weights)
-    doutputs_dot = loss.vjp_jvp(loss_residual, outputs_dot, weights, np.zeros_like(weights))
-    grads = model.backward_params(params, residual, doutputs)
-    grads_dot, _ = model.backward_jvp(params, residual, params_dot, inputs_dot, doutputs, doutputs_dot)
+    outputs_dot = model.jvp(params, there.residual, params_dot, inputs_dot)
+    doutputs = loss.vjp(there.loss_residual, there.weights)
+    doutputs_dot = loss.vjp_jvp(there.loss_residual, outputs_dot, there.weights, np.zeros_like(there.weights))
+    grads = model.backward_params(params, there.residual, doutputs)
+    grads_dot, _ = model.backward_jvp(params, there.residual, params_dot, inputs_dot, doutputs, doutputs_dot)
     return grads, grads_dot
 
 
@@ -252,9 +261,9 @@ def example_grads(
         >>> example_grads(model, cross_entropy(), params, state, batch, INFERENCE)[1].weight.shape
         (5, 3, 2)
     """
-    outputs, _, residual = model.forward(params, state, batch.inputs, ctx)
-    losses, loss_residual = loss.forward(outputs, batch.targets)
-    grads, _ = model.example_grads(params, residual, loss.vjp(loss_residual, np.ones_like(losses)))
+    there = _forward(model, loss, params, state, batch, ctx)
+    losses = there.value.losses
+    grads, _ = model.example_grads(params, there.residual, loss.vjp(there.loss_residual, np.ones_like(losses)))
     return losses, grads
 
 
@@ -290,9 +299,9 @@ def example_grad_norms(
 
     Reference: Goodfellow, "Efficient per-example gradient computations" (2015).
     """
-    outputs, _, residual = model.forward(params, state, batch.inputs, ctx)
-    losses, loss_residual = loss.forward(outputs, batch.targets)
-    squares, _ = model.example_norms(params, residual, loss.vjp(loss_residual, np.ones_like(losses)))
+    there = _forward(model, loss, params, state, batch, ctx)
+    losses = there.value.losses
+    squares, _ = model.example_norms(params, there.residual, loss.vjp(there.loss_residual, np.ones_like(losses)))
     norms: FloatArray = np.sqrt(squares)
     return losses, norms
 
@@ -328,11 +337,9 @@ def input_gradient(
 
     Reference: Simonyan, Vedaldi and Zisserman, "Deep inside convolutional networks" (2014).
     """
-    outputs, new_state, residual = model.forward(params, state, batch.inputs, ctx)
-    losses, loss_residual = loss.forward(outputs, batch.targets)
-    weights = mean_weights(losses, batch.weights)
-    _, dinputs = model.backward(params, residual, loss.vjp(loss_residual, weights))
-    return Value(np.dot(losses, weights), losses, outputs, new_state), dinputs
+    there = _forward(model, loss, params, state, batch, ctx)
+    _, dinputs = model.backward(params, there.residual, loss.vjp(there.loss_residual, there.weights))
+    return there.value, dinputs
 
 
 def accumulated(parts: int, *, gradient: GradientMaker = value_and_grad) -> GradientMaker:

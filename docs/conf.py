@@ -9,3 +9,4 @@ html_theme = "furo"
 html_title = "bpfunc"
 autodoc_member_order = "bysource"
 default_role = "literal"
+napoleon_custom_sections = ["Reference"]

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import bpfunc
 from bpfunc import Key, init_train_state
 from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata, to_safetensors
+from bpfunc.metrics import class_figures
 from bpfunc.schedules import constant
 from bpfunc.step import TrainState
 from bpfunc.tree import TreeT, tree_bytes, tree_size
@@ -273,7 +274,7 @@ def metrics(
         "test_mistakes": int(matrix.sum() - np.trace(matrix)),
         "class_names": list(evaluation.class_names),
         "confusion_matrix": matrix.tolist(),
-        "recall": {name: float(matrix[k, k] / matrix[k].sum()) for k, name in enumerate(evaluation.class_names)},
+        "recall": dict(zip(evaluation.class_names, class_figures(matrix).recall.tolist(), strict=True)),
         "validation_accuracy": kept.validation_accuracy,
         "validation_loss": kept.validation_loss,
         "train_accuracy": kept.train_accuracy,

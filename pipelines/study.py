@@ -18,6 +18,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.metrics import class_figures
 from pipelines.config import RunSpec
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import write_bytes
@@ -210,7 +211,7 @@ def summarised(name: str, class_names: Sequence[str], results: Sequence[SeedResu
     mean, deviation = float(accuracies.mean()), float(accuracies.std(ddof=1)) if len(ordered) > 1 else 0.0
     half = student_t(0.975, len(ordered) - 1) * deviation / math.sqrt(len(ordered)) if len(ordered) > 1 else math.nan
     matrix = np.mean([result.confusion_matrix for result in ordered], axis=0)
-    recall = {name: float(matrix[k, k] / matrix[k].sum()) for k, name in enumerate(class_names)}
+    recall = dict(zip(class_names, class_figures(matrix).recall.tolist(), strict=True))
     return Study(name, tuple(class_names), ordered, mean, deviation, (mean - half, mean + half), matrix, recall)
 
 

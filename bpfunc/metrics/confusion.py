@@ -88,14 +88,14 @@ def confusion_matrix(predicted: IntArray, label: IntArray, classes: int) -> NDAr
     return np.bincount(flat, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
 
 
-def class_figures(counts: IntArray) -> ClassFigures:
+def class_figures(counts: IntArray | FloatArray) -> ClassFigures:
     """Precision, recall and F1 of each class, with ``c`` the counts.
 
     ``precision_k = c_kk / sum_i c_ik``; ``recall_k = c_kk / sum_j c_kj``;
     ``f1_k = 2 c_kk / (sum_i c_ik + sum_j c_kj)``.
 
     Args:
-        counts: (K, K); row = true class, column = predicted class.
+        counts: (K, K), or their means over runs; row = true class, column = predicted class.
 
     Returns:
         The figures; 0 where the denominator is 0.
@@ -157,9 +157,10 @@ def _known(average: Averaging) -> Averaging:
     return average
 
 
-def _ratio(part: IntArray | FloatArray, whole: IntArray) -> NDArray[np.float64]:
+def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> NDArray[np.float64]:
     """Divide; 0 where ``whole`` is 0."""
-    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=np.greater(whole, 0))
+    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(np.shape(part)), where=np.greater(whole, 0))
+    return ratio
 
 
 def confusion(classes: int) -> Metric:

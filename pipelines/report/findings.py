@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.metrics import confusion_matrix
+from bpfunc.metrics import class_figures, confusion_matrix
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
 from pipelines.artifacts import PIXELS, EpochRecord, Evaluation, ReportInputs
 from pipelines.errors import WorkFailed
@@ -31,14 +31,8 @@ class ClassFigures:
     """Images that belong to this class."""
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
 def per_class(confusion: IntArray) -> tuple[ClassFigures, ...]:
-    """Compute precision, recall, F1 and support of each class.
-
-    ``precision = hits / given``, ``recall = hits / support``, ``F1 = 2 hits / (given + support)``
+    """Take precision, recall, F1 and support of each class from `bpfunc.metrics.class_figures`.
 
     Args:
         confusion: (K, K) counts; row = true class, column = predicted class.
@@ -54,12 +48,12 @@ def per_class(confusion: IntArray) -> tuple[ClassFigures, ...]:
     Reference:
         van Rijsbergen, Information Retrieval, 1979.
     """
-    hits = confusion.diagonal().tolist()
-    given = confusion.sum(axis=0).tolist()
-    support = confusion.sum(axis=1).tolist()
+    figures = class_figures(confusion)
+    given, support = confusion.sum(axis=0).tolist(), figures.support.tolist()
+    columns = (figures.precision.tolist(), figures.recall.tolist(), figures.f1.tolist(), given, support)
     return tuple(
-        ClassFigures(_ratio(hit, g), _ratio(hit, s), _ratio(2 * hit, g + s), s)
-        for hit, g, s in zip(hits, given, support, strict=True)
+        ClassFigures(precision if g else None, recall if s else None, f1 if g + s else None, s)
+        for precision, recall, f1, g, s in zip(*columns, strict=True)
     )
 
 

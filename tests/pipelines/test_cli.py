@@ -264,3 +264,57 @@ def test_interrupt_exits_with_130(own_data: Path, tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in stderr
+
+
+def test_study_and_compare(cli: Cli, own_data: Path) -> None:
+    """A study names every seed and the interval, goes on where it was, and compares with another."""
+    small = (*OWN, "--hidden", "8", "--quiet")
+    first = json.loads(cli("study", *small, "--seeds", "2", "--epochs", "2", "--out", "a", "--json").stdout)
+    assert [result["seed"] for result in first["results"]] == [0, 1]
+    again = json.loads(
+        cli("study", *small, "--seeds", "3", "--jobs", "2", "--epochs", "2", "--out", "a", "--json").stdout
+    )
+    assert again["results"][:2] == first["results"]
+    accuracies = [result["test_accuracy"] for result in again["results"]]
+    assert again["mean_test_accuracy"] == pytest.approx(sum(accuracies) / 3)
+    told = cli("study", *small, "--seeds", "3", "--epochs", "2", "--out", "a").stdout
+    assert "3 seeds: mean test accuracy" in told
+    assert "95 % interval" in told
+    assert cli("study", *small, "--seeds", "2", "--epochs", "9", "--out", "b").returncode == 0
+    found = json.loads(cli("compare", "a", "b", "--json").stdout)
+    assert found["rows"] == 30
+    assert "A minus B:" in cli("compare", "a", "b").stdout
+    assert "McNemar" in cli("compare", "a/seed-000", "b/seed-000").stdout
+    assert "another configuration" in complaint(cli("study", *small, "--seeds", "2", "--epochs", "3", "--out", "a"), 2)
+    assert "neither a run nor a study" in complaint(cli("compare", "a", "own"), 2)
+
+
+def test_search(cli: Cli, own_data: Path, tmp_path: Path) -> None:
+    """A search prints a line for each variant, the best first, and keeps its log."""
+    data = 'dataset = { classes = ["0", "1", "2"], pinned = false }\nmodel = { hidden = [8] }\n'
+    (tmp_path / "search.toml").write_text(
+        'recipe = "report"\nfolds = 3\ntake = 1\n'
+        f"[variant.short]\n{data}train = {{ epochs = 1 }}\n[variant.long]\n{data}train = {{ epochs = 9 }}\n"
+    )
+    done = cli("search", "search.toml", "--source", "own", "--out", "log")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    kept = json.loads((tmp_path / "log" / "search.json").read_text())
+    assert [row["variant"] for row in kept] == [line.split()[-1] for line in done.stdout.splitlines()]
+
+
+def test_threads_are_told_before_numpy_wakes(cli: Cli) -> None:
+    """The BLAS libraries are told one thread, unless the person has said otherwise."""
+    import os
+    import sys
+
+    code = (
+        "from pipelines.threads import use_threads; import os; use_threads(1); "
+        "print(os.environ['OPENBLAS_NUM_THREADS']); import numpy; use_threads(3); print(os.environ['OMP_NUM_THREADS'])"
+    )
+    root = str(Path(__file__).parents[2])
+    clean = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}
+    for given, expected in (({}, ["1", "1"]), ({"OPENBLAS_NUM_THREADS": "2"}, ["2", "1"])):
+        environment = {**clean, **given, "PYTHONPATH": root}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == expected
