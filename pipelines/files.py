@@ -8,7 +8,7 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,15 +80,16 @@ def write_bytes(path: Path, data: bytes) -> str:
     return digest
 
 
-def publish_directory(path: Path, files: Mapping[str, bytes]) -> None:
-    """Publish a directory of files by one rename; where the name is taken already, the older one stays.
+def publish_directory(path: Path, files: Mapping[str, bytes], *, keep: Callable[[Path], bool]) -> None:
+    """Publish a directory of files by one rename: it appears whole, or not at all.
 
     Args:
         path: Where to; its parent must exist.
         files: Name -> bytes. The last one is written last.
+        keep: Asked where the name is taken: whether the directory that is there may stay in place of this one.
 
     Raises:
-        WorkFailed: The disk refused, or does not hold what was written; nothing stays behind.
+        WorkFailed: The disk refused, or does not hold what was written; nothing temporary stays behind.
     """
     with _readable_failure(path):
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
@@ -97,17 +98,32 @@ def publish_directory(path: Path, files: Mapping[str, bytes]) -> None:
             for name, data in files.items():
                 _write_verified(temporary / name, data)
             _sync_directory(temporary)
-            try:
-                os.rename(temporary, path)
-            except OSError:
-                # Somebody else published first. Both hold the same content, since the name is made from it.
-                if not path.is_dir():
-                    raise
-                shutil.rmtree(temporary)
+            _take_name(temporary, path, keep)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         _sync_directory(path.parent)
+
+
+def _take_name(temporary: Path, path: Path, keep: Callable[[Path], bool]) -> None:
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        if not os.path.lexists(path):
+            raise
+    else:
+        return
+    if path.is_symlink() or not path.is_dir():
+        raise WorkFailed("refusing to replace what is no directory", where=str(path), remedy="move it away")
+    if keep(path):  # a sound one: somebody else published first
+        shutil.rmtree(temporary)
+        return
+    aside = temporary.with_name(f"{temporary.name}-old")
+    os.rename(path, aside)
+    try:
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_verified(path: Path, data: bytes) -> str:

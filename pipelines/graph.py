@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +19,7 @@ import attrs
 from pipelines.artifacts import Acquired, Prepared
 from pipelines.classes import class_names, class_numbers
 from pipelines.config import DatasetSpec
-from pipelines.errors import DataProblem, WorkFailed
+from pipelines.errors import DataProblem
 from pipelines.files import TEMPORARY
 from pipelines.sources import official_sources
 from pipelines.stages import acquire as acquire_stage
@@ -32,7 +31,7 @@ from pipelines.stages.acquire import acquire, check_bundle_file
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode
 from pipelines.stages.select import select
-from pipelines.stages.store import Manifest, open_prepared, prepared_schema, read_manifest, store
+from pipelines.stages.store import Manifest, damage, open_prepared, prepared_schema, read_manifest, store
 
 
 @attrs.frozen
@@ -209,22 +208,6 @@ def plan(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -> P
     return Plan(acquired, key, reasons, entry, decision)
 
 
-def damage(entry: Path) -> str | None:
-    """Check a cache entry.
-
-    Args:
-        entry: Its directory.
-
-    Returns:
-        What is wrong with it, or None.
-    """
-    try:
-        open_prepared(entry)
-    except DataProblem as problem:
-        return f"{Path(problem.where).name}: {problem.what}"
-    return None
-
-
 def intact_entries(cache: Path) -> list[Manifest]:
     """List the entries of a cache that have a readable manifest.
 
@@ -277,21 +260,10 @@ def prepare(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -
     found = plan(spec, source=source, cache=cache, raw=raw)
     if isinstance(found.decision, Hit):
         return open_prepared(found.entry), found.decision
-    if found.entry.exists():
-        _remove_damaged(found.entry)
     decoded = decode(found.source)
     selected = select(decoded, spec)
     encoded = encode(selected, spec)
     return store(encoded, cache, found.key, found.reasons), found.decision
-
-
-def _remove_damaged(entry: Path) -> None:
-    try:
-        shutil.rmtree(entry)
-    except OSError as error:
-        raise WorkFailed(
-            f"cannot remove the damaged entry: {error.strerror}", where=str(entry), remedy="remove it by hand"
-        ) from None
 
 
 def verify(cache: Path) -> dict[str, str | None]:

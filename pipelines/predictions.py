@@ -15,7 +15,7 @@ from bpfunc.types import readonly_arrays
 from pipelines.artifacts import Evaluation
 from pipelines.errors import DataProblem
 from pipelines.files import write_bytes
-from pipelines.tables import ROW_LIMIT, fixed_size_rows, matrix_of
+from pipelines.tables import MEMORY_LIMIT, fixed_size_rows, matrix_of, row_bytes
 
 NAME = "predictions.parquet"
 
@@ -101,8 +101,8 @@ def read_predictions(run: Path) -> Predictions:
         classes = column.list_size if pa.types.is_fixed_size_list(column) else 0
         if not 2 <= classes <= 10 or not file.schema_arrow.equals(predictions_schema(classes)):
             raise DataProblem("the columns are not those of predictions", where=str(path), remedy=remedy)
-        if file.metadata.num_rows > ROW_LIMIT:
-            raise DataProblem(f"more than {ROW_LIMIT} rows", where=str(path), remedy=remedy)
+        if file.metadata.num_rows * row_bytes(file.schema_arrow) > MEMORY_LIMIT:
+            raise DataProblem(f"it unfolds to more than {MEMORY_LIMIT} bytes", where=str(path), remedy=remedy)
         table = file.read()
     except (pa.ArrowException, OSError, KeyError) as error:
         raise DataProblem(

@@ -16,8 +16,8 @@ from pipelines.errors import DataProblem
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
-ROW_LIMIT = 10_000_000
-"""Most rows that are read at once, so that a small file cannot unfold without bound."""
+MEMORY_LIMIT = 8 << 30
+"""Most bytes that a file may unfold to, so that a small one cannot fill the memory."""
 
 
 def fixed_size_rows(matrix: NDArray[np.generic], item: pa.DataType) -> pa.FixedSizeListArray:
@@ -59,6 +59,25 @@ def matrix_of(column: pa.ChunkedArray, dtype: type[ScalarT]) -> NDArray[ScalarT]
     return np.asarray(chunks[0] if len(chunks) == 1 else np.concatenate(chunks), dtype)
 
 
+def row_bytes(schema: pa.Schema) -> int:
+    """Count the bytes that a row takes in memory.
+
+    Args:
+        schema: Columns of numbers, or of fixed-size lists of numbers.
+
+    Returns:
+        Bytes.
+
+    Example:
+        >>> row_bytes(pa.schema([("pixels", pa.list_(pa.float32(), 784)), ("label", pa.uint8())]))
+        3137
+    """
+    return sum(
+        kind.list_size * kind.value_type.bit_width // 8 if pa.types.is_fixed_size_list(kind) else kind.bit_width // 8
+        for kind in schema.types
+    )
+
+
 def read_table(path: Path, sha256: str, schema: pa.Schema, *, rows: int) -> pa.Table:
     """Read a Parquet file that must hold exactly what is expected.
 
@@ -86,8 +105,15 @@ def read_table(path: Path, sha256: str, schema: pa.Schema, *, rows: int) -> pa.T
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
         if not file.schema_arrow.equals(schema, check_metadata=False):
             raise DataProblem("the columns are not those expected", where=str(path), remedy=remedy)
-        if file.metadata.num_rows != rows or rows > ROW_LIMIT:
+        if file.metadata.num_rows != rows:
             raise DataProblem(f"expected {rows} rows, found {file.metadata.num_rows}", where=str(path), remedy=remedy)
+        size = rows * row_bytes(schema)
+        if size > MEMORY_LIMIT:
+            raise DataProblem(
+                f"it unfolds to {size} bytes, more than the limit of {MEMORY_LIMIT}",
+                where=str(path),
+                remedy="take fewer rows",
+            )
         return file.read()
     except (pa.ArrowException, OSError) as error:
         raise DataProblem(f"damaged Parquet: {str(error).splitlines()[0]}", where=str(path), remedy=remedy) from None

@@ -13,7 +13,7 @@ from pipelines.files import sha256_of
 from pipelines.idx import read_idx
 from pipelines.sources import IDX_DIMENSIONS, ROLES, BundleFile, Sources, idx_file, official_sources
 
-VERSION = 1
+VERSION = 2
 
 
 def acquire(spec: DatasetSpec, *, source: Path | None = None, raw: Path = Path("data/raw")) -> Acquired:
@@ -43,7 +43,7 @@ def acquire(spec: DatasetSpec, *, source: Path | None = None, raw: Path = Path("
     if spec.pinned and set(numbers) <= set(known.bundle_classes):
         return _bundle(known)
     for directory in known.system_directories:
-        if directory.is_dir():
+        if idx_file(directory, "train_images").exists():
             return _directory(directory, "system", spec, known)
     if idx_file(raw, "train_images").exists():
         return _directory(raw, "download", spec, known)
@@ -95,7 +95,7 @@ def _directory(directory: Path, origin: Origin, spec: DatasetSpec, known: Source
                 where=str(idx_file(directory, found.role)),
                 remedy="get the file again; if these are your own data, pass --unpinned",
             )
-    return Acquired(origin, directory, files, pinned=files == known.files)
+    return Acquired(origin, directory.resolve(), files, pinned=files == known.files)
 
 
 def _hashed(directory: Path, role: str) -> SourceFile:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipelines.artifacts import IMAGE_SIDE, PIXELS, Encoded, EncodedSplit, RawSplit, Scaling, Selected
 from pipelines.config import DatasetSpec
 
-VERSION = 1
+VERSION = 2
 CHUNK = 4096
 """Rows scaled at a time; bounds the memory that float64 arithmetic takes."""
 
@@ -61,20 +61,23 @@ def fit_scaling(train: RawSplit, spec: DatasetSpec) -> Scaling:
     """
     if spec.scaling == "unit":
         return Scaling("unit", np.zeros(PIXELS), np.ones(PIXELS))
-    # Whole-number sums are exact, so the statistics do not depend on the order of summation.
-    total = train.images.sum(axis=0, dtype=np.uint64)
-    squares = np.square(train.images, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
+    # Whole numbers of any size are exact: the order of summation cannot matter, and the deviation of a pixel that
+    # never varies is 0, not a rounding error to divide by.
+    total = train.images.sum(axis=0, dtype=np.uint64).astype(object)
+    squares = np.square(train.images, dtype=np.uint32).sum(axis=0, dtype=np.uint64).astype(object)
     count = len(train.images)
     if spec.scaling == "mirrored":
         total, squares, count = total + _mirror(total), squares + _mirror(squares), 2 * count
     if spec.scaling == "standard":
-        total, squares, count = np.full(PIXELS, total.sum()), np.full(PIXELS, squares.sum()), count * PIXELS
-    mean = total / count / 255
-    scale = np.sqrt(np.maximum(squares / count / 255**2 - mean**2, 0)) + spec.scaling_offset
+        total, squares = (np.full(PIXELS, sums.sum(), object) for sums in (total, squares))
+        count *= PIXELS
+    mean = (total / (255 * count)).astype(np.float64)
+    deviation = np.sqrt((count * squares - total**2).astype(np.float64)) / (255 * count)
+    scale = deviation + spec.scaling_offset
     return Scaling(spec.scaling, mean, np.where(scale > 0, scale, 1.0))
 
 
-def _mirror(row: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _mirror(row: NDArray[np.object_]) -> NDArray[np.object_]:
     return row.reshape(IMAGE_SIDE, IMAGE_SIDE)[:, ::-1].reshape(-1)
 
 

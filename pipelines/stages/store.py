@@ -31,10 +31,10 @@ from pipelines.errors import DataProblem
 from pipelines.files import make_directory, publish_directory, sha256_of
 from pipelines.tables import fixed_size_rows, matrix_of, read_table
 
-VERSION = 1
+VERSION = 2
 ROW_GROUP = 8192
 MANIFEST = "manifest.json"
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
 MANIFEST_LIMIT = 1_000_000
 """Largest manifest that is read, in bytes."""
 
@@ -108,8 +108,17 @@ def store(encoded: Encoded, cache: Path, key: str, reasons: Mapping[str, object]
         "rows": {"train.parquet": len(encoded.train.label), "test.parquet": len(encoded.test.label)},
         "location": str(encoded.source.location),
     }
-    publish_directory(cache / key, {**files, MANIFEST: json.dumps(manifest, indent=2).encode()})
+    publish_directory(cache / key, {**files, MANIFEST: _sealed(manifest)}, keep=lambda entry: damage(entry) is None)
     return open_prepared(cache / key)
+
+
+def _sealed(manifest: Mapping[str, object]) -> bytes:
+    return json.dumps({**manifest, "seal": _seal(manifest)}, indent=2).encode()
+
+
+def _seal(manifest: Mapping[str, object]) -> str:
+    """Hash a manifest, so that it vouches for itself as it does for the files."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _file_metadata(encoded: Encoded, reasons: Mapping[str, object]) -> dict[str, str]:
@@ -164,6 +173,8 @@ def read_manifest(entry: Path) -> Manifest:
         table = json.loads(path.read_bytes())
         if table["format"] != MANIFEST_FORMAT:
             raise ValueError(f"format {table['format']}, expected {MANIFEST_FORMAT}")
+        if table.pop("seal") != _seal(table):
+            raise ValueError("its content is not what was written")
         files = {str(name): str(digest) for name, digest in table["files"].items()}
         rows = {str(name): int(count) for name, count in table["rows"].items()}
         if files.keys() != {"train.parquet", "test.parquet"} or rows.keys() != files.keys():
@@ -211,6 +222,22 @@ def open_prepared(entry: Path) -> Prepared:
         for name in ("train.parquet", "test.parquet")
     )
     return Prepared(manifest.key, entry, PreparedTrain(*train), SealedTest(*test), meta)
+
+
+def damage(entry: Path) -> str | None:
+    """Check a cache entry.
+
+    Args:
+        entry: Its directory.
+
+    Returns:
+        What is wrong with it, or None.
+    """
+    try:
+        open_prepared(entry)
+    except DataProblem as problem:
+        return f"{Path(problem.where).name}: {problem.what}"
+    return None
 
 
 def _read_meta(path: Path) -> PreparedMeta:

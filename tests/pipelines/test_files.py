@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from pipelines import files
 from pipelines.errors import WorkFailed
 from pipelines.files import publish_directory, sha256_of, write_bytes
 
-CALLS = ("open", "fsync", "replace", "rename", "close")
+CALLS = ("open", "mkdir", "chmod", "fsync", "replace", "rename", "close")
 
 
 class _FailAt:
@@ -34,6 +36,11 @@ class _FailAt:
             return call(*arguments, **options)
 
         return counted
+
+
+def never(_: Path) -> bool:
+    """Keep no entry that is there already."""
+    return False
 
 
 def names(directory: Path) -> list[str]:
@@ -76,23 +83,74 @@ def test_every_failed_call_leaves_old_or_new(tmp_path: Path, monkeypatch: pytest
 def test_every_failed_call_publishes_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory appears whole or not at all, and nothing temporary stays."""
     content = {"a": b"1", "b": b"2"}
-    total = _disk_calls(monkeypatch, lambda: publish_directory(tmp_path / "warm-up", content))
+    total = _disk_calls(monkeypatch, lambda: publish_directory(tmp_path / "warm-up", content, keep=never))
+    assert total >= 8
     for k in range(1, total + 1):
         target = tmp_path / f"entry{k}"
         with monkeypatch.context() as patch:
             _FailAt(patch, at=k)
             with contextlib.suppress(WorkFailed):
-                publish_directory(target, content)
+                publish_directory(target, content, keep=never)
         found = {path.name: path.read_bytes() for path in target.iterdir()} if target.exists() else {}
         assert found in ({}, content), k
         assert not [name for name in names(tmp_path) if name.startswith(files.TEMPORARY)], k
 
 
+def test_every_failed_call_replaces_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that may not stay is replaced whole; in between it is the old one or none, never a mixture."""
+    publish_directory(tmp_path / "warm-up", {"a": b"old"}, keep=never)
+    total = _disk_calls(monkeypatch, lambda: publish_directory(tmp_path / "warm-up", {"a": b"new"}, keep=never))
+    seen = set()
+    for k in range(1, total + 1):
+        target = tmp_path / f"entry{k}"
+        publish_directory(target, {"a": b"old"}, keep=never)
+        with monkeypatch.context() as patch:
+            _FailAt(patch, at=k)
+            with contextlib.suppress(WorkFailed):
+                publish_directory(target, {"a": b"new"}, keep=never)
+        found = {path.name: path.read_bytes() for path in target.iterdir()} if target.exists() else {}
+        assert found in ({}, {"a": b"old"}, {"a": b"new"}), k
+        # Once the new one stands, the call that fails may be the very removal of the old one.
+        left = [name for name in names(tmp_path) if name.startswith(files.TEMPORARY)]
+        assert not left or (found == {"a": b"new"} and left[0].endswith("-old")), k
+        for name in left:
+            shutil.rmtree(tmp_path / name)
+        seen |= set(found.values())
+    assert seen == {b"old", b"new"}
+
+
+def test_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    """A write that the system cuts short is a failure with the old bytes in place, and no temporary file."""
+    write_bytes(tmp_path / "file", b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(WorkFailed, match="File too large"):
+            write_bytes(tmp_path / "file", bytes(10_000))
+        with pytest.raises(WorkFailed, match="File too large"):
+            publish_directory(tmp_path / "entry", {"a": b"1", "b": bytes(10_000)}, keep=never)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
 def test_second_publisher_keeps_the_first(tmp_path: Path) -> None:
-    """Where the name is taken, the entry that is there stays, and no leftover does."""
-    publish_directory(tmp_path / "entry", {"a": b"first"})
-    publish_directory(tmp_path / "entry", {"a": b"second"})
+    """Where the name is taken and what is there is sound, it stays, and no leftover does."""
+    publish_directory(tmp_path / "entry", {"a": b"first"}, keep=never)
+    asked = []
+    publish_directory(tmp_path / "entry", {"a": b"second"}, keep=lambda path: asked.append(path) is None)
+    assert asked == [tmp_path / "entry"]
     assert (tmp_path / "entry" / "a").read_bytes() == b"first"
+    assert names(tmp_path) == ["entry"]
+
+
+def test_only_directories_are_replaced(tmp_path: Path) -> None:
+    """A file in the way of a directory is refused, not replaced."""
+    (tmp_path / "entry").write_text("precious")
+    with pytest.raises(WorkFailed, match="no directory"):
+        publish_directory(tmp_path / "entry", {"a": b"new"}, keep=never)
+    assert (tmp_path / "entry").read_text() == "precious"
     assert names(tmp_path) == ["entry"]
 
 

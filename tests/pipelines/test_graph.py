@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import attrs
@@ -21,12 +22,20 @@ from pipelines.config import DatasetSpec
 from pipelines.errors import DataProblem
 from pipelines.graph import CACHED_STAGES, Hit, Miss, Stale, cache_key, key_reasons, plan, prepare, verify
 from pipelines.sources import official_sources
+from pipelines.stages import encode as encode_stage
 from pipelines.stages.acquire import acquire
-from pipelines.stages.store import open_prepared, read_split
+from pipelines.stages.decode import decode
+from pipelines.stages.encode import encode
+from pipelines.stages.select import select
+from pipelines.stages.store import open_prepared, read_manifest, read_split, store
 
 DEBIAN = official_sources().system_directories[0]
 OWN = DatasetSpec(classes=("0", "1", "2"), pinned=False)
 RECORDED = Path(__file__).with_name("stage_sources.json")
+ROOT = Path(__file__).parents[2]
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+PASSIVE = {"artifacts", "config", "errors", "files", "resources"}
+"""Modules that stages import and that compute nothing an entry holds: types, messages, the way to the disk."""
 
 
 def _prepare(cache: Path, spec: DatasetSpec = OWN, source: Path | None = None) -> tuple[Prepared, object]:
@@ -70,10 +79,11 @@ def test_changed_stage_is_stale_with_its_reason(
     tmp_path: Path, own_data: Path, entry: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stage of another version does not use what the old one made."""
-    newer = tuple(attrs.evolve(s, version=2) if s.name == "encode" else s for s in CACHED_STAGES)
+    newer = tuple(attrs.evolve(s, version=s.version + 1) if s.name == "encode" else s for s in CACHED_STAGES)
     monkeypatch.setattr(graph, "CACHED_STAGES", newer)
     decision = plan(OWN, source=own_data, cache=tmp_path / "cache", raw=tmp_path).decision
-    assert decision == Stale(f"entry {entry.key[:12]}: stage encode changed, version 1 -> 2")
+    version = encode_stage.VERSION
+    assert decision == Stale(f"entry {entry.key[:12]}: stage encode changed, version {version} -> {version + 1}")
 
 
 @pytest.mark.parametrize("name", ["train.parquet", "test.parquet", "manifest.json"])
@@ -97,6 +107,70 @@ def test_missing_file_is_stale(tmp_path: Path, own_data: Path, entry: Prepared) 
     decision = plan(OWN, source=own_data, cache=tmp_path / "cache", raw=tmp_path).decision
     assert isinstance(decision, Stale)
     assert "test.parquet" in decision.why
+
+
+def test_no_flipped_bit_in_a_manifest_changes_what_it_says(entry: Prepared) -> None:
+    """The manifest carries its own hash: a changed row count, reason or place is noticed, not believed."""
+    path = entry.path / "manifest.json"
+    good = path.read_bytes()
+    told = read_manifest(entry.path)
+    noticed = 0
+    for position in range(len(good)):
+        path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
+        try:
+            assert read_manifest(entry.path) == told
+        except DataProblem:
+            noticed += 1
+    assert noticed > 0.8 * len(good)
+
+
+def test_place_is_the_same_however_it_is_named(
+    tmp_path: Path, own_data: Path, entry: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed source is stale by whatever path it is named, and one elsewhere of the same relative name is not."""
+    labels = own_data / "train-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\1")
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copytree(own_data, tmp_path / "elsewhere" / "own")
+    for place, kind in ((tmp_path, Stale), (tmp_path / "elsewhere", Miss)):
+        monkeypatch.chdir(place)
+        found = plan(OWN, source=Path("own"), cache=tmp_path / "cache", raw=tmp_path)
+        assert isinstance(found.decision, kind)
+
+
+def test_damaged_entry_stands_until_its_successor_is_there(
+    tmp_path: Path, own_data: Path, entry: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where making the entry again fails, nothing is removed; a sound entry of another writer is kept."""
+    (entry.path / "test.parquet").write_bytes(b"damaged")
+    with monkeypatch.context() as patch, pytest.raises(DataProblem, match="no luck"):
+        patch.setattr(graph, "encode", _no_luck)
+        _prepare(tmp_path / "cache", source=own_data)
+    assert (entry.path / "test.parquet").read_bytes() == b"damaged"
+    _prepare(tmp_path / "cache", source=own_data)
+    made = (entry.path / "manifest.json").stat().st_ino
+    encoded = encode(select(decode(acquire(OWN, source=own_data)), OWN), OWN)
+    store(encoded, tmp_path / "cache", entry.key, read_manifest(entry.path).reasons)
+    assert (entry.path / "manifest.json").stat().st_ino == made
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def _no_luck(*_: object) -> None:
+    raise DataProblem("no luck", where="test", remedy="none")
+
+
+def test_two_writers_at_once_make_one_entry(tmp_path: Path, own_data: Path) -> None:
+    """Processes that prepare the same data at the same time all succeed, and leave one entry and nothing else."""
+    command = [sys.executable, "-m", "pipelines", "data", "prepare", "--unpinned", "--classes", "0,1,2"]
+    running = [
+        subprocess.Popen([*command, "--source", str(own_data), "--cache", str(tmp_path / "cache")], cwd=ROOT, **PIPES)
+        for _ in range(4)
+    ]
+    results = [(*process.communicate(timeout=60), process.returncode) for process in running]
+    assert [code for *_, code in results] == [0] * 4, results
+    assert len({out for out, *_ in results}) == 1
+    (left,) = (tmp_path / "cache").iterdir()
+    assert open_prepared(left).train.rows == 60
 
 
 def test_renamed_entry_is_refused(entry: Prepared) -> None:
@@ -199,7 +273,7 @@ def test_what_json_cannot_hold_raises() -> None:
 def test_no_stage_changes_without_its_version() -> None:
     """A stage's code is recorded beside its version: change both, then run this file to record them.
 
-    To record: ``python tests/pipelines/test_graph.py``.
+    To record: ``python -m tests.pipelines.test_graph``.
     """
     recorded = json.loads(RECORDED.read_text())
     for name, (version, digest) in current_sources().items():
@@ -209,21 +283,79 @@ def test_no_stage_changes_without_its_version() -> None:
         assert [version, digest] == recorded[name], f"stage {name}: record its new version"
 
 
+def test_a_stage_answers_for_what_it_imports() -> None:
+    """The code that is recorded for a stage is its own and that of the modules that compute for it."""
+    assert modules_of("pipelines.stages.decode") == {
+        "pipelines.stages.decode",
+        "pipelines.bundle",
+        "pipelines.idx",
+        "pipelines.sources",
+        "pipelines.tables",
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("x = 1  # one", "x   =   1", True),
+        ("def f():\n    'says'\n    return 1", "def f():\n    'tells'\n    return 1", True),
+        ("x = 1", "x = 2", False),
+        ("x = 1", "x = True", False),
+        ("x = f'{a}b'", "x = f'{a}c'", False),
+        ("x = a < b", "x = a <= b", False),
+    ],
+)
+def test_code_hash_sees_code_alone(before: str, after: str, same: bool) -> None:
+    """Comments, spaces and docstrings leave the hash as it is; anything that computes changes it."""
+    assert (code_hash([before]) == code_hash([after])) is same
+
+
 def current_sources() -> dict[str, tuple[int, str]]:
-    """Version and hash of the code of each cached stage; comments and docstrings do not count."""
-    return {stage.name: (stage.version, _code_hash(stage.name)) for stage in CACHED_STAGES}
+    """Version and hash of the code of each cached stage, with that of the modules it computes with."""
+    return {
+        stage.name: (stage.version, code_hash([source(name) for name in sorted(modules_of(stage_module(stage.name)))]))
+        for stage in CACHED_STAGES
+    }
 
 
-def _code_hash(stage: str) -> str:
-    tree = ast.parse(inspect.getsource(getattr(graph, f"{stage}_stage")))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [line for line in body if not _is_text(line)]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
+def stage_module(stage: str) -> str:
+    """Dotted name of a stage's module."""
+    return f"pipelines.stages.{stage}"
 
 
-def _is_text(node: ast.AST) -> bool:
+def source(module: str) -> str:
+    """Text of a module of the project."""
+    return (ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+
+
+def modules_of(module: str) -> set[str]:
+    """Find a module and all of the pipeline's that it imports, however indirectly, but for the passive ones."""
+    found, waiting = set(), {module}
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        targets = {node.module for node in ast.walk(ast.parse(source(name))) if isinstance(node, ast.ImportFrom)}
+        ours = {target for target in targets if target is not None and target.startswith("pipelines.")}
+        waiting |= {target for target in ours if target.split(".")[-1] not in PASSIVE} - found
+    return found
+
+
+def code_hash(sources: list[str]) -> str:
+    """Hash code as its syntax tree, without docstrings, in a form that does not depend on Python's version."""
+    plain = [_plain(ast.parse(text)) for text in sources]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()[:16]
+
+
+def _plain(node: object) -> object:
+    if isinstance(node, ast.AST):
+        # Newer versions add fields that are empty where older code is read.
+        return [type(node).__name__, *((n, _plain(v)) for n, v in ast.iter_fields(node) if v is not None and v != [])]
+    if isinstance(node, list):
+        return [_plain(item) for item in node if not _is_text(item)]
+    return f"{type(node).__name__} {node!r}"
+
+
+def _is_text(node: object) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines.artifacts import Decoded
-from pipelines.bundle import bundle_bytes
+from pipelines.artifacts import Decoded, RawSplit
+from pipelines.bundle import read_bundle_split
 from pipelines.config import DatasetSpec
 from pipelines.errors import DataProblem, UsageProblem
+from pipelines.files import sha256_of
 from pipelines.sources import official_sources
+from pipelines.stages import acquire as acquire_stage
 from pipelines.stages.acquire import acquire
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode, fit_scaling
@@ -21,6 +28,7 @@ DEBIAN = official_sources().system_directories[0]
 needs_official_files = pytest.mark.skipif(
     not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed"
 )
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 OWN = DatasetSpec(classes=("0", "1", "2"), pinned=False)
 
 
@@ -41,10 +49,9 @@ def test_bundle_holds_what_the_design_says(bundle: Decoded) -> None:
 
 @needs_official_files
 def test_bundle_is_the_official_files_row_for_row(bundle: Decoded) -> None:
-    """Every row of the bundle is the official row of its number, and rebuilding it gives the same bytes."""
+    """Every row of the bundle is the official row of its number, and none of the three classes is left out."""
     official = decode(acquire(DatasetSpec(), source=DEBIAN))
     known = official_sources()
-    hashes = {file.role: file.sha256 for file in official.source.files}
     for ours, theirs, pin in (
         (bundle.test, official.test, known.bundle_test),
         (bundle.train, official.train, known.bundle_train),
@@ -52,8 +59,71 @@ def test_bundle_is_the_official_files_row_for_row(bundle: Decoded) -> None:
         np.testing.assert_array_equal(ours.images, theirs.images[ours.source_index])
         np.testing.assert_array_equal(ours.labels, theirs.labels[ours.source_index])
         assert np.isin(theirs.labels, known.bundle_classes).sum() == len(ours.labels) == pin.rows
-    rebuilt = bundle_bytes(official.test, known.bundle_classes, hashes)
-    assert rebuilt == known.bundle_test.path.read_bytes()
+
+
+@needs_official_files
+def test_bundle_command_rebuilds_the_bundle(cli: Cli, tmp_path: Path, bundle: Decoded) -> None:
+    """`bpfunc data bundle` gives the embedded rows, and the pinned bytes where pyarrow is of the same version."""
+    done = cli("data", "bundle", "--source", str(DEBIAN), "--out", "made", "--json")
+    assert done.returncode == 0, done.stderr
+    known = official_sources()
+    for pin, rows in ((known.bundle_train, bundle.train), (known.bundle_test, bundle.test)):
+        path = tmp_path / "made" / pin.path.name
+        digest = sha256_of(path)
+        assert json.loads(done.stdout)[path.name] == digest
+        again = read_bundle_split(attrs.evolve(pin, path=path, sha256=digest))
+        for field in ("images", "labels", "source_index"):
+            np.testing.assert_array_equal(getattr(again, field), getattr(rows, field))
+        if pq.read_metadata(path).created_by == pq.read_metadata(pin.path).created_by:
+            assert digest == pin.sha256
+
+
+@needs_official_files
+def test_bundle_command_names_a_place_that_cannot_be(cli: Cli, tmp_path: Path) -> None:
+    """A file in the way of --out: exit code 1 and the path."""
+    (tmp_path / "file").write_text("")
+    done = cli("data", "bundle", "--source", str(DEBIAN), "--out", "file/bundle")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot make the directory: Not a directory\n  where: file/bundle\n")
+
+
+def test_bundle_command_takes_official_files_only(cli: Cli, own_data: Path) -> None:
+    """Other bytes never become the embedded bundle."""
+    done = cli("data", "bundle", "--source", "own", "--out", "made")
+    assert done.returncode == 3
+    assert "not the official file" in done.stderr
+    assert not (own_data.parent / "made").exists()
+
+
+def test_damaged_bundle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One flipped bit in the embedded bundle is an error that names the file and both hashes."""
+    known = official_sources()
+    data = bytearray(known.bundle_test.path.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "test.parquet").write_bytes(data)
+    damaged = attrs.evolve(known.bundle_test, path=tmp_path / "test.parquet")
+    monkeypatch.setattr(acquire_stage, "official_sources", lambda: attrs.evolve(known, bundle_test=damaged))
+    with pytest.raises(DataProblem, match=f"expected SHA-256 {known.bundle_test.sha256}, found") as caught:
+        acquire(DatasetSpec())
+    assert caught.value.where == str(tmp_path / "test.parquet")
+
+
+def test_sources_are_tried_in_order(tmp_path: Path, own_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's directory comes before downloads, a directory without the files counts as none."""
+    empty, raw = tmp_path / "empty", tmp_path / "raw"
+    empty.mkdir()
+    for directories, raw_files, origin in (
+        ((empty, own_data), None, "system"),
+        ((empty,), own_data, "download"),
+        ((), own_data, "download"),
+    ):
+        known = attrs.evolve(official_sources(), system_directories=directories)
+        monkeypatch.setattr(acquire_stage, "official_sources", lambda known=known: known)
+        assert acquire(OWN, raw=raw_files or raw).origin == origin
+    with pytest.raises(DataProblem) as caught:
+        acquire(OWN, raw=raw)
+    for way in ("dataset-fashion-mnist", "bpfunc data download", "--source"):
+        assert way in caught.value.remedy
 
 
 @needs_official_files
@@ -168,11 +238,31 @@ def test_statistics_come_from_the_training_split_alone(own_data: Path, idx, scal
 
 @pytest.mark.parametrize("scaling", ["standard", "pixel"])
 def test_statistics_are_mean_and_deviation(bundle: Decoded, scaling: str) -> None:
-    """The statistics equal NumPy's in float64; pixels that never vary are not divided by zero."""
+    """The statistics equal NumPy's in float64."""
     pixels = bundle.train.images / 255
     axis = 0 if scaling == "pixel" else None
     found = fit_scaling(bundle.train, DatasetSpec(scaling=scaling, scaling_offset=0.1))
     np.testing.assert_allclose(found.mean, np.broadcast_to(pixels.mean(axis=axis), 784), atol=1e-12)
-    np.testing.assert_allclose(found.scale, np.broadcast_to(pixels.std(axis=axis) + 0.1, 784), atol=1e-7)
-    bare = fit_scaling(bundle.train, DatasetSpec(scaling=scaling))
-    assert np.all(bare.scale > 0)
+    np.testing.assert_allclose(found.scale, np.broadcast_to(pixels.std(axis=axis) + 0.1, 784), atol=1e-12)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "pixel", "mirrored"])
+@pytest.mark.parametrize("value", [0, 1, 7, 255])
+def test_pixels_that_never_vary_are_not_divided_by_rounding_errors(scaling: str, value: int) -> None:
+    """The deviation of a constant is exactly 0, whatever the constant; its scale is then 1."""
+    rows = RawSplit(np.full((997, 784), value, np.uint8), np.zeros(997, np.uint8), np.zeros(997, np.uint32))
+    found = fit_scaling(rows, DatasetSpec(scaling=scaling))
+    np.testing.assert_array_equal(found.scale, np.ones(784))
+    np.testing.assert_array_equal(found.mean, np.full(784, value / 255))
+
+
+def test_mirrored_statistics_are_those_of_images_and_their_mirror_images(own_data: Path) -> None:
+    """Scaling `mirrored` is scaling `pixel` over a split in which every image also stands mirrored."""
+    train = decode(acquire(OWN, source=own_data)).train
+    flipped = train.images.reshape(-1, 28, 28)[:, :, ::-1].reshape(-1, 784)
+    both = RawSplit(np.concatenate([train.images, flipped]), np.tile(train.labels, 2), np.tile(train.source_index, 2))
+    mirrored, pixel = (
+        fit_scaling(rows, DatasetSpec(scaling=kind)) for rows, kind in ((train, "mirrored"), (both, "pixel"))
+    )
+    np.testing.assert_array_equal(mirrored.mean, pixel.mean)
+    np.testing.assert_array_equal(mirrored.scale, pixel.scale)
