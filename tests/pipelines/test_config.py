@@ -78,6 +78,7 @@ def test_every_recipe_loads_under_its_own_name(name: str) -> None:
         (f"[train]\nseed = 1{'0' * 5000}", "this is no TOML"),
         (f"seed = {'[' * 5000}", "this is no TOML"),
         ("name = '../../elsewhere'", "name: expected 1 to 64 letters, digits or . _ -"),
+        ("name = 'a/../../elsewhere'", "name: expected 1 to 64 letters, digits or . _ -"),
         ("name = ''", "name: expected 1 to 64 letters, digits or . _ -"),
     ],
     ids=lambda text: text[:40],

@@ -13,6 +13,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import attrs
+import pooch
 import pytest
 
 from pipelines import download as module
@@ -150,11 +151,13 @@ def test_place_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.
 def test_command_lists_what_it_fetched(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     mirror: tuple[str, Path],
     pinned: Sources,
 ) -> None:
     """`bpfunc data download --json` prints one document with the four paths, and nothing of pooch's own talk."""
+    monkeypatch.setattr(pooch.get_logger(), "handlers", [caplog.handler])  # it stands outside the logging tree
+    pooch.get_logger().setLevel("INFO")
     from typer.testing import CliRunner
 
     from pipelines.cli import app
@@ -164,3 +167,4 @@ def test_command_lists_what_it_fetched(
     assert done.exit_code == 0, done.output
     assert [Path(path).name for path in json.loads(done.stdout)["files"]] == [f"{n}.gz" for n in pinned.names.values()]
     assert done.stderr == ""
+    assert caplog.records == []

@@ -154,6 +154,21 @@ def test_only_directories_are_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == ["entry"]
 
 
+def test_bytes_are_on_the_disk_before_their_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are synced before the rename and the directory after it, so that a power cut leaves old or new."""
+    order = []
+    for name in ("fsync", "replace", "rename"):
+        call = getattr(os, name)
+        monkeypatch.setattr(
+            files.os, name, lambda *arguments, name=name, call=call: order.append(name) or call(*arguments)
+        )
+    write_bytes(tmp_path / "file", b"new")
+    assert order == ["fsync", "replace", "fsync"]
+    order.clear()
+    publish_directory(tmp_path / "entry", {"a": b"1", "b": b"2"}, keep=never)
+    assert order == ["fsync", "fsync", "fsync", "rename", "fsync"]
+
+
 def test_other_bytes_on_disk_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that gives back other bytes than were written fails the write before the rename."""
     write_bytes(tmp_path / "file", b"old")
