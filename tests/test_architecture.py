@@ -137,7 +137,7 @@ def test_help_loads_no_heavy_library() -> None:
     """`bpfunc --help` imports neither NumPy nor pyarrow nor matplotlib nor rich."""
     code = (
         "import sys; sys.argv = ['bpfunc', '--help']\n"
-        "from pipelines.cli import main\n"
+        "from pipelines.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'pyarrow', 'matplotlib', 'rich', 'safetensors'} & set(sys.modules)\n"

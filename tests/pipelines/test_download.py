@@ -160,7 +160,7 @@ def test_command_lists_what_it_fetched(
     pooch.get_logger().setLevel("INFO")
     from typer.testing import CliRunner
 
-    from pipelines.cli import app
+    from pipelines.cli.main import app
 
     _use(monkeypatch, pinned, [mirror[0]])
     done = CliRunner().invoke(app, ["data", "download", "--raw", str(tmp_path / "raw"), "--json"])

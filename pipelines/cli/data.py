@@ -1,0 +1,129 @@
+"""Commands below ``bpfunc data``: prepare, status, verify, bundle, download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import (
+    DEFAULT_CACHE,
+    DEFAULT_RAW,
+    AsJson,
+    Cache,
+    Classes,
+    Config,
+    Quiet,
+    Raw,
+    Recipe,
+    Source,
+    Unpinned,
+    merged_spec,
+)
+from pipelines.cli.terminal import describe_decision, print_json, say
+
+
+def prepare(
+    config: Config = None,
+    recipe: Recipe = "report",
+    classes: Classes = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    unpinned: Unpinned = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring filtered, normalised, one-hot data into the cache, unless it is there."""
+    from pipelines.graph import prepare
+    from pipelines.runs import lineage
+
+    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned)
+    prepared, decision = prepare(spec.dataset, source=source, cache=cache, raw=raw)
+    if as_json:
+        print_json(
+            {
+                "decision": describe_decision(decision),
+                "entry": str(prepared.path),
+                "class_names": list(prepared.meta.class_names),
+                "rows": {"train": prepared.train.rows, "test": prepared.test.rows},
+                **lineage(prepared),
+            }
+        )
+        return
+    say(f"{describe_decision(decision)}", quiet=quiet)
+    say(f"{prepared.train.rows} training and {prepared.test.rows} test rows", quiet=quiet)
+    print(prepared.path)
+
+
+def status(
+    config: Config = None,
+    recipe: Recipe = "report",
+    classes: Classes = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    unpinned: Unpinned = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what `data prepare` would do, and why; nothing is written."""
+    from pipelines.graph import entry_paths, plan
+
+    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned)
+    found = plan(spec.dataset, source=source, cache=cache, raw=raw)
+    document = {
+        "decision": describe_decision(found.decision),
+        "source": found.source.origin,
+        "location": str(found.source.location),
+        "official": found.source.pinned,
+        "entry": str(found.entry),
+        "entries_in_cache": len(entry_paths(cache)),
+    }
+    if as_json:
+        print_json(document)
+    else:
+        print("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in document.items()))
+
+
+def verify(cache: Cache = DEFAULT_CACHE, as_json: AsJson = False) -> None:
+    """Hash the bundle and every cache entry again, and name what differs."""
+    from pipelines.graph import verify
+
+    findings = verify(cache)
+    if as_json:
+        print_json({"checked": len(findings), "damaged": {k: v for k, v in findings.items() if v is not None}})
+    else:
+        for name, problem in findings.items():
+            print(f"{'damaged' if problem else 'intact'}: {name}{f': {problem}' if problem else ''}")
+    if any(findings.values()):
+        raise typer.Exit(3)
+
+
+def bundle(
+    source: Annotated[Path, typer.Option("--source", metavar="DIR", help="Directory of the official IDX files.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the two Parquet files go.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make the embedded three-class subset from the official files."""
+    from pipelines.bundle import write_bundle
+    from pipelines.config import DatasetSpec
+    from pipelines.stages.acquire import acquire
+    from pipelines.stages.decode import decode
+
+    hashes = write_bundle(decode(acquire(DatasetSpec(), source=source)), out)
+    if as_json:
+        print_json(dict(hashes))
+    else:
+        print("\n".join(f"{digest}  {out / name}" for name, digest in hashes.items()))
+
+
+def download(raw: Raw = DEFAULT_RAW, as_json: AsJson = False) -> None:
+    """Download the official files from the public mirrors, checked against their pins."""
+    from pipelines.download import download
+
+    paths = download(raw)
+    if as_json:
+        print_json({"files": [str(path) for path in paths]})
+    else:
+        print("\n".join(map(str, paths)))

@@ -1,0 +1,90 @@
+"""Options that commands share, and how they merge into a specification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from pipelines.config import RunSpec
+
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file laid over the recipe.")]
+Recipe = Annotated[str, typer.Option("--recipe", metavar="NAME", help="Named configuration to start from.")]
+Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B,C", help="Class names or numbers, 2 to 10.")]
+Hidden = Annotated[str | None, typer.Option("--hidden", metavar="256,128", help="Widths of the hidden layers.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training rows.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+Source = Annotated[Path | None, typer.Option("--source", metavar="DIR", help="Directory of IDX files, gzipped or not.")]
+Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", help="Where prepared data is kept.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New directory for the run.")]
+Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", help="Where downloaded files lie.")]
+Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take IDX files of one's own; classes by number.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads for matrix products.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
+
+DEFAULT_CACHE, DEFAULT_RAW = Path("data/cache"), Path("data/raw")
+
+
+def merged_spec(
+    recipe: str,
+    config: Path | None,
+    *,
+    classes: str | None = None,
+    hidden: str | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    unpinned: bool = False,
+) -> RunSpec:
+    """Merge recipe, file and flags, in that order.
+
+    Args:
+        recipe: Name of a recipe.
+        config: TOML file laid over it.
+        classes: Value of ``--classes``.
+        hidden: Value of ``--hidden``.
+        epochs: Value of ``--epochs``.
+        seed: Value of ``--seed``.
+        unpinned: Whether one's own IDX files are let in.
+
+    Returns:
+        What to run.
+
+    Raises:
+        UsageProblem: A name, file or value is wrong.
+
+    Example:
+        >>> merged_spec("report", None, epochs=3).train.epochs
+        3
+    """
+    from pipelines.config import load_config, load_recipe, merged
+
+    spec = load_recipe(recipe)
+    if config is not None:
+        spec = load_config(config, spec)
+    flags: dict[str, dict[str, object]] = {"dataset": {}, "model": {}, "train": {}}
+    if classes is not None:
+        flags["dataset"]["classes"] = [name.strip() for name in classes.split(",") if name.strip()]
+    if unpinned:
+        flags["dataset"]["pinned"] = False
+    if hidden is not None:
+        flags["model"]["hidden"] = _whole_numbers(hidden, "--hidden")
+    if epochs is not None:
+        flags["train"]["epochs"] = epochs
+    if seed is not None:
+        flags["train"]["seed"] = seed
+    return merged(spec, flags, where="command line")
+
+
+def _whole_numbers(text: str, option: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise UsageProblem(
+            f"expected whole numbers with commas between, found {text!r}", where=option, remedy="write such as 256,128"
+        ) from None

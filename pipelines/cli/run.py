@@ -1,0 +1,157 @@
+"""Commands of one run: run, train, evaluate, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.cli.options import (
+    DEFAULT_CACHE,
+    DEFAULT_RAW,
+    AsJson,
+    Cache,
+    Classes,
+    Config,
+    Epochs,
+    Hidden,
+    Out,
+    Quiet,
+    Raw,
+    Recipe,
+    RunDirectory,
+    Seed,
+    Source,
+    Threads,
+    Unpinned,
+    merged_spec,
+)
+from pipelines.cli.terminal import describe_decision, print_json, progress, say
+from pipelines.threads import use_threads
+
+if TYPE_CHECKING:
+    from pipelines.artifacts import ReportFiles
+    from pipelines.config import RunSpec
+    from pipelines.run import Finished, Places
+
+
+def run(
+    config: Config = None,
+    recipe: Recipe = "report",
+    classes: Classes = None,
+    hidden: Hidden = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    out: Out = None,
+    unpinned: Unpinned = False,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prepare the data, train a network, evaluate it on the test split, and write the report."""
+    use_threads(threads)
+    from pipelines.run import Places, evaluate_run, report_run
+
+    spec = merged_spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, unpinned=unpinned)
+    finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet)
+    evaluation, values = evaluate_run(spec, finished)
+    files = report_run(spec, finished, evaluation)
+    _show_result(finished.directory, values, files, as_json=as_json)
+
+
+def train(
+    config: Config = None,
+    recipe: Recipe = "report",
+    classes: Classes = None,
+    hidden: Hidden = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    out: Out = None,
+    unpinned: Unpinned = False,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prepare the data and train a network; the test split stays sealed."""
+    use_threads(threads)
+    from pipelines.config import to_table
+    from pipelines.run import Places
+
+    spec = merged_spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, unpinned=unpinned)
+    finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet)
+    last = finished.trained.history[finished.trained.epoch - 1]
+    if as_json:
+        print_json(
+            {
+                "run": str(finished.directory),
+                "validation_accuracy": last.validation_accuracy,
+                "train_seconds": finished.trained.train_seconds,
+                "config": to_table(spec),
+            }
+        )
+    else:
+        shown = "none held out" if last.validation_accuracy is None else f"{last.validation_accuracy:.2%}"
+        trained = finished.trained
+        print(f"trained {len(trained.history)} epochs in {trained.train_seconds:.1f} s")
+        print(f"kept epoch {last.epoch}, validation accuracy {shown}")
+        print(f"run: {finished.directory}")
+
+
+def evaluate(
+    run: RunDirectory,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a trained run on the test split and write its metrics.json."""
+    use_threads(threads)
+    from pipelines.run import Places, evaluate_run, reopen_run
+
+    spec, finished = reopen_run(run, Places(source=source, cache=cache, raw=raw))
+    _, values = evaluate_run(spec, finished)
+    _show_result(run, values, None, as_json=as_json)
+
+
+def report(
+    run: RunDirectory,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the pictures and the page of a trained run again."""
+    use_threads(threads)
+    from pipelines.run import Places, evaluate_run, reopen_run, report_run
+
+    spec, finished = reopen_run(run, Places(source=source, cache=cache, raw=raw))
+    evaluation, values = evaluate_run(spec, finished)
+    _show_result(run, values, report_run(spec, finished, evaluation), as_json=as_json)
+
+
+def _train(spec: RunSpec, places: Places, *, quiet: bool) -> Finished:
+    from pipelines.run import train_run
+
+    finished = train_run(spec, places, now=datetime.now(), watch=progress(spec, quiet=quiet))
+    say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
+    return finished
+
+
+def _show_result(directory: Path, values: Mapping[str, object], files: ReportFiles | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"run": str(directory), "report": None if files is None else str(files.html), **values})
+        return
+    from pipelines.tabulate import result_table
+
+    print(result_table(values))
+    if files is not None:
+        print(f"report: {files.html}")

@@ -1,0 +1,134 @@
+"""Commands over many runs: study, search, compare."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import (
+    DEFAULT_CACHE,
+    DEFAULT_RAW,
+    AsJson,
+    Cache,
+    Classes,
+    Config,
+    Epochs,
+    Hidden,
+    Out,
+    Quiet,
+    Raw,
+    Recipe,
+    Source,
+    Threads,
+    Unpinned,
+    merged_spec,
+)
+from pipelines.cli.terminal import print_json, say
+from pipelines.threads import use_threads
+
+
+def study(
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Train seeds 0 to N-1.")] = 10,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="M", min=1, help="Processes at a time.")] = 1,
+    config: Config = None,
+    recipe: Recipe = "report",
+    classes: Classes = None,
+    hidden: Hidden = None,
+    epochs: Epochs = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    out: Out = None,
+    unpinned: Unpinned = False,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train many seeds of one recipe and sum them up; a finished seed is never trained again."""
+    use_threads(threads)
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    from pipelines.graph import prepare
+    from pipelines.run import Places
+    from pipelines.study import run_study, study_table, summarised, write_study
+    from pipelines.tabulate import study_lines
+
+    spec = merged_spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned)
+    directory = out or Path("data/runs") / f"study-{spec.name}"
+    places = Places(source=source, cache=cache, raw=raw)
+    # Prepared once, here: the workers then find it.
+    prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
+    results = []
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for result in run_study(spec, range(seeds), directory, places, pool):
+            results.append(result)
+            say(f"seed {result.seed}: {100 * result.test_accuracy:.2f} %, {result.train_seconds:.1f} s", quiet=quiet)
+    found = summarised(spec.name, prepared.meta.class_names, results)
+    write_study(directory, found)
+    if as_json:
+        print_json({"study": str(directory), **study_table(found)})
+    else:
+        print(study_lines(found))
+        print(f"study: {directory / 'study.json'}")
+
+
+def search(
+    space: Annotated[Path, typer.Argument(metavar="SEARCH.toml", help="Recipe, folds and variants to try.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the log is kept; resumes what is there.")],
+    jobs: Annotated[int, typer.Option("--jobs", metavar="M", min=1, help="Processes at a time.")] = 1,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose settings by cross-validation over the training split; the test split is never opened."""
+    use_threads(threads)
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    from pipelines.files import write_bytes
+    from pipelines.run import Places
+    from pipelines.search import load_search, run_search, search_table
+
+    plan = load_search(space)
+    trials = []
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
+            trials.append(trial)
+            say(
+                f"{trial.variant}, fold {trial.fold}: {100 * trial.validation_accuracy:.2f} %, "
+                f"loss {trial.validation_loss:.4f}, {trial.train_seconds:.0f} s",
+                quiet=quiet,
+            )
+    table = search_table(trials)
+    write_bytes(out / "search.json", (json.dumps(table, indent=2) + "\n").encode())
+    if as_json:
+        print_json(table)
+    else:
+        for row in table:
+            accuracy = 100 * float(str(row["validation_accuracy"]))
+            print(f"{accuracy:.3f} %  loss {row['validation_loss']:.4f}  {row['variant']}")
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs or studies on the same test rows: difference, interval, McNemar's test."""
+    import attrs
+
+    from pipelines.compare import compare as compared
+    from pipelines.tabulate import comparison_lines
+
+    found = compared(a, b)
+    if as_json:
+        print_json(attrs.asdict(found))
+    else:
+        print(comparison_lines(found))

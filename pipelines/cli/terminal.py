@@ -1,0 +1,90 @@
+"""What the person sees: messages and bars on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.config import RunSpec
+    from pipelines.stages.train import Progress, Watch
+
+
+def complain(what: str, where: str, remedy: str) -> None:
+    """Print an error: what, where, and what to do.
+
+    Args:
+        what: Happened.
+        where: A file, field or option.
+        remedy: What the person can do.
+    """
+    print(f"error: {what}\n  where: {where}\n  what to do: {remedy}", file=sys.stderr)
+
+
+def say(text: str, *, quiet: bool) -> None:
+    """Print a message that is no result.
+
+    Args:
+        text: The message.
+        quiet: Whether to say nothing.
+    """
+    if not quiet:
+        print(text, file=sys.stderr)
+
+
+def print_json(document: object) -> None:
+    """Print the one JSON document of ``--json``.
+
+    Args:
+        document: Plain values.
+    """
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def progress(spec: RunSpec, *, quiet: bool) -> Watch:
+    """Make a watcher that shows a bar on a terminal, and nothing elsewhere.
+
+    Args:
+        spec: Gives the number of epochs.
+        quiet: Whether to show nothing.
+
+    Returns:
+        A wrapper of the iterator of epochs.
+    """
+    from pipelines.stages.train import unwatched
+
+    return unwatched if quiet or not sys.stderr.isatty() else partial(_bar, total=spec.train.epochs)
+
+
+def _bar(epochs: Iterator[Progress], *, total: int) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        for moment in epochs:
+            accuracy = moment.record.validation_accuracy
+            figure = f"validation {accuracy:.2%}" if accuracy is not None else ""
+            bar.update(task, advance=1, description=f"loss {moment.record.train_loss:.4f} {figure}")
+            yield moment
+
+
+def describe_decision(decision: object) -> str:
+    """Put a cache decision into words.
+
+    Args:
+        decision: `Hit`, `Miss` or `Stale`.
+
+    Returns:
+        Such as ``hit`` or ``stale: ...``.
+    """
+    from pipelines.graph import Hit, Stale
+
+    if isinstance(decision, Stale):
+        return f"stale: {decision.why}"
+    return "hit" if isinstance(decision, Hit) else "miss"
