@@ -107,6 +107,8 @@ class TrainSpec:
     weight_decay: float = attrs.field(default=0.0, validator=_within(0, 1))
     """On weights, not on biases: coupled for ``sgd``, decoupled for ``adamw``."""
     label_smoothing: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    mixup: float = attrs.field(default=0.0, validator=_within(0, 100))
+    """How much examples are mixed in pairs: shares drawn from Beta(mixup, mixup); 0 for none."""
     flip: bool = False
     """Whether each image is mirrored with probability 1/2 each time it is seen."""
     average: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))

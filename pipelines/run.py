@@ -214,6 +214,7 @@ def training_in_words(spec: TrainSpec) -> str:
         f"momentum {spec.momentum}": spec.momentum,
         f"weight decay {spec.weight_decay}": spec.weight_decay,
         f"label smoothing {spec.label_smoothing}": spec.label_smoothing,
+        f"mixup {spec.mixup}": spec.mixup,
         "random mirror images": spec.flip,
         f"weights averaged at decay {spec.average}": spec.average,
     }

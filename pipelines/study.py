@@ -207,12 +207,34 @@ def summarised(name: str, class_names: Sequence[str], results: Sequence[SeedResu
         0.9
     """
     ordered = tuple(sorted(results, key=lambda result: result.seed))
-    accuracies = np.array([result.test_accuracy for result in ordered])
-    mean, deviation = float(accuracies.mean()), float(accuracies.std(ddof=1)) if len(ordered) > 1 else 0.0
-    half = student_t(0.975, len(ordered) - 1) * deviation / math.sqrt(len(ordered)) if len(ordered) > 1 else math.nan
+    mean, deviation, interval = mean_and_interval([result.test_accuracy for result in ordered])
     matrix = np.mean([result.confusion_matrix for result in ordered], axis=0)
     recall = dict(zip(class_names, class_figures(matrix).recall.tolist(), strict=True))
-    return Study(name, tuple(class_names), ordered, mean, deviation, (mean - half, mean + half), matrix, recall)
+    return Study(name, tuple(class_names), ordered, mean, deviation, interval, matrix, recall)
+
+
+def mean_and_interval(values: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
+    """Sum up figures of several seeds.
+
+    Args:
+        values: At least one.
+
+    Returns:
+        Mean; standard deviation (n - 1 in the denominator, 0 for one value); 95 % confidence interval of the mean by
+        Student's t, NaN for one value.
+
+    Example:
+        >>> mean, deviation, (low, high) = mean_and_interval([1.0, 3.0])
+        >>> round(mean, 3), round(deviation, 3), round(high, 2)
+        (2.0, 1.414, 14.71)
+    """
+    figures = np.array(values)
+    mean, count = float(figures.mean()), len(figures)
+    if count == 1:
+        return mean, 0.0, (math.nan, math.nan)
+    deviation = float(figures.std(ddof=1))
+    half = student_t(0.975, count - 1) * deviation / math.sqrt(count)
+    return mean, deviation, (mean - half, mean + half)
 
 
 def student_t(probability: float, freedom: int) -> float:
