@@ -117,6 +117,8 @@ class TrainSpec:
     """Part of the training split that is held out to choose by; 0 trains on all of it."""
     keep: Literal["last", "best"] = "last"
     """Which epoch's network is the result: the last, or the one of the lowest validation loss."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """What a loss or gradient does that is NaN or infinite: end the run, or leave out that update."""
     seed: int = attrs.field(default=0, validator=_at_least(0))
 
     def __attrs_post_init__(self) -> None:

@@ -22,7 +22,7 @@ from bpfunc.metrics import class_figures
 from pipelines.config import RunSpec
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import write_bytes
-from pipelines.run import Places, evaluate_run, train_run
+from pipelines.run import Places, evaluate_run, resume_run, train_run
 from pipelines.runs import read_config, write_config
 
 
@@ -135,7 +135,7 @@ def seed_directory(directory: Path, seed: int) -> Path:
 
 
 def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> SeedResult:
-    """Train and evaluate one seed; what a killed worker left of it is made anew.
+    """Train and evaluate one seed; what a killed worker left of it is taken up.
 
     Args:
         spec: The recipe.
@@ -150,10 +150,13 @@ def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> See
         PipelineError: See the stages.
     """
     run = seed_directory(directory, seed)
-    if run.exists():
-        shutil.rmtree(run)
     seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=seed))
-    finished = train_run(seeded, attrs.evolve(places, out=run), now=datetime.now())
+    if (run / "config.toml").is_file() and read_config(run) == seeded:
+        _, finished = resume_run(run, places)
+    else:
+        if run.exists():
+            shutil.rmtree(run)
+        finished = train_run(seeded, attrs.evolve(places, out=run), now=datetime.now())
     evaluate_run(seeded, finished)
     found = read_seed(directory, seed)
     if found is None:

@@ -28,6 +28,7 @@ ORDER = (
     "update",
     "metrics",
     "step",
+    "finite",
     "loop",
 )
 """The library's modules, each importing only from those before it."""

@@ -48,10 +48,20 @@ def test_finished_seeds_are_never_trained_again(tmp_path: Path, places: Places) 
     assert [r.seed for r in sorted(second, key=lambda r: r.seed)] == [0, 1, 2]
 
 
-def test_what_a_killed_seed_left_is_made_anew(tmp_path: Path, places: Places) -> None:
+def test_what_a_killed_seed_left_is_taken_up(tmp_path: Path, places: Places) -> None:
     """A seed without metrics.json is not finished, whatever else lies there."""
     (before,) = study(tmp_path / "s", places, range(1))
     (tmp_path / "s" / "seed-000" / "metrics.json").unlink()
+    (tmp_path / "s" / "seed-000" / "params.safetensors").unlink()
+    (after,) = study(tmp_path / "s", places, range(1))
+    assert attrs.evolve(after, train_seconds=0) == attrs.evolve(before, train_seconds=0)
+
+
+def test_rubbish_in_the_place_of_a_seed_is_replaced(tmp_path: Path, places: Places) -> None:
+    """A directory that is no run of this seed makes room for one."""
+    (before,) = study(tmp_path / "s", places, range(1))
+    (tmp_path / "s" / "seed-000" / "metrics.json").unlink()
+    (tmp_path / "s" / "seed-000" / "config.toml").write_text("")
     (tmp_path / "s" / "seed-000" / "rubbish").write_text("")
     (after,) = study(tmp_path / "s", places, range(1))
     assert attrs.evolve(after, train_seconds=0) == attrs.evolve(before, train_seconds=0)
