@@ -35,7 +35,7 @@ SETTINGS: dict[str, Callable[[], object]] = {
     "flip": lambda: bp.flip_horizontal(NAN),
     "noise": lambda: bp.noise(NAN),
     "mixup": lambda: bp.mixup(NAN),
-    "validation": lambda: bp.train_validation_split(bp.Batch(np.zeros((9, 1)), np.zeros(9)), bp.Key(0), NAN),
+    "validation": lambda: bp.train_validation_split(bp.Batch(np.zeros((9, 1)), np.zeros(9, int)), bp.Key(0), NAN),
 }
 
 
