@@ -396,7 +396,7 @@ def huber(*, delta: float = 1.0) -> Loss:
     """
     if not delta > 0:
         raise ValueError(f"huber takes a delta above 0, got {delta}")
-    forward = partial(huber_errors, delta=delta)
+    forward = partial(huber_errors, delta=float(delta))
     return Loss("huber", forward, huber_errors_vjp, huber_errors_jvp, huber_errors_vjp_jvp)
 
 
