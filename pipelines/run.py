@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 from bpfunc.tree import tree_leaves_with_path, tree_size
-from pipelines.artifacts import Evaluation, Prepared, ReportFiles, ReportInputs, Trained
+from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs, Trained
 from pipelines.config import RunSpec, TrainSpec
 from pipelines.graph import Decision, prepare
 from pipelines.predictions import write_predictions
@@ -25,7 +25,8 @@ from pipelines.runs import (
     write_params,
 )
 from pipelines.stages.evaluate import evaluate
-from pipelines.stages.train import Watch, train, unwatched
+from pipelines.stages.examine import examine
+from pipelines.stages.train import Watch, fit, read_training_rows, training_split, unwatched
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +50,8 @@ class Finished:
     prepared: Prepared
     decision: Decision
     trained: Trained
+    examined: Examined | None = None
+    """None where the training rows are to be read again for it."""
 
 
 def train_run(spec: RunSpec, places: Places, *, now: datetime, watch: Watch = unwatched) -> Finished:
@@ -70,10 +73,11 @@ def train_run(spec: RunSpec, places: Places, *, now: datetime, watch: Watch = un
     directory = new_run_directory(places.out, places.runs, spec, now)
     write_config(directory, spec)
     save = checkpoints(directory, spec.train.epochs)
-    trained = train(prepared.train, spec, watch=lambda epochs: watch(save(epochs)))
+    learn, choose = training_split(read_training_rows(prepared.train), spec.train)
+    trained = fit(learn, choose, spec, watch=lambda epochs: watch(save(epochs)))
     write_history(directory, trained.history)
     write_params(directory, trained)
-    return Finished(directory, prepared, decision, trained)
+    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained))
 
 
 def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
@@ -107,11 +111,31 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
     Raises:
         PipelineError: The cache entry is damaged, or the file cannot be written.
     """
-    evaluation = evaluate(finished.prepared.test, finished.prepared.meta, finished.trained)
-    values = metrics(spec, finished.prepared, finished.trained, evaluation, command(finished.directory))
+    prepared, temperature = finished.prepared, examined_run(spec, finished).temperature
+    evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
+    values = metrics(spec, prepared, finished.trained, evaluation, command(finished.directory))
     write_predictions(finished.directory, evaluation)
     write_metrics(finished.directory, values)
     return evaluation, values
+
+
+def examined_run(spec: RunSpec, finished: Finished) -> Examined:
+    """Say what training rows alone can say of a run, reading them again where that is not known.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+
+    Returns:
+        Temperature and gradient flow.
+
+    Raises:
+        PipelineError: The cache entry is damaged.
+    """
+    if finished.examined is not None:
+        return finished.examined
+    learn, choose = training_split(read_training_rows(finished.prepared.train), spec.train)
+    return examine(learn, choose, spec, finished.trained)
 
 
 def report_run(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> ReportFiles:
@@ -170,6 +194,7 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
             "test.parquet, SHA-256": prepared.test.sha256,
         },
         command=command(finished.directory),
+        flow=examined_run(spec, finished).flow,
     )
 
 

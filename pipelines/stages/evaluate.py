@@ -9,21 +9,36 @@ from bpfunc import Batch, confusion_matrix, cross_entropy
 from bpfunc.gradient import value
 from bpfunc.layers import INFERENCE
 from bpfunc.ops import softmax
-from pipelines.artifacts import EncodedSplit, Evaluation, PreparedMeta, Scaling, SealedTest, Trained
+from bpfunc.types import FloatArray, IntArray
+from pipelines.artifacts import (
+    Calibration,
+    EncodedSplit,
+    Evaluation,
+    PreparedMeta,
+    Scaling,
+    SealedTest,
+    Temperature,
+    Trained,
+)
 from pipelines.build import build_model
+from pipelines.stages.examine import reliability
 from pipelines.stages.store import read_split
 
 
-def evaluate(test: SealedTest, meta: PreparedMeta, trained: Trained) -> Evaluation:
+def evaluate(
+    test: SealedTest, meta: PreparedMeta, trained: Trained, *, temperature: Temperature | None = None
+) -> Evaluation:
     """Open the test split, once, and say what the network makes of every row.
 
     Args:
         test: The sealed test split in the cache.
         meta: Class names and scaling.
         trained: The network.
+        temperature: Fitted on validation rows, or None to leave calibration out.
 
     Returns:
-        Probabilities, confusion matrix, accuracy and loss.
+        Probabilities, confusion matrix, accuracy and loss, all of the network as trained; and how far its
+        probabilities can be trusted, before and after the temperature.
 
     Raises:
         DataProblem: The cache entry is not what it was.
@@ -47,7 +62,13 @@ def evaluate(test: SealedTest, meta: PreparedMeta, trained: Trained) -> Evaluati
         confusion_matrix=matrix,
         accuracy=float(np.trace(matrix) / matrix.sum()),
         loss=float(found.loss),
+        calibration=None if temperature is None else _calibration(temperature, found.outputs, split.label),
     )
+
+
+def _calibration(temperature: Temperature, logits: FloatArray, label: IntArray) -> Calibration:
+    after = None if temperature.value is None else reliability(logits / temperature.value, label)
+    return Calibration(temperature, reliability(logits, label), after)
 
 
 def original_pixels(split: EncodedSplit, scaling: Scaling) -> NDArray[np.uint8]:
