@@ -305,6 +305,8 @@ class ReportInputs:
     """The command line that reproduces the run."""
     flow: tuple[ParameterFlow, ...] = ()
     """Of each array of parameters; empty where it was not measured."""
+    config: str = ""
+    """The configuration that the command reads, as TOML; empty where it reads none."""
 
 
 @attrs.frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -10,11 +11,13 @@ import attrs
 
 from bpfunc.tree import tree_leaves_with_path, tree_size
 from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs, Trained
-from pipelines.config import RunSpec, TrainSpec
+from pipelines.config import RunSpec, TrainSpec, to_toml
+from pipelines.files import sha256_of
 from pipelines.graph import Decision, prepare
 from pipelines.predictions import write_predictions
 from pipelines.runs import (
     checkpoints,
+    library_versions,
     metrics,
     new_run_directory,
     read_config,
@@ -27,6 +30,9 @@ from pipelines.runs import (
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.examine import examine
 from pipelines.stages.train import Watch, fit, read_training_rows, training_split, unwatched
+
+LINEAGE_FILES = ("config.toml", "params.safetensors", "predictions.parquet")
+"""Files of a run that its report names by their hashes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +58,8 @@ class Finished:
     trained: Trained
     examined: Examined | None = None
     """None where the training rows are to be read again for it."""
+    source: Path | None = None
+    """The directory of IDX files that the person named, for the command that does it again."""
 
 
 def train_run(spec: RunSpec, places: Places, *, now: datetime, watch: Watch = unwatched) -> Finished:
@@ -77,7 +85,7 @@ def train_run(spec: RunSpec, places: Places, *, now: datetime, watch: Watch = un
     trained = fit(learn, choose, spec, watch=lambda epochs: watch(save(epochs)))
     write_history(directory, trained.history)
     write_params(directory, trained)
-    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained))
+    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained), places.source)
 
 
 def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
@@ -95,7 +103,7 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
     """
     spec, trained = read_config(directory), read_trained(directory)
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
-    return spec, Finished(directory, prepared, decision, trained)
+    return spec, Finished(directory, prepared, decision, trained, source=places.source)
 
 
 def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping[str, object]]:
@@ -113,7 +121,7 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
     """
     prepared, temperature = finished.prepared, examined_run(spec, finished).temperature
     evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
-    values = metrics(spec, prepared, finished.trained, evaluation, command(finished.directory))
+    values = metrics(spec, prepared, finished.trained, evaluation, command(finished.directory, finished.source))
     write_predictions(finished.directory, evaluation)
     write_metrics(finished.directory, values)
     return evaluation, values
@@ -192,9 +200,13 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
             "Prepared data, cache key": prepared.key,
             "train.parquet, SHA-256": prepared.train.sha256,
             "test.parquet, SHA-256": prepared.test.sha256,
+            **{f"{name}, SHA-256": sha256_of(finished.directory / name) for name in LINEAGE_FILES},
+            "Stages": ", ".join(f"{name} {number}" for name, number in prepared.meta.versions.items()),
+            "Versions": ", ".join(f"{name} {number}" for name, number in library_versions().items()),
         },
-        command=command(finished.directory),
+        command=command(finished.directory, finished.source),
         flow=examined_run(spec, finished).flow,
+        config=to_toml(spec),
     )
 
 
@@ -245,11 +257,12 @@ def training_in_words(spec: TrainSpec) -> str:
     return ", ".join([words, *(text for text, present in extras.items() if present)])
 
 
-def command(directory: Path) -> str:
+def command(directory: Path, source: Path | None = None) -> str:
     """Write the command line that repeats a run from its own configuration.
 
     Args:
         directory: Of the run.
+        source: The directory of IDX files that was named, or None.
 
     Returns:
         A shell command.
@@ -257,5 +270,8 @@ def command(directory: Path) -> str:
     Example:
         >>> command(Path("data/runs/first"))
         'bpfunc run --config data/runs/first/config.toml'
+        >>> command(Path("my runs/first"), Path("own"))
+        "bpfunc run --config 'my runs/first/config.toml' --source own"
     """
-    return f"bpfunc run --config {directory / 'config.toml'}"
+    words = ["bpfunc", "run", "--config", str(directory / "config.toml")]
+    return shlex.join(words + ([] if source is None else ["--source", str(source)]))

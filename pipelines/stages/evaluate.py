@@ -21,6 +21,7 @@ from pipelines.artifacts import (
     Trained,
 )
 from pipelines.build import build_model
+from pipelines.errors import DataProblem
 from pipelines.stages.examine import reliability
 from pipelines.stages.store import read_split
 
@@ -91,3 +92,31 @@ def original_pixels(split: EncodedSplit, scaling: Scaling) -> NDArray[np.uint8]:
     """
     pixels = 255 * (split.pixels * scaling.scale + scaling.mean)
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def images_of_rows(test: SealedTest, meta: PreparedMeta, source_index: IntArray) -> NDArray[np.uint8]:
+    """Open the test split to show some of its images to a person.
+
+    Args:
+        test: The sealed test split in the cache.
+        meta: Class names and scaling.
+        source_index: (M,) rows in the original test file, in any order.
+
+    Returns:
+        (M, 784) uint8, the pixels as they were in the source.
+
+    Raises:
+        DataProblem: The cache entry is not what it was, or has no such row.
+    """
+    split = read_split(test)
+    order = np.argsort(split.source_index)
+    place = np.searchsorted(split.source_index, source_index, sorter=order).clip(max=len(order) - 1)
+    rows = order[place]
+    if not np.array_equal(split.source_index[rows], source_index):
+        raise DataProblem(
+            "the prepared data has not the rows that were tested",
+            where=str(test.path),
+            remedy="compare runs of the same data",
+        )
+    images: NDArray[np.uint8] = original_pixels(split, meta.scaling)[rows]
+    return images
