@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import zlib
-from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
 
@@ -43,70 +42,11 @@ from pipelines.report.markup import element, text
 from pipelines.report.page import MISTAKES_SHOWN, UNITS_SHOWN, page
 from pipelines.report.wording import percent
 from pipelines.stages.report import report
+from tests.pipelines.pages import Node, parsed, table_of
 
 TEN = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 HOSTILE = "<script>alert('x')</script> & \"$\\frac$\""
-VOID = {"img", "link", "meta"}
 CSS = resources.files("pipelines.report").joinpath("style.css").read_text(encoding="utf-8")
-
-
-@attrs.define
-class Node:
-    """An element of a parsed page."""
-
-    tag: str
-    attributes: dict[str, str]
-    children: list[Node | str] = attrs.Factory(list)
-
-    def all(self, tag: str, style: str | None = None) -> list[Node]:
-        below = [node for child in self.children if isinstance(child, Node) for node in (child, *child.all("*"))]
-        return [
-            node
-            for node in below
-            if tag in ("*", node.tag) and (style is None or style in node.attributes.get("class", "").split())
-        ]
-
-    def one(self, tag: str, style: str | None = None) -> Node:
-        (node,) = self.all(tag, style)
-        return node
-
-    def section(self, anchor: str) -> Node:
-        (node,) = (n for n in self.all("section") if n.attributes["id"] == anchor)
-        return node
-
-    @property
-    def text(self) -> str:
-        words = "".join(c if isinstance(c, str) else c.text for c in self.children)
-        return words.replace("\N{NO-BREAK SPACE}", " ")
-
-
-class Reader(HTMLParser):
-    """Builds the tree of a page and refuses what is not nested properly."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = [Node("document", {})]
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        assert len({name for name, _ in attributes}) == len(attributes), f"<{tag}> repeats an attribute"
-        node = Node(tag, {name: value or "" for name, value in attributes})
-        self.open[-1].children.append(node)
-        if tag not in VOID:
-            self.open.append(node)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop().tag == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data: str) -> None:
-        self.open[-1].children.append(data)
-
-
-def parsed(document: str) -> Node:
-    reader = Reader()
-    reader.feed(document)
-    reader.close()
-    assert len(reader.open) == 1, "an element stays open"
-    return reader.open[0]
 
 
 def confusion_of(*rows: list[int]) -> NDArray[np.int64]:
@@ -164,11 +104,6 @@ THREE = confusion_of([8, 2, 0], [1, 9, 0], [0, 0, 5])
 def page_of(inputs: ReportInputs) -> Node:
     check_inputs(inputs)
     return parsed(page(inputs))
-
-
-def table_of(section: Node) -> list[list[str]]:
-    rows = section.one("table").all("tr")
-    return [[" ".join(cell.text.split()) for cell in row.children if isinstance(cell, Node)] for row in rows]
 
 
 def png_chunks(data: bytes) -> dict[bytes, bytes]:
