@@ -87,10 +87,10 @@ def _table(found: Calibration) -> Html:
         if known is not None
     ]
     said = (
-        "Expected calibration error: how far accuracy and certainty lie apart, averaged over the images in "
+        "Error: expected calibration error, how far accuracy and certainty lie apart, averaged over the images in "
         f"{len(found.before.rows)} bins. Loss: mean negative log-likelihood, in nats."
     )
-    columns = ["Images", "Number", "Calibration error", "Loss"]
+    columns = ["Measured on", "Images", "Error", "Loss"]
     return join([table("Calibration", columns, cells, style="figures"), note(said)])
 
 

@@ -73,7 +73,10 @@ def _log(value: float) -> float:
 
 
 def _small(value: float) -> str:
-    return f"{value:.2e}" if math.isfinite(value) else NO_VALUE
+    if not math.isfinite(value):
+        return NO_VALUE
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(power)}" if value else "0"
 
 
 def _ratio(entry: ParameterFlow) -> str:

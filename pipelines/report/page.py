@@ -126,7 +126,7 @@ def _confusion(evaluation: Evaluation) -> Html:
     return section(
         "confusion",
         "What is taken for what",
-        paragraph("A number leads to the images behind it."),
+        element("p", {"class": "screen"}, text("A number leads to the images behind it.")),
         confusion_figure(evaluation.confusion_matrix, evaluation.class_names, linked=True),
         galleries(evaluation, back="confusion"),
     )
@@ -179,7 +179,12 @@ def _mistakes(evaluation: Evaluation) -> Html:
         "what it is, → what the network says, both with the probability it gave, and the row of the image in the "
         "original test file (the first is row 0). "
     )
-    body = element("p", {}, text(said), element("a", {"href": "#confusion"}, text("The matrix leads to all of them.")))
+    body = element(
+        "p",
+        {},
+        text(said),
+        element("a", {"class": "screen", "href": "#confusion"}, text("The matrix leads to all of them.")),
+    )
     tiles = [said_of(sample, evaluation.class_names) for sample in shown]
     return section("mistakes", "Its most confident mistakes", body, sheet(tiles))
 

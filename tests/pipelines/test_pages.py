@@ -103,7 +103,7 @@ def test_calibration_shows_both_splits_before_and_after() -> None:
     root = parsed(calibration(FITTED))
     first, *bins = root.all("table")
     assert table_of(Node("div", {}, [first])) == [
-        ["Images", "Number", "Calibration error", "Loss"],
+        ["Measured on", "Images", "Error", "Loss"],
         ["Validation, as trained", "4", "25.00 %", "0.800"],
         ["Validation, divided", "4", "12.50 %", "0.700"],
         ["Test, as trained", "4", "20.00 %", "0.900"],
@@ -160,9 +160,9 @@ def test_gradient_flow_draws_and_lists_every_array() -> None:
     root = parsed(gradient_flow(flow))
     assert table_of(root) == [
         ["Parameters", "Count", "First step", "Trained", "Ratio"],
-        ["layer 1, weight", "1,200", "1.00e-01", "1.00e-03", "4.00e-03"],
-        ["layer 2, bias", "3", "1.00e-02", "1.00e-02", "\N{EN DASH}"],
-        ["layer 2, scale", "3", "0.00e+00", "\N{EN DASH}", "\N{EN DASH}"],
+        ["layer 1, weight", "1,200", "1.0e-1", "1.0e-3", "4.0e-3"],
+        ["layer 2, bias", "3", "1.0e-2", "1.0e-2", "\N{EN DASH}"],
+        ["layer 2, scale", "3", "0", "\N{EN DASH}", "\N{EN DASH}"],
     ]
     dots = [(d.attributes["class"], float(d.attributes["cx"])) for d in root.all("circle")]
     assert [style for style, _ in dots] == ["dot start", "dot end"] * 2
