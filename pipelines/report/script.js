@@ -1,6 +1,7 @@
 "use strict";
-// The page works without this: cells are links, and the style sheet opens what a link leads to. This moves the
-// keyboard's focus along, lets Escape close, lets a pointer click the picture, and copies the command.
+// The page works without this: cells are links, the style sheet opens what a link leads to, and the browser moves the
+// focus there. This tells which one is open, lets Escape close it and gives the focus back, lets a pointer click the
+// picture, and copies the command.
 
 const opened = () => {
   const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
@@ -12,7 +13,6 @@ const show = () => {
   for (const link of document.querySelectorAll("a[aria-expanded]")) {
     link.setAttribute("aria-expanded", String(gallery !== null && link.hash === `#${gallery.id}`));
   }
-  if (gallery) gallery.focus({ preventScroll: true });
 };
 
 const close = (gallery) => {

@@ -302,7 +302,7 @@ def shown(root: Node, anchor: str) -> list[int]:
     return sorted(int(tile.attributes["data-row"]) for group in groups for tile in group.all("li"))
 
 
-def test_comparison_of_two_runs_shows_the_rows_that_differ(study: Path, places: Places) -> None:
+def test_comparison_of_two_runs_shows_the_rows_that_differ(study: Path, places: Places, own_data: Path) -> None:
     """Groups, counts and McNemar's numbers agree with the two predictions tables; images are those rows'."""
     a, b = seed_directory(study, 0), seed_directory(study, 1)
     found = side_by_side(a, b, places)
@@ -324,6 +324,8 @@ def test_comparison_of_two_runs_shows_the_rows_that_differ(study: Path, places: 
     assert figures["Parameters"] == [f"{m['parameters']:,}" for m in metrics]
     assert figures["Test accuracy"] == [f"{100 * m['test_accuracy']:.3f} %" for m in metrics]
     assert root.one("h1").text == "A: seed-000 and B: seed-001"
+    original = np.frombuffer((own_data / "t10k-images-idx3-ubyte").read_bytes()[16:], np.uint8).reshape(30, 784)
+    np.testing.assert_array_equal(found.images, original[found.source_index[found.differing]])
 
 
 def test_comparison_with_a_study_counts_its_runs(study: Path, places: Places) -> None:
@@ -396,6 +398,8 @@ def test_commands_write_their_pages(tmp_path: Path, own_data: Path, cli: Cli) ->
     again = cli(*command.split()[1:], "--quiet", "--json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout) == told
+    seed = json.loads((tmp_path / "s" / "seed-000" / "metrics.json").read_text())
+    assert seed["command"] == f"bpfunc run --config s/seed-000/config.toml --source {own_data}"
     compare = ("compare", "s/seed-000", "s/seed-001", "--source", str(own_data))
     plain = cli(*compare, "--json")
     assert json.loads(plain.stdout)["page"] is None
