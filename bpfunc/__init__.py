@@ -207,7 +207,7 @@ from bpfunc.tree import (
     unravel,
 )
 from bpfunc.types import readonly, readonly_arrays
-from bpfunc.update import apply_updates
+from bpfunc.update import apply_updates, updated
 
 __version__ = "0.1.0"
 
@@ -388,6 +388,7 @@ __all__ = [
     "one_cycle",
     "join",
     "apply_updates",
+    "updated",
     # training
     "TrainState",
     "StepMetrics",

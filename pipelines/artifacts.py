@@ -180,6 +180,8 @@ class EpochRecord:
     validation_accuracy: float | None
     seconds: float
     """Time of this epoch's updates, without the validation pass."""
+    skipped_steps: int = 0
+    """Updates left out because a loss or gradient was not finite."""
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

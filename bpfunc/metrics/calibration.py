@@ -10,6 +10,8 @@ from bpfunc.metrics.base import Metric, labels_for
 from bpfunc.ops import softmax
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
 
+_NOTHING = 1e-12
+"""Of logits at most 1: what rounding alone may leave of a mean that is 0, as where a network says the same of all."""
 _STEPS = 200
 """Far above the about 10 that Newton's method takes, and the about 60 of bisection alone."""
 
@@ -110,7 +112,7 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
     z = z - z[np.arange(len(z)), label][:, None]
     scale = float(np.abs(z).max()) or 1.0
     z = z / scale
-    if z.mean() >= 0:
+    if z.mean() > -_NOTHING:
         return np.inf
     if z.max(axis=1).mean() <= 0:
         return 0.0

@@ -6,10 +6,13 @@ gradient, ``t`` counts updates from 1.
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import numpy as np
 
-from bpfunc.transforms.base import GradientTransform
+from bpfunc.transforms.base import GradientTransform, elementwise
+from bpfunc.transforms.elementwise import Arrays, Kernel
 from bpfunc.tree import Tree, tree_map, tree_zeros_like
 from bpfunc.types import FloatArray, readonly
 
@@ -31,6 +34,13 @@ def _average(decay: float, old: Tree, new: Tree) -> Tree:
 
 def _average_squares(decay: float, old: Tree, grads: Tree) -> Tree:
     return tree_map(lambda a, g: decay * a + (1 - decay) * (g * g), old, grads)
+
+
+def _averaged(decay: float, old: FloatArray, value: FloatArray, new: FloatArray, work: FloatArray) -> FloatArray:
+    """Fill ``new`` with the moving average; ``value`` and ``work`` may be one."""
+    np.multiply(value, 1 - decay, out=work)
+    np.multiply(old, decay, out=new)
+    return np.add(new, work, out=new)
 
 
 @attrs.frozen(eq=False)
@@ -240,13 +250,24 @@ def scale_by_adam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
     """
     _check_adam(beta1, beta2, eps)
 
-    def update(grads: Tree, state: AdamState, params: Tree, step: int) -> tuple[Tree, AdamState]:
-        mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
-        first, second = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
-        updates = tree_map(lambda m, s: (m / first) / (np.sqrt(s / second) + eps), mean, squares)
-        return updates, AdamState(mean, squares)
+    def kernel(step: int) -> Kernel:
+        first, second = 1 - beta1 ** (step + 1), math.sqrt(1 - beta2 ** (step + 1))
 
-    return GradientTransform(_adam_init, update)
+        def precondition(
+            g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+        ) -> FloatArray:
+            np.multiply(g, g, out=work)
+            squares = _averaged(beta2, old[1], work, new[1], work)
+            mean = _averaged(beta1, old[0], g, new[0], work)
+            # The corrections are of the whole block, so the roots and the quotient take them as two numbers.
+            np.sqrt(squares, out=work)
+            work += eps * second
+            np.divide(mean, work, out=out)
+            return np.multiply(out, second / first, out=out)
+
+        return precondition
+
+    return elementwise(_adam_init, kernel, slots=("mean", "squares"), state=AdamState)
 
 
 @attrs.frozen(eq=False)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from bpfunc.keys import Key, fold_in, generator
-from bpfunc.transforms.base import GradientTransform, stateless
+from bpfunc.transforms.base import GradientTransform, elementwise, stateless
+from bpfunc.transforms.elementwise import Arrays, Kernel
 from bpfunc.tree import Tree, flatten, tree_map, tree_norm, unflatten
 from bpfunc.types import FloatArray, readonly
 
@@ -36,7 +37,17 @@ def add_decayed_weights(decay: float) -> GradientTransform:
     """
     if decay < 0:
         raise ValueError(f"weight decay is at least 0, got {decay}")
-    return stateless(lambda grads, params, step: tree_map(lambda g, p: g + decay * p, grads, params))
+
+    def kernel(step: int) -> Kernel:
+        def add_decay(
+            g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+        ) -> FloatArray:
+            np.multiply(p, decay, out=work)
+            return np.add(g, work, out=out)
+
+        return add_decay
+
+    return elementwise(lambda params: (), kernel, reads_params=True)
 
 
 def _positive(name: str, value: float) -> None:

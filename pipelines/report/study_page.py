@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from bpfunc.metrics import class_figures
+from pipelines.ablation import AblationRow
 from pipelines.files import write_bytes
+from pipelines.report.ablation import ablation_section
 from pipelines.report.confusion import confusion_figure
-from pipelines.report.differences import Difference, differences
 from pipelines.report.layout import again, document, facts, header, note, paragraph, scroll, section, table
 from pipelines.report.markup import Html, element
 from pipelines.report.strips import Dot, Strip, linear_axis, strips_svg
 from pipelines.report.wording import percent, plural, points
 from pipelines.study import Study
 
-_ABLATION: Final = "The recipe with one of its parts removed, and how far that moves the mean test accuracy."
 
-
-def write_study_page(directory: Path, study: Study, command: str, *, ablation: Sequence[Difference] = ()) -> Path:
+def write_study_page(directory: Path, study: Study, command: str, *, ablation: Sequence[AblationRow] = ()) -> Path:
     """Write ``study.html``.
 
     Args:
         directory: Of the study; its ``study.json`` is written before.
         study: All its seeds.
         command: The command line that does it again.
-        ablation: What the recipe comes to without each of its parts, the whole recipe first; or nothing.
+        ablation: What the recipe comes to without each of its ingredients, or nothing.
 
     Returns:
         The file.
@@ -41,13 +39,13 @@ def write_study_page(directory: Path, study: Study, command: str, *, ablation: S
     return path
 
 
-def study_page(study: Study, command: str, *, ablation: Sequence[Difference] = ()) -> str:
+def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = ()) -> str:
     """Compose the page of a study as one HTML document that needs nothing beside it.
 
     Args:
         study: All its seeds.
         command: The command line that does it again.
-        ablation: What the recipe comes to without each of its parts, the whole recipe first; or nothing.
+        ablation: What the recipe comes to without each of its ingredients, or nothing.
 
     Returns:
         The document, the same for the same study.
@@ -65,7 +63,7 @@ def study_page(study: Study, command: str, *, ablation: Sequence[Difference] = (
         "main",
         {},
         _distribution(study),
-        *([differences("ablation", "What each part is worth", _ABLATION, ablation)] if ablation else []),
+        *([ablation_section(ablation)] if ablation else []),
         _seeds(study),
         _confusion(study),
         _recall(study),

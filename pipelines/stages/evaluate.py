@@ -49,9 +49,10 @@ def evaluate(
     """
     split = read_split(test)
     model = build_model(trained.model, len(meta.class_names))
-    found = value(
-        model, cross_entropy(), trained.params, trained.layer_state, Batch(split.pixels, split.target), INFERENCE
-    )
+    rows = Batch(split.pixels, split.target)
+    # What overflows shows in the figures; a warning would only interrupt them.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = value(model, cross_entropy(), trained.params, trained.layer_state, rows, INFERENCE)
     probabilities, _ = softmax(found.outputs)
     matrix = confusion_matrix(probabilities.argmax(axis=1), split.label, len(meta.class_names))
     return Evaluation(
@@ -68,7 +69,7 @@ def evaluate(
 
 
 def _calibration(temperature: Temperature, logits: FloatArray, label: IntArray) -> Calibration:
-    after = None if temperature.value is None else reliability(logits / temperature.value, label)
+    after = None if temperature.value is None else reliability(logits.astype(np.float64) / temperature.value, label)
     return Calibration(temperature, reliability(logits, label), after)
 
 

@@ -33,7 +33,9 @@ def examine(learn: Batch, choose: Batch | None, spec: RunSpec, trained: Trained)
     Example:
         See `pipelines.run`, which calls it between `train` and `evaluate`.
     """
-    return Examined(temperature(choose, spec, trained), gradient_flow(learn, spec, trained))
+    # A training may have overflowed on purpose (on_nan = "skip"): the figures then say so, and no warning need.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return Examined(temperature(choose, spec, trained), gradient_flow(learn, spec, trained))
 
 
 def temperature(choose: Batch | None, spec: RunSpec, trained: Trained) -> Temperature:
@@ -64,7 +66,7 @@ def temperature(choose: Batch | None, spec: RunSpec, trained: Trained) -> Temper
         return Temperature(None, why, len(label), before, None)
     if np.isinf(found):
         return Temperature(None, "On validation images the network is no better than chance.", len(label), before, None)
-    return Temperature(found, "", len(label), before, reliability(logits / found, label))
+    return Temperature(found, "", len(label), before, reliability(logits.astype(np.float64) / found, label))
 
 
 def reliability(logits: FloatArray, label: IntArray, *, bins: int = BINS) -> Reliability:

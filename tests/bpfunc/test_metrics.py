@@ -374,6 +374,7 @@ def test_temperature_of_two_classes_worked_by_hand() -> None:
         ([[2.0, 0.0], [0.0, 1.0]], [0, 1], 0),
         ([[2.0, 0.0], [0.0, 1.0]], [1, 0], np.inf),
         ([[0.0, 0.0], [0.0, 0.0]], [0, 1], np.inf),
+        ([[0.0987089, -0.02226405, -0.07644485]] * 12, [0, 1, 2] * 4, np.inf),
     ],
 )
 def test_where_no_temperature_is_best_it_gives_the_limit(

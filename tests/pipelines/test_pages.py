@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.ablation import AblationRow
 from pipelines.artifacts import Calibration, Evaluation, ParameterFlow, Reliability, Temperature
 from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.errors import DataProblem
@@ -21,7 +24,6 @@ from pipelines.predictions import read_predictions
 from pipelines.report.calibration import calibration
 from pipelines.report.charts import reliability_svg
 from pipelines.report.comparison_page import IMAGES_SHOWN, comparison_page
-from pipelines.report.differences import Difference, differences
 from pipelines.report.flow import gradient_flow
 from pipelines.report.gallery import HITS_SHOWN, galleries
 from pipelines.report.layout import table
@@ -31,9 +33,9 @@ from pipelines.run import Places
 from pipelines.side_by_side import SideBySide, side_by_side
 from pipelines.stages.evaluate import images_of_rows
 from pipelines.study import SeedResult, run_study, seed_directory, summarised
-from tests.pipelines.conftest import Cli
 from tests.pipelines.pages import Node, parsed, table_of
 
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 HOSTILE = "<script>alert('x')</script> & \"quoted\""
 
 
@@ -258,18 +260,20 @@ def test_study_page_of_one_seed_claims_no_spread() -> None:
 
 
 def test_ablation_is_a_section_of_the_study() -> None:
-    """Rows keep their order; the whole recipe has no difference of its own, and zero is on the axis."""
-    rows = [Difference("whole", 0.99, 0.001, None, None), Difference("no flip", 0.985, None, -0.005, (-0.008, -0.002))]
-    root = parsed(study_page(summarised("small", ("A", "B"), SEEDS), "bpfunc study", ablation=rows))
-    section = root.section("ablation")
-    assert table_of(section)[1:] == [
-        ["whole", "99.000 %", "0.100", "\N{EN DASH}", "\N{EN DASH}"],
-        ["no flip", "98.500 %", "\N{EN DASH}", "\N{MINUS SIGN}0.500", "\N{MINUS SIGN}0.800 to \N{MINUS SIGN}0.200"],
+    """Ingredients keep their order, zero is on the axis, and one seed alone has no interval."""
+    rows = [
+        AblationRow("flips", 0.985, 0.001, 0.005, (0.002, 0.008), (0.984, 0.986)),
+        AblationRow("dropout", 0.991, 0.0, -0.001, (float("nan"), float("nan")), (0.991,)),
     ]
-    assert len(section.all("circle")) == len(section.all("line", "interval")) == 1
-    assert "0.00" in [t.text for t in section.all("text")] or "0.0" in [t.text for t in section.all("text")]
+    root = parsed(study_page(summarised("small", ("A", "B"), SEEDS), "bpfunc study", ablation=rows))
+    section, dash = root.section("ablation"), "\N{EN DASH}"
+    assert table_of(section)[1:] == [
+        ["flips", "98.500 %", "0.100", "+0.500", "+0.200 to +0.800"],
+        ["dropout", "99.100 %", "0.000", "\N{MINUS SIGN}0.100", f"{dash} to {dash}"],
+    ]
+    assert (len(section.all("circle")), len(section.all("line", "interval"))) == (2, 1)
+    assert any(float(t.text.replace("\N{MINUS SIGN}", "-")) == 0 for t in section.all("text", "tick")[2:-1])
     assert "#ablation" in [a.attributes["href"] for a in root.one("nav").all("a")]
-    assert not parsed(differences("d", "D", "s", rows[:1])).all("svg")
 
 
 # Comparisons
