@@ -39,6 +39,7 @@ from bpfunc.consumers import (
     validated,
     validation_loss,
 )
+from bpfunc.finite import NotFiniteError, finite_gradient, finite_step, first_not_finite
 from bpfunc.gradcheck import GradCheck, check_projection, check_sweep, gradcheck
 from bpfunc.gradient import (
     GradientMaker,
@@ -395,6 +396,10 @@ __all__ = [
     "StepFn",
     "init_train_state",
     "make_step",
+    "finite_gradient",
+    "finite_step",
+    "first_not_finite",
+    "NotFiniteError",
     "steps",
     "fold_steps",
     "Epoch",

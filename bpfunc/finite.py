@@ -64,7 +64,10 @@ def finite_gradient(gradient: GradientMaker = value_and_grad) -> GradientMaker:
         gradient: How to get the gradient.
 
     Returns:
-        A maker for `bpfunc.step.make_step`, whose functions raise `NotFiniteError`.
+        A maker for `bpfunc.step.make_step`.
+
+    Raises:
+        NotFiniteError: From the gradient function; it names the place.
 
     Example:
         >>> from bpfunc.keys import Key
@@ -105,7 +108,10 @@ def finite_step(step: StepFn, *, on_nan: Literal["stop", "skip"] = "stop", metri
         metric: The step's metric; accuracy where None.
 
     Returns:
-        ``(state, batch) -> (state, metrics)``, which raises `NotFiniteError` where it is to stop.
+        ``(state, batch) -> (state, metrics)``.
+
+    Raises:
+        NotFiniteError: From the step, where it is to stop; it names place and step.
 
     Example:
         >>> from bpfunc.keys import Key

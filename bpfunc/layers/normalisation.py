@@ -188,7 +188,7 @@ def _followed(state: BatchStatistics, x: FloatArray, momentum: float) -> BatchSt
 
 
 def _check_eps(name: str, eps: float) -> None:
-    if eps <= 0:
+    if not eps > 0:
         raise ValueError(f"{name} takes an eps above 0, got {eps}")
 
 

@@ -23,7 +23,7 @@ def _check_fraction(name: str, value: float) -> None:
 
 
 def _check_eps(eps: float) -> None:
-    if eps < 0:
+    if not eps >= 0:
         raise ValueError(f"eps is at least 0, got {eps}")
 
 
@@ -75,7 +75,7 @@ def scale_by_adagrad(*, initial: float = 0.1, eps: float = 1e-10) -> GradientTra
     Reference: Duchi, Hazan and Singer, "Adaptive subgradient methods" (2011).
     """
     _check_eps(eps)
-    if initial < 0:
+    if not initial >= 0:
         raise ValueError(f"initial is at least 0, got {initial}")
 
     def init(params: Tree) -> SquaresState:

@@ -35,7 +35,7 @@ def add_decayed_weights(decay: float) -> GradientTransform:
     Reference: Krogh and Hertz, "A simple weight decay can improve generalization" (1992); decoupled: Loshchilov and
         Hutter, "Decoupled weight decay regularization" (2019).
     """
-    if decay < 0:
+    if not decay >= 0:
         raise ValueError(f"weight decay is at least 0, got {decay}")
 
     def kernel(step: int) -> Kernel:
@@ -51,7 +51,7 @@ def add_decayed_weights(decay: float) -> GradientTransform:
 
 
 def _positive(name: str, value: float) -> None:
-    if value <= 0:
+    if not value > 0:
         raise ValueError(f"{name} is above 0, got {value}")
 
 
@@ -168,7 +168,7 @@ def add_noise(key: Key, scale: float, *, decay: float = 0.55) -> GradientTransfo
 
     Reference: Neelakantan et al., "Adding gradient noise improves learning for very deep networks" (2015).
     """
-    if scale < 0 or decay < 0:
+    if not (scale >= 0 and decay >= 0):
         raise ValueError(f"scale and decay are at least 0, got {scale} and {decay}")
 
     def noisy(grads: Tree, params: Tree, step: int) -> Tree:
