@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
@@ -268,6 +269,27 @@ def student_t(probability: float, freedom: int) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if below(middle) < probability else (low, middle)
     return (low + high) / 2
+
+
+def study_command(directory: Path, seeds: int, source: Path | None, *, ablate: bool = False) -> str:
+    """Write the command line that makes a study again from its own configuration.
+
+    Args:
+        directory: Of the study.
+        seeds: How many.
+        source: The directory of IDX files that was named, or None.
+        ablate: Whether each ingredient was left out in turn.
+
+    Returns:
+        A shell command; in the same directory it goes on where the study stands.
+
+    Example:
+        >>> study_command(Path("first"), 3, None)
+        'bpfunc study --config first/config.toml --seeds 3 --out first'
+    """
+    place = [] if source is None else ["--source", str(source)]
+    words = ["bpfunc", "study", "--config", str(directory / "config.toml"), "--seeds", str(seeds)]
+    return shlex.join([*words, *(["--ablate"] if ablate else []), *place, "--out", str(directory)])
 
 
 def study_table(study: Study) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,7 +62,7 @@ def study(
     from pipelines.ablation import ablation_rows, run_ablation, write_ablation
     from pipelines.graph import prepare
     from pipelines.run import Places
-    from pipelines.study import run_study, study_table, summarised, write_study
+    from pipelines.study import run_study, study_command, study_table, summarised, write_study
     from pipelines.tabulate import ablation_lines, study_lines
 
     spec = merged_spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned)
@@ -83,14 +84,19 @@ def study(
     rows = ablation_rows(results, without)
     if ablate:
         write_ablation(directory, rows)
+    # Drawn after the numbers are safe.
+    from pipelines.report.study_page import write_study_page
+
+    page = write_study_page(directory, found, study_command(directory, seeds, source, ablate=ablate), ablation=rows)
     if as_json:
-        document = {"study": str(directory), **study_table(found)}
+        document = {"study": str(directory), "page": str(page), **study_table(found)}
         print_json(document | {"ablation": [attrs.asdict(row) for row in rows]} if ablate else document)
     else:
         print(study_lines(found))
         if ablate:
             print(ablation_lines(rows))
         print(f"study: {directory / 'study.json'}")
+        print(f"page: {page}")
 
 
 def search(
@@ -136,6 +142,10 @@ def search(
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write a page with pictures here.")] = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs or studies on the same test rows: difference, interval, McNemar's test."""
@@ -144,8 +154,19 @@ def compare(
     from pipelines.compare import compare as compared
     from pipelines.tabulate import comparison_lines
 
-    found = compared(a, b)
-    if as_json:
-        print_json(attrs.asdict(found))
+    if out is None:
+        found = compared(a, b)
     else:
-        print(comparison_lines(found))
+        from pipelines.report.comparison_page import write_comparison_page
+        from pipelines.run import Places
+        from pipelines.side_by_side import side_by_side
+
+        sides = side_by_side(a, b, Places(source=source, cache=cache, raw=raw))
+        found = sides.comparison
+        write_comparison_page(out, sides, shlex.join(["bpfunc", "compare", str(a), str(b), "--out", str(out)]))
+    if as_json:
+        print_json({**attrs.asdict(found), "page": None if out is None else str(out)})
+        return
+    print(comparison_lines(found))
+    if out is not None:
+        print(f"page: {out}")

@@ -211,6 +211,30 @@ def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
     return train_validation_split(data, _keys(spec.seed)[2], spec.validation_fraction)
 
 
+def beginning(learn: Batch, spec: RunSpec) -> tuple[TrainState, Batch]:
+    """Where a training begins.
+
+    Args:
+        learn: Rows to learn from.
+        spec: Network and training; its seed decides.
+
+    Returns:
+        The state before the first step, and the first batch, mirror images and all.
+
+    Example:
+        >>> import numpy as np
+        >>> state, batch = beginning(Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40]),
+        ...                          RunSpec(train=TrainSpec(batch_size=32)))
+        >>> state.step, batch.inputs.shape
+        (0, (32, 784))
+    """
+    settings = spec.train
+    _, order_key, _, augment_key = _keys(settings.seed)
+    plain, augmentation = epoch_batches(learn, order_key, 0, settings.batch_size), build_augmentation(settings)
+    batches = plain if augmentation is None else augmented(plain, fold_in(augment_key, 0), augmentation)
+    return first_state(spec), next(iter(batches))
+
+
 def _keys(seed: int) -> tuple[Key, ...]:
     """Keys of the start, of the order of batches, of the split, and of the augmentation."""
     return split(Key(seed), 4)
