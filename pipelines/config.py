@@ -75,6 +75,8 @@ class DatasetSpec:
     """Added to the deviation before dividing (all but ``unit``), so that dead pixels stay small."""
     pinned: bool = True
     """Whether the source must be the official files; false lets one's own IDX files in, their hashes recorded."""
+    partitions: str = ""
+    """A partitioned directory, path or URI, that the training rows are streamed from; none where empty."""
 
 
 @attrs.frozen(kw_only=True)

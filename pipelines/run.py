@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from bpfunc.finite import NotFiniteError
+from bpfunc.gradient import GradientMaker, value_and_grad
 from bpfunc.tree import tree_leaves_with_path, tree_size
 from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs, Trained
 from pipelines.checkpoints import checkpoint_paths, newest_checkpoint, saving
@@ -32,7 +33,7 @@ from pipelines.runs import (
 from pipelines.signals import Interrupted, stop_requested
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.examine import examine
-from pipelines.stages.train import Progress, Watch, fit, read_training_rows, training_split, unwatched
+from pipelines.stages.train import Progress, Watch, fit, training_rows, unwatched
 
 LINEAGE_FILES = ("config.toml", "params.safetensors", "predictions.parquet")
 """Files of a run that its report names by their hashes."""
@@ -68,7 +69,13 @@ class Finished:
 
 
 def train_run(
-    spec: RunSpec, places: Places, *, now: datetime, watch: Watch = unwatched, sealed: bool = False
+    spec: RunSpec,
+    places: Places,
+    *,
+    now: datetime,
+    watch: Watch = unwatched,
+    sealed: bool = False,
+    gradient: GradientMaker = value_and_grad,
 ) -> Finished:
     """Prepare the data, train, and save the network; the test split stays sealed.
 
@@ -78,6 +85,7 @@ def train_run(
         now: The time, for the run's name.
         watch: What else happens after each epoch.
         sealed: Whether the test split is to stay closed when this run is taken up again.
+        gradient: How to get the gradient of a batch.
 
     Returns:
         The trained network and its directory.
@@ -90,7 +98,7 @@ def train_run(
     write_config(directory, spec)
     if sealed:
         write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
-    finished = _trained(directory, spec, prepared, decision, watch, None)
+    finished = _trained(directory, spec, prepared, decision, watch, None, gradient)
     return attrs.evolve(finished, source=places.source)
 
 
@@ -118,13 +126,20 @@ def resume_run(directory: Path, places: Places, *, watch: Watch = unwatched) -> 
 
 
 def _trained(
-    directory: Path, spec: RunSpec, prepared: Prepared, decision: Decision, watch: Watch, start: Progress | None
+    directory: Path,
+    spec: RunSpec,
+    prepared: Prepared,
+    decision: Decision,
+    watch: Watch,
+    start: Progress | None,
+    gradient: GradientMaker = value_and_grad,
 ) -> Finished:
     save = saving(directory, spec.train.epochs)
     try:
         with stop_requested() as stop:
-            learn, choose = training_split(read_training_rows(prepared.train), spec.train)
-            trained = fit(learn, choose, spec, watch=lambda epochs: watch(save(epochs)), start=start, stop=stop)
+            learn, choose = training_rows(prepared.train, spec)
+            saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
+            trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
     except Interrupted:
         raise Interrupted(f"go on with: bpfunc resume {directory}") from None
     except NotFiniteError as problem:
@@ -192,7 +207,7 @@ def examined_run(spec: RunSpec, finished: Finished) -> Examined:
     """
     if finished.examined is not None:
         return finished.examined
-    learn, choose = training_split(read_training_rows(finished.prepared.train), spec.train)
+    learn, choose = training_rows(finished.prepared.train, spec)
     return examine(learn, choose, spec, finished.trained)
 
 

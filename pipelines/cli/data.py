@@ -1,4 +1,4 @@
-"""Commands below ``bpfunc data``: prepare, status, verify, bundle, download."""
+"""Commands below ``bpfunc data``: prepare, status, partition, verify, bundle, download."""
 
 from __future__ import annotations
 
@@ -86,11 +86,48 @@ def status(
         print("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in document.items()))
 
 
-def verify(cache: Cache = DEFAULT_CACHE, as_json: AsJson = False) -> None:
+def partition(
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="New directory, or a URI such as s3://bucket/rows.")],
+    config: Config = None,
+    recipe: Recipe = "report",
+    classes: Classes = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    unpinned: Unpinned = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the training rows as a partitioned Parquet directory, for `bpfunc train --stream PLACE`."""
+    from pipelines.graph import prepare
+    from pipelines.partitions import write_partitions
+    from pipelines.stages.acquire import acquire
+    from pipelines.stages.decode import decode
+    from pipelines.stages.select import select
+
+    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned).dataset
+    meta = prepare(spec, source=source, cache=cache, raw=raw)[0].meta
+    rows = write_partitions(select(decode(acquire(spec, source=source, raw=raw)), spec).train, meta, place)
+    if as_json:
+        print_json({"place": place, "rows": rows})
+    else:
+        print(f"{rows} rows: {place}")
+
+
+def verify(
+    cache: Cache = DEFAULT_CACHE,
+    partitions: Annotated[
+        str | None, typer.Option("--partitions", metavar="PLACE", help="A partitioned directory to check as well.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Hash the bundle and every cache entry again, and name what differs."""
     from pipelines.graph import verify
 
     findings = verify(cache)
+    if partitions is not None:
+        from pipelines.partitions import check_partitions, open_partitions
+
+        findings |= check_partitions(open_partitions(partitions))
     if as_json:
         print_json({"checked": len(findings), "damaged": {k: v for k, v in findings.items() if v is not None}})
     else:

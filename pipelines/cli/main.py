@@ -36,6 +36,7 @@ data_app = typer.Typer(
 )
 data_app.command()(data.prepare)
 data_app.command()(data.status)
+data_app.command()(data.partition)
 data_app.command()(data.verify)
 data_app.command()(data.bundle)
 data_app.command()(data.download)

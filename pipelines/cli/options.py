@@ -26,6 +26,13 @@ Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", help="Where prepa
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New directory for the run.")]
 Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", help="Where downloaded files lie.")]
 Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take IDX files of one's own; classes by number.")]
+Stream = Annotated[
+    str | None,
+    typer.Option("--stream", metavar="PLACE", help="Stream the rows from partitions: a directory, or such as s3://..."),
+]
+DataParallel = Annotated[
+    bool, typer.Option("--data-parallel", help="Share each batch out among the processes that mpiexec started.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads for matrix products.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
@@ -44,6 +51,7 @@ def merged_spec(
     seed: int | None = None,
     on_nan: str | None = None,
     unpinned: bool = False,
+    stream: str | None = None,
 ) -> RunSpec:
     """Merge recipe, file and flags, in that order.
 
@@ -56,6 +64,7 @@ def merged_spec(
         seed: Value of ``--seed``.
         on_nan: Value of ``--on-nan``.
         unpinned: Whether one's own IDX files are let in.
+        stream: Value of ``--stream``.
 
     Returns:
         What to run.
@@ -77,6 +86,8 @@ def merged_spec(
         flags["dataset"]["classes"] = [name.strip() for name in classes.split(",") if name.strip()]
     if unpinned:
         flags["dataset"]["pinned"] = False
+    if stream is not None:
+        flags["dataset"]["partitions"] = stream
     if hidden is not None:
         flags["model"]["hidden"] = _whole_numbers(hidden, "--hidden")
     if epochs is not None:

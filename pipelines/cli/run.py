@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from pipelines.cli.options import (
     Cache,
     Classes,
     Config,
+    DataParallel,
     Epochs,
     Hidden,
     OnNan,
@@ -24,6 +26,7 @@ from pipelines.cli.options import (
     RunDirectory,
     Seed,
     Source,
+    Stream,
     Threads,
     Unpinned,
     merged_spec,
@@ -34,6 +37,7 @@ from pipelines.threads import use_threads
 if TYPE_CHECKING:
     from pipelines.artifacts import ReportFiles
     from pipelines.config import RunSpec
+    from pipelines.mpi import MpiProcesses
     from pipelines.run import Finished, Places
 
 
@@ -80,19 +84,44 @@ def train(
     raw: Raw = DEFAULT_RAW,
     out: Out = None,
     unpinned: Unpinned = False,
+    stream: Stream = None,
+    data_parallel: DataParallel = False,
     threads: Threads = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Prepare the data and train a network; the test split stays sealed."""
     use_threads(threads)
-    from pipelines.run import Places
+    with _processes(data_parallel) as processes:
+        from pipelines.run import Places
 
-    spec = merged_spec(
-        recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, on_nan=on_nan, unpinned=unpinned
-    )
-    finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet, sealed=True)
-    _show_training(spec, finished, as_json=as_json)
+        spec = merged_spec(
+            recipe,
+            config,
+            classes=classes,
+            hidden=hidden,
+            epochs=epochs,
+            seed=seed,
+            on_nan=on_nan,
+            unpinned=unpinned,
+            stream=stream,
+        )
+        places = Places(source=source, cache=cache, raw=raw, out=out)
+        finished: Finished | None
+        if processes is None:
+            finished = _train(spec, places, quiet=quiet, sealed=True)
+        else:
+            finished = _train_together(spec, places, processes, quiet=quiet)
+        if finished is not None:
+            _show_training(spec, finished, as_json=as_json)
+
+
+def _processes(data_parallel: bool) -> AbstractContextManager[MpiProcesses | None]:
+    if not data_parallel:
+        return nullcontext()
+    from pipelines.mpi import together
+
+    return together()
 
 
 def _show_training(spec: RunSpec, finished: Finished, *, as_json: bool) -> None:
@@ -179,6 +208,14 @@ def _train(spec: RunSpec, places: Places, *, quiet: bool, sealed: bool = False) 
     finished = train_run(spec, places, now=datetime.now(), watch=progress(spec, quiet=quiet), sealed=sealed)
     say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
     return finished
+
+
+def _train_together(spec: RunSpec, places: Places, processes: MpiProcesses, *, quiet: bool) -> Finished | None:
+    from pipelines.mpi import train_together
+
+    quiet = quiet or processes.rank > 0
+    say(f"{processes.size} processes", quiet=quiet)
+    return train_together(spec, places, processes, now=datetime.now(), watch=progress(spec, quiet=quiet))
 
 
 def _show_result(directory: Path, values: Mapping[str, object], files: ReportFiles | None, *, as_json: bool) -> None:
