@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pipelines.ablation import AblationRow
     from pipelines.compare import Comparison
     from pipelines.study import Study
+    from pipelines.sweep import TrialResult
 
 TRUE_PREDICTED = "true \\ predicted"
 
@@ -116,3 +117,24 @@ def comparison_lines(found: Comparison) -> str:
             f"McNemar's exact test: p = {found.p_value:.4f}"
         )
     return "\n".join(lines)
+
+
+def trial_line(trial: TrialResult) -> str:
+    """Lay out one trial of a sweep.
+
+    Args:
+        trial: One that is over.
+
+    Returns:
+        A line of text: number, loss in nats, accuracy in percent, settings.
+
+    Example:
+        >>> from pipelines.sweep import TrialResult
+        >>> trial_line(TrialResult(3, "pruned", {"train.epochs": 9}, 0.25, 0.9, 2))
+        'trial 3, pruned after 2 epochs: loss 0.2500, 90.00 %, train.epochs = 9'
+    """
+    after = f", pruned after {trial.epochs} epochs" if trial.state == "pruned" else ""
+    loss = "no loss" if trial.validation_loss is None else f"loss {trial.validation_loss:.4f}"
+    right = "" if trial.validation_accuracy is None else f", {100 * trial.validation_accuracy:.2f} %"
+    settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
+    return f"trial {trial.number}{after}: {loss}{right}, {settings}"

@@ -29,6 +29,7 @@ app.command()(run.evaluate)
 app.command()(run.report)
 app.command()(study.study)
 app.command()(study.search)
+app.command()(study.sweep)
 app.command()(study.compare)
 
 data_app = typer.Typer(

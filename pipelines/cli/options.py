@@ -26,6 +26,9 @@ Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", help="Where prepa
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New directory for the run.")]
 Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", help="Where downloaded files lie.")]
 Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take IDX files of one's own; classes by number.")]
+ExecutorName = Annotated[
+    str, typer.Option("--executor", metavar="NAME", help="What runs the trainings: processes, or dask://HOST:PORT.")
+]
 Stream = Annotated[
     str | None,
     typer.Option("--stream", metavar="PLACE", help="Stream the rows from partitions: a directory, or such as s3://..."),
