@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import tomllib
@@ -365,6 +366,9 @@ def _judged(space: Space, trial: optuna.Trial, places: Places) -> float:
     def watch(epochs: Iterator[Progress]) -> Iterator[Progress]:
         for progress in epochs:
             record = progress.record
+            if not math.isfinite(_loss(record)):
+                trial.set_user_attr("problem", f"the validation loss is not finite after epoch {record.epoch}")
+                raise optuna.TrialPruned
             trial.report(_loss(record), record.epoch)
             yield progress
             if record.epoch < spec.train.epochs and trial.should_prune():

@@ -172,6 +172,8 @@ def sweep(
         for trial in run_sweep(plan, url, trials, places, pool, jobs=jobs):
             say(trial_line(trial), quiet=quiet)
     results = sweep_results(plan, url, places)
+    if len(results) < trials:
+        say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
     best = best_trial(results)
     write_bytes(directory / "sweep.json", (json.dumps(sweep_table(results), indent=2) + "\n").encode())
     write_bytes(directory / "best.toml", to_toml(settled(plan.base, best.settings, where=str(space))).encode())
