@@ -18,9 +18,11 @@ import numpy as np
 from bpfunc.finite import NotFiniteError
 from bpfunc.parallel_step import data_parallel
 from bpfunc.types import FloatArray
+from pipelines.artifacts import Prepared
 from pipelines.config import RunSpec
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.graph import prepare
+from pipelines.partitions import open_partitions
 from pipelines.run import Finished, Places, train_run
 from pipelines.signals import EXIT_CODE, Interrupted
 from pipelines.stages.train import Watch, fit, training_rows, unwatched
@@ -122,11 +124,11 @@ def train_together(
     gradient = data_parallel(processes)
     if processes.rank == 0:
         prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
-        processes.comm.bcast(prepared.train.sha256)  # from here on the others find it prepared
+        processes.comm.bcast(_identity(prepared, spec))  # from here on the others find it prepared
         return train_run(spec, places, now=now, watch=watch, sealed=True, gradient=gradient)
     expected = processes.comm.bcast(None)
     prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
-    if prepared.train.sha256 != expected:
+    if _identity(prepared, spec) != expected:
         raise DataProblem(
             f"rank {processes.rank} has other training rows than rank 0",
             where=str(prepared.train.path),
@@ -136,3 +138,10 @@ def train_together(
     # Validation, the choice of an epoch and all writing are rank 0's; the steps are the same.
     fit(learn, None, attrs.evolve(spec, train=attrs.evolve(spec.train, keep="last")), gradient=gradient)
     return None
+
+
+def _identity(prepared: Prepared, spec: RunSpec) -> list[str]:
+    """Hashes of the rows that a training reads."""
+    place = spec.dataset.partitions
+    parts = [part.sha256 for part in open_partitions(place).parts] if place else []
+    return [prepared.train.sha256, *parts]

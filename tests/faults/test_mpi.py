@@ -120,6 +120,22 @@ def test_two_processes_train_what_one_trains(
     assert documents["one"]["validation_accuracy"] == documents["two"]["validation_accuracy"]
 
 
+def test_other_rows_at_another_process_are_refused(tmp_path: Path, own_data: Path) -> None:
+    """Processes whose machines hold different data do not train together."""
+    code = (
+        "import attrs, pipelines.mpi as m\nfrom datetime import datetime\nfrom pathlib import Path\n"
+        "from pipelines.config import DatasetSpec, RunSpec, TrainSpec\nfrom pipelines.errors import DataProblem\n"
+        "from pipelines.run import Places\n"
+        "with m.together() as p:\n"
+        "    spec = RunSpec(dataset=DatasetSpec(classes=('0', '1') if p.rank else ('1', '0'), pinned=False))\n"
+        f"    places = Places(source=Path({str(own_data)!r}), cache=Path('cache'))\n"
+        "    m.train_together(spec, places, p, now=datetime.now())\n"
+    )
+    status, _, errors = finished(mpiexec(tmp_path, "-c", code))
+    assert status == 3
+    assert "rank 1 has other training rows than rank 0" in errors
+
+
 def test_gradients_in_float64(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sixteen steps of Adam over a ReLU network: equal to 1e-12, and the same bits at both ranks; scaling printed."""
     code, output, errors = finished(mpiexec(tmp_path, "-c", GRADIENTS))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import sweep
 from pipelines.artifacts import PreparedTrain, SealedTest
 from pipelines.config import load_config, load_recipe
 from pipelines.errors import UsageProblem
@@ -126,6 +127,17 @@ def test_a_lost_trial_is_replaced(tmp_path: Path, space: Space, places: Places) 
     (replaced,) = swept(space, tmp_path / "s", 3, places)
     assert replaced.number == 3
     assert states(tmp_path / "s" / "sweep.db")[2:] == ["FAIL", replaced.state.upper()]
+
+
+def test_whoever_comes_too_late_gives_the_number_back(
+    tmp_path: Path, space: Space, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where two see one trial missing at the same moment, the second one to take a number runs nothing."""
+    swept(space, tmp_path / "s", 2, places)
+    counted, answers = sweep._counted, iter([1])
+    monkeypatch.setattr(sweep, "_counted", lambda trials: next(answers, None) or counted(trials))
+    assert swept(space, tmp_path / "s", 2, places) == []
+    assert states(tmp_path / "s" / "sweep.db")[2:] == ["FAIL"]
 
 
 def test_the_test_split_stays_closed(
