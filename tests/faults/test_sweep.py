@@ -111,6 +111,7 @@ def test_goes_on_and_repeats(tmp_path: Path, space: Space, places: Places) -> No
     assert swept(space, tmp_path / "a", 4, places) == []
     assert first == swept(space, tmp_path / "b", 4, places)
     assert [result.number for result in first] == list(range(4))
+    assert len({json.dumps(result.settings) for result in first}) == 4
 
 
 def test_a_lost_trial_is_replaced(tmp_path: Path, space: Space, places: Places) -> None:

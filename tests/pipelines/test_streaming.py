@@ -89,6 +89,8 @@ def test_held_out_rows_are_never_learned_from(prepared: Prepared, place: Path) -
         assert len(learned) == len(set(learned)) == stream_rows(stream) == 60 - len(held)
         assert not held & set(learned)
     assert len(held) == 8 * 2 + 1
+    places = {tuple(np.flatnonzero(streaming._left_out(stream, index))) for index in range(8)}
+    assert len(places) > 3  # of each group others
     assert stream_validation(opened(prepared, place)) is None
 
 
@@ -105,6 +107,7 @@ def test_memory_is_that_of_a_window(
     assert len(read) <= streaming.WINDOW + streaming.AHEAD + 1
     assert sum(len(batch.inputs) for batch in batches) == 20 * 60 - 8
     assert len(read) == 20 * 9
+    assert sorted(read) == list(range(20 * 9)) != read
 
 
 def test_an_error_while_reading_ahead_arrives() -> None:
