@@ -54,8 +54,8 @@ def load_search(path: Path) -> Search:
     """Read a search file.
 
     Args:
-        path: TOML with ``recipe``, ``folds``, ``take``, a table ``[base]`` of changes to the recipe for all, if any, and
-            tables ``[variant.NAME]`` of changes for one.
+        path: TOML with ``recipe``, ``folds``, ``take``, perhaps a table ``[base]`` of changes to the recipe for all
+            variants, and tables ``[variant.NAME]`` of changes for one.
 
     Returns:
         What to try.
@@ -80,9 +80,7 @@ def load_search(path: Path) -> Search:
     base = merged(load_recipe(recipe), _table(table, "base", path), where=f"{path}, base")
     # Validation rows are the fold's, so none is cut off again.
     base = attrs.evolve(base, train=attrs.evolve(base.train, keep="last", validation_fraction=0.0))
-    specs = {
-        name: merged(base, _table(variants, name, path), where=f"{path}, variant {name}") for name in variants
-    }
+    specs = {name: merged(base, _table(variants, name, path), where=f"{path}, variant {name}") for name in variants}
     return Search(recipe, folds, take, specs)
 
 

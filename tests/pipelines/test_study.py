@@ -234,7 +234,9 @@ def test_ablation_pairs_by_seed(tmp_path: Path, places: Places) -> None:
         assert row.interval[0] <= row.difference <= row.interval[1]
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "docs" / "searches").glob("*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "docs" / "searches").glob("*.toml")), ids=lambda p: p.stem
+)
 def test_kept_searches_can_be_run_again(path: Path) -> None:
     """Each search that chose a recipe still reads, and its log names the same variants with as many folds."""
     search = load_search(path)
