@@ -23,6 +23,7 @@ from pipelines.errors import UsageProblem
 from pipelines.files import write_bytes
 from pipelines.graph import prepare
 from pipelines.run import Places
+from pipelines.signals import stop_requested
 from pipelines.stages.train import fit, read_training_rows
 
 
@@ -126,7 +127,8 @@ def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTr
     rows = read_training_rows(prepared)
     learn, choose = list(k_fold(rows, Key(0), folds))[fold]
     seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=1000 + fold))
-    trained = fit(learn, choose, seeded)
+    with stop_requested() as stop:  # a worker whose parent is gone has nobody to work for
+        trained = fit(learn, choose, seeded, stop=stop)
     last = trained.history[-1]
     trial = Trial(name, fold, last.validation_accuracy or 0.0, last.validation_loss or 0.0, trained.train_seconds)
     write_bytes(path, json.dumps(attrs.asdict(trial)).encode())
