@@ -113,7 +113,7 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, keep: Callable[
                 _sync_directory(temporary)
                 _take_name(temporary, path, keep)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _discard(temporary)
             raise
         _sync_directory(path.parent)
 
@@ -131,14 +131,16 @@ def _take_name(temporary: Path, path: Path, keep: Callable[[Path], bool]) -> Non
         if path.is_symlink() or not path.is_dir():
             raise WorkFailed("refusing to replace what is no directory", where=str(path), remedy="move it away")
         if keep(path):  # a sound one: somebody else published first
-            shutil.rmtree(temporary)
+            _discard(temporary)
             return
         aside = temporary.with_name(f"{temporary.name}-old")
         os.rename(path, aside)
         try:
             os.rename(temporary, path)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        except BaseException:
+            os.rename(aside, path)
+            raise
+        _discard(aside)
 
 
 @contextmanager
@@ -206,9 +208,15 @@ def _is_left(path: Path) -> bool:
     return True
 
 
+def _discard(directory: Path) -> None:
+    """Remove a directory; what fails once may do the second time, and what stays is swept up later."""
+    for _ in range(2):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def _removed(path: Path) -> bool:
     if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
+        _discard(path)
     else:
         with suppress(OSError):
             path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata, to_safetensors
 from bpfunc.tree import Tree, TreeT, tree_bytes, tree_leaves_with_path
-from pipelines.errors import DataProblem
+from pipelines.errors import DataProblem, first_line
 from pipelines.tables import row_bytes
 
 SEAL = "sha256"
@@ -79,7 +79,7 @@ def read_sealed_json(path: Path, *, remedy: str) -> dict[str, object]:
     except OSError as error:
         raise DataProblem(f"cannot read: {error.strerror}", where=str(path), remedy=remedy) from None
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, brackets without end
-        raise DataProblem(f"damaged {path.name}: {_brief(error)}", where=str(path), remedy=remedy) from None
+        raise DataProblem(f"damaged {path.name}: {first_line(error)}", where=str(path), remedy=remedy) from None
 
 
 def sealed_tensors(tree: Tree, metadata: Mapping[str, str]) -> bytes:
@@ -118,7 +118,7 @@ def tensor_metadata(path: Path, *, remedy: str) -> dict[str, str]:
     except OSError as error:
         raise DataProblem(f"cannot read: {error.strerror}", where=str(path), remedy=remedy) from None
     except ValueError as error:
-        raise DataProblem(_brief(error), where=str(path), remedy=remedy) from None
+        raise DataProblem(first_line(error), where=str(path), remedy=remedy) from None
 
 
 def read_sealed_tensors(path: Path, like: TreeT, *, remedy: str) -> TreeT:
@@ -147,7 +147,7 @@ def read_sealed_tensors(path: Path, like: TreeT, *, remedy: str) -> TreeT:
     except OSError as error:
         raise DataProblem(f"cannot read: {error.strerror}", where=str(path), remedy=remedy) from None
     except ValueError as error:
-        raise DataProblem(_brief(error), where=str(path), remedy=remedy) from None
+        raise DataProblem(first_line(error), where=str(path), remedy=remedy) from None
 
 
 def _tensor_seal(tree: Tree, metadata: Mapping[str, str]) -> str:
@@ -206,7 +206,7 @@ def read_sealed_table(path: Path, *, remedy: str, widest: int) -> pa.Table:
             raise ValueError("its content is not what was written")
         return table
     except (OSError, ValueError, pa.ArrowException, MemoryError) as error:
-        text = error.strerror if isinstance(error, OSError) and error.strerror else _brief(error)
+        text = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
         raise DataProblem(f"cannot read: {text}", where=str(path), remedy=remedy) from None
 
 
@@ -232,9 +232,3 @@ def _table_seal(table: pa.Table) -> str:
         seal.update(present.tobytes())
         seal.update(flat.drop_null().to_numpy(zero_copy_only=False).tobytes())
     return seal.hexdigest()
-
-
-def _brief(error: BaseException) -> str:
-    """The first line of a message, not too long for a terminal."""
-    lines = str(error).splitlines()
-    return lines[0][:300] if lines else type(error).__name__

@@ -27,7 +27,7 @@ from pipelines.artifacts import (
     Scaling,
     SealedTest,
 )
-from pipelines.errors import DataProblem
+from pipelines.errors import DataProblem, first_line
 from pipelines.files import make_directory, publish_directory, sha256_of
 from pipelines.tables import fixed_size_rows, matrix_of, read_table
 
@@ -183,7 +183,7 @@ def read_manifest(entry: Path) -> Manifest:
     except OSError as error:
         raise DataProblem(f"no manifest: {error.strerror}", where=str(path), remedy=remedy) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise DataProblem(f"damaged manifest: {str(error)[:300]}", where=str(path), remedy=remedy) from None
+        raise DataProblem(f"damaged manifest: {first_line(error)}", where=str(path), remedy=remedy) from None
 
 
 def open_prepared(entry: Path) -> Prepared:
@@ -255,7 +255,7 @@ def _read_meta(path: Path) -> PreparedMeta:
         )
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataProblem(
-            f"damaged metadata: {str(error)[:300]}", where=str(path), remedy="run `bpfunc data prepare` again"
+            f"damaged metadata: {first_line(error)}", where=str(path), remedy="run `bpfunc data prepare` again"
         ) from None
 
 
