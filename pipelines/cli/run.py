@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from pipelines.cli.options import (
     DEFAULT_RAW,
     AsJson,
     Cache,
+    CheckpointEvery,
     Classes,
     Config,
     Epochs,
@@ -45,6 +47,7 @@ def run(
     epochs: Epochs = None,
     seed: Seed = None,
     on_nan: OnNan = None,
+    checkpoint_every: CheckpointEvery = 20.0,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -61,7 +64,7 @@ def run(
     spec = merged_spec(
         recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, on_nan=on_nan, unpinned=unpinned
     )
-    finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet)
+    finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet, every=checkpoint_every)
     evaluation, values = evaluate_run(spec, finished)
     files = report_run(spec, finished, evaluation)
     _show_result(finished.directory, values, files, as_json=as_json)
@@ -75,6 +78,7 @@ def train(
     epochs: Epochs = None,
     seed: Seed = None,
     on_nan: OnNan = None,
+    checkpoint_every: CheckpointEvery = 20.0,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -91,7 +95,8 @@ def train(
     spec = merged_spec(
         recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, on_nan=on_nan, unpinned=unpinned
     )
-    finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet, sealed=True)
+    places = Places(source=source, cache=cache, raw=raw, out=out)
+    finished = _train(spec, places, quiet=quiet, sealed=True, every=checkpoint_every)
     _show_training(spec, finished, as_json=as_json)
 
 
@@ -118,6 +123,7 @@ def _show_training(spec: RunSpec, finished: Finished, *, as_json: bool) -> None:
 
 def resume(
     run: RunDirectory,
+    checkpoint_every: CheckpointEvery = 20.0,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -131,7 +137,13 @@ def resume(
     from pipelines.runs import read_config
 
     watch = progress(read_config(run), quiet=quiet)
-    spec, finished = resume_run(run, Places(source=source, cache=cache, raw=raw), watch=watch)
+    spec, finished = resume_run(
+        run,
+        Places(source=source, cache=cache, raw=raw),
+        watch=watch,
+        tell=partial(say, quiet=quiet),
+        every=checkpoint_every,
+    )
     if (run / SEALED).is_file():
         _show_training(spec, finished, as_json=as_json)
         return
@@ -173,10 +185,11 @@ def report(
     _show_result(run, values, report_run(spec, finished, evaluation), as_json=as_json)
 
 
-def _train(spec: RunSpec, places: Places, *, quiet: bool, sealed: bool = False) -> Finished:
+def _train(spec: RunSpec, places: Places, *, quiet: bool, every: float, sealed: bool = False) -> Finished:
     from pipelines.run import train_run
 
-    finished = train_run(spec, places, now=datetime.now(), watch=progress(spec, quiet=quiet), sealed=sealed)
+    watch = progress(spec, quiet=quiet)
+    finished = train_run(spec, places, now=datetime.now(), watch=watch, sealed=sealed, every=every)
     say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
     return finished
 
