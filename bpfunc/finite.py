@@ -1,4 +1,4 @@
-"""Steps that notice NaN and infinity in a loss or a gradient before these reach the parameters."""
+"""Steps that notice NaN and infinity before these reach the parameters."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from bpfunc.types import FloatArray
 
 
 class NotFiniteError(ArithmeticError):
-    """A loss or a gradient is NaN or infinite.
+    """A loss, a gradient or a parameter is NaN or infinite.
 
     Args:
-        place: ``loss``, or the tree path of the first leaf of the gradient that is not finite.
+        place: ``loss``, the tree path of the first leaf of the gradient that is not finite, or ``parameter`` and the
+            tree path of one.
         step: Updates made before; None where nobody has said yet.
     """
 
     def __init__(self, place: str, step: int | None = None) -> None:
         """Keep the parts."""
-        what = "the loss" if place == "loss" else f"the gradient of {place}"
+        what = f"the {place}" if place == "loss" or place.startswith("parameter ") else f"the gradient of {place}"
         super().__init__(f"{what} is not finite" + ("" if step is None else f" at step {step}"))
         self.place = place
         self.step = step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from bpfunc import layers
 from bpfunc.augment import Augmentation, compose, flip_horizontal, mixup
@@ -15,7 +16,7 @@ from bpfunc.schedules import Schedule, constant, cosine, one_cycle
 from bpfunc.step import TrainState
 from bpfunc.transforms import EmaState, GradientTransform, chain, ema_of_params, find_state
 from bpfunc.tree import Tree
-from pipelines.artifacts import IMAGE_SIDE
+from pipelines.artifacts import IMAGE_SIDE, PIXELS
 from pipelines.config import ModelSpec, TrainSpec
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
@@ -50,6 +51,24 @@ def build_model(spec: ModelSpec, classes: int) -> Layer:
             parts.append(dropout(spec.dropout))
     network = serial(*parts, dense(classes))
     return mirror_averaged(network, image_shape=(IMAGE_SIDE, IMAGE_SIDE)) if spec.mirror else network
+
+
+def parameter_count(spec: ModelSpec, classes: int) -> int:
+    """Count a network's parameters without making it.
+
+    Args:
+        spec: Widths.
+        classes: K, number of outputs.
+
+    Returns:
+        Weights and biases.
+
+    Example:
+        >>> parameter_count(ModelSpec(hidden=(8,)), 3)
+        6307
+    """
+    widths = (PIXELS, *spec.hidden, classes)
+    return sum(before * after + after for before, after in pairwise(widths))
 
 
 def build_loss(spec: TrainSpec) -> Loss:

@@ -11,6 +11,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -20,6 +21,10 @@ from pipelines.errors import PipelineError, UsageProblem
 from pipelines.resources import recipe_names, recipe_text
 
 ScalingName = Literal["unit", "standard", "pixel", "mirrored"]
+TEXT_LIMIT = 100_000
+"""Largest configuration that is read, in bytes."""
+PARAMETER_LIMIT = 1 << 27
+"""Most weights that a configuration may ask for, 512 MiB of them: a slip of a digit does not fill the memory."""
 SpecT = TypeVar("SpecT", bound=attrs.AttrsInstance)
 
 
@@ -54,6 +59,10 @@ def _check_classes(_instance: object, attribute: attrs.Attribute[tuple[str, ...]
 def _check_widths(_instance: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
     if any(width < 1 for width in value):
         raise ValueError(f"{attribute.name}: expected widths of at least 1, found {', '.join(map(str, value))}")
+    widths = (784, *value, 10)
+    weights = sum(before * after for before, after in pairwise(widths))
+    if weights > PARAMETER_LIMIT:
+        raise ValueError(f"{attribute.name}: expected widths of at most {PARAMETER_LIMIT} weights, found {weights}")
 
 
 def _check_name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
@@ -188,7 +197,13 @@ def load_config(path: Path, base: RunSpec) -> RunSpec:
         UsageProblem: The file cannot be read, is no TOML, or has an unknown or wrong field.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            data = file.read(TEXT_LIMIT + 1)
+        if len(data) > TEXT_LIMIT:
+            raise UsageProblem(
+                f"the configuration is larger than {TEXT_LIMIT} bytes", where=str(path), remedy="name another file"
+            )
+        text = data.decode("utf-8")
     except OSError as error:
         raise UsageProblem(
             f"cannot read the configuration: {error.strerror}", where=str(path), remedy="check the path"
@@ -247,7 +262,7 @@ def merged(base: SpecT, table: Mapping[str, object], *, where: str, path: str = 
     for name, value in table.items():
         if name not in types:
             raise UsageProblem(
-                f"unknown field {path}{name}{_did_you_mean(name, list(types))}",
+                f"unknown field {path}{name[:100]}{_did_you_mean(name, list(types))}",
                 where=where,
                 remedy=f"the fields here are {', '.join(types)}",
             )
@@ -280,13 +295,24 @@ def _checked(wanted: object, value: object, field: str, where: str) -> object:
             return float(value)
         except OverflowError:
             raise _wrong(field, "a number that a float can hold", value, where) from None
+    if type(value) is int and wanted is int and not -(2**63) <= value < 2**63:
+        raise _wrong(field, "a whole number of at most 64 bits", value, where)
     if type(value) is not wanted:
         raise _wrong(field, names[wanted], value, where)  # type: ignore[index]
     return value
 
 
 def _wrong(field: str, expected: str, value: object, where: str) -> PipelineError:
-    return UsageProblem(f"{field}: expected {expected}, found {value!r}", where=where, remedy="mend the value")
+    return UsageProblem(f"{field}: expected {expected}, found {_shown(value)}", where=where, remedy="mend the value")
+
+
+def _shown(value: object) -> str:
+    """A value as it is written, unless it is too long for a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number without end"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -49,3 +49,20 @@ class DataProblem(PipelineError):
     """The data is missing, damaged, or not what was pinned: exit code 3."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """Tell another library's error in one line, not too long for a terminal.
+
+    Args:
+        error: Any.
+
+    Returns:
+        The first line of its message; its kind where it has none.
+
+    Example:
+        >>> first_line(ValueError("too large\\nat 7"))
+        'too large'
+    """
+    lines = str(error).splitlines()
+    return lines[0][:300] if lines else type(error).__name__

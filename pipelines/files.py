@@ -1,21 +1,28 @@
-"""The one atomic writer: every file of the project reaches its name by a verified rename, or not at all."""
+"""The one atomic writer: every file of the project reaches its name by a verified rename, or not at all.
+
+A writer holds a lock on its temporary file or directory as long as it lives; the system takes the lock away with the
+process. So whatever is temporary and not locked was left by a writer that died, and `remove_leftovers` removes it.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import secrets
 import shutil
 import stat
-import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipelines.errors import PipelineError, WorkFailed
+from pipelines.errors import PipelineError, UsageProblem, WorkFailed
 
 TEMPORARY = ".tmp-"
 """Prefix of everything that is not published yet."""
+NEWBORN_SECONDS = 60.0
+"""A temporary file of this age at most is let alone: its writer may not have come to lock it."""
 
 
 def sha256_of(path: Path) -> str:
@@ -69,10 +76,11 @@ def write_bytes(path: Path, data: bytes) -> str:
     with _readable_failure(path):
         if path.is_symlink() or (path.exists() and not stat.S_ISREG(path.stat().st_mode)):
             raise WorkFailed("refusing to replace what is no regular file", where=str(path), remedy="move it away")
-        temporary = path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
+        temporary = _temporary_name(path)
         try:
-            digest = _write_verified(temporary, data)
-            os.replace(temporary, path)
+            with _locked(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)) as descriptor:
+                digest = _write_verified(descriptor, temporary, data)
+                os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -92,47 +100,150 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, keep: Callable[
         WorkFailed: The disk refused, or does not hold what was written; nothing temporary stays behind.
     """
     with _readable_failure(path):
-        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+        temporary = _temporary_name(path)
+        temporary.mkdir()
         try:
-            temporary.chmod(0o777 & ~_umask())
-            for name, data in files.items():
-                _write_verified(temporary / name, data)
-            _sync_directory(temporary)
-            _take_name(temporary, path, keep)
+            with _locked(os.open(temporary, os.O_RDONLY)):
+                for name, data in files.items():
+                    descriptor = os.open(temporary / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+                    try:
+                        _write_verified(descriptor, temporary / name, data)
+                    finally:
+                        os.close(descriptor)
+                _sync_directory(temporary)
+                _take_name(temporary, path, keep)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _discard(temporary)
             raise
         _sync_directory(path.parent)
 
 
 def _take_name(temporary: Path, path: Path, keep: Callable[[Path], bool]) -> None:
-    try:
-        os.rename(temporary, path)
-    except OSError:
-        if not os.path.lexists(path):
+    """Rename; one writer at a time, so that where the name is taken only one looks whether to replace what is there."""
+    with _locked(os.open(path.parent, os.O_RDONLY), wait=True):
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if not os.path.lexists(path):
+                raise
+        else:
+            return
+        if path.is_symlink() or not path.is_dir():
+            raise WorkFailed("refusing to replace what is no directory", where=str(path), remedy="move it away")
+        if keep(path):  # a sound one: somebody else published first
+            _discard(temporary)
+            return
+        aside = temporary.with_name(f"{temporary.name}-old")
+        os.rename(path, aside)
+        try:
+            os.rename(temporary, path)
+        except BaseException:
+            os.rename(aside, path)
             raise
-    else:
-        return
-    if path.is_symlink() or not path.is_dir():
-        raise WorkFailed("refusing to replace what is no directory", where=str(path), remedy="move it away")
-    if keep(path):  # a sound one: somebody else published first
-        shutil.rmtree(temporary)
-        return
-    aside = temporary.with_name(f"{temporary.name}-old")
-    os.rename(path, aside)
+        _discard(aside)
+
+
+@contextmanager
+def claimed(directory: Path) -> Iterator[None]:
+    """Work in a directory alone: as long as the block lasts, every other claim on it is refused.
+
+    The system takes the claim away with the process, however that ends, so none is ever left behind.
+
+    Args:
+        directory: An existing one.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        UsageProblem: Another process works in it.
+        OSError: It cannot be opened.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        os.rename(temporary, path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageProblem(
+                "another process is at work in this directory",
+                where=str(directory),
+                remedy="wait until it has ended, or choose another directory",
+            ) from None
+        except OSError:
+            pass  # a file system without locks: results are still right, since names are taken by renames alone
+        yield
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        os.close(descriptor)
 
 
-def _write_verified(path: Path, data: bytes) -> str:
+def remove_leftovers(directory: Path) -> list[Path]:
+    """Remove what writers left that died before they could publish: temporary files and directories.
+
+    What a living writer holds stays, and so does what is younger than `NEWBORN_SECONDS`.
+
+    Args:
+        directory: Where to look; need not exist.
+
+    Returns:
+        What was removed. What cannot be removed stays, and nothing takes it for a result.
+    """
+    if not directory.is_dir():
+        return []
+    return [path for path in sorted(directory.glob(f"{TEMPORARY}*")) if _is_left(path) and _removed(path)]
+
+
+def _is_left(path: Path) -> bool:
+    try:
+        if path.is_symlink() or time.time() - path.lstat().st_mtime <= NEWBORN_SECONDS:
+            return False
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _discard(directory: Path) -> None:
+    """Remove a directory; what fails once may do the second time, and what stays is swept up later."""
+    for _ in range(2):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _removed(path: Path) -> bool:
+    if path.is_dir():
+        _discard(path)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    return not path.exists()
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.parent / f"{TEMPORARY}{path.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+@contextmanager
+def _locked(descriptor: int, *, wait: bool = False) -> Iterator[int]:
+    """Hold a lock on an open file or directory, and close it in the end."""
+    try:
+        with suppress(OSError):  # a file system without locks: the rename alone keeps things right
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write_verified(descriptor: int, path: Path, data: bytes) -> str:
     digest = hashlib.sha256(data).hexdigest()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    remaining = memoryview(data)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]
+    os.fsync(descriptor)
     if sha256_of(path) != digest:
         raise WorkFailed("the disk gives back other bytes than were written", where=str(path), remedy="check the disk")
     return digest
@@ -144,12 +255,6 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from pipelines.artifacts import Acquired, Prepared
 from pipelines.classes import class_names, class_numbers
 from pipelines.config import DatasetSpec
 from pipelines.errors import DataProblem
-from pipelines.files import TEMPORARY
+from pipelines.files import TEMPORARY, remove_leftovers
 from pipelines.sources import official_sources
 from pipelines.stages import acquire as acquire_stage
 from pipelines.stages import decode as decode_stage
@@ -241,7 +241,9 @@ def entry_paths(cache: Path) -> list[Path]:
 
 
 def prepare(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -> tuple[Prepared, Decision]:
-    """Bring prepared data into the cache, or find it there.
+    """Bring prepared data into the cache, or find it there; what writers left there that died is removed.
+
+    Several processes may prepare the same entry at once: each does the work, one publishes it, all open that one.
 
     Args:
         spec: Which data.
@@ -257,6 +259,7 @@ def prepare(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -
         DataProblem: There is no source, or it is not what was pinned.
         WorkFailed: The cache cannot be written to.
     """
+    remove_leftovers(cache)
     found = plan(spec, source=source, cache=cache, raw=raw)
     if isinstance(found.decision, Hit):
         return open_prepared(found.entry), found.decision

@@ -19,6 +19,7 @@ from bpfunc.finite import NotFiniteError
 from bpfunc.parallel_step import data_parallel
 from bpfunc.types import FloatArray
 from pipelines.artifacts import Prepared
+from pipelines.checkpoints import EVERY_SECONDS
 from pipelines.config import RunSpec
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.graph import prepare
@@ -103,7 +104,13 @@ def _exit_code(error: BaseException) -> int:
 
 
 def train_together(
-    spec: RunSpec, places: Places, processes: MpiProcesses, *, now: datetime, watch: Watch = unwatched
+    spec: RunSpec,
+    places: Places,
+    processes: MpiProcesses,
+    *,
+    now: datetime,
+    watch: Watch = unwatched,
+    every: float = EVERY_SECONDS,
 ) -> Finished | None:
     """Prepare the data and train, every batch shared out among the processes; the test split stays sealed.
 
@@ -113,6 +120,7 @@ def train_together(
         processes: From `together`.
         now: The time, for the run's name.
         watch: What else happens after each epoch, at rank 0.
+        every: Seconds of training between two checkpoints, at least.
 
     Returns:
         At rank 0 the trained network and its directory, elsewhere None.
@@ -125,7 +133,7 @@ def train_together(
     if processes.rank == 0:
         prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
         processes.comm.bcast(_identity(prepared, spec))  # from here on the others find it prepared
-        return train_run(spec, places, now=now, watch=watch, sealed=True, gradient=gradient)
+        return train_run(spec, places, now=now, watch=watch, sealed=True, every=every, gradient=gradient)
     expected = processes.comm.bcast(None)
     prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     if _identity(prepared, spec) != expected:

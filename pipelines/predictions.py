@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bpfunc.types import readonly_arrays
 from pipelines.artifacts import Evaluation
 from pipelines.errors import DataProblem
 from pipelines.files import write_bytes
-from pipelines.tables import MEMORY_LIMIT, fixed_size_rows, matrix_of, row_bytes
+from pipelines.seals import read_sealed_table, sealed_table
+from pipelines.tables import fixed_size_rows, matrix_of, row_bytes
 
 NAME = "predictions.parquet"
 
@@ -79,9 +78,7 @@ def write_predictions(run: Path, evaluation: Evaluation) -> None:
     ]
     schema = predictions_schema(len(evaluation.class_names))
     metadata = {"class_names": "\n".join(evaluation.class_names)}
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=schema.with_metadata(metadata)), sink, write_page_checksum=True)
-    write_bytes(run / NAME, sink.getvalue())
+    write_bytes(run / NAME, sealed_table(pa.table(columns, schema=schema.with_metadata(metadata))))
 
 
 def read_predictions(run: Path) -> Predictions:
@@ -97,20 +94,12 @@ def read_predictions(run: Path) -> Predictions:
         DataProblem: There is none, or it is damaged.
     """
     path, remedy = run / NAME, "run `bpfunc evaluate` on it again"
-    try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        column = file.schema_arrow.field("probabilities").type
-        classes = column.list_size if pa.types.is_fixed_size_list(column) else 0
-        if not 2 <= classes <= 10 or not file.schema_arrow.equals(predictions_schema(classes)):
-            raise DataProblem("the columns are not those of predictions", where=str(path), remedy=remedy)
-        if file.metadata.num_rows * row_bytes(file.schema_arrow) > MEMORY_LIMIT:
-            raise DataProblem(f"it unfolds to more than {MEMORY_LIMIT} bytes", where=str(path), remedy=remedy)
-        table = file.read()
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise DataProblem(
-            f"cannot read the predictions: {str(error).splitlines()[0]}", where=str(path), remedy=remedy
-        ) from None
-    names = (file.schema_arrow.metadata or {}).get(b"class_names", b"").decode(errors="replace").split("\n")
+    table = read_sealed_table(path, remedy=remedy, widest=row_bytes(predictions_schema(10)))
+    kind = table.schema.field("probabilities").type if "probabilities" in table.schema.names else pa.null()
+    classes = kind.list_size if pa.types.is_fixed_size_list(kind) else 0
+    if not 2 <= classes <= 10 or not table.schema.equals(predictions_schema(classes)):
+        raise DataProblem("the columns are not those of predictions", where=str(path), remedy=remedy)
+    names = (table.schema.metadata or {}).get(b"class_names", b"").decode(errors="replace").split("\n")
     if len(names) != classes:
         raise DataProblem(f"it names {len(names)} classes, not {classes}", where=str(path), remedy=remedy)
     return Predictions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from bpfunc.finite import NotFiniteError
 from bpfunc.gradient import GradientMaker, value_and_grad
 from bpfunc.tree import tree_leaves_with_path, tree_size
 from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs, Trained
-from pipelines.checkpoints import checkpoint_paths, newest_checkpoint, saving
+from pipelines.checkpoints import EVERY_SECONDS, checkpoint_paths, newest_checkpoint, saving
 from pipelines.config import RunSpec, TrainSpec, to_toml
 from pipelines.errors import WorkFailed
-from pipelines.files import sha256_of, write_bytes
+from pipelines.files import claimed, make_directory, remove_leftovers, sha256_of, write_bytes
 from pipelines.graph import Decision, prepare
 from pipelines.predictions import write_predictions
 from pipelines.runs import (
@@ -75,6 +75,7 @@ def train_run(
     now: datetime,
     watch: Watch = unwatched,
     sealed: bool = False,
+    every: float = EVERY_SECONDS,
     gradient: GradientMaker = value_and_grad,
 ) -> Finished:
     """Prepare the data, train, and save the network; the test split stays sealed.
@@ -85,6 +86,7 @@ def train_run(
         now: The time, for the run's name.
         watch: What else happens after each epoch.
         sealed: Whether the test split is to stay closed when this run is taken up again.
+        every: Seconds of training between two checkpoints, at least; 0 for one after every epoch.
         gradient: How to get the gradient of a batch.
 
     Returns:
@@ -92,36 +94,58 @@ def train_run(
 
     Raises:
         PipelineError: See the stages.
+        Interrupted: A signal came; where the training stood has been saved.
     """
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     directory = new_run_directory(places.out, places.runs, spec, now)
-    write_config(directory, spec)
-    if sealed:
-        write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
-    finished = _trained(directory, spec, prepared, decision, watch, None, gradient)
+    with claimed(directory):
+        if sealed:  # before the configuration: without one, nobody takes the run up
+            write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
+        write_config(directory, spec)
+        finished = _trained(directory, spec, prepared, decision, watch, None, every, gradient)
     return attrs.evolve(finished, source=places.source)
 
 
-def resume_run(directory: Path, places: Places, *, watch: Watch = unwatched) -> tuple[RunSpec, Finished]:
+def resume_run(
+    directory: Path,
+    places: Places,
+    *,
+    watch: Watch = unwatched,
+    tell: Callable[[str], None] = lambda text: None,
+    every: float = EVERY_SECONDS,
+) -> tuple[RunSpec, Finished]:
     """Go on with a training that was stopped: from its newest whole checkpoint, bit for bit as if it had not been.
 
     Args:
         directory: Of the run.
         places: Where data and cache lie.
         watch: What else happens after each epoch.
+        tell: Takes what a person should know: where it goes on, and which damaged checkpoint was passed over.
+        every: Seconds of training between two checkpoints, at least.
 
     Returns:
         Its specification, and what `train_run` gives. A training that is finished is not trained again.
 
     Raises:
-        PipelineError: There is no such run, or see the stages.
+        UsageProblem: There is no such run, or another process works on it.
+        DataProblem: Its data is gone or changed, or there are checkpoints and none can be used.
+        PipelineError: See the stages.
+        Interrupted: A signal came; where the training stood has been saved.
     """
     spec = read_config(directory)
-    if (directory / "params.safetensors").is_file() and (directory / "history.parquet").is_file():
-        return reopen_run(directory, places)
-    prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
-    start, _ = newest_checkpoint(directory, spec)
-    finished = _trained(directory, spec, prepared, decision, watch, start)
+    with claimed(directory):
+        for place in (directory, directory / "checkpoints"):
+            remove_leftovers(place)
+        if (directory / "params.safetensors").is_file() and (directory / "history.parquet").is_file():
+            tell("this run is finished; nothing is trained again")
+            return reopen_run(directory, places)
+        prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+        make_directory(directory / "checkpoints")
+        start, damaged = newest_checkpoint(directory, spec, prepared.train.sha256)
+        for problem in damaged:
+            tell(f"passed over a checkpoint: {problem}")
+        tell("from the beginning" if start is None else f"going on after epoch {start.record.epoch}")
+        finished = _trained(directory, spec, prepared, decision, watch, start, every)
     return spec, attrs.evolve(finished, source=places.source)
 
 
@@ -132,14 +156,19 @@ def _trained(
     decision: Decision,
     watch: Watch,
     start: Progress | None,
+    every: float,
     gradient: GradientMaker = value_and_grad,
 ) -> Finished:
-    save = saving(directory, spec.train.epochs)
+    save = saving(directory, spec, prepared.train.sha256, every=every)
     try:
         with stop_requested() as stop:
             learn, choose = training_rows(prepared.train, spec)
             saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
             trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
+            write_history(directory, trained.history)
+            write_params(directory, spec, trained)
+            if stop():  # it came after the last step
+                raise Interrupted
     except Interrupted:
         raise Interrupted(f"go on with: bpfunc resume {directory}") from None
     except NotFiniteError as problem:
@@ -148,8 +177,6 @@ def _trained(
         raise WorkFailed(
             f"{problem}; {good}", where=str(directory), remedy="lower train.learning_rate, or use --on-nan skip"
         ) from None
-    write_history(directory, trained.history)
-    write_params(directory, trained)
     return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained))
 
 

@@ -6,8 +6,7 @@ report stage. ``metrics.json`` is written last of the numbers: a directory that 
 
 from __future__ import annotations
 
-import io
-import json
+import math
 import platform
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,18 +16,30 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 import bpfunc
 from bpfunc import Key
-from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata, to_safetensors
 from bpfunc.metrics import class_figures
-from bpfunc.tree import TreeT, tree_bytes, tree_size
+from bpfunc.tree import tree_size
 from pipelines.artifacts import PIXELS, Calibration, EpochRecord, Evaluation, Prepared, Reliability, Trained
-from pipelines.build import build_model
-from pipelines.config import RunSpec, load_config, to_toml
+from pipelines.build import build_model, parameter_count
+from pipelines.config import RunSpec, from_toml, load_config, to_toml
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import write_bytes
+from pipelines.seals import (
+    read_sealed_json,
+    read_sealed_table,
+    read_sealed_tensors,
+    sealed_json,
+    sealed_table,
+    sealed_tensors,
+    tensor_metadata,
+)
+from pipelines.tables import row_bytes
+
+PARAMS_FORMAT = "bpfunc-params-2"
+TRAIN_AGAIN = "take a copy of the file, or remove it and run `bpfunc resume` on the directory"
+EVALUATE_AGAIN = "remove it and run `bpfunc evaluate` on the directory"
 
 HISTORY_SCHEMA = pa.schema(
     [
@@ -103,16 +114,17 @@ def read_config(run: Path) -> RunSpec:
     return load_config(run / "config.toml", RunSpec())
 
 
-def write_params(run: Path, trained: Trained) -> None:
+def write_params(run: Path, spec: RunSpec, trained: Trained) -> None:
     """Write ``params.safetensors``: the trained parameters under their tree paths.
 
     Args:
         run: The run directory.
+        spec: What was run; it travels in the file's header.
         trained: The network.
     """
     tree = (trained.params, trained.layer_state)
-    metadata = {"format": "bpfunc-params-1", "epoch": str(trained.epoch)}
-    write_bytes(run / "params.safetensors", to_safetensors(tree, metadata=metadata))
+    metadata = {"format": PARAMS_FORMAT, "epoch": str(trained.epoch), "config": to_toml(spec)}
+    write_bytes(run / "params.safetensors", sealed_tensors(tree, metadata))
 
 
 def read_trained(run: Path) -> Trained:
@@ -126,50 +138,54 @@ def read_trained(run: Path) -> Trained:
 
     Raises:
         UsageProblem: There is no such run.
-        DataProblem: A file of it is not what it should be.
+        DataProblem: A file of it is not what it should be, or is of another configuration.
     """
-    spec = read_config(run)
+    spec, path = read_config(run), run / "params.safetensors"
+    metadata = tensor_metadata(path, remedy=TRAIN_AGAIN)
+    check_made_by(spec, metadata, PARAMS_FORMAT, path)
     model = build_model(spec.model, len(spec.dataset.classes))
     params, state, _ = model.init(Key(0), (PIXELS,))
-    params, state = read_tree(run / "params.safetensors", (params, state))
+    params, state = read_sealed_tensors(path, (params, state), remedy=TRAIN_AGAIN)
     history = read_history(run)
-    epoch = _kept_epoch(run, history)
-    return Trained(spec.model, params, state, history, epoch, sum(record.seconds for record in history))
-
-
-def _kept_epoch(run: Path, history: tuple[EpochRecord, ...]) -> int:
-    path = run / "params.safetensors"
-    text = safetensors_metadata(path.read_bytes()).get("epoch", "")
+    text = metadata.get("epoch", "")
     if text not in {str(record.epoch) for record in history}:
         raise DataProblem(
-            f"the network is of epoch {text!r}, which the history does not have", where=str(path), remedy="train again"
+            f"the network is of epoch {text!r}, which the history does not have", where=str(path), remedy=TRAIN_AGAIN
         )
-    return int(text)
+    return Trained(spec.model, params, state, history, int(text), sum(record.seconds for record in history))
 
 
-def read_tree(path: Path, like: TreeT) -> TreeT:
-    """Read a tree of arrays from a safetensors file.
+def check_made_by(spec: RunSpec, metadata: Mapping[str, str], file_format: str, path: Path) -> None:
+    """Check that a file of tensors is of a format, of a configuration, and large enough for its network.
+
+    Nothing of the network's size is allocated before this is done.
 
     Args:
+        spec: The run's configuration.
+        metadata: From the file's header.
+        file_format: The one that is read.
         path: The file.
-        like: A tree of the structure, shapes and dtypes that it must hold.
-
-    Returns:
-        A tree like ``like``.
 
     Raises:
-        DataProblem: There is no such file, or it holds something else.
+        DataProblem: It is not.
     """
-    try:
-        if path.stat().st_size > tree_bytes(like) + HEADER_LIMIT:
-            raise ValueError("the file is larger than such a network")
-        return from_safetensors(path.read_bytes(), like)
-    except OSError as error:
+    found = metadata.get("format")
+    if found != file_format:
         raise DataProblem(
-            f"cannot read the parameters: {error.strerror}", where=str(path), remedy="train again"
-        ) from None
-    except ValueError as error:
-        raise DataProblem(str(error), where=str(path), remedy="train again; the file is not what was written") from None
+            f"expected the format {file_format}, found {str(found)[:40]!r}", where=str(path), remedy=TRAIN_AGAIN
+        )
+    try:
+        other = from_toml(metadata.get("config", ""), RunSpec(), where=str(path))
+    except UsageProblem as problem:
+        raise DataProblem(problem.what, where=str(path), remedy=TRAIN_AGAIN) from None
+    if other != spec:
+        raise DataProblem(
+            "config.toml is not the configuration that this file was made with",
+            where=str(path),
+            remedy="bring config.toml back to what it was",
+        )
+    if path.stat().st_size < 4 * parameter_count(spec.model, len(spec.dataset.classes)):
+        raise DataProblem("the file is smaller than such a network", where=str(path), remedy=TRAIN_AGAIN)
 
 
 def write_history(run: Path, history: tuple[EpochRecord, ...]) -> None:
@@ -181,9 +197,7 @@ def write_history(run: Path, history: tuple[EpochRecord, ...]) -> None:
     """
     names = [field.name for field in attrs.fields(EpochRecord)]
     columns = {name: [getattr(record, name) for record in history] for name in names}
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=HISTORY_SCHEMA), sink, write_page_checksum=True)
-    write_bytes(run / "history.parquet", sink.getvalue())
+    write_bytes(run / "history.parquet", sealed_table(pa.table(columns, schema=HISTORY_SCHEMA)))
 
 
 def read_history(run: Path) -> tuple[EpochRecord, ...]:
@@ -199,14 +213,9 @@ def read_history(run: Path) -> tuple[EpochRecord, ...]:
         DataProblem: There is none, or it is damaged.
     """
     path = run / "history.parquet"
-    try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
-        raise DataProblem(
-            f"cannot read the training history: {str(error).splitlines()[0]}", where=str(path), remedy="train again"
-        ) from None
+    table = read_sealed_table(path, remedy=TRAIN_AGAIN, widest=row_bytes(HISTORY_SCHEMA))
     if not table.schema.equals(HISTORY_SCHEMA):
-        raise DataProblem("the training history has other columns", where=str(path), remedy="train again")
+        raise DataProblem("the training history has other columns", where=str(path), remedy=TRAIN_AGAIN)
     return tuple(EpochRecord(**row) for row in table.to_pylist())
 
 
@@ -223,22 +232,22 @@ def metrics(
         command: The command line that does it again.
 
     Returns:
-        A JSON object; accuracies are fractions, losses nats, times seconds.
+        A JSON object; accuracies are fractions, losses nats (None where they are not finite), times seconds.
     """
     last, kept = trained.history[-1], trained.history[trained.epoch - 1]
     matrix = evaluation.confusion_matrix
     return {
         "test_accuracy": evaluation.accuracy,
-        "test_loss": evaluation.loss,
+        "test_loss": _number(evaluation.loss),
         "test_rows": int(matrix.sum()),
         "test_mistakes": int(matrix.sum() - np.trace(matrix)),
         "class_names": list(evaluation.class_names),
         "confusion_matrix": matrix.tolist(),
         "recall": dict(zip(evaluation.class_names, class_figures(matrix).recall.tolist(), strict=True)),
         "validation_accuracy": kept.validation_accuracy,
-        "validation_loss": kept.validation_loss,
-        "train_accuracy": kept.train_accuracy,
-        "train_loss": kept.train_loss,
+        "validation_loss": _number(kept.validation_loss),
+        "train_accuracy": _number(kept.train_accuracy),
+        "train_loss": _number(kept.train_loss),
         "calibration": calibration_table(evaluation.calibration),
         "train_seconds": trained.train_seconds,
         "epochs": last.epoch,
@@ -279,6 +288,11 @@ def calibration_table(found: Calibration | None) -> dict[str, object] | None:
     }
 
 
+def _number(value: float | None) -> float | None:
+    """JSON has no NaN and no infinity: an epoch whose every step was left out has no loss."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def write_metrics(run: Path, values: Mapping[str, object]) -> None:
     """Write ``metrics.json``.
 
@@ -286,7 +300,22 @@ def write_metrics(run: Path, values: Mapping[str, object]) -> None:
         run: The run directory.
         values: From `metrics`.
     """
-    write_bytes(run / "metrics.json", (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(run / "metrics.json", sealed_json(values))
+
+
+def read_metrics(run: Path) -> dict[str, object]:
+    """Read ``metrics.json`` back.
+
+    Args:
+        run: The run directory.
+
+    Returns:
+        What `write_metrics` was given.
+
+    Raises:
+        DataProblem: There is none, or it is damaged.
+    """
+    return read_sealed_json(run / "metrics.json", remedy=EVALUATE_AGAIN)
 
 
 def lineage(prepared: Prepared) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -26,12 +27,13 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
     """Turn SIGINT and SIGTERM into a question that a loop may ask, as long as the block lasts.
 
     A second signal ends the process at once: every file is published by one rename, so nothing published is lost.
-    A process whose parent is gone is asked to stop as well. Outside the main thread no signal is taken.
+    A worker process (of `multiprocessing`) whose parent is gone is asked to stop as well; a command that outlives the
+    shell it was started from is not. Outside the main thread no signal is taken.
 
     Yields:
         A function that says whether to stop.
     """
-    parent = os.getppid()
+    parent = None if multiprocessing.parent_process() is None else os.getppid()
     asked = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -40,7 +42,7 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
         asked.set()
 
     def pending() -> bool:
-        return asked.is_set() or os.getppid() != parent
+        return asked.is_set() or (parent is not None and os.getppid() != parent)
 
     if threading.current_thread() is not threading.main_thread():
         yield pending

@@ -24,7 +24,7 @@ from pipelines.config import RunSpec
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import make_directory, write_bytes
 from pipelines.run import Places, evaluate_run, resume_run, train_run
-from pipelines.runs import read_config, write_config
+from pipelines.runs import read_config, read_metrics, write_config
 
 
 @attrs.frozen
@@ -226,17 +226,26 @@ def read_seed(directory: Path, seed: int) -> SeedResult | None:
     path = seed_directory(directory, seed) / "metrics.json"
     if not path.is_file():
         return None
+    values = read_metrics(path.parent)
     try:
-        values = json.loads(path.read_bytes())
+        validation, matrix = values["validation_accuracy"], values["confusion_matrix"]
+        if not isinstance(matrix, list):
+            raise TypeError("the confusion matrix is no list")
         return SeedResult(
-            seed=int(values["seed"]),
-            test_accuracy=float(values["test_accuracy"]),
-            validation_accuracy=values["validation_accuracy"],
-            train_seconds=float(values["train_seconds"]),
-            confusion_matrix=tuple(tuple(int(count) for count in row) for row in values["confusion_matrix"]),
+            seed=int(_number(values["seed"])),
+            test_accuracy=_number(values["test_accuracy"]),
+            validation_accuracy=None if validation is None else _number(validation),
+            train_seconds=_number(values["train_seconds"]),
+            confusion_matrix=tuple(tuple(int(count) for count in row) for row in matrix),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataProblem(f"damaged metrics: {error}", where=str(path), remedy="remove that seed's directory") from None
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"expected a number, found {type(value).__name__}")
+    return float(value)
 
 
 def summarised(name: str, class_names: Sequence[str], results: Sequence[SeedResult]) -> Study:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.errors import DataProblem
+from pipelines.errors import DataProblem, first_line
 
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
@@ -116,4 +116,4 @@ def read_table(path: Path, sha256: str, schema: pa.Schema, *, rows: int) -> pa.T
             )
         return file.read()
     except (pa.ArrowException, OSError) as error:
-        raise DataProblem(f"damaged Parquet: {str(error).splitlines()[0]}", where=str(path), remedy=remedy) from None
+        raise DataProblem(f"damaged Parquet: {first_line(error)}", where=str(path), remedy=remedy) from None

@@ -74,6 +74,8 @@ def from_safetensors(data: bytes, like: TreeT) -> TreeT:
         tensors = load(data)
     except SafetensorError as error:
         raise ValueError(f"no safetensors file: {error}") from None
+    except (KeyError, AttributeError, TypeError) as error:  # a type of number that NumPy has not
+        raise ValueError(f"no safetensors file that NumPy can hold: {error}") from None
     wanted = dict(tree_leaves_with_path(like))
     if tensors.keys() != wanted.keys():
         extra, missing = sorted(tensors.keys() - wanted.keys()), sorted(wanted.keys() - tensors.keys())
@@ -111,7 +113,7 @@ def safetensors_metadata(data: bytes) -> dict[str, str]:
         raise ValueError("no safetensors file: its header is cut off or too large")
     try:
         header = json.loads(data[8 : 8 + size])
-    except ValueError:
+    except (ValueError, RecursionError):  # bad syntax, brackets without end
         raise ValueError("no safetensors file: its header is no JSON") from None
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
     return {str(name): str(text) for name, text in metadata.items()} if isinstance(metadata, dict) else {}

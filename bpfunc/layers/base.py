@@ -105,6 +105,8 @@ class Layer:
             combinator the sum over its parts.
         parts: Path and layer of what a combinator is made of, for summaries.
         chained: Whether the parts follow one another; otherwise all see the combinator's input.
+        draws: Whether the forward pass may draw random numbers, and so needs a key of its own; a layer that says no
+            spares its combinator the making of one. By default it may, and a combinator if one of its parts may.
 
     Example:
         A layer that doubles its input:
@@ -132,6 +134,11 @@ class Layer:
     flops: FlopsFn = attrs.field()
     parts: tuple[tuple[str, Layer], ...] = ()
     chained: bool = True
+    draws: bool = attrs.field()
+
+    @draws.default
+    def _draws_default(self) -> bool:
+        return not self.parts or any(part.draws for _, part in self.parts)
 
     @backward_params.default
     def _backward_params_default(self) -> BackwardParamsFn:
@@ -236,4 +243,5 @@ def stateless(
             (),
             f_vjp_jvp(residual, x_dot, dy, dy_dot),
         ),
+        draws=False,
     )

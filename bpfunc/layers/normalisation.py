@@ -116,6 +116,7 @@ def _feature_norm(name: str, eps: float, *, centred: bool) -> Layer:
         backward_jvp=_backward_jvp,
         example_grads=_example_grads,
         flops=lambda in_shape, out_shape: 8 * out_shape[0],
+        draws=False,
     )
 
 
@@ -177,6 +178,7 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
         backward_jvp=_backward_jvp,
         example_grads=_example_grads,
         flops=lambda in_shape, out_shape: 8 * out_shape[0],
+        draws=False,
     )
 
 

@@ -21,6 +21,12 @@ Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of e
 OnNan = Annotated[
     str | None, typer.Option("--on-nan", metavar="stop|skip", help="End at a NaN or infinity, or leave out that step.")
 ]
+CheckpointEvery = Annotated[
+    float,
+    typer.Option(
+        "--checkpoint-every", metavar="SECONDS", min=0, help="Training time between checkpoints; 0: each epoch."
+    ),
+]
 Source = Annotated[Path | None, typer.Option("--source", metavar="DIR", help="Directory of IDX files, gzipped or not.")]
 Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", help="Where prepared data is kept.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New directory for the run.")]

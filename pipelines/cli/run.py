@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from pipelines.cli.options import (
     DEFAULT_RAW,
     AsJson,
     Cache,
+    CheckpointEvery,
     Classes,
     Config,
     DataParallel,
@@ -49,6 +51,7 @@ def run(
     epochs: Epochs = None,
     seed: Seed = None,
     on_nan: OnNan = None,
+    checkpoint_every: CheckpointEvery = 20.0,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -65,7 +68,7 @@ def run(
     spec = merged_spec(
         recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, on_nan=on_nan, unpinned=unpinned
     )
-    finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet)
+    finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet, every=checkpoint_every)
     evaluation, values = evaluate_run(spec, finished)
     files = report_run(spec, finished, evaluation)
     _show_result(finished.directory, values, files, as_json=as_json)
@@ -79,6 +82,7 @@ def train(
     epochs: Epochs = None,
     seed: Seed = None,
     on_nan: OnNan = None,
+    checkpoint_every: CheckpointEvery = 20.0,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -109,9 +113,9 @@ def train(
         places = Places(source=source, cache=cache, raw=raw, out=out)
         finished: Finished | None
         if processes is None:
-            finished = _train(spec, places, quiet=quiet, sealed=True)
+            finished = _train(spec, places, quiet=quiet, sealed=True, every=checkpoint_every)
         else:
-            finished = _train_together(spec, places, processes, quiet=quiet)
+            finished = _train_together(spec, places, processes, quiet=quiet, every=checkpoint_every)
         if finished is not None:
             _show_training(spec, finished, as_json=as_json)
 
@@ -147,6 +151,7 @@ def _show_training(spec: RunSpec, finished: Finished, *, as_json: bool) -> None:
 
 def resume(
     run: RunDirectory,
+    checkpoint_every: CheckpointEvery = 20.0,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -160,7 +165,13 @@ def resume(
     from pipelines.runs import read_config
 
     watch = progress(read_config(run), quiet=quiet)
-    spec, finished = resume_run(run, Places(source=source, cache=cache, raw=raw), watch=watch)
+    spec, finished = resume_run(
+        run,
+        Places(source=source, cache=cache, raw=raw),
+        watch=watch,
+        tell=partial(say, quiet=quiet),
+        every=checkpoint_every,
+    )
     if (run / SEALED).is_file():
         _show_training(spec, finished, as_json=as_json)
         return
@@ -202,20 +213,24 @@ def report(
     _show_result(run, values, report_run(spec, finished, evaluation), as_json=as_json)
 
 
-def _train(spec: RunSpec, places: Places, *, quiet: bool, sealed: bool = False) -> Finished:
+def _train(spec: RunSpec, places: Places, *, quiet: bool, every: float, sealed: bool = False) -> Finished:
     from pipelines.run import train_run
 
-    finished = train_run(spec, places, now=datetime.now(), watch=progress(spec, quiet=quiet), sealed=sealed)
+    watch = progress(spec, quiet=quiet)
+    finished = train_run(spec, places, now=datetime.now(), watch=watch, sealed=sealed, every=every)
     say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
     return finished
 
 
-def _train_together(spec: RunSpec, places: Places, processes: MpiProcesses, *, quiet: bool) -> Finished | None:
+def _train_together(
+    spec: RunSpec, places: Places, processes: MpiProcesses, *, quiet: bool, every: float
+) -> Finished | None:
     from pipelines.mpi import train_together
 
     quiet = quiet or processes.rank > 0
     say(f"{processes.size} processes", quiet=quiet)
-    return train_together(spec, places, processes, now=datetime.now(), watch=progress(spec, quiet=quiet))
+    watch = progress(spec, quiet=quiet)
+    return train_together(spec, places, processes, now=datetime.now(), watch=watch, every=every)
 
 
 def _show_result(directory: Path, values: Mapping[str, object], files: ReportFiles | None, *, as_json: bool) -> None:

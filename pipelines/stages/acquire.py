@@ -13,7 +13,7 @@ from pipelines.files import sha256_of
 from pipelines.idx import read_idx
 from pipelines.sources import IDX_DIMENSIONS, ROLES, BundleFile, Sources, idx_file, official_sources
 
-VERSION = 2
+VERSION = 3
 
 
 def acquire(spec: DatasetSpec, *, source: Path | None = None, raw: Path = Path("data/raw")) -> Acquired:

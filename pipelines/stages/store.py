@@ -27,11 +27,11 @@ from pipelines.artifacts import (
     Scaling,
     SealedTest,
 )
-from pipelines.errors import DataProblem
+from pipelines.errors import DataProblem, first_line
 from pipelines.files import make_directory, publish_directory, sha256_of
 from pipelines.tables import fixed_size_rows, matrix_of, read_table
 
-VERSION = 2
+VERSION = 3
 ROW_GROUP = 8192
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 2
@@ -182,8 +182,8 @@ def read_manifest(entry: Path) -> Manifest:
         return Manifest(str(table["key"]), dict(table["reasons"]), files, rows, str(table["location"]))
     except OSError as error:
         raise DataProblem(f"no manifest: {error.strerror}", where=str(path), remedy=remedy) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataProblem(f"damaged manifest: {error}", where=str(path), remedy=remedy) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise DataProblem(f"damaged manifest: {first_line(error)}", where=str(path), remedy=remedy) from None
 
 
 def open_prepared(entry: Path) -> Prepared:
@@ -253,9 +253,9 @@ def _read_meta(path: Path) -> PreparedMeta:
             about["source_sha256"],
             {name: str(version) for name, version in about["reasons"]["stages"].items()},
         )
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataProblem(
-            f"damaged metadata: {error}", where=str(path), remedy="run `bpfunc data prepare` again"
+            f"damaged metadata: {first_line(error)}", where=str(path), remedy="run `bpfunc data prepare` again"
         ) from None
 
 

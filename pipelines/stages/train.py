@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -13,7 +14,7 @@ from bpfunc import Batch, Key, cross_entropy, epoch_batches, evaluate, fold_in, 
 from bpfunc import train as train_epochs
 from bpfunc.augment import augmented
 from bpfunc.batches import batches_per_epoch
-from bpfunc.finite import finite_gradient, finite_step
+from bpfunc.finite import NotFiniteError, finite_gradient, finite_step, first_not_finite
 from bpfunc.gradient import GradientMaker, value_and_grad
 from bpfunc.loop import Epoch
 from bpfunc.metrics import mean
@@ -210,7 +211,7 @@ def fit(
 def _better(record: EpochRecord, other: EpochRecord) -> bool:
     if record.validation_loss is None or other.validation_loss is None:
         raise ValueError("keep = 'best' needs rows to judge by")
-    return record.validation_loss < other.validation_loss
+    return record.validation_loss < other.validation_loss or math.isnan(other.validation_loss)
 
 
 def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
@@ -323,6 +324,9 @@ def _epochs(
     for epoch in train_epochs(step, state, batches, epochs=settings.epochs, start=len(history)):
         seconds = time.perf_counter() - started
         params = result_params(settings, epoch.state)
+        place = first_not_finite((epoch.state.params, params))
+        if place is not None:  # an update overflowed: no later step can mend that, so skipping does not help
+            raise NotFiniteError(f"parameter {place}", epoch.state.step)
         figures = None
         if choose is not None:
             found = evaluate(model, cross_entropy(), params, epoch.state.layer_state, choose)

@@ -61,6 +61,11 @@ def timeless(history: tuple[EpochRecord, ...]) -> tuple[EpochRecord, ...]:
     return tuple(attrs.evolve(record, seconds=0.0) for record in history)
 
 
+def data_of(places: Places) -> str:
+    """Hash of the training split, which a checkpoint names."""
+    return prepare(SPEC.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train.sha256
+
+
 def assert_same_run(one: Path, other: Path) -> None:
     """Weights bit for bit, and the history but for its seconds."""
     assert (one / "params.safetensors").read_bytes() == (other / "params.safetensors").read_bytes()
@@ -78,7 +83,7 @@ def stopped_after(steps: int, places: Places, out: Path, start: Progress | None 
         train(
             prepared.train,
             SPEC,
-            watch=saving(out, SPEC.train.epochs),
+            watch=saving(out, SPEC, prepared.train.sha256),
             start=start,
             stop=lambda: next(asked) >= steps,
         )
@@ -98,7 +103,7 @@ def test_stopped_again_and_again(places: Places, tmp_path: Path) -> None:
     reference, out = whole(places, tmp_path / "whole"), tmp_path / "stopped"
     stopped_after(7, places, out)
     for steps in (4, 2, 0):
-        start, _ = newest_checkpoint(out, SPEC)
+        start, _ = newest_checkpoint(out, SPEC, data_of(places))
         stopped_after(steps, places, out, start)
     resume_run(out, places)
     assert_same_run(reference, out)
@@ -118,13 +123,13 @@ def test_damaged_checkpoint_is_passed_over(places: Places, tmp_path: Path) -> No
     """The newest checkpoint that is whole counts; the result is the same."""
     reference, out = whole(places, tmp_path / "whole"), tmp_path / "stopped"
     stopped_after(13, places, out)
-    good, _ = newest_checkpoint(out, SPEC)
+    good, _ = newest_checkpoint(out, SPEC, data_of(places))
     assert good is not None
-    path = write_checkpoint(out, good)
+    path = write_checkpoint(out, SPEC, data_of(places), good)
     later = path.with_name("epoch-00005.safetensors")
     later.write_bytes(path.read_bytes()[:-7])
-    found, damaged = newest_checkpoint(out, SPEC)
-    assert damaged == (later,)
+    found, damaged = newest_checkpoint(out, SPEC, data_of(places))
+    assert [problem.where for problem in damaged] == [str(later)]
     assert found is not None and found.record == good.record
     resume_run(out, places)
     assert_same_run(reference, out)
@@ -140,11 +145,13 @@ def change_header(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b"bpfunc-checkpoint-1", b"bpfunc-checkpoint-9"),
+        (b"bpfunc-checkpoint-2", b"bpfunc-checkpoint-9"),
         (b'"kept_epoch":"', b'"kept_epoch":"9'),
-        (b"[[1, ", b"[[2, "),
-        (b'"history":"[', b'"history":"[['),
-        (b'"history"', b'"histery"'),
+        (b'"epochs":"', b'"epochs":"1'),
+        (b'"epochs":"4', b'"epochs":"3'),
+        (b"learning_rate = 0.05", b"learning_rate = 0.06"),
+        (b'"data":"', b'"data":"0'),
+        (b'"data"', b'"date"'),
     ],
 )
 def test_header_is_not_believed(old: bytes, new: bytes, places: Places, tmp_path: Path) -> None:
@@ -156,7 +163,7 @@ def test_header_is_not_believed(old: bytes, new: bytes, places: Places, tmp_path
     assert old in data
     path.write_bytes(change_header(data, lambda header: header.replace(old, new, 1)))
     with pytest.raises(DataProblem) as caught:
-        read_checkpoint(path, SPEC)
+        read_checkpoint(path, SPEC, data_of(places))
     assert caught.value.where == str(path)
 
 
@@ -164,11 +171,11 @@ def test_newest_checkpoints_stay(places: Places, tmp_path: Path) -> None:
     """Of all checkpoints written, the newest two are there."""
     out = tmp_path / "stopped"
     stopped_after(13, places, out)
-    moment, _ = newest_checkpoint(out, SPEC)
+    moment, _ = newest_checkpoint(out, SPEC, data_of(places))
     assert moment is not None
     for epoch in (3, 4, 5):
         record = attrs.evolve(moment.record, epoch=epoch)
-        write_checkpoint(out, attrs.evolve(moment, history=(*moment.history, record)))
+        write_checkpoint(out, SPEC, data_of(places), attrs.evolve(moment, history=(*moment.history, record)))
     assert [path.name for path in checkpoint_paths(out)] == ["epoch-00005.safetensors", "epoch-00004.safetensors"]
 
 

@@ -42,6 +42,7 @@ def test_run_leaves_what_it_promises(cli: Cli, own_data: Path, tmp_path: Path) -
     document = json.loads(done.stdout)
     assert {path.name for path in (tmp_path / "out").iterdir()} == RUN_FILES
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert len(metrics.pop("sha256")) == 64
     assert metrics.items() <= document.items()
     assert sum(map(sum, metrics["confusion_matrix"])) == 30
     right = sum(metrics["confusion_matrix"][k][k] for k in range(3))

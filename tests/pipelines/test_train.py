@@ -182,7 +182,8 @@ def test_checkpoint_reads_back(places: Places) -> None:
     """The last checkpoint is the training's last state, step count and optimiser state included."""
     directory, _ = run_small(changed(momentum=0.9), places)
     (path,) = (directory / "checkpoints").iterdir()
-    moment = read_checkpoint(path, changed(momentum=0.9))
+    data = prepare(DATA, source=places.source, cache=places.cache, raw=places.raw)[0].train.sha256
+    moment = read_checkpoint(path, changed(momentum=0.9), data)
     state = moment.state
     assert state.step == 9
     assert moment.history == read_history(directory)
@@ -206,7 +207,7 @@ def test_parameters_of_another_network_are_refused(places: Places) -> None:
     directory, _ = run_small(SPEC, places)
     config = directory / "config.toml"
     config.write_text(config.read_text().replace("hidden = [8, 4]", "hidden = [9, 4]"))
-    with pytest.raises(DataProblem, match=r"weight: expected float32 \(784, 9\), found float32 \(784, 8\)"):
+    with pytest.raises(DataProblem, match="is not the configuration that"):
         read_trained(directory)
 
 
