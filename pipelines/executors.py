@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -34,7 +35,13 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
     if name == "processes":
         context = get_context("spawn")
         with _worker_deaths(), ProcessPoolExecutor(jobs, context, use_threads, (threads,)) as pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:
+                # Whoever is interrupted does not wait for a training to end: workers save where they stand and leave.
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
     elif name.startswith("dask://") and len(name) > len("dask://"):
         with _dask_executor(name) as pool:
             yield pool
