@@ -245,7 +245,7 @@ def test_signal_saves_and_exits_130(number: int, places: Places, tmp_path: Path,
 
 
 def test_interrupted_study_does_not_wait(places: Places, tmp_path: Path, slow_config: Path) -> None:
-    """A signal to the study alone ends its workers too, each with a checkpoint, and the same command goes on from there."""
+    """A signal to the study alone ends its workers too, each with a checkpoint to go on from."""
     out = tmp_path / "study"
     slow = slow_config.read_text().replace("epochs = 400", "epochs = 40000")
     slow_config.write_text(slow)
