@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from pipelines.ablation import AblationRow
+    from pipelines.catalogue import RunEntry, StudyEntry
     from pipelines.compare import Comparison
     from pipelines.study import Study
     from pipelines.sweep import TrialResult
@@ -117,6 +118,43 @@ def comparison_lines(found: Comparison) -> str:
             f"McNemar's exact test: p = {found.p_value:.4f}"
         )
     return "\n".join(lines)
+
+
+def run_lines(runs: Sequence[RunEntry], studies: Sequence[StudyEntry]) -> str:
+    """Lay out a list of runs and studies.
+
+    Args:
+        runs: From `pipelines.catalogue.list_runs`.
+        studies: From `pipelines.catalogue.list_studies`.
+
+    Returns:
+        Lines of text; accuracies in percent.
+    """
+    rows = [
+        (
+            entry.state,
+            entry.recipe,
+            f"seed {entry.seed}",
+            f"{entry.epochs} epochs",
+            "" if entry.test_accuracy is None else f"{100 * entry.test_accuracy:.2f} %",
+            str(entry.path),
+        )
+        for entry in runs
+    ] + [
+        (
+            "study",
+            study.recipe,
+            f"{study.seeds} seeds",
+            "",
+            "" if study.mean_test_accuracy is None else f"{100 * study.mean_test_accuracy:.2f} %",
+            str(study.path),
+        )
+        for study in studies
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows
+    )
 
 
 def trial_line(trial: TrialResult) -> str:
