@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pipelines.ablation import AblationRow
     from pipelines.catalogue import RunEntry, StudyEntry
     from pipelines.compare import Comparison
+    from pipelines.derivatives import Checked
     from pipelines.study import Study
     from pipelines.sweep import TrialResult
 
@@ -176,3 +177,25 @@ def trial_line(trial: TrialResult) -> str:
     right = "" if trial.validation_accuracy is None else f", {100 * trial.validation_accuracy:.2f} %"
     settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
     return f"trial {trial.number}{after}: {loss}{right}, {settings}"
+
+
+def check_lines(rows: Sequence[Checked]) -> str:
+    """Lay out checks of derivatives.
+
+    Args:
+        rows: From `pipelines.derivatives.check_derivatives`, at least one.
+
+    Returns:
+        A line for each; below one that failed, what was expected and found.
+    """
+    width = max(len(row.name) for row in rows)
+    lines = [f"{'':<6} {'':<{width}} {'derivative':<17} {'error':>8}  of at most"]
+    for row in rows:
+        verdict = "passed" if row.found.passed else "WRONG"
+        lines.append(
+            f"{row.subject:<6} {row.name:<{width}} {row.derivative:<17} {row.found.error:8.1e}  "
+            f"{row.found.tolerance:.0e}  {verdict}"
+        )
+        if not row.found.passed:
+            lines.append(f"       {row.found}")
+    return "\n".join(lines)
