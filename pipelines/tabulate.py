@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from pipelines.ablation import AblationRow
+    from pipelines.catalogue import RunEntry, StudyEntry
     from pipelines.compare import Comparison
+    from pipelines.derivatives import Checked
     from pipelines.study import Study
     from pipelines.sweep import TrialResult
 
@@ -119,6 +121,43 @@ def comparison_lines(found: Comparison) -> str:
     return "\n".join(lines)
 
 
+def run_lines(runs: Sequence[RunEntry], studies: Sequence[StudyEntry]) -> str:
+    """Lay out a list of runs and studies.
+
+    Args:
+        runs: From `pipelines.catalogue.list_runs`.
+        studies: From `pipelines.catalogue.list_studies`.
+
+    Returns:
+        Lines of text; accuracies in percent.
+    """
+    rows = [
+        (
+            entry.state,
+            entry.recipe,
+            f"seed {entry.seed}",
+            f"{entry.epochs} epochs",
+            "" if entry.test_accuracy is None else f"{100 * entry.test_accuracy:.2f} %",
+            str(entry.path),
+        )
+        for entry in runs
+    ] + [
+        (
+            "study",
+            study.recipe,
+            f"{study.seeds} seeds",
+            "",
+            "" if study.mean_test_accuracy is None else f"{100 * study.mean_test_accuracy:.2f} %",
+            str(study.path),
+        )
+        for study in studies
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows
+    )
+
+
 def trial_line(trial: TrialResult) -> str:
     """Lay out one trial of a sweep.
 
@@ -138,3 +177,25 @@ def trial_line(trial: TrialResult) -> str:
     right = "" if trial.validation_accuracy is None else f", {100 * trial.validation_accuracy:.2f} %"
     settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
     return f"trial {trial.number}{after}: {loss}{right}, {settings}"
+
+
+def check_lines(rows: Sequence[Checked]) -> str:
+    """Lay out checks of derivatives.
+
+    Args:
+        rows: From `pipelines.derivatives.check_derivatives`, at least one.
+
+    Returns:
+        A line for each; below one that failed, what was expected and found.
+    """
+    width = max(len(row.name) for row in rows)
+    lines = [f"{'':<6} {'':<{width}} {'derivative':<17} {'error':>8}  of at most"]
+    for row in rows:
+        verdict = "passed" if row.found.passed else "WRONG"
+        lines.append(
+            f"{row.subject:<6} {row.name:<{width}} {row.derivative:<17} {row.found.error:8.1e}  "
+            f"{row.found.tolerance:.0e}  {verdict}"
+        )
+        if not row.found.passed:
+            lines.append(f"       {row.found}")
+    return "\n".join(lines)

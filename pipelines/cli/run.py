@@ -27,6 +27,7 @@ from pipelines.cli.options import (
     Recipe,
     RunDirectory,
     Seed,
+    Settings,
     Source,
     Stream,
     Threads,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 def run(
     config: Config = None,
     recipe: Recipe = "report",
+    settings: Settings = None,
     classes: Classes = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
@@ -61,12 +63,26 @@ def run(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prepare the data, train a network, evaluate it on the test split, and write the report."""
+    """Prepare the data, train a network, evaluate it on the test split, and write the report.
+
+    Example:
+        bpfunc run --hidden 256,128 --epochs 20 --seed 1
+        bpfunc run --classes "Bag,Coat,Shirt,Pullover"
+        bpfunc run --recipe best --set train.learning_rate=0.001 --json
+    """
     use_threads(threads)
     from pipelines.run import Places, evaluate_run, report_run
 
     spec = merged_spec(
-        recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, on_nan=on_nan, unpinned=unpinned
+        recipe,
+        config,
+        classes=classes,
+        hidden=hidden,
+        epochs=epochs,
+        seed=seed,
+        on_nan=on_nan,
+        unpinned=unpinned,
+        settings=settings,
     )
     finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet, every=checkpoint_every)
     evaluation, values = evaluate_run(spec, finished)
@@ -77,6 +93,7 @@ def run(
 def train(
     config: Config = None,
     recipe: Recipe = "report",
+    settings: Settings = None,
     classes: Classes = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
@@ -94,7 +111,11 @@ def train(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prepare the data and train a network; the test split stays sealed."""
+    """Prepare the data and train a network; the test split stays sealed.
+
+    Example:
+        bpfunc train --recipe report --out data/runs/first
+    """
     use_threads(threads)
     with _processes(data_parallel) as processes:
         from pipelines.run import Places
@@ -109,6 +130,7 @@ def train(
             on_nan=on_nan,
             unpinned=unpinned,
             stream=stream,
+            settings=settings,
         )
         places = Places(source=source, cache=cache, raw=raw, out=out)
         finished: Finished | None
@@ -159,7 +181,11 @@ def resume(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a run that was interrupted, bit for bit as if it had not been, and do what was left to do."""
+    """Go on with a run that was interrupted, bit for bit as if it had not been, and do what was left to do.
+
+    Example:
+        bpfunc resume data/runs/first
+    """
     use_threads(threads)
     from pipelines.run import SEALED, Places, evaluate_run, report_run, resume_run
     from pipelines.runs import read_config
@@ -187,7 +213,11 @@ def evaluate(
     threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a trained run on the test split and write its metrics.json."""
+    """Measure a trained run on the test split and write its metrics.json.
+
+    Example:
+        bpfunc evaluate data/runs/first --json
+    """
     use_threads(threads)
     from pipelines.run import Places, evaluate_run, reopen_run
 
@@ -204,7 +234,11 @@ def report(
     threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the pictures and the page of a trained run again."""
+    """Draw the pictures and the page of a trained run again.
+
+    Example:
+        bpfunc report data/runs/first
+    """
     use_threads(threads)
     from pipelines.run import Places, evaluate_run, reopen_run, report_run
 

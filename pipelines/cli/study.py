@@ -23,6 +23,7 @@ from pipelines.cli.options import (
     Quiet,
     Raw,
     Recipe,
+    Settings,
     Source,
     Threads,
     Unpinned,
@@ -41,6 +42,7 @@ def study(
     ablate: Annotated[bool, typer.Option("--ablate", help="Once more without each ingredient, one at a time.")] = False,
     config: Config = None,
     recipe: Recipe = "report",
+    settings: Settings = None,
     classes: Classes = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
@@ -54,7 +56,12 @@ def study(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train many seeds of one recipe and sum them up; a finished seed is never trained again."""
+    """Train many seeds of one recipe and sum them up; a finished seed is never trained again.
+
+    Example:
+        bpfunc study --recipe report --seeds 10 --jobs 2
+        bpfunc study --recipe best --seeds 5 --ablate
+    """
     use_threads(threads)
     import attrs
 
@@ -65,7 +72,9 @@ def study(
     from pipelines.study import run_study, study_command, study_table, summarised, write_study
     from pipelines.tabulate import ablation_lines, study_lines
 
-    spec = merged_spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned)
+    spec = merged_spec(
+        recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned, settings=settings
+    )
     directory = out or Path("data/runs") / f"study-{spec.name}"
     places = Places(source=source, cache=cache, raw=raw)
     # Prepared once, here: the workers then find it.
@@ -110,7 +119,11 @@ def search(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Choose settings by cross-validation over the training split; the test split is never opened."""
+    """Choose settings by cross-validation over the training split; the test split is never opened.
+
+    Example:
+        bpfunc search docs/searches/best-1.toml --out data/runs/search --jobs 2
+    """
     use_threads(threads)
     from pipelines.executors import open_executor
     from pipelines.files import write_bytes
@@ -153,7 +166,11 @@ def sweep(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search settings with Optuna by validation loss; the test split is never opened, and what is there goes on."""
+    """Search settings with Optuna by validation loss; the test split is never opened, and what is there goes on.
+
+    Example:
+        bpfunc sweep SPACE.toml --trials 50 --jobs 2
+    """
     use_threads(threads)
     from pipelines.config import to_toml
     from pipelines.executors import open_executor
@@ -193,7 +210,12 @@ def compare(
     raw: Raw = DEFAULT_RAW,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two runs or studies on the same test rows: difference, interval, McNemar's test."""
+    """Compare two runs or studies on the same test rows: difference, interval, McNemar's test.
+
+    Example:
+        bpfunc compare data/runs/first data/runs/second
+        bpfunc compare data/runs/first data/runs/second --out compare.html
+    """
     import attrs
 
     from pipelines.compare import compare as compared
