@@ -71,7 +71,7 @@ def _dask_executor(name: str) -> Iterator[Executor]:
         ) from None
     try:
         address = f"tcp://{name.removeprefix('dask://')}"
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise WorkFailed(
             f"no Dask scheduler answers: {str(error).splitlines()[0]}",
@@ -79,7 +79,7 @@ def _dask_executor(name: str) -> Iterator[Executor]:
             remedy="start one with `dask scheduler`, and workers with `dask worker HOST:PORT --nthreads 1`",
         ) from None
     try:
-        executor = client.get_executor(pure=False, retries=RETRIES)  # type: ignore[no-untyped-call]
+        executor = client.get_executor(pure=False, retries=RETRIES)
         with client, executor as pool:
             yield pool
     except (KilledWorker, CancelledError) as error:
