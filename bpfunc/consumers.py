@@ -31,14 +31,17 @@ class EpochLike(Protocol):
     @property
     def number(self) -> int:
         """Epochs finished, from 1."""
+        ...
 
     @property
     def state(self) -> TrainState:
         """The state after this epoch."""
+        ...
 
     @property
     def metrics(self) -> StepMetrics:
         """Of the epoch's steps, merged."""
+        ...
 
 
 RecordT = TypeVar("RecordT")

@@ -25,13 +25,16 @@ class Communicator(Protocol):
     @property
     def size(self) -> int:
         """How many there are, at least 1."""
+        ...
 
     @property
     def rank(self) -> int:
         """Which one this is, from 0."""
+        ...
 
     def allreduce_sum(self, vector: FloatArray) -> FloatArray:
         """Add up the vectors of all, and give everyone the same sum, bit for bit."""
+        ...
 
 
 @attrs.frozen

@@ -26,6 +26,7 @@ Tree: TypeAlias = Any
 """A nest of attrs records, tuples, dicts and None with arrays or numbers at its ends."""
 
 TreeT = TypeVar("TreeT")
+ValueT = TypeVar("ValueT")
 
 
 class TreeStructureError(ValueError):
@@ -423,7 +424,7 @@ def tree_leaves_with_path(tree: Tree) -> tuple[tuple[str, Any], ...]:
     return tuple(zip(_paths(structure), leaves, strict=True))
 
 
-def tree_reduce(function: Callable[[Any, Any], Any], tree: Tree, initial: Any) -> Any:
+def tree_reduce(function: Callable[[ValueT, Any], ValueT], tree: Tree, initial: ValueT) -> ValueT:
     """Fold the leaves from left to right.
 
     Args:

@@ -81,6 +81,67 @@ FlopsFn: TypeAlias = Callable[[Shape, Shape], int]
 ExampleNormsFn: TypeAlias = Callable[[Tree, Tree, FloatArray], tuple[FloatArray, FloatArray]]
 """``(params, residual, dy) -> (norms, dx)``: squared gradient norms (B,) of each example."""
 
+# What a layer does for itself where it says nothing. They are given as factories, which every type checker takes for
+# defaults; attrs' `@field.default` is known to mypy alone.
+
+
+def _without_dx(layer: Layer) -> BackwardParamsFn:
+    return lambda params, residual, dy: layer.backward(params, residual, dy)[0]
+
+
+def _no_jvp(layer: Layer) -> JvpFn:
+    def missing(params: Tree, residual: Tree, params_dot: Tree, x_dot: FloatArray) -> FloatArray:
+        raise NotImplementedError(f"layer {layer.name} has no jvp; give one to Layer(jvp=...)")
+
+    return missing
+
+
+def _no_backward_jvp(layer: Layer) -> BackwardJvpFn:
+    def missing(
+        params: Tree, residual: Tree, params_dot: Tree, x_dot: FloatArray, dy: FloatArray, dy_dot: FloatArray
+    ) -> tuple[Tree, FloatArray]:
+        raise NotImplementedError(f"layer {layer.name} has no backward_jvp; give one to Layer(backward_jvp=...)")
+
+    return missing
+
+
+def _example_grads_without_params(layer: Layer) -> BackwardFn:
+    def from_backward(params: Tree, residual: Tree, dy: FloatArray) -> tuple[Tree, FloatArray]:
+        if tree_leaves(params):
+            raise NotImplementedError(f"layer {layer.name} has no example_grads; give some to Layer(example_grads=...)")
+        return layer.backward(params, residual, dy)
+
+    return from_backward
+
+
+def _example_norms_of_grads(layer: Layer) -> ExampleNormsFn:
+    def from_grads(params: Tree, residual: Tree, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
+        grads, dx = layer.example_grads(params, residual, dy)
+        norms: FloatArray = np.zeros(len(dy), dy.dtype)
+        for leaf in tree_leaves(grads):
+            norms = norms + np.square(leaf).sum(axis=tuple(range(1, leaf.ndim)))
+        return norms, dx
+
+    return from_grads
+
+
+def _flops_of_parts(layer: Layer) -> FlopsFn:
+    def of_parts(in_shape: Shape, out_shape: Shape) -> int:
+        if not layer.parts:
+            return math.prod(out_shape)
+        total, shape = 0, in_shape
+        for _, part in layer.parts:
+            part_out = part.init(Key(0), shape)[2]
+            total += part.flops(shape, part_out)
+            shape = part_out if layer.chained else in_shape
+        return total
+
+    return of_parts
+
+
+def _draws(layer: Layer) -> bool:
+    return not layer.parts or any(part.draws for _, part in layer.parts)
+
 
 @attrs.frozen
 class Layer:
@@ -126,80 +187,15 @@ class Layer:
     init: InitFn
     forward: ForwardFn
     backward: BackwardFn
-    backward_params: BackwardParamsFn = attrs.field()
-    jvp: JvpFn = attrs.field()
-    backward_jvp: BackwardJvpFn = attrs.field()
-    example_grads: BackwardFn = attrs.field()
-    example_norms: ExampleNormsFn = attrs.field()
-    flops: FlopsFn = attrs.field()
+    backward_params: BackwardParamsFn = attrs.field(default=attrs.Factory(_without_dx, takes_self=True))
+    jvp: JvpFn = attrs.field(default=attrs.Factory(_no_jvp, takes_self=True))
+    backward_jvp: BackwardJvpFn = attrs.field(default=attrs.Factory(_no_backward_jvp, takes_self=True))
+    example_grads: BackwardFn = attrs.field(default=attrs.Factory(_example_grads_without_params, takes_self=True))
+    example_norms: ExampleNormsFn = attrs.field(default=attrs.Factory(_example_norms_of_grads, takes_self=True))
+    flops: FlopsFn = attrs.field(default=attrs.Factory(_flops_of_parts, takes_self=True))
     parts: tuple[tuple[str, Layer], ...] = ()
     chained: bool = True
-    draws: bool = attrs.field()
-
-    @draws.default
-    def _draws_default(self) -> bool:
-        return not self.parts or any(part.draws for _, part in self.parts)
-
-    @backward_params.default
-    def _backward_params_default(self) -> BackwardParamsFn:
-        return lambda params, residual, dy: self.backward(params, residual, dy)[0]
-
-    @flops.default
-    def _flops_default(self) -> FlopsFn:
-        def of_parts(in_shape: Shape, out_shape: Shape) -> int:
-            if not self.parts:
-                return math.prod(out_shape)
-            total, shape = 0, in_shape
-            for _, part in self.parts:
-                part_out = part.init(Key(0), shape)[2]
-                total += part.flops(shape, part_out)
-                shape = part_out if self.chained else in_shape
-            return total
-
-        return of_parts
-
-    @jvp.default
-    def _jvp_default(self) -> JvpFn:
-        def missing(params: Tree, residual: Tree, params_dot: Tree, x_dot: FloatArray) -> FloatArray:
-            raise NotImplementedError(f"layer {self.name} has no jvp; give one to Layer(jvp=...)")
-
-        return missing
-
-    @backward_jvp.default
-    def _backward_jvp_default(self) -> BackwardJvpFn:
-        def missing(
-            params: Tree,
-            residual: Tree,
-            params_dot: Tree,
-            x_dot: FloatArray,
-            dy: FloatArray,
-            dy_dot: FloatArray,
-        ) -> tuple[Tree, FloatArray]:
-            raise NotImplementedError(f"layer {self.name} has no backward_jvp; give one to Layer(backward_jvp=...)")
-
-        return missing
-
-    @example_grads.default
-    def _example_grads_default(self) -> BackwardFn:
-        def from_backward(params: Tree, residual: Tree, dy: FloatArray) -> tuple[Tree, FloatArray]:
-            if tree_leaves(params):
-                raise NotImplementedError(
-                    f"layer {self.name} has no example_grads; give some to Layer(example_grads=...)"
-                )
-            return self.backward(params, residual, dy)
-
-        return from_backward
-
-    @example_norms.default
-    def _example_norms_default(self) -> ExampleNormsFn:
-        def from_grads(params: Tree, residual: Tree, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
-            grads, dx = self.example_grads(params, residual, dy)
-            norms: FloatArray = np.zeros(len(dy), dy.dtype)
-            for leaf in tree_leaves(grads):
-                norms = norms + np.square(leaf).sum(axis=tuple(range(1, leaf.ndim)))
-            return norms, dx
-
-        return from_grads
+    draws: bool = attrs.field(default=attrs.Factory(_draws, takes_self=True))
 
 
 def stateless(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import attrs
 import numpy as np
@@ -71,7 +71,7 @@ def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
     if len(targets) and not 0 <= targets.min() <= targets.max() < classes:
         raise ValueError(f"class indices run from 0 to {classes - 1}, found {targets.min()} to {targets.max()}")
     rows = np.zeros(logits.shape, logits.dtype)
-    rows[np.arange(len(targets)), targets] = 1
+    rows[np.arange(len(targets)), cast(IntArray, targets)] = 1
     return rows
 
 

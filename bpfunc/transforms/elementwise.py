@@ -87,7 +87,8 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     rows = tree_rows(grads, params if has_params else grads, *slots)
     kernels = [(part.kernel(step), part.slots) for part in chain.parts]
     chosen = _chosen(chain.parts, grads, len(rows))
-    results, columns = [], [[] for _ in slots]  # type: tuple[list[Any], list[list[Any]]]
+    results: list[Any] = []
+    columns: list[list[Any]] = [[] for _ in slots]
     for row, which in zip(rows, chosen, strict=True):
         result, new = _run_leaf([kernels[index] for index in which], row[0], row[1], row[2:], add=add)
         results.append(result)
