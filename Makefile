@@ -29,6 +29,7 @@ lint: $(VENV)/.installed-test-lint
 
 types: $(VENV)/.installed-test-lint
 	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 check: lint types test
 

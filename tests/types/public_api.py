@@ -65,16 +65,16 @@ def trees_keep_their_type() -> None:
     assert_type(bp.tree_zeros_like(tree), bp.DenseParams)
     assert_type(bp.tree_cast(tree, np.float32), bp.DenseParams)
     assert_type(bp.freeze(tree), bp.DenseParams)
-    assert_type(bp.replace_leaf(tree, ".bias", np.ones(3)), bp.DenseParams)
+    assert_type(bp.replace_leaf(tree, "bias", np.ones(3)), bp.DenseParams)
     assert_type(bp.unravel(bp.ravel(tree), tree), bp.DenseParams)
     weights, others = bp.partition(tree, bp.weights_only)
     assert_type(weights, bp.DenseParams)
     assert_type(bp.partition(tree, bp.weights_only), tuple[bp.DenseParams, bp.DenseParams])
     assert_type(bp.merge(weights, others), bp.DenseParams)
     # A tree of any shape: here a dictionary of tuples.
-    nested = {"a": (1.0, 2.0)}
-    assert_type(bp.tree_map(abs, nested), dict[str, tuple[float, float]])
-    assert_type(bp.tree_zeros_like(nested), dict[str, tuple[float, float]])
+    nested: dict[str, tuple[FloatArray, IntArray]] = {"a": (np.ones(2), np.arange(2))}
+    assert_type(bp.tree_map(abs, nested), dict[str, tuple[FloatArray, IntArray]])
+    assert_type(bp.tree_zeros_like(nested), dict[str, tuple[FloatArray, IntArray]])
 
 
 def trees_measured() -> None:
@@ -216,6 +216,7 @@ def gradients() -> None:
     here, rows, ctx = state(), batch(), bp.INFERENCE
     result = bp.value(MODEL, LOSS, here.params, here.layer_state, rows, ctx)
     assert_type(result, bp.Value)
+    assert_type(bp.value(MODEL, LOSS, here.params, here.layer_state, rows, ctx), bp.Value)
     assert_type(result.losses, FloatArray)
     assert_type(result.outputs, FloatArray)
     assert_type(result.loss, np.floating)
@@ -313,7 +314,7 @@ def optimizers() -> None:
     assert_type(bp.adamw(0.1, weight_decay=0.01), bp.GradientTransform)
     assert_type(bp.lion(0.1), bp.GradientTransform)
     assert_type(bp.lamb(0.1), bp.GradientTransform)
-    assert_type(bp.weights_only(".bias"), bool)
+    assert_type(bp.weights_only("bias"), bool)
 
 
 def schedules() -> None:
