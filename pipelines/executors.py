@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -34,7 +35,13 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
     if name == "processes":
         context = get_context("spawn")
         with _worker_deaths(), ProcessPoolExecutor(jobs, context, use_threads, (threads,)) as pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:
+                # Whoever is interrupted does not wait for a training to end: workers save where they stand and leave.
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
     elif name.startswith("dask://") and len(name) > len("dask://"):
         with _dask_executor(name) as pool:
             yield pool
@@ -64,7 +71,7 @@ def _dask_executor(name: str) -> Iterator[Executor]:
         ) from None
     try:
         address = f"tcp://{name.removeprefix('dask://')}"
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise WorkFailed(
             f"no Dask scheduler answers: {str(error).splitlines()[0]}",
@@ -72,7 +79,7 @@ def _dask_executor(name: str) -> Iterator[Executor]:
             remedy="start one with `dask scheduler`, and workers with `dask worker HOST:PORT --nthreads 1`",
         ) from None
     try:
-        executor = client.get_executor(pure=False, retries=RETRIES)  # type: ignore[no-untyped-call]
+        executor = client.get_executor(pure=False, retries=RETRIES)
         with client, executor as pool:
             yield pool
     except (KilledWorker, CancelledError) as error:

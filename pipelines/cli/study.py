@@ -125,16 +125,14 @@ def search(
         bpfunc search docs/searches/best-1.toml --out data/runs/search --jobs 2
     """
     use_threads(threads)
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
+    from pipelines.executors import open_executor
     from pipelines.files import write_bytes
     from pipelines.run import Places
     from pipelines.search import load_search, run_search, search_table
 
     plan = load_search(space)
     trials = []
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
             trials.append(trial)
             say(
