@@ -39,6 +39,7 @@ from bpfunc.consumers import (
     validated,
     validation_loss,
 )
+from bpfunc.finite import NotFiniteError, finite_gradient, finite_step, first_not_finite
 from bpfunc.gradcheck import GradCheck, check_projection, check_sweep, gradcheck
 from bpfunc.gradient import (
     GradientMaker,
@@ -117,6 +118,7 @@ from bpfunc.metrics import (
     confusion_matrix,
     expected_calibration_error,
     f1,
+    fit_temperature,
     log_loss,
     mean,
     mean_absolute_error,
@@ -206,7 +208,7 @@ from bpfunc.tree import (
     unravel,
 )
 from bpfunc.types import readonly, readonly_arrays
-from bpfunc.update import apply_updates
+from bpfunc.update import apply_updates, updated
 
 __version__ = "0.1.0"
 
@@ -387,12 +389,17 @@ __all__ = [
     "one_cycle",
     "join",
     "apply_updates",
+    "updated",
     # training
     "TrainState",
     "StepMetrics",
     "StepFn",
     "init_train_state",
     "make_step",
+    "finite_gradient",
+    "finite_step",
+    "first_not_finite",
+    "NotFiniteError",
     "steps",
     "fold_steps",
     "Epoch",
@@ -431,6 +438,7 @@ __all__ = [
     "log_loss",
     "brier",
     "expected_calibration_error",
+    "fit_temperature",
     "roc_auc",
     "mean_absolute_error",
     "mean_squared_error",

@@ -13,11 +13,12 @@ from bpfunc.gradient import GradientMaker, Value, value_and_grad
 from bpfunc.keys import Key, fold_in, split
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
+from bpfunc.memory import keep_freed_memory
 from bpfunc.metrics import Mean, Metric, accuracy
 from bpfunc.transforms import GradientTransform
 from bpfunc.tree import STATIC, Tree
 from bpfunc.types import Shape
-from bpfunc.update import apply_updates
+from bpfunc.update import updated
 
 
 @attrs.frozen(eq=False)
@@ -137,14 +138,14 @@ def make_step(
         >>> state.step
         1
     """
+    keep_freed_memory()
     loss_and_gradient = gradient(model, loss)
     measured = accuracy() if metric is None else metric
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         ctx = Context(train=True, key=fold_in(state.key, state.step))
         value, grads = loss_and_gradient(state.params, state.layer_state, batch, ctx)
-        updates, optimizer_state = transform.update(grads, state.optimizer_state, state.params, state.step)
-        params = apply_updates(state.params, updates)
+        params, optimizer_state = updated(transform, grads, state.optimizer_state, state.params, state.step)
         metrics = StepMetrics(weighted_mean(value, batch), measured.measure(value.outputs, batch))
         return TrainState(params, value.state, optimizer_state, state.step + 1, state.key), metrics
 

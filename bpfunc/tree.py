@@ -48,23 +48,68 @@ Scaled(value=6.0, unit='s')
 """
 
 
-class _Fields(NamedTuple):
-    dynamic: tuple[tuple[str, str], ...]
-    """(attribute name, init argument) of each visited field."""
-    static: tuple[tuple[str, str], ...]
+class _Kind(NamedTuple):
+    """How nodes of one class come apart and together again; found once for each class."""
+
+    labels: Callable[[Any], tuple[Any, ...]]
+    """Field names, indices or dict keys of a node's children."""
+    children: Callable[[Any], tuple[Any, ...]]
+    static: Callable[[Any], tuple[Any, ...]]
+    """Values of a node's static fields."""
+    build: Callable[[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]], Any]
+    """Makes a node of labels, children and static values."""
 
 
-def _find_fields(cls: type[Any]) -> _Fields | None:
-    if not attrs.has(cls):
-        return None
+def _nothing(node: Any) -> tuple[Any, ...]:
+    return ()
+
+
+def _find_kind(cls: type[Any]) -> _Kind | None:
+    """Return how a class comes apart, or None where its instances are leaves."""
+    if cls is type(None):
+        return _Kind(_nothing, _nothing, _nothing, lambda labels, children, static: None)
+    if issubclass(cls, tuple):
+        make = (lambda children: children) if cls is tuple else cls._make  # type: ignore[attr-defined]  # a named tuple
+        return _Kind(
+            lambda node: tuple(range(len(node))), tuple, _nothing, lambda labels, children, static: make(children)
+        )
+    if issubclass(cls, dict):
+        return _Kind(
+            lambda node: tuple(sorted(node)),
+            lambda node: tuple([node[label] for label in sorted(node)]),
+            _nothing,
+            lambda labels, children, static: cls(zip(labels, children, strict=True)),
+        )
+    if issubclass(cls, list):
+        raise TypeError("a list in a tree: lists are mutable and so no part of a value; use a tuple")
+    return _record_kind(cls) if attrs.has(cls) else None
+
+
+_kind: Any = cache(_find_kind)
+
+
+def _record_kind(cls: type[Any]) -> _Kind:
     fields = attrs.fields(cls)
-    return _Fields(
-        tuple((field.name, field.alias) for field in fields if not field.metadata.get("bpfunc_static")),
-        tuple((field.name, field.alias) for field in fields if field.metadata.get("bpfunc_static")),
-    )
+    dynamic = [field for field in fields if not field.metadata.get("bpfunc_static")]
+    static = [field for field in fields if field.metadata.get("bpfunc_static")]
+    aliases = [field.alias for field in (*dynamic, *static)]
+    names = tuple(field.name for field in dynamic)
+    if aliases == [field.alias for field in fields] and not any(field.kw_only for field in fields):
+
+        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
+            return cls(*children, *static_values)
+    else:
+
+        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
+            return cls(**dict(zip(aliases, (*children, *static_values), strict=True)))
+
+    return _Kind(lambda node: names, _getter(names), _getter(tuple(field.name for field in static)), build)
 
 
-_fields: Any = cache(_find_fields)
+def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) < 2:
+        return (lambda node: (getattr(node, names[0]),)) if names else _nothing
+    return operator.attrgetter(*names)
 
 
 @attrs.frozen
@@ -95,59 +140,6 @@ class Structure:
 
 
 _LEAF = Structure(None)
-
-
-def _children(node: Tree) -> tuple[tuple[Any, ...], tuple[Any, ...]] | None:
-    """Return (labels, children) of a node, or None for a leaf."""
-    if isinstance(node, np.ndarray):
-        return None
-    if node is None:
-        return (), ()
-    if isinstance(node, tuple):
-        return tuple(range(len(node))), tuple(node)
-    if isinstance(node, dict):
-        labels = tuple(sorted(node))
-        return labels, tuple(node[label] for label in labels)
-    if isinstance(node, list):
-        raise TypeError("a list in a tree: lists are mutable and so no part of a value; use a tuple")
-    fields = _fields(type(node))
-    if fields is None:
-        return None
-    labels = tuple(name for name, _ in fields.dynamic)
-    return labels, tuple(getattr(node, name) for name in labels)
-
-
-def _rebuild(node: Tree, children: Iterable[Any]) -> Tree:
-    """Make a node like ``node`` with other children."""
-    cls = type(node)
-    static_values = ()
-    fields = _fields(cls)
-    if fields is not None:
-        static_values = tuple(getattr(node, name) for name, _ in fields.static)
-    labels = tuple(sorted(node)) if cls is dict else ()
-    return _build(cls, labels, tuple(children), static_values)
-
-
-def _build(cls: type, labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Tree:
-    if cls is type(None):
-        return None
-    if cls is tuple:
-        return children
-    if issubclass(cls, tuple):
-        return cls._make(children)  # type: ignore[attr-defined]  # a named tuple
-    if cls is dict:
-        return dict(zip(labels, children, strict=True))
-    fields = _fields(cls)
-    if fields is None:
-        raise TypeError(f"{cls.__name__} is no node of a tree")
-    arguments = {alias: child for (_, alias), child in zip(fields.dynamic, children, strict=True)}
-    arguments |= {alias: value for (_, alias), value in zip(fields.static, static_values, strict=True)}
-    return cls(**arguments)
-
-
-def _static_values(node: Tree) -> tuple[Any, ...]:
-    fields = _fields(type(node))
-    return () if fields is None else tuple(getattr(node, name) for name, _ in fields.static)
 
 
 def _extend(path: str, kind: type, label: Any) -> str:
@@ -192,14 +184,13 @@ def flatten(tree: Tree) -> tuple[tuple[Any, ...], Structure]:
 
 
 def _flatten_into(leaves: list[Any], node: Tree) -> Structure:
-    parts = _children(node)
-    if parts is None:
+    kind = _kind(type(node))
+    if kind is None:
         leaves.append(node)
         return _LEAF
-    labels, children = parts
     before = len(leaves)
-    inner = tuple(_flatten_into(leaves, child) for child in children)
-    return Structure(type(node), labels, inner, _static_values(node), len(leaves) - before)
+    inner = tuple([_flatten_into(leaves, child) for child in kind.children(node)])
+    return Structure(type(node), kind.labels(node), inner, kind.static(node), len(leaves) - before)
 
 
 def unflatten(structure: Structure, leaves: Iterable[Any]) -> Tree:
@@ -227,10 +218,11 @@ def unflatten(structure: Structure, leaves: Iterable[Any]) -> Tree:
 
 
 def _unflatten_from(leaves: Any, structure: Structure) -> Tree:
-    if structure.kind is None:
+    kind = None if structure.kind is None else _kind(structure.kind)
+    if kind is None:
         return next(leaves)
-    children = tuple(_unflatten_from(leaves, child) for child in structure.children)
-    return _build(structure.kind, structure.labels, children, structure.static)
+    children = tuple([_unflatten_from(leaves, child) for child in structure.children])
+    return kind.build(structure.labels, children, structure.static)
 
 
 def tree_map(function: Callable[..., Any], tree: TreeT, *rest: Tree) -> TreeT:
@@ -288,33 +280,39 @@ def tree_map_with_path(function: Callable[..., Any], tree: TreeT, *rest: Tree) -
 
 
 def _map(function: Callable[..., Any], node: Tree, rest: tuple[Tree, ...]) -> Tree:
-    parts = _children(node)
-    if parts is None:
+    kind = _kind(type(node))
+    if kind is None:
         for other in rest:
-            if _children(other) is not None:
+            if _kind(type(other)) is not None:
                 raise _Differ
         return function(node, *rest)
-    labels, children = parts
-    columns = [children]
+    children = kind.children(node)
+    if not rest:
+        inner = [_map(function, child, ()) for child in children]
+        return kind.build(kind.labels(node), tuple(inner), kind.static(node))
     for other in rest:
-        other_parts = _children(other)
-        if other_parts is None or not _same_node(node, labels, other, other_parts[0]):
+        if not _same_node(kind, node, other):
             raise _Differ
-        columns.append(other_parts[1])
-    return _rebuild(node, [_map(function, row[0], row[1:]) for row in zip(*columns, strict=True)])
+    rows = zip(*[kind.children(other) for other in rest], strict=True)
+    inner = [_map(function, child, row) for child, row in zip(children, rows, strict=True)]
+    return kind.build(kind.labels(node), tuple(inner), kind.static(node))
 
 
-def _same_node(left: Tree, left_labels: tuple[Any, ...], right: Tree, right_labels: tuple[Any, ...]) -> bool:
-    return type(left) is type(right) and left_labels == right_labels and _static_values(left) == _static_values(right)
+def _same_node(kind: _Kind, left: Tree, right: Tree) -> bool:
+    return (
+        type(left) is type(right)
+        and kind.labels(left) == kind.labels(right)
+        and kind.static(left) == kind.static(right)
+    )
 
 
 def _first_difference(path: str, left: Tree, right: Tree) -> tuple[str, Tree, Tree] | None:
-    left_parts, right_parts = _children(left), _children(right)
-    if left_parts is None and right_parts is None:
+    kind = _kind(type(left))
+    if kind is None and _kind(type(right)) is None:
         return None
-    if left_parts is None or right_parts is None or not _same_node(left, left_parts[0], right, right_parts[0]):
+    if kind is None or not _same_node(kind, left, right):
         return path, left, right
-    for label, a, b in zip(left_parts[0], left_parts[1], right_parts[1], strict=True):
+    for label, a, b in zip(kind.labels(left), kind.children(left), kind.children(right), strict=True):
         found = _first_difference(_extend(path, type(left), label), a, b)
         if found is not None:
             return found
@@ -329,7 +327,7 @@ def _mismatch(left: Tree, right: Tree) -> TreeStructureError:
 def _describe(node: Tree) -> str:
     if isinstance(node, np.ndarray):
         return f"an array of shape {node.shape}"
-    return str(flatten(node)[1]) if _children(node) is not None else f"a leaf of type {type(node).__name__}"
+    return str(flatten(node)[1]) if _kind(type(node)) is not None else f"a leaf of type {type(node).__name__}"
 
 
 def tree_leaves(tree: Tree) -> tuple[Any, ...]:
@@ -345,7 +343,67 @@ def tree_leaves(tree: Tree) -> tuple[Any, ...]:
         >>> tree_leaves((1, None, {"x": 2}))
         (1, 2)
     """
-    return flatten(tree)[0]
+    leaves: list[Any] = []
+    _collect(leaves, tree)
+    return tuple(leaves)
+
+
+def _collect(leaves: list[Any], node: Tree) -> None:
+    kind = _kind(type(node))
+    if kind is None:
+        leaves.append(node)
+    else:
+        for child in kind.children(node):
+            _collect(leaves, child)
+
+
+def tree_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
+    """Lay the leaves of trees side by side.
+
+    Args:
+        tree: Any tree.
+        rest: Trees of the same structure.
+
+    Returns:
+        For each place a tuple with the leaf of each tree.
+
+    Raises:
+        TreeStructureError: The trees differ; the message names the first place where they do.
+
+    Example:
+        >>> tree_rows((1, {"a": 2}), (10, {"a": 20}))
+        [(1, 10), (2, 20)]
+    """
+    rows: list[tuple[Any, ...]] = []
+    tree_map(lambda *leaves: rows.append(leaves), tree, *rest)
+    return rows
+
+
+def tree_fill(like: TreeT, leaves: Iterable[Any]) -> TreeT:
+    """Put leaves into the structure of a tree.
+
+    Args:
+        like: Gives the structure.
+        leaves: As many as ``like`` has, from left to right.
+
+    Returns:
+        A tree like ``like`` with other leaves.
+
+    Raises:
+        TreeStructureError: Too few or too many leaves.
+
+    Example:
+        >>> tree_fill((1, {"a": 2}), [10, 20])
+        (10, {'a': 20})
+    """
+    remaining = iter(leaves)
+    try:
+        filled: TreeT = _map(lambda leaf: next(remaining), like, ())
+    except StopIteration:
+        raise TreeStructureError(f"too few leaves for {flatten(like)[1]}") from None
+    if next(remaining, _LEAF) is not _LEAF:
+        raise TreeStructureError(f"too many leaves for {flatten(like)[1]}")
+    return filled
 
 
 def tree_leaves_with_path(tree: Tree) -> tuple[tuple[str, Any], ...]:
@@ -681,10 +739,11 @@ def _merge(left: Tree, right: Tree) -> Tree:
         return right
     if right is None:
         return left
-    left_parts, right_parts = _children(left), _children(right)
-    if left_parts is None or right_parts is None or not _same_node(left, left_parts[0], right, right_parts[0]):
+    kind = _kind(type(left))
+    if kind is None or not _same_node(kind, left, right):
         raise _mismatch(left, right)
-    return _rebuild(left, [_merge(a, b) for a, b in zip(left_parts[1], right_parts[1], strict=True)])
+    inner = [_merge(a, b) for a, b in zip(kind.children(left), kind.children(right), strict=True)]
+    return kind.build(kind.labels(left), tuple(inner), kind.static(left))
 
 
 def replace_leaf(tree: TreeT, path: str, value: Any) -> TreeT:

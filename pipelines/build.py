@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bpfunc import layers
-from bpfunc.augment import Augmentation, flip_horizontal
+from bpfunc.augment import Augmentation, compose, flip_horizontal, mixup
 from bpfunc.layers import Layer, dense, dropout
 from bpfunc.losses import Loss, cross_entropy
 from bpfunc.mirror import mirror_averaged
@@ -115,7 +115,7 @@ def build_augmentation(spec: TrainSpec) -> Augmentation | None:
     """Build what happens to each batch of training images.
 
     Args:
-        spec: Whether images are mirrored at random.
+        spec: Whether images are mirrored at random, and mixed.
 
     Returns:
         ``(key, batch) -> batch``, or None where nothing happens.
@@ -124,7 +124,10 @@ def build_augmentation(spec: TrainSpec) -> Augmentation | None:
         >>> build_augmentation(TrainSpec()) is None
         True
     """
-    return flip_horizontal() if spec.flip else None
+    chosen = [flip_horizontal()] if spec.flip else []
+    if spec.mixup:
+        chosen.append(mixup(spec.mixup))
+    return compose(*chosen) if chosen else None
 
 
 def result_params(spec: TrainSpec, state: TrainState) -> Tree:

@@ -107,6 +107,8 @@ class TrainSpec:
     weight_decay: float = attrs.field(default=0.0, validator=_within(0, 1))
     """On weights, not on biases: coupled for ``sgd``, decoupled for ``adamw``."""
     label_smoothing: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    mixup: float = attrs.field(default=0.0, validator=_within(0, 100))
+    """How much examples are mixed in pairs: shares drawn from Beta(mixup, mixup); 0 for none."""
     flip: bool = False
     """Whether each image is mirrored with probability 1/2 each time it is seen."""
     average: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
@@ -115,6 +117,8 @@ class TrainSpec:
     """Part of the training split that is held out to choose by; 0 trains on all of it."""
     keep: Literal["last", "best"] = "last"
     """Which epoch's network is the result: the last, or the one of the lowest validation loss."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """What a loss or gradient does that is NaN or infinite: end the run, or leave out that update."""
     seed: int = attrs.field(default=0, validator=_at_least(0))
 
     def __attrs_post_init__(self) -> None:

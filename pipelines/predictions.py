@@ -30,6 +30,8 @@ class Predictions:
     """(N,) true class index."""
     probabilities: NDArray[np.float32]
     """(N, K), rows sum to 1."""
+    class_names: tuple[str, ...]
+    """K names."""
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -108,6 +110,12 @@ def read_predictions(run: Path) -> Predictions:
         raise DataProblem(
             f"cannot read the predictions: {str(error).splitlines()[0]}", where=str(path), remedy=remedy
         ) from None
+    names = (file.schema_arrow.metadata or {}).get(b"class_names", b"").decode(errors="replace").split("\n")
+    if len(names) != classes:
+        raise DataProblem(f"it names {len(names)} classes, not {classes}", where=str(path), remedy=remedy)
     return Predictions(
-        table["source_index"].to_numpy(), table["label"].to_numpy(), matrix_of(table["probabilities"], np.float32)
+        table["source_index"].to_numpy(),
+        table["label"].to_numpy(),
+        matrix_of(table["probabilities"], np.float32),
+        tuple(names),
     )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 import attrs
 
+from bpfunc.finite import NotFiniteError
 from bpfunc.tree import tree_leaves_with_path, tree_size
-from pipelines.artifacts import Evaluation, Prepared, ReportFiles, ReportInputs, Trained
-from pipelines.config import RunSpec, TrainSpec
+from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs, Trained
+from pipelines.checkpoints import checkpoint_paths, newest_checkpoint, saving
+from pipelines.config import RunSpec, TrainSpec, to_toml
+from pipelines.errors import WorkFailed
+from pipelines.files import sha256_of, write_bytes
 from pipelines.graph import Decision, prepare
 from pipelines.predictions import write_predictions
 from pipelines.runs import (
-    checkpoints,
+    library_versions,
     metrics,
     new_run_directory,
     read_config,
@@ -24,8 +29,15 @@ from pipelines.runs import (
     write_metrics,
     write_params,
 )
+from pipelines.signals import Interrupted, stop_requested
 from pipelines.stages.evaluate import evaluate
-from pipelines.stages.train import Watch, train, unwatched
+from pipelines.stages.examine import examine
+from pipelines.stages.train import Progress, Watch, fit, read_training_rows, training_split, unwatched
+
+LINEAGE_FILES = ("config.toml", "params.safetensors", "predictions.parquet")
+"""Files of a run that its report names by their hashes."""
+SEALED = "sealed.txt"
+"""A file in the directory of a run that was asked to train and no more."""
 
 
 @attrs.frozen(kw_only=True)
@@ -49,9 +61,15 @@ class Finished:
     prepared: Prepared
     decision: Decision
     trained: Trained
+    examined: Examined | None = None
+    """None where the training rows are to be read again for it."""
+    source: Path | None = None
+    """The directory of IDX files that the person named, for the command that does it again."""
 
 
-def train_run(spec: RunSpec, places: Places, *, now: datetime, watch: Watch = unwatched) -> Finished:
+def train_run(
+    spec: RunSpec, places: Places, *, now: datetime, watch: Watch = unwatched, sealed: bool = False
+) -> Finished:
     """Prepare the data, train, and save the network; the test split stays sealed.
 
     Args:
@@ -59,6 +77,7 @@ def train_run(spec: RunSpec, places: Places, *, now: datetime, watch: Watch = un
         places: Where.
         now: The time, for the run's name.
         watch: What else happens after each epoch.
+        sealed: Whether the test split is to stay closed when this run is taken up again.
 
     Returns:
         The trained network and its directory.
@@ -69,11 +88,54 @@ def train_run(spec: RunSpec, places: Places, *, now: datetime, watch: Watch = un
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     directory = new_run_directory(places.out, places.runs, spec, now)
     write_config(directory, spec)
-    save = checkpoints(directory, spec.train.epochs)
-    trained = train(prepared.train, spec, watch=lambda epochs: watch(save(epochs)))
+    if sealed:
+        write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
+    finished = _trained(directory, spec, prepared, decision, watch, None)
+    return attrs.evolve(finished, source=places.source)
+
+
+def resume_run(directory: Path, places: Places, *, watch: Watch = unwatched) -> tuple[RunSpec, Finished]:
+    """Go on with a training that was stopped: from its newest whole checkpoint, bit for bit as if it had not been.
+
+    Args:
+        directory: Of the run.
+        places: Where data and cache lie.
+        watch: What else happens after each epoch.
+
+    Returns:
+        Its specification, and what `train_run` gives. A training that is finished is not trained again.
+
+    Raises:
+        PipelineError: There is no such run, or see the stages.
+    """
+    spec = read_config(directory)
+    if (directory / "params.safetensors").is_file() and (directory / "history.parquet").is_file():
+        return reopen_run(directory, places)
+    prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    start, _ = newest_checkpoint(directory, spec)
+    finished = _trained(directory, spec, prepared, decision, watch, start)
+    return spec, attrs.evolve(finished, source=places.source)
+
+
+def _trained(
+    directory: Path, spec: RunSpec, prepared: Prepared, decision: Decision, watch: Watch, start: Progress | None
+) -> Finished:
+    save = saving(directory, spec.train.epochs)
+    try:
+        with stop_requested() as stop:
+            learn, choose = training_split(read_training_rows(prepared.train), spec.train)
+            trained = fit(learn, choose, spec, watch=lambda epochs: watch(save(epochs)), start=start, stop=stop)
+    except Interrupted:
+        raise Interrupted(f"go on with: bpfunc resume {directory}") from None
+    except NotFiniteError as problem:
+        newest = next(iter(checkpoint_paths(directory)), None)
+        good = "there is no good checkpoint yet" if newest is None else f"the last good checkpoint is {newest}"
+        raise WorkFailed(
+            f"{problem}; {good}", where=str(directory), remedy="lower train.learning_rate, or use --on-nan skip"
+        ) from None
     write_history(directory, trained.history)
     write_params(directory, trained)
-    return Finished(directory, prepared, decision, trained)
+    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained))
 
 
 def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
@@ -91,7 +153,7 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
     """
     spec, trained = read_config(directory), read_trained(directory)
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
-    return spec, Finished(directory, prepared, decision, trained)
+    return spec, Finished(directory, prepared, decision, trained, source=places.source)
 
 
 def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping[str, object]]:
@@ -107,11 +169,31 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
     Raises:
         PipelineError: The cache entry is damaged, or the file cannot be written.
     """
-    evaluation = evaluate(finished.prepared.test, finished.prepared.meta, finished.trained)
-    values = metrics(spec, finished.prepared, finished.trained, evaluation, command(finished.directory))
+    prepared, temperature = finished.prepared, examined_run(spec, finished).temperature
+    evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
+    values = metrics(spec, prepared, finished.trained, evaluation, command(finished.directory, finished.source))
     write_predictions(finished.directory, evaluation)
     write_metrics(finished.directory, values)
     return evaluation, values
+
+
+def examined_run(spec: RunSpec, finished: Finished) -> Examined:
+    """Say what training rows alone can say of a run, reading them again where that is not known.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+
+    Returns:
+        Temperature and gradient flow.
+
+    Raises:
+        PipelineError: The cache entry is damaged.
+    """
+    if finished.examined is not None:
+        return finished.examined
+    learn, choose = training_split(read_training_rows(finished.prepared.train), spec.train)
+    return examine(learn, choose, spec, finished.trained)
 
 
 def report_run(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> ReportFiles:
@@ -168,8 +250,13 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
             "Prepared data, cache key": prepared.key,
             "train.parquet, SHA-256": prepared.train.sha256,
             "test.parquet, SHA-256": prepared.test.sha256,
+            **{f"{name}, SHA-256": sha256_of(finished.directory / name) for name in LINEAGE_FILES},
+            "Stages": ", ".join(f"{name} {number}" for name, number in prepared.meta.versions.items()),
+            "Versions": ", ".join(f"{name} {number}" for name, number in library_versions().items()),
         },
-        command=command(finished.directory),
+        command=command(finished.directory, finished.source),
+        flow=examined_run(spec, finished).flow,
+        config=to_toml(spec),
     )
 
 
@@ -214,17 +301,19 @@ def training_in_words(spec: TrainSpec) -> str:
         f"momentum {spec.momentum}": spec.momentum,
         f"weight decay {spec.weight_decay}": spec.weight_decay,
         f"label smoothing {spec.label_smoothing}": spec.label_smoothing,
+        f"mixup {spec.mixup}": spec.mixup,
         "random mirror images": spec.flip,
         f"weights averaged at decay {spec.average}": spec.average,
     }
     return ", ".join([words, *(text for text, present in extras.items() if present)])
 
 
-def command(directory: Path) -> str:
+def command(directory: Path, source: Path | None = None) -> str:
     """Write the command line that repeats a run from its own configuration.
 
     Args:
         directory: Of the run.
+        source: The directory of IDX files that was named, or None.
 
     Returns:
         A shell command.
@@ -232,5 +321,8 @@ def command(directory: Path) -> str:
     Example:
         >>> command(Path("data/runs/first"))
         'bpfunc run --config data/runs/first/config.toml'
+        >>> command(Path("my runs/first"), Path("own"))
+        "bpfunc run --config 'my runs/first/config.toml' --source own"
     """
-    return f"bpfunc run --config {directory / 'config.toml'}"
+    words = ["bpfunc", "run", "--config", str(directory / "config.toml")]
+    return shlex.join(words + ([] if source is None else ["--source", str(source)]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,22 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import bpfunc
-from bpfunc import Key, init_train_state
+from bpfunc import Key
 from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata, to_safetensors
 from bpfunc.metrics import class_figures
-from bpfunc.schedules import constant
-from bpfunc.step import TrainState
 from bpfunc.tree import TreeT, tree_bytes, tree_size
-from pipelines.artifacts import PIXELS, EpochRecord, Evaluation, Prepared, Trained
-from pipelines.build import build_model, build_transform
+from pipelines.artifacts import PIXELS, Calibration, EpochRecord, Evaluation, Prepared, Reliability, Trained
+from pipelines.build import build_model
 from pipelines.config import RunSpec, load_config, to_toml
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import write_bytes
-from pipelines.stages.train import Progress, Watch
-
-CHECKPOINTS_KEPT = 2
-CHECKPOINT_EVERY = 10
-"""Epochs between two checkpoints; the last epoch always writes one."""
 
 HISTORY_SCHEMA = pa.schema(
     [
@@ -47,6 +40,7 @@ HISTORY_SCHEMA = pa.schema(
         pa.field("validation_loss", pa.float64()),
         pa.field("validation_accuracy", pa.float64()),
         pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("skipped_steps", pa.int64(), nullable=False),
     ]
 )
 
@@ -109,52 +103,6 @@ def read_config(run: Path) -> RunSpec:
     return load_config(run / "config.toml", RunSpec())
 
 
-def checkpoints(run: Path, epochs: int) -> Watch:
-    """Make a watcher that saves the training state every `CHECKPOINT_EVERY` epochs and after the last.
-
-    Args:
-        run: The run directory.
-        epochs: Number of the last epoch.
-
-    Returns:
-        A wrapper around the iterator of epochs; of the files it writes, the newest `CHECKPOINTS_KEPT` stay.
-    """
-
-    def watch(progress: Iterator[Progress]) -> Iterator[Progress]:
-        for moment in progress:
-            number = moment.record.epoch
-            if number % CHECKPOINT_EVERY == 0 or number == epochs:
-                write_bytes(_checkpoint(run, number), to_safetensors(moment.state, metadata={"epoch": str(number)}))
-                for old in sorted((run / "checkpoints").glob("epoch-*.safetensors"))[:-CHECKPOINTS_KEPT]:
-                    old.unlink()
-            yield moment
-
-    return watch
-
-
-def _checkpoint(run: Path, epoch: int) -> Path:
-    return run / "checkpoints" / f"epoch-{epoch:05d}.safetensors"
-
-
-def read_checkpoint(path: Path, spec: RunSpec) -> TrainState:
-    """Read a training state back.
-
-    Args:
-        path: One of a run's checkpoints.
-        spec: The run's specification, which fixes every name, shape and dtype in the file.
-
-    Returns:
-        The state; training goes on from it as if it had never stopped.
-
-    Raises:
-        DataProblem: The file is no checkpoint of such a run.
-    """
-    model = build_model(spec.model, len(spec.dataset.classes))
-    transform = build_transform(spec.train, constant(spec.train.learning_rate))
-    like = init_train_state(model, transform, Key(spec.train.seed), (PIXELS,))
-    return _read_tree(path, like)
-
-
 def write_params(run: Path, trained: Trained) -> None:
     """Write ``params.safetensors``: the trained parameters under their tree paths.
 
@@ -183,7 +131,7 @@ def read_trained(run: Path) -> Trained:
     spec = read_config(run)
     model = build_model(spec.model, len(spec.dataset.classes))
     params, state, _ = model.init(Key(0), (PIXELS,))
-    params, state = _read_tree(run / "params.safetensors", (params, state))
+    params, state = read_tree(run / "params.safetensors", (params, state))
     history = read_history(run)
     epoch = _kept_epoch(run, history)
     return Trained(spec.model, params, state, history, epoch, sum(record.seconds for record in history))
@@ -199,7 +147,19 @@ def _kept_epoch(run: Path, history: tuple[EpochRecord, ...]) -> int:
     return int(text)
 
 
-def _read_tree(path: Path, like: TreeT) -> TreeT:
+def read_tree(path: Path, like: TreeT) -> TreeT:
+    """Read a tree of arrays from a safetensors file.
+
+    Args:
+        path: The file.
+        like: A tree of the structure, shapes and dtypes that it must hold.
+
+    Returns:
+        A tree like ``like``.
+
+    Raises:
+        DataProblem: There is no such file, or it holds something else.
+    """
     try:
         if path.stat().st_size > tree_bytes(like) + HEADER_LIMIT:
             raise ValueError("the file is larger than such a network")
@@ -279,6 +239,7 @@ def metrics(
         "validation_loss": kept.validation_loss,
         "train_accuracy": kept.train_accuracy,
         "train_loss": kept.train_loss,
+        "calibration": calibration_table(evaluation.calibration),
         "train_seconds": trained.train_seconds,
         "epochs": last.epoch,
         "kept_epoch": kept.epoch,
@@ -289,6 +250,32 @@ def metrics(
         "versions": library_versions(),
         "lineage": lineage(prepared),
         "command": command,
+    }
+
+
+def calibration_table(found: Calibration | None) -> dict[str, object] | None:
+    """Say how far the network's probabilities can be trusted, before and after the temperature.
+
+    Args:
+        found: On validation and test rows, or None.
+
+    Returns:
+        A JSON object, or None: the temperature (null where there is none, and why), and expected calibration error
+        and mean loss on the validation rows that chose it and on the test rows.
+    """
+    if found is None:
+        return None
+
+    def figures(known: Reliability | None) -> dict[str, float] | None:
+        return None if known is None else {"expected_calibration_error": known.error, "loss": known.loss}
+
+    chosen = found.temperature
+    return {
+        "temperature": chosen.value,
+        "why_none": chosen.why_none or None,
+        "validation_rows": chosen.rows,
+        "validation": {"before": figures(chosen.before), "after": figures(chosen.after)},
+        "test": {"before": figures(found.before), "after": figures(found.after)},
     }
 
 

@@ -54,7 +54,8 @@ def load_search(path: Path) -> Search:
     """Read a search file.
 
     Args:
-        path: TOML with ``recipe``, ``folds``, ``take`` and tables ``[variant.NAME]`` of changes to the recipe.
+        path: TOML with ``recipe``, ``folds``, ``take``, perhaps a table ``[base]`` of changes to the recipe for all
+            variants, and tables ``[variant.NAME]`` of changes for one.
 
     Returns:
         What to try.
@@ -76,11 +77,18 @@ def load_search(path: Path) -> Search:
         )
     if not isinstance(recipe, str) or not isinstance(variants, dict) or not variants:
         raise UsageProblem("no recipe or no variant", where=str(path), remedy="add recipe = ... and [variant.NAME]")
-    base = load_recipe(recipe)
+    base = merged(load_recipe(recipe), _table(table, "base", path), where=f"{path}, base")
     # Validation rows are the fold's, so none is cut off again.
     base = attrs.evolve(base, train=attrs.evolve(base.train, keep="last", validation_fraction=0.0))
-    specs = {name: merged(base, changes, where=f"{path}, variant {name}") for name, changes in variants.items()}
+    specs = {name: merged(base, _table(variants, name, path), where=f"{path}, variant {name}") for name in variants}
     return Search(recipe, folds, take, specs)
+
+
+def _table(tables: Mapping[str, object], name: str, path: Path) -> Mapping[str, object]:
+    found = tables.get(name, {})
+    if not isinstance(found, Mapping):
+        raise UsageProblem(f"{name}: expected a table, found {found!r}", where=str(path), remedy="mend the file")
+    return found
 
 
 def run_search(search: Search, directory: Path, places: Places, executor: Executor) -> Iterator[Trial]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
@@ -22,7 +23,7 @@ from bpfunc.metrics import class_figures
 from pipelines.config import RunSpec
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import write_bytes
-from pipelines.run import Places, evaluate_run, train_run
+from pipelines.run import Places, evaluate_run, resume_run, train_run
 from pipelines.runs import read_config, write_config
 
 
@@ -135,7 +136,7 @@ def seed_directory(directory: Path, seed: int) -> Path:
 
 
 def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> SeedResult:
-    """Train and evaluate one seed; what a killed worker left of it is made anew.
+    """Train and evaluate one seed; what a killed worker left of it is taken up.
 
     Args:
         spec: The recipe.
@@ -150,10 +151,13 @@ def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> See
         PipelineError: See the stages.
     """
     run = seed_directory(directory, seed)
-    if run.exists():
-        shutil.rmtree(run)
     seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=seed))
-    finished = train_run(seeded, attrs.evolve(places, out=run), now=datetime.now())
+    if (run / "config.toml").is_file() and read_config(run) == seeded:
+        _, finished = resume_run(run, places)
+    else:
+        if run.exists():
+            shutil.rmtree(run)
+        finished = train_run(seeded, attrs.evolve(places, out=run), now=datetime.now())
     evaluate_run(seeded, finished)
     found = read_seed(directory, seed)
     if found is None:
@@ -207,12 +211,34 @@ def summarised(name: str, class_names: Sequence[str], results: Sequence[SeedResu
         0.9
     """
     ordered = tuple(sorted(results, key=lambda result: result.seed))
-    accuracies = np.array([result.test_accuracy for result in ordered])
-    mean, deviation = float(accuracies.mean()), float(accuracies.std(ddof=1)) if len(ordered) > 1 else 0.0
-    half = student_t(0.975, len(ordered) - 1) * deviation / math.sqrt(len(ordered)) if len(ordered) > 1 else math.nan
+    mean, deviation, interval = mean_and_interval([result.test_accuracy for result in ordered])
     matrix = np.mean([result.confusion_matrix for result in ordered], axis=0)
     recall = dict(zip(class_names, class_figures(matrix).recall.tolist(), strict=True))
-    return Study(name, tuple(class_names), ordered, mean, deviation, (mean - half, mean + half), matrix, recall)
+    return Study(name, tuple(class_names), ordered, mean, deviation, interval, matrix, recall)
+
+
+def mean_and_interval(values: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
+    """Sum up figures of several seeds.
+
+    Args:
+        values: At least one.
+
+    Returns:
+        Mean; standard deviation (n - 1 in the denominator, 0 for one value); 95 % confidence interval of the mean by
+        Student's t, NaN for one value.
+
+    Example:
+        >>> mean, deviation, (low, high) = mean_and_interval([1.0, 3.0])
+        >>> round(mean, 3), round(deviation, 3), round(high, 2)
+        (2.0, 1.414, 14.71)
+    """
+    figures = np.array(values)
+    mean, count = float(figures.mean()), len(figures)
+    if count == 1:
+        return mean, 0.0, (math.nan, math.nan)
+    deviation = float(figures.std(ddof=1))
+    half = student_t(0.975, count - 1) * deviation / math.sqrt(count)
+    return mean, deviation, (mean - half, mean + half)
 
 
 def student_t(probability: float, freedom: int) -> float:
@@ -243,6 +269,27 @@ def student_t(probability: float, freedom: int) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if below(middle) < probability else (low, middle)
     return (low + high) / 2
+
+
+def study_command(directory: Path, seeds: int, source: Path | None, *, ablate: bool = False) -> str:
+    """Write the command line that makes a study again from its own configuration.
+
+    Args:
+        directory: Of the study.
+        seeds: How many.
+        source: The directory of IDX files that was named, or None.
+        ablate: Whether each ingredient was left out in turn.
+
+    Returns:
+        A shell command; in the same directory it goes on where the study stands.
+
+    Example:
+        >>> study_command(Path("first"), 3, None)
+        'bpfunc study --config first/config.toml --seeds 3 --out first'
+    """
+    place = [] if source is None else ["--source", str(source)]
+    words = ["bpfunc", "study", "--config", str(directory / "config.toml"), "--seeds", str(seeds)]
+    return shlex.join([*words, *(["--ablate"] if ablate else []), *place, "--out", str(directory)])
 
 
 def study_table(study: Study) -> dict[str, object]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from pipelines.ablation import AblationRow
     from pipelines.compare import Comparison
     from pipelines.study import Study
 
@@ -72,6 +73,25 @@ def study_lines(study: Study) -> str:
             f"  training time: {sum(result.train_seconds for result in study.results):.1f} s in all",
         ]
     )
+
+
+def ablation_lines(rows: Sequence[AblationRow]) -> str:
+    """Lay out what each ingredient of a recipe is worth.
+
+    Args:
+        rows: From `pipelines.ablation.ablation_rows`.
+
+    Returns:
+        Lines of text; accuracies in percent, differences in percentage points.
+    """
+    lines = [f"  {'without':<18} mean %   worth, in points   95 % interval"]
+    for row in rows:
+        low, high = row.interval
+        lines.append(
+            f"  {row.ingredient:<18} {100 * row.mean:6.3f}   {100 * row.difference:+16.3f}   "
+            f"{100 * low:+.3f} to {100 * high:+.3f}"
+        )
+    return "\n".join(lines)
 
 
 def comparison_lines(found: Comparison) -> str:

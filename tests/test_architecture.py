@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ORDER = (
     "types",
+    "memory",
     "tree",
     "keys",
     "initializers",
@@ -27,6 +28,7 @@ ORDER = (
     "update",
     "metrics",
     "step",
+    "finite",
     "loop",
 )
 """The library's modules, each importing only from those before it."""

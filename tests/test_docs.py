@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import bpfunc
+
 ROOT = Path(__file__).parents[1]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -70,6 +72,27 @@ def test_compose_page_is_strictly_typed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     planted = check_types(f"{text}\n```python\nbp.chain(halved)\n```\n", tmp_path)
     assert "incompatible type" in planted.stdout
+
+
+def called_names(text: str) -> set[str]:
+    """Names that the right-hand column of a page's tables calls."""
+    cells = [line.strip().strip("|").split("|")[-1] for line in text.splitlines() if line.startswith("|")]
+    return {
+        name for cell in cells for code in re.findall(r"`([^`]+)`", cell) for name in re.findall(r"\b(\w+)\(", code)
+    }
+
+
+def test_twins_exist() -> None:
+    """Every function that the page for newcomers from elsewhere calls ours is one."""
+    known = {*dir(bpfunc), "to_safetensors", "update"}  # of the interop module, and of a transform
+    names = called_names((ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8"))
+    assert len(names) > 25
+    assert names - known == set()
+
+
+def test_planted_twin_is_found() -> None:
+    """The check above sees a name that does not exist."""
+    assert called_names("| `theirs(1)` | `no_such_thing(2)`, an idea |\n") == {"no_such_thing"}
 
 
 def test_compose_page_is_as_short_as_it_says() -> None:

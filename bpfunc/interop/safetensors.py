@@ -36,8 +36,16 @@ def to_safetensors(tree: Tree, *, metadata: Mapping[str, str] | None = None) -> 
     """
     # save() trusts the memory to be row-major, whatever the strides say: gradients of `x.T @ dy` form are not.
     tensors = {path: np.array(leaf, order="C") for path, leaf in tree_leaves_with_path(tree)}
-    data: bytes = save(tensors, metadata=dict(metadata or {}))
-    return data
+    return _with_metadata(save(tensors), metadata or {})
+
+
+def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Put text into a file's header; save() would do so in an order that changes from call to call."""
+    size = int.from_bytes(data[:8], "little")
+    header = {"__metadata__": dict(sorted(metadata.items()))} | json.loads(data[8 : 8 + size])
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = text + b" " * (-len(text) % 8)  # tensors begin at a multiple of 8, as save() has it
+    return len(padded).to_bytes(8, "little") + padded + data[8 + size :]
 
 
 def from_safetensors(data: bytes, like: TreeT) -> TreeT:

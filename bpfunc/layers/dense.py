@@ -8,6 +8,7 @@ import numpy as np
 from bpfunc.initializers import Initializer, he_normal, zeros
 from bpfunc.keys import Key, split
 from bpfunc.layers.base import Context, Layer, ShapeError
+from bpfunc.memory import empty
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape, readonly, readonly_arrays
 
@@ -81,23 +82,30 @@ def dense(
         example_grads=_dense_example_grads,
         example_norms=_dense_example_norms,
         flops=lambda in_shape, out_shape: 2 * in_shape[0] * width + (width if use_bias else 0),
+        draws=False,
     )
 
 
+def _matmul(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Multiply into an array that lies well in memory."""
+    dtype = a.dtype if a.dtype == b.dtype else np.result_type(a, b)
+    return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), dtype))
+
+
 def _affine(x: FloatArray, params: DenseParams) -> FloatArray:
-    y: FloatArray = x @ params.weight
+    y = _matmul(x, params.weight)
     if params.bias is not None:
         y += params.bias
     return y
 
 
 def _dense_backward(params: DenseParams, residual: FloatArray, dy: FloatArray) -> tuple[DenseParams, FloatArray]:
-    return _dense_backward_params(params, residual, dy), dy @ params.weight.T
+    return _dense_backward_params(params, residual, dy), _matmul(dy, params.weight.T)
 
 
 def _dense_backward_params(params: DenseParams, residual: FloatArray, dy: FloatArray) -> DenseParams:
     x = residual
-    return DenseParams(x.T @ dy, None if params.bias is None else dy.sum(axis=0))
+    return DenseParams(_matmul(x.T, dy), None if params.bias is None else dy.sum(axis=0))
 
 
 def _dense_jvp(params: DenseParams, residual: FloatArray, params_dot: DenseParams, x_dot: FloatArray) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.memory import empty
 from bpfunc.types import FloatArray
 
 
@@ -23,7 +24,7 @@ def relu(x: FloatArray) -> tuple[FloatArray, FloatArray]:
 
     Reference: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
     """
-    y = np.maximum(x, 0)
+    y: FloatArray = np.maximum(x, 0, out=empty(x.shape, x.dtype))
     return y, y
 
 
@@ -42,7 +43,7 @@ def relu_vjp(residual: FloatArray, dy: FloatArray) -> FloatArray:
         >>> relu_vjp(relu(np.array([-1.0, 2.0]))[1], np.array([5.0, 5.0]))
         array([0., 5.])
     """
-    dx: FloatArray = np.multiply(dy, residual > 0)
+    dx: FloatArray = np.multiply(dy, residual > 0, out=empty(dy.shape, dy.dtype))
     return dx
 
 

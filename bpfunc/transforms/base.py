@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import attrs
 
+from bpfunc.transforms.elementwise import Elementwise, Kernel, Part, run
 from bpfunc.tree import Tree, tree_map
 from bpfunc.types import readonly
 
@@ -28,6 +29,8 @@ class GradientTransform:
     Args:
         init: ``params -> state``.
         update: ``(grads, state, params, step) -> (updates, state)``.
+        elementwise: The same once more for a transform that treats each number by itself, in a form that fuses with its
+            neighbours; `elementwise` makes both from one formula.
 
     Example:
         >>> double = GradientTransform(lambda params: (), lambda grads, state, params, step: (2 * grads, state))
@@ -37,6 +40,43 @@ class GradientTransform:
 
     init: InitFn
     update: UpdateFn
+    elementwise: Elementwise | None = None
+
+
+def elementwise(
+    init: InitFn,
+    kernel: Callable[[int], Kernel],
+    *,
+    slots: tuple[str, ...] = (),
+    state: Callable[..., Tree] | None = None,
+    reads_params: bool = False,
+) -> GradientTransform:
+    """Make a transform that treats each number by itself from one formula over blocks of memory.
+
+    Args:
+        init: ``params -> state``.
+        kernel: ``step -> Kernel``; see `bpfunc.transforms.elementwise.Kernel`.
+        slots: Names of the state's fields, each a tree like the parameters.
+        state: Makes the state of them; without it the state is ``()``.
+        reads_params: Whether the kernel reads the parameters.
+
+    Returns:
+        A transform that fuses with others of its kind.
+
+    Example:
+        >>> import numpy as np
+        >>> double = elementwise(
+        ...     lambda params: (), lambda step: lambda g, p, old, new, out, work: np.multiply(g, 2, out=out)
+        ... )
+        >>> double.update((np.ones(2),), (), (), 0)[0]
+        (array([2., 2.]),)
+    """
+    fused = Elementwise(
+        (Part(kernel, len(slots), reads_params),),
+        lambda whole: tuple(getattr(whole, name) for name in slots),
+        lambda trees: () if state is None else state(*trees),
+    )
+    return GradientTransform(init, lambda *arguments: run(fused, *arguments, add=False), fused)
 
 
 def stateless(function: Callable[[Tree, Tree, int], Tree]) -> GradientTransform:
@@ -95,4 +135,24 @@ def chain(*transforms: GradientTransform) -> GradientTransform:
             states.append(new_state)
         return updates, tuple(states)
 
-    return GradientTransform(init, update)
+    return GradientTransform(init, update, _chained([transform.elementwise for transform in transforms]))
+
+
+def _chained(links: list[Elementwise | None]) -> Elementwise | None:
+    """Fuse elementwise transforms into one, if all are."""
+    fusable = [link for link in links if link is not None]
+    if len(fusable) < len(links):
+        return None
+    counts = [sum(part.slots for part in link.parts) for link in fusable]
+
+    def open_state(state: Tree) -> tuple[Tree, ...]:
+        return tuple(tree for link, own in zip(fusable, state, strict=True) for tree in link.open(own))
+
+    def close_state(trees: tuple[Tree, ...]) -> Tree:
+        states, first = [], 0
+        for link, count in zip(fusable, counts, strict=True):
+            states.append(link.close(trees[first : first + count]))
+            first += count
+        return tuple(states)
+
+    return Elementwise(tuple(part for link in fusable for part in link.parts), open_state, close_state)

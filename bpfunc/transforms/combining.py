@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import attrs
+import numpy as np
 
-from bpfunc.transforms.base import GradientTransform
+from bpfunc.transforms.base import GradientTransform, elementwise
+from bpfunc.transforms.elementwise import Arrays, Elementwise, Kernel
 from bpfunc.tree import (
     STATIC,
     Tree,
@@ -19,7 +21,7 @@ from bpfunc.tree import (
     tree_scale,
     tree_zeros_like,
 )
-from bpfunc.types import readonly
+from bpfunc.types import FloatArray, readonly
 
 StateT = TypeVar("StateT")
 
@@ -52,7 +54,14 @@ def masked(transform: GradientTransform, applies: Callable[[str], bool]) -> Grad
         updates, state = transform.update(chosen, state, partition(params, applies)[0], step)
         return merge(updates, tree_map(readonly, others)), state
 
-    return GradientTransform(init, update)
+    return GradientTransform(init, update, _masked_elementwise(transform.elementwise, applies))
+
+
+def _masked_elementwise(inner: Elementwise | None, applies: Callable[[str], bool]) -> Elementwise | None:
+    """Keep an elementwise transform so, if it has no state: a masked state has holes."""
+    if inner is None or any(part.slots or part.applies for part in inner.parts):
+        return None
+    return attrs.evolve(inner, parts=tuple(attrs.evolve(part, applies=applies) for part in inner.parts))
 
 
 def partitioned(label: Callable[[str], str], transforms: Mapping[str, GradientTransform]) -> GradientTransform:
@@ -191,7 +200,7 @@ def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5
         updates, inner = transform.update(grads, state.inner, params, step)
         if (step + 1) % every:
             return updates, LookaheadState(state.slow, inner)
-        slow = tree_map(lambda s, p, u: s + rate * (p + u - s), state.slow, params, updates)
+        slow = tree_map(lambda s, p, u: s + float(rate) * (p + u - s), state.slow, params, updates)
         return tree_map(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
 
     return GradientTransform(lambda params: LookaheadState(tree_map(readonly, params), transform.init(params)), update)
@@ -233,12 +242,27 @@ def ema_of_params(decay: float) -> GradientTransform:
     if not 0 <= decay < 1:
         raise ValueError(f"ema_of_params takes a decay in [0, 1), got {decay}")
 
-    def update(updates: Tree, state: EmaState, params: Tree, step: int) -> tuple[Tree, EmaState]:
+    def kernel(step: int) -> Kernel:
         kept = min(decay, (2 + step) / (11 + step))
-        average = tree_map(lambda a, p, u: kept * a + (1 - kept) * (p + u), state.average, params, updates)
-        return tree_map(readonly, updates), EmaState(average)
 
-    return GradientTransform(lambda params: EmaState(tree_map(readonly, params)), update)
+        def average(
+            u: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+        ) -> FloatArray:
+            np.add(p, u, out=work)
+            work *= 1 - kept
+            np.multiply(old[0], kept, out=new[0])
+            np.add(new[0], work, out=new[0])
+            return u
+
+        return average
+
+    return elementwise(
+        lambda params: EmaState(tree_map(readonly, params)),
+        kernel,
+        slots=("average",),
+        state=EmaState,
+        reads_params=True,
+    )
 
 
 def find_state(state: Tree, kind: type[StateT]) -> StateT:

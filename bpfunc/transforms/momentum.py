@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 
-from bpfunc.transforms.base import GradientTransform
-from bpfunc.tree import Tree, tree_add, tree_map, tree_scale, tree_zeros_like
+from bpfunc.transforms.base import GradientTransform, elementwise
+from bpfunc.transforms.elementwise import Arrays, Kernel
+from bpfunc.tree import Tree, tree_zeros_like
+from bpfunc.types import FloatArray
 
 
 @attrs.frozen(eq=False)
@@ -45,9 +48,19 @@ def momentum(decay: float, *, nesterov: bool = False) -> GradientTransform:
     if not 0 <= decay < 1:
         raise ValueError(f"momentum takes a decay in [0, 1), got {decay}")
 
-    def update(grads: Tree, state: MomentumState, params: Tree, step: int) -> tuple[Tree, MomentumState]:
-        velocity = tree_map(lambda g, v: g + decay * v, grads, state.velocity)
-        updates = tree_add(grads, tree_scale(decay, velocity)) if nesterov else velocity
-        return updates, MomentumState(velocity)
+    def kernel(step: int) -> Kernel:
+        def accumulate(
+            g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+        ) -> FloatArray:
+            velocity = np.multiply(old[0], decay, out=new[0])
+            velocity += g
+            if not nesterov:
+                return velocity
+            np.multiply(velocity, decay, out=work)
+            return np.add(g, work, out=out)
 
-    return GradientTransform(lambda params: MomentumState(tree_zeros_like(params)), update)
+        return accumulate
+
+    return elementwise(
+        lambda params: MomentumState(tree_zeros_like(params)), kernel, slots=("velocity",), state=MomentumState
+    )

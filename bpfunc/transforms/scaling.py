@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
 from bpfunc.schedules import Schedule, as_schedule
-from bpfunc.transforms.base import GradientTransform, stateless
-from bpfunc.tree import tree_scale
+from bpfunc.transforms.base import GradientTransform, elementwise
+from bpfunc.transforms.elementwise import Arrays, Kernel
+from bpfunc.types import FloatArray
+
+
+def _scaled(factor: Callable[[int], float]) -> GradientTransform:
+    def kernel(step: int) -> Kernel:
+        this_step = factor(step)
+
+        def scale_block(
+            g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+        ) -> FloatArray:
+            return np.multiply(g, this_step, out=out)
+
+        return scale_block
+
+    return elementwise(lambda params: (), kernel)
 
 
 def scale(factor: float) -> GradientTransform:
@@ -20,7 +39,7 @@ def scale(factor: float) -> GradientTransform:
         >>> scale(0.5).update(4.0, (), 0.0, 0)[0]
         2.0
     """
-    return stateless(lambda grads, params, step: tree_scale(factor, grads))
+    return _scaled(lambda step: factor)
 
 
 def scale_by_schedule(schedule: Schedule) -> GradientTransform:
@@ -36,7 +55,7 @@ def scale_by_schedule(schedule: Schedule) -> GradientTransform:
         >>> scale_by_schedule(lambda step: 1 / (step + 1)).update(4.0, (), 0.0, 1)[0]
         2.0
     """
-    return stateless(lambda grads, params, step: tree_scale(schedule(step), grads))
+    return _scaled(schedule)
 
 
 def scale_by_learning_rate(learning_rate: float | Schedule) -> GradientTransform:
@@ -53,4 +72,4 @@ def scale_by_learning_rate(learning_rate: float | Schedule) -> GradientTransform
         -2.0
     """
     schedule = as_schedule(learning_rate)
-    return stateless(lambda grads, params, step: tree_scale(-schedule(step), grads))
+    return _scaled(lambda step: -schedule(step))

@@ -13,6 +13,7 @@ import typer
 from pipelines.cli import data, run, study
 from pipelines.cli.terminal import complain
 from pipelines.errors import PipelineError
+from pipelines.signals import EXIT_CODE, Interrupted, terminate_as_interrupt
 
 app = typer.Typer(
     name="bpfunc",
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(run.train)
+app.command()(run.resume)
 app.command()(run.evaluate)
 app.command()(run.report)
 app.command()(study.study)
@@ -43,7 +45,11 @@ app.add_typer(data_app, name="data")
 def main() -> None:
     """Run the command line; the one place where failures become messages and exit codes."""
     try:
+        terminate_as_interrupt()
         app(prog_name="bpfunc")
+    except Interrupted as stopped:
+        print(f"interrupted; {stopped}", file=sys.stderr)
+        sys.exit(EXIT_CODE)
     except PipelineError as problem:
         if _debugging():
             raise

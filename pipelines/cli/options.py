@@ -18,6 +18,9 @@ Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B,C", help=
 Hidden = Annotated[str | None, typer.Option("--hidden", metavar="256,128", help="Widths of the hidden layers.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training rows.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+OnNan = Annotated[
+    str | None, typer.Option("--on-nan", metavar="stop|skip", help="End at a NaN or infinity, or leave out that step.")
+]
 Source = Annotated[Path | None, typer.Option("--source", metavar="DIR", help="Directory of IDX files, gzipped or not.")]
 Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", help="Where prepared data is kept.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New directory for the run.")]
@@ -39,6 +42,7 @@ def merged_spec(
     hidden: str | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    on_nan: str | None = None,
     unpinned: bool = False,
 ) -> RunSpec:
     """Merge recipe, file and flags, in that order.
@@ -50,6 +54,7 @@ def merged_spec(
         hidden: Value of ``--hidden``.
         epochs: Value of ``--epochs``.
         seed: Value of ``--seed``.
+        on_nan: Value of ``--on-nan``.
         unpinned: Whether one's own IDX files are let in.
 
     Returns:
@@ -78,6 +83,8 @@ def merged_spec(
         flags["train"]["epochs"] = epochs
     if seed is not None:
         flags["train"]["seed"] = seed
+    if on_nan is not None:
+        flags["train"]["on_nan"] = on_nan
     return merged(spec, flags, where="command line")
 
 

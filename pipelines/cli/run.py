@@ -16,6 +16,7 @@ from pipelines.cli.options import (
     Config,
     Epochs,
     Hidden,
+    OnNan,
     Out,
     Quiet,
     Raw,
@@ -43,6 +44,7 @@ def run(
     hidden: Hidden = None,
     epochs: Epochs = None,
     seed: Seed = None,
+    on_nan: OnNan = None,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -56,7 +58,9 @@ def run(
     use_threads(threads)
     from pipelines.run import Places, evaluate_run, report_run
 
-    spec = merged_spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, unpinned=unpinned)
+    spec = merged_spec(
+        recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, on_nan=on_nan, unpinned=unpinned
+    )
     finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet)
     evaluation, values = evaluate_run(spec, finished)
     files = report_run(spec, finished, evaluation)
@@ -70,6 +74,7 @@ def train(
     hidden: Hidden = None,
     epochs: Epochs = None,
     seed: Seed = None,
+    on_nan: OnNan = None,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -81,11 +86,18 @@ def train(
 ) -> None:
     """Prepare the data and train a network; the test split stays sealed."""
     use_threads(threads)
-    from pipelines.config import to_table
     from pipelines.run import Places
 
-    spec = merged_spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, unpinned=unpinned)
-    finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet)
+    spec = merged_spec(
+        recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, on_nan=on_nan, unpinned=unpinned
+    )
+    finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet, sealed=True)
+    _show_training(spec, finished, as_json=as_json)
+
+
+def _show_training(spec: RunSpec, finished: Finished, *, as_json: bool) -> None:
+    from pipelines.config import to_table
+
     last = finished.trained.history[finished.trained.epoch - 1]
     if as_json:
         print_json(
@@ -102,6 +114,29 @@ def train(
         print(f"trained {len(trained.history)} epochs in {trained.train_seconds:.1f} s")
         print(f"kept epoch {last.epoch}, validation accuracy {shown}")
         print(f"run: {finished.directory}")
+
+
+def resume(
+    run: RunDirectory,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run that was interrupted, bit for bit as if it had not been, and do what was left to do."""
+    use_threads(threads)
+    from pipelines.run import SEALED, Places, evaluate_run, report_run, resume_run
+    from pipelines.runs import read_config
+
+    watch = progress(read_config(run), quiet=quiet)
+    spec, finished = resume_run(run, Places(source=source, cache=cache, raw=raw), watch=watch)
+    if (run / SEALED).is_file():
+        _show_training(spec, finished, as_json=as_json)
+        return
+    evaluation, values = evaluate_run(spec, finished)
+    _show_result(run, values, report_run(spec, finished, evaluation), as_json=as_json)
 
 
 def evaluate(
@@ -138,10 +173,10 @@ def report(
     _show_result(run, values, report_run(spec, finished, evaluation), as_json=as_json)
 
 
-def _train(spec: RunSpec, places: Places, *, quiet: bool) -> Finished:
+def _train(spec: RunSpec, places: Places, *, quiet: bool, sealed: bool = False) -> Finished:
     from pipelines.run import train_run
 
-    finished = train_run(spec, places, now=datetime.now(), watch=progress(spec, quiet=quiet))
+    finished = train_run(spec, places, now=datetime.now(), watch=progress(spec, quiet=quiet), sealed=sealed)
     say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
     return finished
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,10 +30,14 @@ from pipelines.cli.options import (
 from pipelines.cli.terminal import print_json, say
 from pipelines.threads import use_threads
 
+if TYPE_CHECKING:
+    from pipelines.study import SeedResult
+
 
 def study(
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Train seeds 0 to N-1.")] = 10,
     jobs: Annotated[int, typer.Option("--jobs", metavar="M", min=1, help="Processes at a time.")] = 1,
+    ablate: Annotated[bool, typer.Option("--ablate", help="Once more without each ingredient, one at a time.")] = False,
     config: Config = None,
     recipe: Recipe = "report",
     classes: Classes = None,
@@ -52,10 +57,13 @@ def study(
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
+    import attrs
+
+    from pipelines.ablation import ablation_rows, run_ablation, write_ablation
     from pipelines.graph import prepare
     from pipelines.run import Places
-    from pipelines.study import run_study, study_table, summarised, write_study
-    from pipelines.tabulate import study_lines
+    from pipelines.study import run_study, study_command, study_table, summarised, write_study
+    from pipelines.tabulate import ablation_lines, study_lines
 
     spec = merged_spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned)
     directory = out or Path("data/runs") / f"study-{spec.name}"
@@ -67,13 +75,28 @@ def study(
         for result in run_study(spec, range(seeds), directory, places, pool):
             results.append(result)
             say(f"seed {result.seed}: {100 * result.test_accuracy:.2f} %, {result.train_seconds:.1f} s", quiet=quiet)
+        without: dict[str, list[SeedResult]] = {}
+        for name, result in run_ablation(spec, range(seeds), directory, places, pool) if ablate else ():
+            without.setdefault(name, []).append(result)
+            say(f"without {name}, seed {result.seed}: {100 * result.test_accuracy:.2f} %", quiet=quiet)
     found = summarised(spec.name, prepared.meta.class_names, results)
     write_study(directory, found)
+    rows = ablation_rows(results, without)
+    if ablate:
+        write_ablation(directory, rows)
+    # Drawn after the numbers are safe.
+    from pipelines.report.study_page import write_study_page
+
+    page = write_study_page(directory, found, study_command(directory, seeds, source, ablate=ablate), ablation=rows)
     if as_json:
-        print_json({"study": str(directory), **study_table(found)})
+        document = {"study": str(directory), "page": str(page), **study_table(found)}
+        print_json(document | {"ablation": [attrs.asdict(row) for row in rows]} if ablate else document)
     else:
         print(study_lines(found))
+        if ablate:
+            print(ablation_lines(rows))
         print(f"study: {directory / 'study.json'}")
+        print(f"page: {page}")
 
 
 def search(
@@ -119,6 +142,10 @@ def search(
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write a page with pictures here.")] = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs or studies on the same test rows: difference, interval, McNemar's test."""
@@ -127,8 +154,19 @@ def compare(
     from pipelines.compare import compare as compared
     from pipelines.tabulate import comparison_lines
 
-    found = compared(a, b)
-    if as_json:
-        print_json(attrs.asdict(found))
+    if out is None:
+        found = compared(a, b)
     else:
-        print(comparison_lines(found))
+        from pipelines.report.comparison_page import write_comparison_page
+        from pipelines.run import Places
+        from pipelines.side_by_side import side_by_side
+
+        sides = side_by_side(a, b, Places(source=source, cache=cache, raw=raw))
+        found = sides.comparison
+        write_comparison_page(out, sides, shlex.join(["bpfunc", "compare", str(a), str(b), "--out", str(out)]))
+    if as_json:
+        print_json({**attrs.asdict(found), "page": None if out is None else str(out)})
+        return
+    print(comparison_lines(found))
+    if out is not None:
+        print(f"page: {out}")

@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import attrs
+import numpy as np
 
 from bpfunc import Batch, Key, cross_entropy, epoch_batches, evaluate, fold_in, init_train_state, make_step, split
 from bpfunc import train as train_epochs
 from bpfunc.augment import augmented
 from bpfunc.batches import batches_per_epoch
+from bpfunc.finite import finite_gradient, finite_step
 from bpfunc.loop import Epoch
 from bpfunc.metrics import mean
+from bpfunc.schedules import constant
 from bpfunc.splits import train_validation_split
-from bpfunc.step import TrainState
+from bpfunc.step import StepMetrics, TrainState
 from bpfunc.tree import Tree
 from pipelines.artifacts import PIXELS, EpochRecord, PreparedTrain, Trained
 from pipelines.build import (
@@ -27,17 +30,32 @@ from pipelines.build import (
     result_params,
 )
 from pipelines.config import RunSpec, TrainSpec
+from pipelines.signals import Interrupted
 from pipelines.stages.store import read_split
 
 
 @attrs.frozen(eq=False)
-class Progress:
-    """What a watcher sees after each epoch: the figures, and the state that a checkpoint saves."""
+class Kept:
+    """The network that would be the result if training ended here."""
 
-    record: EpochRecord
-    state: TrainState
     params: Tree
-    """The parameters that the figures are of: the averaged ones where an average is kept."""
+    """The averaged ones where an average is kept."""
+    layer_state: Tree
+    epoch: int
+
+
+@attrs.frozen(eq=False)
+class Progress:
+    """Where a training stands after an epoch: all that is needed to go on, and what a watcher shows."""
+
+    state: TrainState
+    kept: Kept
+    history: tuple[EpochRecord, ...]
+
+    @property
+    def record(self) -> EpochRecord:
+        """The figures of the epoch just finished."""
+        return self.history[-1]
 
 
 Watch: TypeAlias = Callable[[Iterator[Progress]], Iterator[Progress]]
@@ -60,25 +78,49 @@ def unwatched(epochs: Iterator[Progress]) -> Iterator[Progress]:
     return epochs
 
 
-def train(prepared: PreparedTrain, spec: RunSpec, *, watch: Watch = unwatched) -> Trained:
+def never() -> bool:
+    """Answer that nobody asked to stop.
+
+    Returns:
+        False.
+
+    Example:
+        >>> never()
+        False
+    """
+    return False
+
+
+def train(
+    prepared: PreparedTrain,
+    spec: RunSpec,
+    *,
+    watch: Watch = unwatched,
+    start: Progress | None = None,
+    stop: Callable[[], bool] = never,
+) -> Trained:
     """Train the network that a spec describes.
 
     Args:
         prepared: The training split in the cache.
         spec: Network and training; its seed decides split, start and order.
         watch: What else happens after each epoch.
+        start: Where an interrupted training stood; what follows is what would have followed then, bit for bit.
+        stop: Asked before each step whether to leave.
 
     Returns:
         The network of the last epoch or the best, as the spec says, and the history.
 
     Raises:
         DataProblem: The cache entry is not what it was.
+        NotFiniteError: A loss or gradient is not finite, and the spec says to stop then.
+        Interrupted: ``stop`` said so.
 
     Example:
         See `pipelines.graph`, which calls the stages in order.
     """
     learn, choose = training_split(read_training_rows(prepared), spec.train)
-    return fit(learn, choose, spec, watch=watch)
+    return fit(learn, choose, spec, watch=watch, start=start, stop=stop)
 
 
 def read_training_rows(prepared: PreparedTrain) -> Batch:
@@ -97,7 +139,15 @@ def read_training_rows(prepared: PreparedTrain) -> Batch:
     return Batch(table.pixels, table.target)
 
 
-def fit(learn: Batch, choose: Batch | None, spec: RunSpec, *, watch: Watch = unwatched) -> Trained:
+def fit(
+    learn: Batch,
+    choose: Batch | None,
+    spec: RunSpec,
+    *,
+    watch: Watch = unwatched,
+    start: Progress | None = None,
+    stop: Callable[[], bool] = never,
+) -> Trained:
     """Train on some rows and measure on others.
 
     Args:
@@ -105,28 +155,31 @@ def fit(learn: Batch, choose: Batch | None, spec: RunSpec, *, watch: Watch = unw
         choose: Rows to judge by, or None.
         spec: Network and training.
         watch: What else happens after each epoch.
+        start: Where an interrupted training stood.
+        stop: Asked before each step whether to leave.
 
     Returns:
         The network of the last epoch or the best, as the spec says, and the history.
 
     Raises:
         ValueError: The best is asked for and there are no rows to judge by.
+        NotFiniteError: A loss or gradient is not finite, and the spec says to stop then.
+        Interrupted: ``stop`` said so.
     """
-    history: list[EpochRecord] = []
-    kept: Progress | None = None
-    for progress in watch(_epochs(learn, choose, spec)):
-        history.append(progress.record)
-        if kept is None or spec.train.keep == "last" or _better(progress.record, kept.record):
-            kept = progress
-    if kept is None:
+    last = start
+    # What overflows is found by the check of the gradient; a warning would say it a second time, and less well.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for progress in watch(_epochs(learn, choose, spec, start, stop)):
+            last = progress
+    if last is None:
         raise ValueError("a training needs at least one epoch")
     return Trained(
         model=spec.model,
-        params=kept.params,
-        layer_state=kept.state.layer_state,
-        history=tuple(history),
-        epoch=kept.record.epoch,
-        train_seconds=sum(record.seconds for record in history),
+        params=last.kept.params,
+        layer_state=last.kept.layer_state,
+        history=last.history,
+        epoch=last.kept.epoch,
+        train_seconds=sum(record.seconds for record in last.history),
     )
 
 
@@ -158,37 +211,99 @@ def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
     return train_validation_split(data, _keys(spec.seed)[2], spec.validation_fraction)
 
 
+def beginning(learn: Batch, spec: RunSpec) -> tuple[TrainState, Batch]:
+    """Where a training begins.
+
+    Args:
+        learn: Rows to learn from.
+        spec: Network and training; its seed decides.
+
+    Returns:
+        The state before the first step, and the first batch, mirror images and all.
+
+    Example:
+        >>> import numpy as np
+        >>> state, batch = beginning(Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40]),
+        ...                          RunSpec(train=TrainSpec(batch_size=32)))
+        >>> state.step, batch.inputs.shape
+        (0, (32, 784))
+    """
+    settings = spec.train
+    _, order_key, _, augment_key = _keys(settings.seed)
+    plain, augmentation = epoch_batches(learn, order_key, 0, settings.batch_size), build_augmentation(settings)
+    batches = plain if augmentation is None else augmented(plain, fold_in(augment_key, 0), augmentation)
+    return first_state(spec), next(iter(batches))
+
+
 def _keys(seed: int) -> tuple[Key, ...]:
     """Keys of the start, of the order of batches, of the split, and of the augmentation."""
     return split(Key(seed), 4)
 
 
-def _epochs(learn: Batch, choose: Batch | None, spec: RunSpec) -> Iterator[Progress]:
+def first_state(spec: RunSpec) -> TrainState:
+    """Make the state that a training begins with.
+
+    Args:
+        spec: Network, optimiser and seed.
+
+    Returns:
+        Step 0 of it.
+
+    Example:
+        >>> first_state(RunSpec()).step
+        0
+    """
+    model = build_model(spec.model, len(spec.dataset.classes))
+    transform = build_transform(spec.train, constant(spec.train.learning_rate))
+    return init_train_state(model, transform, _keys(spec.train.seed)[0], (PIXELS,))
+
+
+def _epochs(
+    learn: Batch, choose: Batch | None, spec: RunSpec, start: Progress | None, stop: Callable[[], bool]
+) -> Iterator[Progress]:
     settings, classes = spec.train, learn.targets.shape[1]
-    start_key, order_key, _, augment_key = _keys(settings.seed)
+    _, order_key, _, augment_key = _keys(settings.seed)
     schedule = build_schedule(settings, settings.epochs * batches_per_epoch(len(learn.inputs), settings.batch_size))
     model, transform = build_model(spec.model, classes), build_transform(settings, schedule)
     augmentation = build_augmentation(settings)
-    state = init_train_state(model, transform, start_key, (PIXELS,))
-    step = make_step(model, build_loss(settings), transform)
+    state = first_state(spec) if start is None else start.state
+    checked = make_step(model, build_loss(settings), transform, gradient=finite_gradient())
+    careful = finite_step(checked, on_nan=settings.on_nan)
+    skipped = 0
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        nonlocal skipped
+        state, seen = careful(state, batch)
+        skipped += seen.loss.weight == 0
+        return state, seen
 
     def batches(number: int) -> Iterator[Batch]:
         plain = epoch_batches(learn, order_key, number, settings.batch_size)
-        return plain if augmentation is None else augmented(plain, fold_in(augment_key, number), augmentation)
+        for batch in plain if augmentation is None else augmented(plain, fold_in(augment_key, number), augmentation):
+            if stop():
+                raise Interrupted
+            yield batch
 
+    kept, history = (None, ()) if start is None else (start.kept, start.history)
     started = time.perf_counter()
-    for epoch in train_epochs(step, state, batches, epochs=settings.epochs):
+    for epoch in train_epochs(step, state, batches, epochs=settings.epochs, start=len(history)):
         seconds = time.perf_counter() - started
         params = result_params(settings, epoch.state)
         figures = None
         if choose is not None:
             found = evaluate(model, cross_entropy(), params, epoch.state.layer_state, choose)
             figures = (mean(found.loss), mean(found.metric))
-        yield Progress(_record(epoch, schedule(epoch.state.step - 1), figures, seconds), epoch.state, params)
+        record = _record(epoch, schedule(epoch.state.step - 1), figures, seconds, skipped)
+        if kept is None or settings.keep == "last" or _better(record, history[kept.epoch - 1]):
+            kept = Kept(params, epoch.state.layer_state, epoch.number)
+        history, skipped = (*history, record), 0
+        yield Progress(epoch.state, kept, history)
         started = time.perf_counter()
 
 
-def _record(epoch: Epoch, rate: float, validation: tuple[float, float] | None, seconds: float) -> EpochRecord:
+def _record(
+    epoch: Epoch, rate: float, validation: tuple[float, float] | None, seconds: float, skipped: int
+) -> EpochRecord:
     return EpochRecord(
         epoch=epoch.number,
         step=epoch.state.step,
@@ -198,4 +313,5 @@ def _record(epoch: Epoch, rate: float, validation: tuple[float, float] | None, s
         validation_loss=None if validation is None else validation[0],
         validation_accuracy=None if validation is None else validation[1],
         seconds=seconds,
+        skipped_steps=skipped,
     )

@@ -72,6 +72,10 @@ def materialised(value: object) -> object:
     return list(value) if isinstance(value, Iterator) else value
 
 
+UNFILLED = {"bpfunc.memory.empty"}
+"""Functions whose result is memory that nobody has written yet: its contents are no result."""
+
+
 class Impure(AssertionError):
     """A call that was not pure."""
 
@@ -89,7 +93,7 @@ def checked(
     if [array.tobytes() for array in given_arrays] != before:
         raise Impure(f"{name} changed an argument")
     second = materialised(function(*arguments, **options))
-    if bits(first) != bits(second):
+    if name not in UNFILLED and bits(first) != bits(second):
         raise Impure(f"{name} gave two results for one question")
     for result in arrays_in(first):
         if result.flags.writeable and any(np.shares_memory(result, array) for array in given_arrays):

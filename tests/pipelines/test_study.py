@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import pytest
 
+from pipelines.ablation import INGREDIENTS, ablation_rows, run_ablation, without_each
 from pipelines.compare import bootstrap_interval, compare, mcnemar
 from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.errors import DataProblem, UsageProblem
@@ -47,10 +48,20 @@ def test_finished_seeds_are_never_trained_again(tmp_path: Path, places: Places) 
     assert [r.seed for r in sorted(second, key=lambda r: r.seed)] == [0, 1, 2]
 
 
-def test_what_a_killed_seed_left_is_made_anew(tmp_path: Path, places: Places) -> None:
+def test_what_a_killed_seed_left_is_taken_up(tmp_path: Path, places: Places) -> None:
     """A seed without metrics.json is not finished, whatever else lies there."""
     (before,) = study(tmp_path / "s", places, range(1))
     (tmp_path / "s" / "seed-000" / "metrics.json").unlink()
+    (tmp_path / "s" / "seed-000" / "params.safetensors").unlink()
+    (after,) = study(tmp_path / "s", places, range(1))
+    assert attrs.evolve(after, train_seconds=0) == attrs.evolve(before, train_seconds=0)
+
+
+def test_rubbish_in_the_place_of_a_seed_is_replaced(tmp_path: Path, places: Places) -> None:
+    """A directory that is no run of this seed makes room for one."""
+    (before,) = study(tmp_path / "s", places, range(1))
+    (tmp_path / "s" / "seed-000" / "metrics.json").unlink()
+    (tmp_path / "s" / "seed-000" / "config.toml").write_text("")
     (tmp_path / "s" / "seed-000" / "rubbish").write_text("")
     (after,) = study(tmp_path / "s", places, range(1))
     assert attrs.evolve(after, train_seconds=0) == attrs.evolve(before, train_seconds=0)
@@ -173,3 +184,74 @@ def test_wrong_searches_are_named(tmp_path: Path, text: str, message: str) -> No
     (tmp_path / "search.toml").write_text(text)
     with pytest.raises(UsageProblem, match=message):
         load_search(tmp_path / "search.toml")
+
+
+def test_every_ingredient_is_removed_alone() -> None:
+    """A recipe that has all ingredients loses exactly one field group in each variant."""
+    rich = RunSpec(
+        dataset=DatasetSpec(scaling="mirrored", scaling_offset=0.1),
+        model=ModelSpec(dropout=0.1, input_dropout=0.1, mirror=True, activation="gelu"),
+        train=TrainSpec(
+            schedule="cosine",
+            momentum=0.5,
+            weight_decay=0.1,
+            label_smoothing=0.1,
+            flip=True,
+            mixup=0.2,
+            average=0.9,
+            keep="best",
+        ),
+    )
+    variants = without_each(rich)
+    assert list(variants) == list(INGREDIENTS)
+    for name, variant in variants.items():
+        changed = {
+            f"{section.name}.{field.name}"
+            for section in (attrs.fields(RunSpec).dataset, attrs.fields(RunSpec).model, attrs.fields(RunSpec).train)
+            for field in attrs.fields(type(getattr(rich, section.name)))
+            if getattr(getattr(rich, section.name), field.name) != getattr(getattr(variant, section.name), field.name)
+        }
+        assert changed == {f"{part}.{field}" for part, fields in INGREDIENTS[name].items() for field in fields}
+
+
+def test_ablation_pairs_by_seed(tmp_path: Path, places: Places) -> None:
+    """Each ingredient's worth is the mean difference over the same seeds, and finished seeds are not trained again."""
+    spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, momentum=0.9, flip=True))
+    full = study(tmp_path / "s", places, range(2), spec)
+    with ThreadPoolExecutor(2) as pool:
+        found: dict[str, list[SeedResult]] = {}
+        for name, result in run_ablation(spec, range(2), tmp_path / "s", places, pool):
+            found.setdefault(name, []).append(result)
+        again = list(run_ablation(spec, range(2), tmp_path / "s", places, pool))
+    assert sorted(found) == ["momentum", "random flips"]
+    assert {(name, r.seed, r.train_seconds) for name, r in again} == {
+        (name, r.seed, r.train_seconds) for name, results in found.items() for r in results
+    }
+    by_seed = {result.seed: result.test_accuracy for result in full}
+    for row in ablation_rows(full, found):
+        pairs = [by_seed[r.seed] - r.test_accuracy for r in found[row.ingredient]]
+        assert row.difference == pytest.approx(sum(pairs) / 2)
+        assert row.interval[0] <= row.difference <= row.interval[1]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "docs" / "searches").glob("*.toml")), ids=lambda p: p.stem
+)
+def test_kept_searches_can_be_run_again(path: Path) -> None:
+    """Each search that chose a recipe still reads, and its log names the same variants with as many folds."""
+    search = load_search(path)
+    log = json.loads(path.with_suffix(".json").read_text())
+    assert {row["variant"]: row["folds"] for row in log} == dict.fromkeys(search.variants, search.take)
+    for row in log:
+        assert row["validation_accuracy"] == pytest.approx(sum(row["every_accuracy"]) / search.take)
+
+
+def test_base_of_a_search_lies_under_all_variants(tmp_path: Path) -> None:
+    """What [base] changes, every variant has, and a base that is no table is named."""
+    path = tmp_path / "search.toml"
+    text = 'recipe = "report"\nfolds = 2\ntake = 1\n{}\n[variant.a]\n[variant.b.train]\nepochs = 3\n'
+    path.write_text(text.format("[base.model]\ndropout = 0.5\n"))
+    assert [spec.model.dropout for spec in load_search(path).variants.values()] == [0.5, 0.5]
+    path.write_text(text.format("base = 1"))
+    with pytest.raises(UsageProblem, match="base: expected a table, found 1"):
+        load_search(path)

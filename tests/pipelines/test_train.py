@@ -13,12 +13,13 @@ import pytest
 from bpfunc.tree import tree_allclose, tree_leaves
 from pipelines.artifacts import Prepared, PreparedTrain, SealedTest
 from pipelines.build import build_model
+from pipelines.checkpoints import read_checkpoint
 from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.errors import DataProblem
 from pipelines.graph import prepare
 from pipelines.predictions import read_predictions
 from pipelines.run import Places, evaluate_run, reopen_run, train_run
-from pipelines.runs import read_checkpoint, read_history, read_trained
+from pipelines.runs import read_history, read_trained
 from pipelines.stages import train as train_stage
 from pipelines.stages.evaluate import evaluate, original_pixels
 from pipelines.stages.store import read_split
@@ -125,7 +126,7 @@ def test_averaged_weights_are_the_result(prepared: Prepared, monkeypatch: pytest
     """With an average, the network that is kept and measured is the averaged one, not the last step's."""
     seen = []
     trained = train(prepared.train, changed(average=0.9), watch=lambda epochs: (seen.append(e) or e for e in epochs))
-    assert tree_allclose(trained.params, seen[-1].params, rtol=0, atol=0)
+    assert tree_allclose(trained.params, seen[-1].kept.params, rtol=0, atol=0)
     assert not tree_allclose(trained.params, seen[-1].state.params)
 
 
@@ -181,8 +182,10 @@ def test_checkpoint_reads_back(places: Places) -> None:
     """The last checkpoint is the training's last state, step count and optimiser state included."""
     directory, _ = run_small(changed(momentum=0.9), places)
     (path,) = (directory / "checkpoints").iterdir()
-    state = read_checkpoint(path, changed(momentum=0.9))
+    moment = read_checkpoint(path, changed(momentum=0.9))
+    state = moment.state
     assert state.step == 9
+    assert moment.history == read_history(directory)
     assert tree_allclose(state.params, read_trained(directory).params, rtol=0, atol=0)
     assert any(leaf.any() for leaf in tree_leaves(state.optimizer_state))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load
 
 from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata, to_safetensors
 from bpfunc.keys import Key, normal
@@ -111,3 +112,17 @@ def test_size_is_checked_before_parsing() -> None:
         with pytest.raises(ValueError, match="no safetensors file"):
             safetensors_metadata(data)
     assert safetensors_metadata((2).to_bytes(8, "little") + b"[]") == {}
+
+
+def test_bytes_are_the_same_every_time() -> None:
+    """Text in the header comes in one order, and the reader of the format's authors still finds all of it."""
+    tree, about = {"w": np.arange(6.0).reshape(2, 3).T}, {name: name * 3 for name in "hgfedcba"}
+    files = {
+        to_safetensors(tree, metadata=dict(sorted(about.items(), key=lambda pair: order * ord(pair[0]))))
+        for order in (1, -1)
+    }
+    files |= {to_safetensors(tree, metadata=about) for _ in range(20)}
+    assert len(files) == 1
+    (data,) = files
+    assert safetensors_metadata(data) == about
+    np.testing.assert_array_equal(load(data)["['w']"], tree["w"])

@@ -1,0 +1,146 @@
+"""Steps that notice NaN and infinity in a loss or a gradient before these reach the parameters."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+import numpy as np
+
+from bpfunc.batches import Batch
+from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
+from bpfunc.layers import Context, Layer
+from bpfunc.losses import Loss
+from bpfunc.metrics import Mean, Metric, accuracy
+from bpfunc.step import StepFn, StepMetrics, TrainState
+from bpfunc.tree import Tree, tree_leaves, tree_leaves_with_path
+from bpfunc.types import FloatArray
+
+
+class NotFiniteError(ArithmeticError):
+    """A loss or a gradient is NaN or infinite.
+
+    Args:
+        place: ``loss``, or the tree path of the first leaf of the gradient that is not finite.
+        step: Updates made before; None where nobody has said yet.
+    """
+
+    def __init__(self, place: str, step: int | None = None) -> None:
+        """Keep the parts."""
+        what = "the loss" if place == "loss" else f"the gradient of {place}"
+        super().__init__(f"{what} is not finite" + ("" if step is None else f" at step {step}"))
+        self.place = place
+        self.step = step
+
+
+def first_not_finite(tree: Tree) -> str | None:
+    """Find the first leaf that holds NaN or infinity.
+
+    Args:
+        tree: Any tree of arrays.
+
+    Returns:
+        Its path, or None where every number is finite.
+
+    Example:
+        >>> first_not_finite({"w": np.array([1.0, np.inf]), "b": np.array([0.0])})
+        "['w']"
+    """
+    if all(_squares_are_finite(leaf) for leaf in tree_leaves(tree)):
+        return None
+    return next((path for path, leaf in tree_leaves_with_path(tree) if not np.isfinite(leaf).all()), None)
+
+
+def _squares_are_finite(leaf: FloatArray) -> bool:
+    # One dot product, much cheaper than a mask. It may overflow for huge numbers; those are then looked at one by one.
+    flat = np.ravel(leaf, order="K")
+    return bool(np.isfinite(np.dot(flat, flat)))
+
+
+def finite_gradient(gradient: GradientMaker = value_and_grad) -> GradientMaker:
+    """Make a gradient maker that raises where the loss or the gradient is not finite.
+
+    Args:
+        gradient: How to get the gradient.
+
+    Returns:
+        A maker for `bpfunc.step.make_step`.
+
+    Raises:
+        NotFiniteError: From the gradient function; it names the place.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> from bpfunc.layers import INFERENCE, dense
+        >>> from bpfunc.losses import cross_entropy
+        >>> model, loss = dense(2), cross_entropy()
+        >>> params, state, _ = model.init(Key(0), (3,))
+        >>> batch = Batch(np.full((1, 3), np.nan, np.float32), np.array([0]))
+        >>> finite_gradient()(model, loss)(params, state, batch, INFERENCE)
+        Traceback (most recent call last):
+            ...
+        bpfunc.finite.NotFiniteError: the loss is not finite
+    """
+
+    def make(model: Layer, loss: Loss) -> GradientFn:
+        inner = gradient(model, loss)
+
+        def checked(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
+            value, grads = inner(params, state, batch, ctx)
+            place = "loss" if not np.isfinite(value.loss) else first_not_finite(grads)
+            if place is not None:
+                raise NotFiniteError(place)
+            return value, grads
+
+        return checked
+
+    return make
+
+
+def finite_step(step: StepFn, *, on_nan: Literal["stop", "skip"] = "stop", metric: Metric | None = None) -> StepFn:
+    """Wrap a step whose gradient comes from `finite_gradient`: stop with the step's number, or leave the update out.
+
+    A step that is skipped changes nothing but the step count, and its metrics have no weight.
+
+    Args:
+        step: From `bpfunc.step.make_step` with ``gradient=finite_gradient()``.
+        on_nan: Whether to raise, or to go on without that update.
+        metric: The step's metric; accuracy where None.
+
+    Returns:
+        ``(state, batch) -> (state, metrics)``.
+
+    Raises:
+        NotFiniteError: From the step, where it is to stop; it names place and step.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> from bpfunc.layers import dense
+        >>> from bpfunc.losses import cross_entropy
+        >>> from bpfunc.optimizers import sgd
+        >>> from bpfunc.step import init_train_state, make_step
+        >>> model, transform = dense(2), sgd(0.1)
+        >>> step = make_step(model, cross_entropy(), transform, gradient=finite_gradient())
+        >>> state = init_train_state(model, transform, Key(0), (3,))
+        >>> bad = Batch(np.full((1, 3), np.nan, np.float32), np.array([0]))
+        >>> after, seen = finite_step(step, on_nan="skip")(state, bad)
+        >>> after.step, seen.loss.weight
+        (1, 0.0)
+    """
+    measured = accuracy() if metric is None else metric
+
+    def careful(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        try:
+            return step(state, batch)
+        except NotFiniteError as problem:
+            if on_nan == "stop":
+                raise NotFiniteError(problem.place, state.step) from None
+            return attrs.evolve(state, step=state.step + 1), _nothing_seen(measured, batch)
+
+    return careful
+
+
+def _nothing_seen(metric: Metric, batch: Batch) -> StepMetrics:
+    nobody = Batch(batch.inputs[:0], batch.targets[:0], None if batch.weights is None else batch.weights[:0])
+    classes = batch.targets.shape[1] if batch.targets.ndim == 2 else 1
+    return StepMetrics(Mean(0.0, 0.0), metric.measure(np.zeros((0, classes), batch.inputs.dtype), nobody))

@@ -1,0 +1,53 @@
+"""Signals: the first one asks a training to stop where it can be taken up again, the second one ends it at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+EXIT_CODE = 130
+
+
+class Interrupted(BaseException):
+    """The work was asked to stop; what can be taken up again has been saved."""
+
+
+def terminate_as_interrupt() -> None:
+    """Let SIGTERM do what SIGINT does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextmanager
+def stop_requested() -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT and SIGTERM into a question that a loop may ask, as long as the block lasts.
+
+    A second signal ends the process at once: every file is published by one rename, so nothing published is lost.
+    A process whose parent is gone is asked to stop as well. Outside the main thread no signal is taken.
+
+    Yields:
+        A function that says whether to stop.
+    """
+    parent = os.getppid()
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            os._exit(EXIT_CODE)
+        asked.set()
+
+    def pending() -> bool:
+        return asked.is_set() or os.getppid() != parent
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pending
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield pending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

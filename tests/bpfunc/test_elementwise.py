@@ -1,0 +1,124 @@
+"""An elementwise chain in one pass over memory gives what its transforms give one after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bpfunc.keys import Key
+from bpfunc.layers import dense
+from bpfunc.memory import CACHE_LINE, SMALL, empty
+from bpfunc.optimizers import adam, adamw, sgd, weights_only
+from bpfunc.transforms import (
+    GradientTransform,
+    add_decayed_weights,
+    chain,
+    clip_by_global_norm,
+    ema_of_params,
+    masked,
+    momentum,
+    scale,
+    scale_by_adam,
+    scale_by_schedule,
+)
+from bpfunc.transforms.elementwise import BLOCK
+from bpfunc.tree import Tree, TreeStructureError, tree_leaves, tree_map
+from bpfunc.types import FloatDType
+from bpfunc.update import apply_updates, updated
+
+CHAINS = {
+    "sgd": sgd(0.1),
+    "scheduled sgd": sgd(lambda step: 0.1 / (1 + step)),
+    "momentum": sgd(0.1, decay=0.9),
+    "nesterov": sgd(0.1, decay=0.9, nesterov=True),
+    "coupled decay": sgd(0.1, decay=0.9, weight_decay=0.01),
+    "masked decay": sgd(0.1, weight_decay=0.01, decay_mask=weights_only),
+    "adam": adam(1e-2),
+    "adamw": adamw(1e-2, weight_decay=0.1, decay_mask=weights_only),
+    "average": chain(adamw(1e-2, weight_decay=0.1), ema_of_params(0.99)),
+    "nested": chain(chain(scale(2.0), chain(momentum(0.5), scale_by_adam())), scale_by_schedule(lambda step: -0.01)),
+}
+"""Each is elementwise throughout, so `updated` runs it in one pass."""
+
+
+def start(dtype: FloatDType) -> Tree:
+    """Two layers: one leaf of several blocks and a part of one, others smaller than a block."""
+    wide, _, _ = dense(300).init(Key(0), (2 * BLOCK // 300 + 1,))
+    narrow, _, _ = dense(3).init(Key(1), (7,))
+    assert wide.weight.size > 2 * BLOCK
+    return tree_map(lambda leaf: leaf.astype(dtype), {"wide": wide, "narrow": narrow})
+
+
+def gradients(params: Tree, step: int) -> Tree:
+    return tree_map(lambda leaf: np.asarray(np.cos(leaf * 100 + step)), params)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", CHAINS)
+def test_one_pass_equals_transform_by_transform(name: str, dtype: FloatDType) -> None:
+    """Parameters and state agree bit for bit after several steps, in value and dtype."""
+    transform = CHAINS[name]
+    assert transform.elementwise is not None
+    params = other_params = start(dtype)
+    state = other_state = transform.init(params)
+    for step in range(3):
+        params, state = updated(transform, gradients(params, step), state, params, step)
+        updates, other_state = transform.update(gradients(other_params, step), other_state, other_params, step)
+        other_params = apply_updates(other_params, updates)
+    for ours, theirs in zip(tree_leaves((params, state)), tree_leaves((other_params, other_state)), strict=True):
+        assert ours.dtype == theirs.dtype == dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_layout_does_not_matter() -> None:
+    """A transposed gradient gives what its contiguous copy gives."""
+    transform, params = sgd(0.1, decay=0.9), (np.ones((700, 500)),)
+    gradient = np.arange(350_000.0).reshape(500, 700).T
+    state = transform.init(params)
+    (ours,), _ = updated(transform, (gradient,), state, params, 0)
+    (theirs,), _ = updated(transform, (np.ascontiguousarray(gradient),), state, params, 0)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_results_are_fresh_and_read_only() -> None:
+    """No result shares memory with an argument, and none can be written."""
+    transform, params = CHAINS["average"], start(np.float32)
+    grads, state = gradients(params, 0), transform.init(params)
+    old = tree_leaves((params, grads, state))
+    for leaf in tree_leaves(updated(transform, grads, state, params, 0)):
+        assert not leaf.flags.writeable
+        assert not any(np.shares_memory(leaf, other) for other in old)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        chain(clip_by_global_norm(1.0), sgd(0.1)),
+        masked(momentum(0.9), weights_only),
+        chain(masked(add_decayed_weights(0.1), weights_only), clip_by_global_norm(1.0)),
+    ],
+)
+def test_other_chains_are_composed(transform: GradientTransform) -> None:
+    """A link that looks across numbers, or a masked state, keeps the chain out of the single pass."""
+    assert transform.elementwise is None
+    params = {"a": dense(3).init(Key(0), (2,))[0]}
+    grads, state = gradients(params, 0), transform.init(params)
+    ours, _ = updated(transform, grads, state, params, 0)
+    theirs = apply_updates(params, transform.update(grads, state, params, 0)[0])
+    for one, other in zip(tree_leaves(ours), tree_leaves(theirs), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_structures_must_agree() -> None:
+    """The single pass names the place where gradients and parameters differ."""
+    with pytest.raises(TreeStructureError, match="trees differ at the root"):
+        updated(sgd(0.1), (1.0, 2.0), sgd(0.1).init((1.0,)), (1.0,), 0)
+
+
+def test_arrays_begin_at_cache_lines() -> None:
+    """Large arrays are aligned wherever the allocator put them; small ones are plain."""
+    sizes = [SMALL // 4 + 13 * n for n in range(20)]
+    kept = [empty((size,), np.float32) for size in sizes]
+    assert [array.ctypes.data % CACHE_LINE for array in kept] == [0] * len(kept)
+    assert [array.shape for array in kept] == [(size,) for size in sizes]
+    assert empty((3, 0), np.float64).shape == (3, 0)

@@ -1,0 +1,252 @@
+"""A training that is stopped, however often, ends as if it had never been."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+import pytest
+
+from pipelines.artifacts import EpochRecord
+from pipelines.checkpoints import checkpoint_paths, newest_checkpoint, read_checkpoint, saving, write_checkpoint
+from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec, to_toml
+from pipelines.errors import DataProblem, WorkFailed
+from pipelines.graph import prepare
+from pipelines.run import Places, evaluate_run, resume_run, train_run
+from pipelines.runs import read_history
+from pipelines.signals import Interrupted
+from pipelines.stages.train import Progress, train
+
+SPEC = RunSpec(
+    name="small",
+    dataset=DatasetSpec(classes=("0", "1", "2"), scaling="standard", pinned=False),
+    model=ModelSpec(hidden=(8, 8), dropout=0.2),
+    train=TrainSpec(
+        epochs=6,
+        batch_size=16,
+        learning_rate=0.05,
+        schedule="one_cycle",
+        optimizer="adamw",
+        weight_decay=0.1,
+        flip=True,
+        average=0.9,
+        validation_fraction=0.2,
+        keep="best",
+    ),
+)
+"""Everything at once that a training carries along: random masks and flips, optimiser state, average, best epoch."""
+
+
+@pytest.fixture
+def places(tmp_path: Path, own_data: Path) -> Places:
+    """Where runs take from and put to."""
+    return Places(source=own_data, cache=tmp_path / "cache", raw=tmp_path / "raw", runs=tmp_path / "runs")
+
+
+def whole(places: Places, out: Path, spec: RunSpec = SPEC) -> Path:
+    """Train without interruption."""
+    train_run(spec, attrs.evolve(places, out=out), now=datetime(2026, 1, 1))
+    return out
+
+
+def timeless(history: tuple[EpochRecord, ...]) -> tuple[EpochRecord, ...]:
+    """A history without what the clock put there."""
+    return tuple(attrs.evolve(record, seconds=0.0) for record in history)
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights bit for bit, and the history but for its seconds."""
+    assert (one / "params.safetensors").read_bytes() == (other / "params.safetensors").read_bytes()
+    assert timeless(read_history(one)) == timeless(read_history(other))
+
+
+def stopped_after(steps: int, places: Places, out: Path, start: Progress | None = None) -> None:
+    """Train until a question before some step is answered with yes."""
+    out.mkdir(exist_ok=True)
+    (out / "checkpoints").mkdir(exist_ok=True)
+    (out / "config.toml").write_text(to_toml(SPEC))
+    prepared, _ = prepare(SPEC.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    asked = iter(range(10**6))
+    with pytest.raises(Interrupted):
+        train(
+            prepared.train,
+            SPEC,
+            watch=saving(out, SPEC.train.epochs),
+            start=start,
+            stop=lambda: next(asked) >= steps,
+        )
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 6, 11, 17])
+def test_resumed_training_is_bit_identical(steps: int, places: Places, tmp_path: Path) -> None:
+    """Wherever it stops, before the first step or within any epoch, weights and history come out the same."""
+    reference = whole(places, tmp_path / "whole")
+    stopped_after(steps, places, tmp_path / "stopped")
+    resume_run(tmp_path / "stopped", places)
+    assert_same_run(reference, tmp_path / "stopped")
+
+
+def test_stopped_again_and_again(places: Places, tmp_path: Path) -> None:
+    """Many interruptions of one training add up to none."""
+    reference, out = whole(places, tmp_path / "whole"), tmp_path / "stopped"
+    stopped_after(7, places, out)
+    for steps in (4, 2, 0):
+        start, _ = newest_checkpoint(out, SPEC)
+        stopped_after(steps, places, out, start)
+    resume_run(out, places)
+    assert_same_run(reference, out)
+
+
+def test_finished_run_is_not_trained_again(places: Places, tmp_path: Path) -> None:
+    """Resuming what is finished gives what is there."""
+    out = whole(places, tmp_path / "whole")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    spec, finished = resume_run(out, places)
+    assert spec == SPEC
+    assert finished.trained.epoch == finished.trained.history[finished.trained.epoch - 1].epoch
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_damaged_checkpoint_is_passed_over(places: Places, tmp_path: Path) -> None:
+    """The newest checkpoint that is whole counts; the result is the same."""
+    reference, out = whole(places, tmp_path / "whole"), tmp_path / "stopped"
+    stopped_after(13, places, out)
+    good, _ = newest_checkpoint(out, SPEC)
+    assert good is not None
+    path = write_checkpoint(out, good)
+    later = path.with_name("epoch-00005.safetensors")
+    later.write_bytes(path.read_bytes()[:-7])
+    found, damaged = newest_checkpoint(out, SPEC)
+    assert damaged == (later,)
+    assert found is not None and found.record == good.record
+    resume_run(out, places)
+    assert_same_run(reference, out)
+
+
+def change_header(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A safetensors file with another header."""
+    size = int.from_bytes(data[:8], "little")
+    header = change(data[8 : 8 + size])
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"bpfunc-checkpoint-1", b"bpfunc-checkpoint-9"),
+        (b'"kept_epoch":"', b'"kept_epoch":"9'),
+        (b"[[1, ", b"[[2, "),
+        (b'"history":"[', b'"history":"[['),
+        (b'"history"', b'"histery"'),
+    ],
+)
+def test_header_is_not_believed(old: bytes, new: bytes, places: Places, tmp_path: Path) -> None:
+    """Another format, a kept epoch that does not exist, a history that is none: one error with the path."""
+    out = tmp_path / "stopped"
+    stopped_after(13, places, out)
+    path = checkpoint_paths(out)[0]
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(change_header(data, lambda header: header.replace(old, new, 1)))
+    with pytest.raises(DataProblem) as caught:
+        read_checkpoint(path, SPEC)
+    assert caught.value.where == str(path)
+
+
+def test_newest_checkpoints_stay(places: Places, tmp_path: Path) -> None:
+    """Of all checkpoints written, the newest two are there."""
+    out = tmp_path / "stopped"
+    stopped_after(13, places, out)
+    moment, _ = newest_checkpoint(out, SPEC)
+    assert moment is not None
+    for epoch in (3, 4, 5):
+        record = attrs.evolve(moment.record, epoch=epoch)
+        write_checkpoint(out, attrs.evolve(moment, history=(*moment.history, record)))
+    assert [path.name for path in checkpoint_paths(out)] == ["epoch-00005.safetensors", "epoch-00004.safetensors"]
+
+
+@pytest.mark.parametrize("on_nan", ["stop", "skip"])
+def test_what_overflows(on_nan: str, places: Places, tmp_path: Path) -> None:
+    """A rate far too high ends the run with step, place and checkpoint, or leaves the steps out and counts them."""
+    settings = attrs.evolve(
+        SPEC.train, optimizer="sgd", weight_decay=0.0, schedule="constant", learning_rate=1000.0, on_nan=on_nan
+    )
+    deep = ModelSpec(hidden=(8,) * 6, activation="leaky_relu")
+    spec = attrs.evolve(SPEC, model=deep, train=settings)
+    if on_nan == "stop":
+        place = r"(the loss|the gradient of layers\[\d\]\.\w+) is not finite at step \d+; "
+        with pytest.raises(WorkFailed, match=place + "(there is no good|the last good) checkpoint"):
+            whole(places, tmp_path / "run", spec)
+        return
+    finished = train_run(spec, attrs.evolve(places, out=tmp_path / "run"), now=datetime(2026, 1, 1))
+    assert sum(record.skipped_steps for record in finished.trained.history) > 0
+    evaluate_run(spec, finished)
+
+
+def command(places: Places, *arguments: str | Path) -> list[str]:
+    """A command line of ours, in a process of its own."""
+    where = ("--source", places.source, "--cache", places.cache, "--raw", places.raw)
+    return [sys.executable, "-m", "pipelines", *map(str, (*arguments, *where))]
+
+
+@pytest.fixture
+def slow_config(tmp_path: Path) -> Path:
+    """A training long enough to be met in the middle."""
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=400))))
+    return path
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Wait until something has happened in a process that still runs."""
+    for _ in range(2000):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError("it never happened")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_and_exits_130(number: int, places: Places, tmp_path: Path, slow_config: Path) -> None:
+    """A signal in the middle of training leaves a checkpoint and says how to go on; going on ends as never stopped."""
+    out = tmp_path / "run"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command(places, "train", "--config", slow_config, "--out", out), env=environment, stderr=subprocess.PIPE
+    )
+    wait_for(lambda: (out / "config.toml").exists(), process)
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"interrupted; go on with: bpfunc resume {out}" in errors.decode()
+    assert "Traceback" not in errors.decode()
+    assert not list(out.rglob(".tmp-*"))
+    assert not (out / "params.safetensors").exists()
+    subprocess.run(command(places, "resume", out), env=environment, check=True, capture_output=True)
+    reference = whole(places, tmp_path / "whole", attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=400)))
+    assert_same_run(reference, out)
+    assert not (out / "metrics.json").exists(), "a run that was asked to train alone opened the test split"
+
+
+def test_progress_is_a_value(places: Places) -> None:
+    """A watcher that goes back to an earlier moment finds it unchanged."""
+    prepared, _ = prepare(SPEC.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    moments: list[Progress] = []
+
+    def keep(progress: Iterator[Progress]) -> Iterator[Progress]:
+        for moment in progress:
+            moments.append(moment)
+            yield moment
+
+    train(prepared.train, SPEC, watch=keep)
+    again = train(prepared.train, SPEC, start=moments[2])
+    assert timeless(again.history) == timeless(moments[-1].history)
