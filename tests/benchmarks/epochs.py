@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
-import numpy as np
 
 from tests.benchmarks.floor import FLOORS
 from tests.benchmarks.ours import CONFIGURATIONS
 from tests.benchmarks.peers import PEERS
-from tests.benchmarks.problem import Problem, Runner, mean_loss, read_rows, write_rows
-from tests.benchmarks.settings import OPTIMIZERS, Cell, Settings
+from tests.benchmarks.problem import mean_loss, read_rows, write_rows
+from tests.benchmarks.settings import Cell, Settings
+from tests.benchmarks.tasks import read_weights
 from tests.benchmarks.turns import Times, interleaved
-from tests.benchmarks.worker import Worker, WorkerFailedError, load, started, timed
+from tests.benchmarks.worker import Worker, WorkerFailedError, started
 
 TOLERANCE = 0.01
 """Of the loss after one epoch from the same weights in the same order, relative: sums in another order go apart."""
@@ -128,10 +127,10 @@ def _cell(
         values = {"build": builds[worker.name], "cell": attrs.asdict(cell), "optimizer": optimizer}
         try:
             worker.ask(
-                "open", tasks="tests.benchmarks.epochs:EpochTasks", values={**values, "threads": settings.threads}
+                "open", tasks="tests.benchmarks.tasks:EpochTasks", values={**values, "threads": settings.threads}
             )
             if worker.name not in FLOORS:
-                losses[worker.name] = mean_loss(_weights(worker.ask("fixed_epoch")), inputs, labels)
+                losses[worker.name] = mean_loss(read_weights(worker.ask("fixed_epoch")), inputs, labels)
             ready.append(worker)
         except WorkerFailedError as error:
             if worker.name in CONFIGURATIONS or worker.name in FLOORS:
@@ -163,11 +162,6 @@ def _record(
     return EpochTime(cell, optimizer, runner, kind, times.median, times.rounds, times.cores, loss, note)
 
 
-def _weights(path: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    with np.load(path) as arrays:
-        return [(arrays[f"weight{index}"], arrays[f"bias{index}"]) for index in range(len(arrays) // 2)]
-
-
 def compared(times: Sequence[EpochTime]) -> Iterator[Comparison]:
     """Set each of our configurations against the fastest peer and the floor of its cell.
 
@@ -194,43 +188,3 @@ def compared(times: Sequence[EpochTime]) -> Iterator[Comparison]:
                 floor=ours.seconds / floor["products"] if "products" in floor else None,
                 floor_copy=ours.seconds / sum(floor.values()) if floor else None,
             )
-
-
-def geometric_mean(comparisons: Sequence[Comparison], ours: str | None) -> float | None:
-    """Geometric mean of the ratios of one configuration, or of the best in each cell.
-
-    Args:
-        comparisons: Of all cells.
-        ours: Name of the configuration; None for the best in each cell.
-
-    Returns:
-        The mean; None where nothing was compared.
-    """
-    best: dict[tuple[str, str], float] = {}
-    for comparison in comparisons:
-        if comparison.ratio is not None and ours in (None, comparison.ours):
-            key = (comparison.cell, comparison.optimizer)
-            best[key] = min(best.get(key, comparison.ratio), comparison.ratio)
-    return statistics.geometric_mean(best.values()) if best else None
-
-
-class EpochTasks:
-    """What a worker does for this benchmark."""
-
-    def __init__(self, folder: Path, *, build: str, cell: dict[str, object], optimizer: str, threads: int) -> None:
-        self.path = folder / f"{build.rpartition(':')[2]}.npz"
-        shape = Cell(tuple(cell["hidden"]), cell["batch"])
-        self.problem = Problem(shape, OPTIMIZERS[optimizer], *read_rows(folder), threads)
-        self.runner: Runner = load(build)(self.problem)
-
-    def fixed_epoch(self) -> str:
-        """Train the epoch that all are compared by, and save the weights."""
-        self.runner.run(self.problem.fixed_order())
-        layers = self.runner.weights()
-        arrays = {f"weight{index}": weight for index, (weight, _) in enumerate(layers)}
-        np.savez(self.path, **arrays, **{f"bias{index}": bias for index, (_, bias) in enumerate(layers)})
-        return str(self.path)
-
-    def turn(self, repeats: int) -> dict[str, float]:
-        """Train epochs in a random order."""
-        return timed(lambda: self.runner.run(None), repeats)

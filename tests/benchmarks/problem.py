@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -15,6 +16,15 @@ from tests.benchmarks.settings import CLASSES, INPUTS, Cell, Optimizer
 Floats = NDArray[np.float32]
 Layers = list[tuple[Floats, Floats]]
 """(D, H) weight and (H,) bias of each layer."""
+
+
+def first_weights(widths: Sequence[int]) -> Layers:
+    """Random weights, the same on every call, and biases of zero."""
+    rng = np.random.default_rng(0)
+    return [
+        ((rng.standard_normal((d, h)) * math.sqrt(2 / d)).astype(np.float32), np.zeros(h, np.float32))
+        for d, h in itertools.pairwise(widths)
+    ]
 
 
 @attrs.frozen(eq=False)
@@ -37,11 +47,7 @@ class Problem:
 
     def first_weights(self) -> Layers:
         """Fresh arrays with the numbers that every runner starts from."""
-        rng = np.random.default_rng(0)
-        return [
-            ((rng.standard_normal((d, h)) * math.sqrt(2 / d)).astype(np.float32), np.zeros(h, np.float32))
-            for d, h in zip(self.cell.widths[:-1], self.cell.widths[1:], strict=True)
-        ]
+        return first_weights(self.cell.widths)
 
     def fixed_order(self) -> NDArray[np.int64]:
         """The order of the rows in the epoch that all are compared by."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -32,6 +33,11 @@ class Cell:
         """Read ``256,128:128``: hidden widths, a colon, the batch size."""
         hidden, _, batch = text.partition(":")
         return cls(tuple(int(width) for width in hidden.split(",")), int(batch))
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Cell:
+        """Make a cell of what ``attrs.asdict`` made of one."""
+        return cls(tuple(values["hidden"]), values["batch"])
 
 
 GRID = tuple(Cell.parse(text) for text in ("128,64:32", "128,64:128", "256,128:128", "512,256:256", "1024,1024:256"))
@@ -94,7 +100,7 @@ class Settings:
     @property
     def turn_seconds(self) -> float:
         """A turn repeats what it times until about this much time is filled."""
-        return 0.0 if self.quick else 0.2
+        return 0.02 if self.quick else 0.2
 
     def offers(self, name: str) -> bool:
         """Whether a peer takes part."""

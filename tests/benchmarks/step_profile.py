@@ -14,12 +14,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 import numpy as np
 
 import bpfunc as bp
-from bpfunc.update import apply_updates
+import bpfunc.step
 from tests.benchmarks.ours import network, params_of, transform_of
 from tests.benchmarks.problem import Problem, read_rows, write_rows
 from tests.benchmarks.settings import CLASSES, OPTIMIZERS, Cell, Settings
@@ -99,7 +100,7 @@ class ProfileTasks:
 
     def profile(self, cell: dict[str, Any], optimizer: str) -> dict[str, float]:
         """Median microseconds of each part."""
-        problem = Problem(Cell(tuple(cell["hidden"]), cell["batch"]), OPTIMIZERS[optimizer], *self.rows, 0)
+        problem = Problem(Cell.from_json(cell), OPTIMIZERS[optimizer], *self.rows, 1)
         seen: dict[str, list[float]] = defaultdict(list)
         for spent in _steps(problem, self.steps):
             for part, nanoseconds in spent.items():
@@ -110,6 +111,12 @@ class ProfileTasks:
 
 def _steps(problem: Problem, steps: int) -> Iterator[dict[str, int]]:
     clock = Clock()
+    # The update is the one part that is no argument of `make_step`.
+    with patch.object(bpfunc.step, "updated", clock.around("update", bpfunc.step.updated)):
+        yield from _clocked(problem, steps, clock)
+
+
+def _clocked(problem: Problem, steps: int, clock: Clock) -> Iterator[dict[str, int]]:
     model, step = _clocked_step(problem, clock)
     data = bp.Batch(problem.inputs, np.eye(CLASSES, dtype=np.float32)[problem.labels])
     transform = transform_of(problem.optimizer)
@@ -132,7 +139,7 @@ def _steps(problem: Problem, steps: int) -> Iterator[dict[str, int]]:
 
 
 def _clocked_step(problem: Problem, clock: Clock) -> tuple[bp.Layer, bp.StepFn]:
-    """`make_step` from parts with clocks; only `apply_updates` is not an argument of it, so the step is written out."""
+    """`make_step` from parts with clocks."""
     plain = network(problem.cell.hidden)
     layers = []
     for index, (_, layer) in enumerate(plain.parts):
@@ -148,25 +155,7 @@ def _clocked_step(problem: Problem, clock: Clock) -> tuple[bp.Layer, bp.StepFn]:
     model, loss, metric = bp.serial(*layers), bp.cross_entropy(), bp.accuracy()
     loss = attrs.evolve(loss, forward=clock.around("loss", loss.forward), vjp=clock.around("loss", loss.vjp))
     metric = attrs.evolve(metric, measure=clock.around("metric", metric.measure))
-    transform = transform_of(problem.optimizer)
-    update = clock.around("transform", transform.update)
-    applied = clock.around("apply updates", apply_updates)
-
-    def timed_update(grads: bp.Tree, state: bp.Tree, params: bp.Tree, step: int) -> tuple[bp.Tree, bp.Tree]:
-        updates, state = update(grads, state, params, step)
-        return applied(params, updates), state
-
-    gradient = bp.value_and_grad(model, loss)
-
-    def step(state: bp.TrainState, batch: bp.Batch) -> tuple[bp.TrainState, bp.StepMetrics]:
-        context = bp.Context(train=True, key=bp.fold_in(state.key, state.step))
-        value, grads = gradient(state.params, state.layer_state, batch, context)
-        params, optimizer_state = timed_update(grads, state.optimizer_state, state.params, state.step)
-        rows = len(batch.inputs)
-        seen = bp.StepMetrics(bp.Mean(float(value.loss) * rows, rows), metric.measure(value.outputs, batch))
-        return bp.TrainState(params, value.state, optimizer_state, state.step + 1, state.key), seen
-
-    return model, step
+    return model, bp.make_step(model, loss, transform_of(problem.optimizer), metric=metric)
 
 
 def _products(problem: Problem, steps: int) -> dict[str, float]:

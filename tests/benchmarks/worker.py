@@ -77,6 +77,8 @@ def started(name: str, folder: Path, threads: int) -> Iterator[Worker]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
 
 
 def load(path: str) -> Callable[..., Any]:
