@@ -19,7 +19,7 @@ from tests.benchmarks.settings import Cell, Settings
 from tests.benchmarks.whole_process import _layers
 from tests.benchmarks.worker import WorkerFailedError
 
-TINY = ("--quick", "--threads", "1", "--cells", "4:16", "--rows", "70")
+TINY = ("--quick", "--threads", "1", "--cells", "8:16", "--rows", "70")
 
 
 def records_of(folder: Path, name: str) -> list[dict[str, object]]:
@@ -61,7 +61,7 @@ def test_another_computation_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None
     """Speed counts only for the same work."""
     wrong = {**ours.CONFIGURATIONS, "wrong": "tests.benchmarks.test_suite:too_fast"}
     monkeypatch.setattr(epochs, "CONFIGURATIONS", wrong)
-    settings = Settings(1, (Cell((4,), 16),), ("SGD",), ("none",), quick=True, rows=70)
+    settings = Settings(1, (Cell((8,), 16),), ("SGD",), ("none",), quick=True, rows=70)
     with pytest.raises(WorkerFailedError, match="wrong: computes something else"):
         epochs.measure(settings)
 
