@@ -18,8 +18,9 @@ from tests.benchmarks.tasks import read_weights
 from tests.benchmarks.turns import Times, interleaved
 from tests.benchmarks.worker import Worker, WorkerFailedError, started
 
-TOLERANCE = 0.001
-"""Of the loss after one epoch from the same weights in the same order, relative: sums in another order go apart."""
+TOLERANCES = {"SGD": 1e-3, "momentum": 1e-3, "Adam": 0.02, "AdamW": 0.02}
+"""Of the loss after one epoch from the same weights in the same order, relative. Adam divides by the root of the mean
+square, so a gradient that is all rounding still makes a whole step: two right answers go further apart."""
 
 
 @attrs.frozen
@@ -138,7 +139,7 @@ def _cell(
             notes[worker.name] = str(error)
     reference = losses[next(iter(CONFIGURATIONS))]
     for name, loss in losses.items():
-        if not abs(loss - reference) <= TOLERANCE * reference:
+        if not abs(loss - reference) <= TOLERANCES[optimizer] * reference:
             notes[name] = f"computes something else: loss {loss:.5f} where {reference:.5f} was expected"
             if name in CONFIGURATIONS:
                 raise WorkerFailedError(f"{name}: {notes[name]}")
