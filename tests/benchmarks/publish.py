@@ -102,6 +102,7 @@ def write_plot(results: Mapping[str, Any], path: Path) -> bool:
     axes.invert_yaxis()
     axes.set_xlabel("time of an epoch / time of the fastest peer")
     axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
     figure.legend(loc="outside upper center", ncols=5, frameon=False)
     figure.savefig(path, dpi=130)
     plt.close(figure)
