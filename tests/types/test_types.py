@@ -106,14 +106,17 @@ def test_the_checkers_agree_with_the_file(checker: Callable[..., Errors], tmp_pa
 
 
 def test_no_part_of_the_interface_is_unknown() -> None:
-    """Pyright knows the type of every symbol that the library exports: nothing is left to be guessed."""
+    """Pyright knows the type of every symbol that the library exports: nothing is left to be guessed.
+
+    The bridges in `bpfunc.interop` are excepted, for they inherit from libraries that are untyped.
+    """
     pytest.importorskip("basedpyright")
     options = ("--outputjson", "--pythonpath", sys.executable, "--ignoreexternal", "--verifytypes")
     report = json.loads(run("basedpyright", *options, "bpfunc"))["typeCompleteness"]
     counts = report["exportedSymbolCounts"]
     unknown = [symbol["name"] for symbol in report["symbols"] if symbol["isExported"] and not symbol["isTypeKnown"]]
     assert counts["withKnownType"] > 1000
-    assert not unknown
+    assert [name for name in unknown if not name.startswith("bpfunc.interop.")] == []
 
 
 def names(tree: ast.AST) -> set[str]:
@@ -165,4 +168,4 @@ def test_the_values_are_of_the_types_that_are_inferred(monkeypatch: pytest.Monke
     written = sum(line.lstrip().startswith("assert_type(") for line in API.read_text(encoding="utf-8").splitlines())
     assert checked >= written
     with pytest.raises(roar.BeartypeDoorHintViolation):
-        check(bpfunc.ravel(api.params()), bpfunc.types.IntArray)
+        check(bpfunc.ravel(api.params()), api.IntArray)
