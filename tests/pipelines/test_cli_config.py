@@ -23,6 +23,7 @@ from pipelines.config import RunSpec, from_toml, load_recipe, merged, to_table
 from pipelines.errors import UsageProblem
 from pipelines.provenance import explained_toml, field_names, flat, joined, origins, settings_table
 from pipelines.resources import recipe_names
+from pipelines.sweep import load_space
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]
@@ -319,3 +320,14 @@ def test_quiet_data_commands(cli: Cli, own_data: Path) -> None:
     (own_data.parent / entry / "test.parquet").write_bytes(b"damaged")
     done = cli("data", "verify", "--quiet")
     assert (done.returncode, len(done.stdout.splitlines())) == (3, 1)
+
+
+def test_set_reaches_a_sweep(tmp_path: Path) -> None:
+    """A sweep's fixed settings may be changed, but not the ones that it searches; what makes no sense is refused."""
+    file = tmp_path / "space.toml"
+    file.write_text('[parameters]\n"train.learning_rate" = { log = [0.01, 1.0] }\n')
+    assert load_space(file, settings_table(["train.epochs=2"])).base.train.epochs == 2
+    with pytest.raises(UsageProblem, match=r"train\.learning_rate is searched"):
+        load_space(file, settings_table(["train.learning_rate=0.5"]))
+    with pytest.raises(UsageProblem, match="none are held out"):
+        load_space(file, settings_table(["train.keep=last", "train.validation_fraction=0"]))
