@@ -180,7 +180,7 @@ def bundle(
     from pipelines.stages.decode import decode
 
     hashes = write_bundle(decode(acquire(DatasetSpec(), source=source)), out)
-    say(f"{len(hashes)} files of the bundle, made from {source}", quiet=quiet or as_json)
+    say(f"{len(hashes)} files of the bundle, made from {source}", quiet=quiet)
     if as_json:
         print_json(dict(hashes))
     else:
@@ -196,7 +196,7 @@ def download(raw: Raw = DEFAULT_RAW, as_json: AsJson = False, quiet: Quiet = Fal
     from pipelines.download import download
 
     paths = download(raw)
-    say(f"{len(paths)} files, each as pinned", quiet=quiet or as_json)
+    say(f"{len(paths)} files, each as pinned", quiet=quiet)
     if as_json:
         print_json({"files": [str(path) for path in paths]})
     else:
