@@ -28,6 +28,7 @@ from pipelines.config import RunSpec, load_recipe, merged, to_table
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.files import TEMPORARY
 from pipelines.graph import prepare
+from pipelines.provenance import flat
 from pipelines.run import Places
 from pipelines.stages.train import Progress, fit, training_rows
 
@@ -78,13 +79,14 @@ class TrialResult:
     epochs: int
 
 
-def load_space(path: Path) -> Space:
+def load_space(path: Path, changes: Mapping[str, object] | None = None) -> Space:
     """Read a space file.
 
     Args:
         path: TOML: ``recipe``, tables ``[fixed.dataset]``, ``[fixed.model]``, ``[fixed.train]`` of changes to it,
             ``[parameters]`` with such as ``"train.learning_rate" = { log = [0.01, 1.0] }`` (or ``float``, ``int``,
             ``choice``), and where wanted ``pruner`` (median, hyperband or none) and ``seed``.
+        changes: Laid over the file's fixed changes, such as the values of ``--set``.
 
     Returns:
         The space; each bound and choice by itself makes a valid specification.
@@ -108,7 +110,10 @@ def load_space(path: Path) -> Space:
         raise UsageProblem("recipe, fixed or seed is of another type", where=where, remedy="see docs/scale.md")
     if not isinstance(ranges, dict) or not ranges:
         raise UsageProblem("there is nothing to search", where=where, remedy="add a table [parameters]")
-    base = merged(load_recipe(recipe), fixed, where=where)
+    base = merged(merged(load_recipe(recipe), fixed, where=where), changes or {}, where="--set")
+    searched = sorted({name for name, _ in flat(changes or {})} & ranges.keys())
+    if searched:
+        raise UsageProblem(f"{searched[0]} is searched, and set as well", where="--set", remedy="leave one of them out")
     if base.train.validation_fraction == 0:
         raise UsageProblem(
             "a sweep judges by validation rows, and none are held out",

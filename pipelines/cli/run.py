@@ -212,6 +212,7 @@ def evaluate(
     raw: Raw = DEFAULT_RAW,
     threads: Threads = 1,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure a trained run on the test split and write its metrics.json.
 
@@ -222,6 +223,7 @@ def evaluate(
     from pipelines.run import Places, evaluate_run, reopen_run
 
     spec, finished = reopen_run(run, Places(source=source, cache=cache, raw=raw))
+    say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
     _, values = evaluate_run(spec, finished)
     _show_result(run, values, None, as_json=as_json)
 
@@ -233,6 +235,7 @@ def report(
     raw: Raw = DEFAULT_RAW,
     threads: Threads = 1,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw the pictures and the page of a trained run again.
 
@@ -243,6 +246,7 @@ def report(
     from pipelines.run import Places, evaluate_run, reopen_run, report_run
 
     spec, finished = reopen_run(run, Places(source=source, cache=cache, raw=raw))
+    say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
     evaluation, values = evaluate_run(spec, finished)
     _show_result(run, values, report_run(spec, finished, evaluation), as_json=as_json)
 

@@ -157,6 +157,7 @@ def sweep(
     storage: Annotated[
         str | None, typer.Option("--storage", metavar="URL", help="Database that many machines share.")
     ] = None,
+    settings: Settings = None,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -175,11 +176,12 @@ def sweep(
     from pipelines.config import to_toml
     from pipelines.executors import open_executor
     from pipelines.files import make_directory, write_bytes
+    from pipelines.provenance import settings_table
     from pipelines.run import Places
     from pipelines.sweep import best_trial, load_space, run_sweep, settled, storage_url, sweep_results, sweep_table
     from pipelines.tabulate import trial_line
 
-    plan, places = load_space(space), Places(source=source, cache=cache, raw=raw)
+    plan, places = load_space(space, settings_table(settings or [])), Places(source=source, cache=cache, raw=raw)
     directory = out or Path("data/runs") / f"sweep-{space.stem}"
     make_directory(directory)
     url = storage or storage_url(directory)

@@ -23,6 +23,7 @@ from pipelines.config import RunSpec, from_toml, load_recipe, merged, to_table
 from pipelines.errors import UsageProblem
 from pipelines.provenance import explained_toml, field_names, flat, joined, origins, settings_table
 from pipelines.resources import recipe_names
+from pipelines.sweep import load_space
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]
@@ -261,16 +262,15 @@ def test_poor_terminals(cli: Cli, tmp_path: Path, environment: dict[str, str]) -
     assert "\x1b" not in done.stdout
 
 
-def test_letters_that_a_terminal_lacks_are_shown_by_number(cli: Cli, tmp_path: Path) -> None:
+def test_letters_that_a_terminal_lacks_are_shown_by_number(cli: Cli) -> None:
     """Text, unlike JSON, has no way of its own to write them."""
-    (tmp_path / "größe.toml").write_text("", encoding="utf-8")
-    done = cli("config", "show", "--config", "größe.toml", "--set", "name=größe", PYTHONIOENCODING="ascii")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert r"gr\xf6\xdfe" in done.stderr
+    done = cli("runs", "list", "--runs", "größe", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no runs in gr\\xf6\\xdfe\n", "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", [("--help",), ("config", "show", "--json")])
-def test_reader_that_leaves(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_reader_that_leaves(tmp_path: Path, words: tuple[str, ...], unbuffered: str) -> None:
     """`bpfunc ... | head -1`: the reader goes, and nothing is said about it."""
     reading, writing = os.pipe()
     os.close(reading)  # gone before the first word
@@ -278,7 +278,7 @@ def test_reader_that_leaves(tmp_path: Path, words: tuple[str, ...]) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "pipelines", *words],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
             stdout=writing,
             stderr=subprocess.PIPE,
             text=True,
@@ -319,3 +319,14 @@ def test_quiet_data_commands(cli: Cli, own_data: Path) -> None:
     (own_data.parent / entry / "test.parquet").write_bytes(b"damaged")
     done = cli("data", "verify", "--quiet")
     assert (done.returncode, len(done.stdout.splitlines())) == (3, 1)
+
+
+def test_set_reaches_a_sweep(tmp_path: Path) -> None:
+    """A sweep's fixed settings may be changed, but not the ones that it searches; what makes no sense is refused."""
+    file = tmp_path / "space.toml"
+    file.write_text('[parameters]\n"train.learning_rate" = { log = [0.01, 1.0] }\n')
+    assert load_space(file, settings_table(["train.epochs=2"])).base.train.epochs == 2
+    with pytest.raises(UsageProblem, match=r"train\.learning_rate is searched"):
+        load_space(file, settings_table(["train.learning_rate=0.5"]))
+    with pytest.raises(UsageProblem, match="none are held out"):
+        load_space(file, settings_table(["train.keep=last", "train.validation_fraction=0"]))

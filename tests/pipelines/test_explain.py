@@ -101,6 +101,8 @@ def test_standing_is_where_training_stands(spec: RunSpec) -> None:
     state, batch = standing(learn, one, batches_per_epoch(ROWS, 16))
     assert same_bits(state, seen[0].state)
     assert len(batch.inputs) == 16
+    # The last step of all, taken from where `standing` says, ends where the training ends.
+    assert same_bits(explain(learn, one, NAMES, step=7).after, seen[1].state)
     with pytest.raises(ValueError, match=r"expected a step in 0\.\.7, found 8"):
         standing(learn, one, 8)
 
