@@ -39,6 +39,7 @@ from bpfunc.consumers import (
     validated,
     validation_loss,
 )
+from bpfunc.finite import NotFiniteError, finite_gradient, finite_step, first_not_finite, fold_finite_steps
 from bpfunc.gradcheck import GradCheck, check_projection, check_sweep, gradcheck
 from bpfunc.gradient import (
     GradientMaker,
@@ -401,6 +402,12 @@ __all__ = [
     "train",
     "evaluate",
     "predict",
+    # NaN and infinity
+    "NotFiniteError",
+    "first_not_finite",
+    "finite_gradient",
+    "finite_step",
+    "fold_finite_steps",
     # what to do with the epochs
     "EpochLike",
     "ValidatedEpoch",

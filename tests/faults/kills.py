@@ -24,7 +24,7 @@ import attrs
 from pipelines import checkpoints, files
 from pipelines.checkpoints import checkpoint_paths, read_checkpoint
 from pipelines.errors import PipelineError
-from pipelines.files import TEMPORARY, remove_leftovers, write_bytes
+from pipelines.files import TEMPORARY, remove_leftovers
 from pipelines.graph import entry_paths, prepare
 from pipelines.run import Places, resume_run, train_run
 from pipelines.runs import read_config, read_history, read_trained
@@ -152,7 +152,9 @@ def told(task: Callable[..., None], *arguments: object) -> object:
         process.join(60)
 
 
-def one_life(places: Places, out: Path, fatal_call: int, after: float | None) -> tuple[list[tuple[str, str]], int | None]:
+def one_life(
+    places: Places, out: Path, fatal_call: int, after: float | None
+) -> tuple[list[tuple[str, str]], int | None]:
     """Let a process work until it is killed or done; return what it reported, and how it ended."""
     ours, theirs = CONTEXT.Pipe(duplex=False)
     process = CONTEXT.Process(target=live, args=(places, out, fatal_call, theirs))

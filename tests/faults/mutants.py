@@ -42,7 +42,7 @@ class Subject:
     read: Callable[[], object]
     """Reads the file as the project does."""
     expected: Callable[[], object] | None
-    """What a success must give, from the file as it is now; None where the original's content is the one right answer."""
+    """What a success must give, from the file as it is now; None where that is what the original gives."""
     command: tuple[str, ...]
     """A command line that reads it."""
     text: bool = False
@@ -138,9 +138,7 @@ def subjects(directory: Path) -> dict[str, Subject]:
         prepared.path / "train.parquet", shape_of_entry, after=reseal, expected=lambda: ((60, 784), (60, 3), (60,))
     )
     made["history.parquet"] = subject(run / "history.parquet", lambda: digest(read_history(run)))
-    made["predictions.parquet"] = subject(
-        run / "predictions.parquet", predictions, ("compare", str(run), str(run))
-    )
+    made["predictions.parquet"] = subject(run / "predictions.parquet", predictions, ("compare", str(run), str(run)))
     made["params.safetensors"] = subject(run / "params.safetensors", network)
     made["checkpoint"] = subject(checkpoint_paths(run)[0], checkpoint, ("resume", str(run), *where))
     made["config.toml"] = subject(run / "config.toml", lambda: (read_config(run), network()), text=True)
@@ -158,7 +156,9 @@ def mutate(data: bytes, chance: random.Random, *, text: bool) -> bytes:
     size = len(data)
     at, end = sorted(chance.randrange(size + 1) for _ in range(2))
     piece = chance.randrange(1, 64)
-    extreme = struct.pack("<q", chance.choice([-1, 0, 1, 2**31 - 1, -(2**31), 2**62, -(2**62)]))[: chance.choice([4, 8])]
+    extreme = struct.pack("<q", chance.choice([-1, 0, 1, 2**31 - 1, -(2**31), 2**62, -(2**62)]))[
+        : chance.choice([4, 8])
+    ]
     ways: list[Callable[[], bytes]] = [
         lambda: _flip(data, chance, 1),
         lambda: _flip(data, chance, 8),
@@ -181,7 +181,20 @@ def mutate(data: bytes, chance: random.Random, *, text: bool) -> bytes:
         lines = data.splitlines(keepends=True)
         line = chance.randrange(len(lines))
         number = chance.choice(
-            [b"-1", b"0", b"1e999", b"nan", b"9" * 30, b"9" * 5000, b"0x" + b"f" * 5000, b'"x"', b"true", b"[]", b"{}", b"null"]
+            [
+                b"-1",
+                b"0",
+                b"1e999",
+                b"nan",
+                b"9" * 30,
+                b"9" * 5000,
+                b"0x" + b"f" * 5000,
+                b'"x"',
+                b"true",
+                b"[]",
+                b"{}",
+                b"null",
+            ]
         )
         ways += [
             lambda: b"".join(lines[:line] + lines[line + 1 :]),
@@ -212,7 +225,9 @@ def _new_value(line: bytes, value: bytes) -> bytes:
 def repacked(data: bytes, chance: random.Random) -> bytes:
     """A gzip stream that is whole, with damaged or endless content."""
     if chance.random() < 0.1:
-        return gzip.compress(data[:4] + struct.pack(">I", chance.choice([100, 2**19, 2**31])) + data[8:16] + bytes(1 << 27), 1)
+        return gzip.compress(
+            data[:4] + struct.pack(">I", chance.choice([100, 2**19, 2**31])) + data[8:16] + bytes(1 << 27), 1
+        )
     return gzip.compress(mutate(data, chance, text=False), 1)
 
 
@@ -276,7 +291,7 @@ def _too_long(number: int, frame: object) -> None:
 
 
 def work(place: str, seed: int, first: int, last: int, commands: int) -> None:
-    """Read the mutants of a stretch, and print a line for each; every ``commands`` rounds by the command line as well."""
+    """Read a stretch of mutants, and print what came of each; every ``commands`` rounds by the command line as well."""
     directory = Path(place)
     stage = subjects(directory)
     originals = {name: subject.read() for name, subject in stage.items()}

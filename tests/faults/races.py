@@ -34,7 +34,9 @@ def prepare_at_once(places: Places, together: Barrier, heard: Connection) -> Non
     try:
         prepared, decision = prepare(SPEC.dataset, source=places.source, cache=places.cache, raw=places.raw)
         pixels = read_split(prepared.train).pixels
-        heard.send((prepared.key, prepared.train.sha256, prepared.test.sha256, float(pixels.sum()), type(decision).__name__))
+        heard.send(
+            (prepared.key, prepared.train.sha256, prepared.test.sha256, float(pixels.sum()), type(decision).__name__)
+        )
     except PipelineError as problem:
         heard.send(str(problem))
 

@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 FULL = os.environ.get("BPFUNC_FAULTS") == "full"
 

@@ -6,6 +6,8 @@ import ast
 import errno
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +51,9 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Operation]
     found = [evaluate_run(spec, one) for spec, one in zip(specs, finished, strict=True)]
     data = finished[0].prepared.train.sha256
     moments = [newest_checkpoint(one.directory, spec, data)[0] for spec, one in zip(specs, finished, strict=True)]
-    studies = [summarised("x", "AB", [SeedResult(0, 0.5 + number / 9, None, 1.0, ((1, 0), (0, 1)))]) for number in (0, 1)]
+    studies = [
+        summarised("x", "AB", [SeedResult(0, 0.5 + number / 9, None, 1.0, ((1, 0), (0, 1)))]) for number in (0, 1)
+    ]
     rows = [(AblationRow("x", 0.5, 0.1, number / 9, (0.0, 1.0), (0.5,)),) for number in (0, 1)]
     planned = plan(SPEC.dataset, source=places.source, cache=base / "none", raw=places.raw)
     encoded = encode(select(decode(planned.source), SPEC.dataset), SPEC.dataset)
@@ -150,9 +154,10 @@ def test_every_failed_call_leaves_old_or_new(
         if name == "entry":
             soundness = {damage(path) is None for path in (tmp_path / "cache").iterdir()}
             assert found in (old, new), (k, soundness)
+        assert old.keys() & new.keys() <= found.keys() <= old.keys() | new.keys(), k
         for file, data in found.items():
             assert data in (old.get(file), new.get(file)), (k, file)
-        assert not [path for path in tmp_path.rglob(f"{TEMPORARY}*")], k
+        assert not list(tmp_path.rglob(f"{TEMPORARY}*")), k
         operation(tmp_path, 1)
         assert state(tmp_path) == new, "after the failure the way is free"
     assert outcomes >= {"told"}
@@ -173,8 +178,18 @@ def writers(text: str) -> list[str]:
         last = call.rpartition(".")[2]
         modes = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
         modes += [word.value.value for word in node.keywords if isinstance(word.value, ast.Constant)]
-        opens = last == "open" and any(isinstance(mode, str) and set(mode) & set("wax+") and len(mode) < 4 for mode in modes)
-        moves = call in ("os.replace", "os.rename", "os.link", "os.open", "shutil.copy", "shutil.move", "shutil.copyfile")
+        opens = last == "open" and any(
+            isinstance(mode, str) and set(mode) & set("wax+") and len(mode) < 4 for mode in modes
+        )
+        moves = call in (
+            "os.replace",
+            "os.rename",
+            "os.link",
+            "os.open",
+            "shutil.copy",
+            "shutil.move",
+            "shutil.copyfile",
+        )
         by_method = last in ("write_text", "save_file", "tofile") or (last == "write_bytes" and "." in call)
         dumps = call in ("json.dump", "np.save", "np.savez", "pickle.dump")
         tables = last == "write_table" and ast.unparse(node.args[1]) != "sink"
@@ -212,9 +227,7 @@ def test_planted_writer_is_found(planted: str) -> None:
     assert writers(planted)
 
 
-def test_entry_is_whole_after_any_failure_of_a_fresh_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_entry_is_whole_after_any_failure_of_a_fresh_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Preparing into an empty cache, with the k-th call failing for every k: a sound entry or none."""
     places = places_in(tmp_path)
 
@@ -237,3 +250,28 @@ def test_entry_is_whole_after_any_failure_of_a_fresh_one(
         assert all(damage(entry) is None for entry in entries), (k, entries)
         seen.add(len(entries))
     assert seen == {"told", 0, 1}
+
+
+def test_one_writer_at_a_time_replaces(tmp_path: Path) -> None:
+    """Who finds a damaged entry while another replaces it waits, and then finds the other's sound one."""
+    entry = tmp_path / "entry"
+    files.publish_directory(entry, {"a": b"damaged"}, keep=lambda path: False)
+    seen: list[tuple[str, bytes]] = []
+
+    def keep(writer: str) -> Callable[[Path], bool]:
+        def judge(path: Path) -> bool:
+            seen.append((writer, (path / "a").read_bytes()))
+            if writer == "first":
+                second.start()
+                time.sleep(0.2)  # ample time for the second one to come and look, if it did not wait
+            return seen[-1][1] != b"damaged" if writer == "second" else False
+
+        return judge
+
+    second = threading.Thread(
+        target=files.publish_directory, args=(entry, {"a": b"2"}), kwargs={"keep": keep("second")}
+    )
+    files.publish_directory(entry, {"a": b"1"}, keep=keep("first"))
+    second.join()
+    assert seen == [("first", b"damaged"), ("second", b"1")]
+    assert state(tmp_path) == {"entry/a": b"1"}
