@@ -118,6 +118,7 @@ from bpfunc.metrics import (
     confusion_matrix,
     expected_calibration_error,
     f1,
+    fit_temperature,
     log_loss,
     mean,
     mean_absolute_error,
@@ -131,6 +132,7 @@ from bpfunc.metrics import (
 from bpfunc.mirror import mirror_averaged
 from bpfunc.model import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
 from bpfunc.optimizers import adadelta, adagrad, adam, adamw, amsgrad, lamb, lion, nadam, rmsprop, sgd, weights_only
+from bpfunc.parallel_step import Alone, Communicator, data_parallel
 from bpfunc.schedules import (
     Schedule,
     constant,
@@ -327,6 +329,9 @@ __all__ = [
     "input_gradient",
     "GradientMaker",
     "accumulated",
+    "data_parallel",
+    "Communicator",
+    "Alone",
     "sharpness_aware",
     "gradcheck",
     "GradCheck",
@@ -395,6 +400,11 @@ __all__ = [
     "StepFn",
     "init_train_state",
     "make_step",
+    "finite_gradient",
+    "finite_step",
+    "fold_finite_steps",
+    "first_not_finite",
+    "NotFiniteError",
     "steps",
     "fold_steps",
     "Epoch",
@@ -402,12 +412,6 @@ __all__ = [
     "train",
     "evaluate",
     "predict",
-    # NaN and infinity
-    "NotFiniteError",
-    "first_not_finite",
-    "finite_gradient",
-    "finite_step",
-    "fold_finite_steps",
     # what to do with the epochs
     "EpochLike",
     "ValidatedEpoch",
@@ -439,6 +443,7 @@ __all__ = [
     "log_loss",
     "brier",
     "expected_calibration_error",
+    "fit_temperature",
     "roc_auc",
     "mean_absolute_error",
     "mean_squared_error",

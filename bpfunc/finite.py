@@ -74,7 +74,7 @@ def finite_gradient(gradient: GradientMaker = value_and_grad) -> GradientMaker:
         A maker for `bpfunc.step.make_step`.
 
     Raises:
-        NotFiniteError: From the functions that it makes, where the loss or the gradient is not finite.
+        NotFiniteError: From the gradient function; it names the place.
 
     Example:
         >>> from bpfunc.keys import Key
@@ -118,7 +118,7 @@ def finite_step(step: StepFn, *, on_nan: Literal["stop", "skip"] = "stop", metri
         ``(state, batch) -> (state, metrics)``.
 
     Raises:
-        NotFiniteError: From the step, where it is to stop.
+        NotFiniteError: From the step, where it is to stop; it names place and step.
 
     Example:
         >>> from bpfunc.keys import Key

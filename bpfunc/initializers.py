@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from bpfunc.keys import Key, fold_in, normal, uniform
-from bpfunc.types import FloatArray, Shape
+from bpfunc.types import BoolArray, FloatArray, Shape
 
 Initializer: TypeAlias = Callable[[Key, Shape], FloatArray]
 """``(key, shape) -> float32 array``; a weight's shape is (fan in, fan out)."""
@@ -177,14 +177,25 @@ def truncated_normal(deviation: float, *, limit: float = 2.0) -> Initializer:
 
     Reference: Goodfellow, Bengio and Courville, "Deep learning" (2016), section 8.4.
     """
-    if deviation <= 0 or limit <= 0:
+    if not (deviation > 0 and limit > 0):
         raise ValueError(f"truncated_normal takes numbers above 0, got {deviation} and {limit}")
 
+    def propose(key: Key, shape: Shape) -> tuple[FloatArray, BoolArray]:
+        """Draw once for each number, and say which draws are taken."""
+        if limit >= 1:
+            draw = normal(key, shape)
+            return draw, np.abs(draw) <= limit
+        # A narrow window is nearly flat: even draws from it, thinned out to the normal density, are seldom refused.
+        draw = uniform(fold_in(key, 0), shape, low=-limit, high=limit)
+        return draw, uniform(fold_in(key, 1), shape) < np.exp(-draw * draw / 2)
+
     def init(key: Key, shape: Shape) -> FloatArray:
-        draw, attempt = normal(key, shape), 0
-        while np.any(outside := np.abs(draw) > limit):
+        draw, accepted = propose(key, shape)
+        attempt = 0
+        while not accepted.all():
             attempt += 1
-            draw = np.where(outside, normal(fold_in(key, attempt), shape), draw)
+            again, now = propose(fold_in(key, attempt), shape)
+            draw, accepted = np.where(accepted, draw, again), accepted | now
         draw *= deviation
         return draw
 

@@ -63,7 +63,9 @@ def serial(*layers: Layer) -> Layer:
         y, states, residuals = x, [], []
         for index, layer in enumerate(layers):
             try:
-                y, layer_state, residual = layer.forward(params.layers[index], state[index], y, _child(ctx, index))
+                y, layer_state, residual = layer.forward(
+                    params.layers[index], state[index], y, _child(ctx, index, layer)
+                )
             except ShapeError as error:
                 raise error.inside(f"layers[{index}]") from None
             states.append(layer_state)
@@ -137,8 +139,8 @@ def serial(*layers: Layer) -> Layer:
     )
 
 
-def _child(ctx: Context, index: int) -> Context:
-    return ctx if ctx.key is None else Context(ctx.train, fold_in(ctx.key, index))
+def _child(ctx: Context, index: int, layer: Layer) -> Context:
+    return ctx if ctx.key is None or not layer.draws else Context(ctx.train, fold_in(ctx.key, index))
 
 
 def _tangents(
@@ -338,7 +340,9 @@ def parallel(*layers: Layer, combine: Literal["concatenate", "add"] = "concatena
         outputs, states, residuals = [], [], []
         for index, layer in enumerate(layers):
             with _inside(f"branches[{index}]"):
-                y, branch_state, kept = layer.forward(params.branches[index], state[index], x, _child(ctx, index))
+                y, branch_state, kept = layer.forward(
+                    params.branches[index], state[index], x, _child(ctx, index, layer)
+                )
             outputs.append(y)
             states.append(branch_state)
             residuals.append((kept, y.shape[-1]))

@@ -90,7 +90,7 @@ def polynomial(start: float, end: float, steps: int, *, power: float) -> Schedul
         0.25
     """
     _positive_steps("steps", steps)
-    if power <= 0:
+    if not power > 0:
         raise ValueError(f"power is above 0, got {power}")
     return lambda step: end + (start - end) * (1 - min(step / steps, 1.0)) ** power
 
@@ -136,7 +136,7 @@ def exponential(value: float, factor: float, steps: int) -> Schedule:
         0.5
     """
     _positive_steps("steps", steps)
-    if factor <= 0:
+    if not factor > 0:
         raise ValueError(f"factor is above 0, got {factor}")
     return lambda step: float(value * factor ** (step / steps))
 
@@ -273,7 +273,7 @@ def one_cycle(peak: float, steps: int, *, warm: float = 0.3, divide: float = 25.
     Reference: Smith and Topin, "Super-convergence: very fast training of neural networks" (2019).
     """
     _positive_steps("steps", steps)
-    if peak <= 0 or not 0 < warm < 1 or divide <= 0 or final <= 0:
+    if not (peak > 0 and 0 < warm < 1 and divide > 0 and final > 0):
         raise ValueError(f"one_cycle got peak={peak}, warm={warm}, divide={divide}, final={final}; see its docstring")
     start, turn = peak / divide, warm * steps
 

@@ -34,7 +34,7 @@ def sharpness_aware(rho: float, *, gradient: GradientMaker = value_and_grad) -> 
 
     Reference: Foret, Kleiner, Mobahi and Neyshabur, "Sharpness-aware minimization" (2021).
     """
-    if rho < 0:
+    if not rho >= 0:
         raise ValueError(f"rho is at least 0, got {rho}")
 
     def make(model: Layer, loss: Loss) -> GradientFn:

@@ -201,6 +201,72 @@ class Trained:
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class Reliability:
+    """How sure a network is on some rows, and how often it is right there: (bins,) arrays, bins of equal width."""
+
+    rows: IntArray
+    """Rows whose largest probability lies in the bin."""
+    confidence: FloatArray
+    """Mean largest probability of those rows; nan where there are none."""
+    accuracy: FloatArray
+    """Fraction of those rows that is right; nan where there are none."""
+    error: float
+    """Expected calibration error, 0..1."""
+    loss: float
+    """Mean cross-entropy in nats."""
+
+
+@attrs.frozen(eq=False)
+class Temperature:
+    """What the logits are divided by so that the network is as sure as it is right; validation rows alone choose it."""
+
+    value: float | None
+    """Above 0, or None where there is none."""
+    why_none: str
+    """A sentence; empty where there is one."""
+    rows: int
+    """Validation rows."""
+    before: Reliability | None
+    """On the validation rows, as trained; None where none are held out."""
+    after: Reliability | None
+    """On the validation rows, logits divided; None where there is no temperature."""
+
+
+@attrs.frozen
+class ParameterFlow:
+    """How large the gradient of one array of parameters is on the first training batch, at the start and at the end.
+
+    All are root mean squares over the array's entries, so that arrays of different sizes compare.
+    """
+
+    name: str
+    """Path in the tree of parameters."""
+    size: int
+    gradient: tuple[float, float]
+    """At the first parameters, and at the trained ones."""
+    parameter: tuple[float, float]
+
+
+@attrs.frozen(eq=False)
+class Examined:
+    """`examine` -> `evaluate` and `report`: what training rows alone can say of a trained network."""
+
+    temperature: Temperature
+    flow: tuple[ParameterFlow, ...]
+    """In the order of the tree: input first."""
+
+
+@attrs.frozen(eq=False)
+class Calibration:
+    """How far the network's probabilities can be trusted on the test rows, as trained and with the temperature."""
+
+    temperature: Temperature
+    before: Reliability
+    after: Reliability | None
+    """None where there is no temperature."""
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Evaluation:
     """`evaluate` -> `report`: what the trained network says of every test row."""
 
@@ -219,6 +285,8 @@ class Evaluation:
     """Fraction of test rows predicted right."""
     loss: float
     """Mean cross-entropy in nats."""
+    calibration: Calibration | None = None
+    """None where it was not measured."""
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -237,6 +305,10 @@ class ReportInputs:
     """Label -> value: source files with hashes, cache key, versions of the libraries."""
     command: str
     """The command line that reproduces the run."""
+    flow: tuple[ParameterFlow, ...] = ()
+    """Of each array of parameters; empty where it was not measured."""
+    config: str = ""
+    """The configuration that the command reads, as TOML; empty where it reads none."""
 
 
 @attrs.frozen

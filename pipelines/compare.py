@@ -76,11 +76,27 @@ def compare(a: Path, b: Path, *, seed: int = 0) -> Comparison:
     )
 
 
-def _right(path: Path) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
-    """Test rows, and (runs, rows) whether each run has each right."""
+def runs_of(path: Path) -> list[Path]:
+    """List the runs that a directory stands for.
+
+    Args:
+        path: A run's directory, or a study's.
+
+    Returns:
+        The run itself, or every evaluated seed of the study in order.
+
+    Raises:
+        UsageProblem: It is neither.
+    """
     runs = [path] if (path / NAME).is_file() else sorted(found.parent for found in path.glob(f"seed-*/{NAME}"))
     if not runs:
         raise UsageProblem("this is neither a run nor a study", where=str(path), remedy="name a run's directory")
+    return runs
+
+
+def _right(path: Path) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    """Test rows, and (runs, rows) whether each run has each right."""
+    runs = runs_of(path)
     tables = [read_predictions(run) for run in runs]
     orders = [np.argsort(table.source_index) for table in tables]
     rows = tables[0].source_index[orders[0]]

@@ -1,6 +1,6 @@
 """The stages in order, what makes a cache key, and the decision whether an entry may be used.
 
-acquire -> decode -> select -> encode -> store -> train -> evaluate -> report
+acquire -> decode -> select -> encode -> store -> train -> examine -> evaluate -> report
 
 The wiring is plain calls: `prepare` is the first five, and `pipelines.run` adds the rest.
 """

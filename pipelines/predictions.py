@@ -29,6 +29,8 @@ class Predictions:
     """(N,) true class index."""
     probabilities: NDArray[np.float32]
     """(N, K), rows sum to 1."""
+    class_names: tuple[str, ...]
+    """K names."""
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -97,6 +99,12 @@ def read_predictions(run: Path) -> Predictions:
     classes = kind.list_size if pa.types.is_fixed_size_list(kind) else 0
     if not 2 <= classes <= 10 or not table.schema.equals(predictions_schema(classes)):
         raise DataProblem("the columns are not those of predictions", where=str(path), remedy=remedy)
+    names = (table.schema.metadata or {}).get(b"class_names", b"").decode(errors="replace").split("\n")
+    if len(names) != classes:
+        raise DataProblem(f"it names {len(names)} classes, not {classes}", where=str(path), remedy=remedy)
     return Predictions(
-        table["source_index"].to_numpy(), table["label"].to_numpy(), matrix_of(table["probabilities"], np.float32)
+        table["source_index"].to_numpy(),
+        table["label"].to_numpy(),
+        matrix_of(table["probabilities"], np.float32),
+        tuple(names),
     )

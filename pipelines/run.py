@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -9,15 +10,17 @@ from pathlib import Path
 import attrs
 
 from bpfunc.finite import NotFiniteError
+from bpfunc.gradient import GradientMaker, value_and_grad
 from bpfunc.tree import tree_leaves_with_path, tree_size
-from pipelines.artifacts import Evaluation, Prepared, ReportFiles, ReportInputs, Trained
+from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs, Trained
 from pipelines.checkpoints import EVERY_SECONDS, checkpoint_paths, newest_checkpoint, saving
-from pipelines.config import RunSpec, TrainSpec
+from pipelines.config import RunSpec, TrainSpec, to_toml
 from pipelines.errors import WorkFailed
-from pipelines.files import claimed, make_directory, remove_leftovers, write_bytes
+from pipelines.files import claimed, make_directory, remove_leftovers, sha256_of, write_bytes
 from pipelines.graph import Decision, prepare
 from pipelines.predictions import write_predictions
 from pipelines.runs import (
+    library_versions,
     metrics,
     new_run_directory,
     read_config,
@@ -29,8 +32,11 @@ from pipelines.runs import (
 )
 from pipelines.signals import Interrupted, stop_requested
 from pipelines.stages.evaluate import evaluate
-from pipelines.stages.train import Progress, Watch, train, unwatched
+from pipelines.stages.examine import examine
+from pipelines.stages.train import Progress, Watch, fit, training_rows, unwatched
 
+LINEAGE_FILES = ("config.toml", "params.safetensors", "predictions.parquet")
+"""Files of a run that its report names by their hashes."""
 SEALED = "sealed.txt"
 """A file in the directory of a run that was asked to train and no more."""
 
@@ -56,6 +62,10 @@ class Finished:
     prepared: Prepared
     decision: Decision
     trained: Trained
+    examined: Examined | None = None
+    """None where the training rows are to be read again for it."""
+    source: Path | None = None
+    """The directory of IDX files that the person named, for the command that does it again."""
 
 
 def train_run(
@@ -66,6 +76,7 @@ def train_run(
     watch: Watch = unwatched,
     sealed: bool = False,
     every: float = EVERY_SECONDS,
+    gradient: GradientMaker = value_and_grad,
 ) -> Finished:
     """Prepare the data, train, and save the network; the test split stays sealed.
 
@@ -76,6 +87,7 @@ def train_run(
         watch: What else happens after each epoch.
         sealed: Whether the test split is to stay closed when this run is taken up again.
         every: Seconds of training between two checkpoints, at least; 0 for one after every epoch.
+        gradient: How to get the gradient of a batch.
 
     Returns:
         The trained network and its directory.
@@ -90,7 +102,8 @@ def train_run(
         if sealed:  # before the configuration: without one, nobody takes the run up
             write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
         write_config(directory, spec)
-        return _trained(directory, spec, prepared, decision, watch, None, every)
+        finished = _trained(directory, spec, prepared, decision, watch, None, every, gradient)
+    return attrs.evolve(finished, source=places.source)
 
 
 def resume_run(
@@ -132,7 +145,8 @@ def resume_run(
         for problem in damaged:
             tell(f"passed over a checkpoint: {problem}")
         tell("from the beginning" if start is None else f"going on after epoch {start.record.epoch}")
-        return spec, _trained(directory, spec, prepared, decision, watch, start, every)
+        finished = _trained(directory, spec, prepared, decision, watch, start, every)
+    return spec, attrs.evolve(finished, source=places.source)
 
 
 def _trained(
@@ -143,11 +157,14 @@ def _trained(
     watch: Watch,
     start: Progress | None,
     every: float,
+    gradient: GradientMaker = value_and_grad,
 ) -> Finished:
     save = saving(directory, spec, prepared.train.sha256, every=every)
     try:
         with stop_requested() as stop:
-            trained = train(prepared.train, spec, watch=lambda epochs: watch(save(epochs)), start=start, stop=stop)
+            learn, choose = training_rows(prepared.train, spec)
+            saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
+            trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
             write_history(directory, trained.history)
             write_params(directory, spec, trained)
             if stop():  # it came after the last step
@@ -160,7 +177,7 @@ def _trained(
         raise WorkFailed(
             f"{problem}; {good}", where=str(directory), remedy="lower train.learning_rate, or use --on-nan skip"
         ) from None
-    return Finished(directory, prepared, decision, trained)
+    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained))
 
 
 def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
@@ -178,7 +195,7 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
     """
     spec, trained = read_config(directory), read_trained(directory)
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
-    return spec, Finished(directory, prepared, decision, trained)
+    return spec, Finished(directory, prepared, decision, trained, source=places.source)
 
 
 def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping[str, object]]:
@@ -194,11 +211,31 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
     Raises:
         PipelineError: The cache entry is damaged, or the file cannot be written.
     """
-    evaluation = evaluate(finished.prepared.test, finished.prepared.meta, finished.trained)
-    values = metrics(spec, finished.prepared, finished.trained, evaluation, command(finished.directory))
+    prepared, temperature = finished.prepared, examined_run(spec, finished).temperature
+    evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
+    values = metrics(spec, prepared, finished.trained, evaluation, command(finished.directory, finished.source))
     write_predictions(finished.directory, evaluation)
     write_metrics(finished.directory, values)
     return evaluation, values
+
+
+def examined_run(spec: RunSpec, finished: Finished) -> Examined:
+    """Say what training rows alone can say of a run, reading them again where that is not known.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+
+    Returns:
+        Temperature and gradient flow.
+
+    Raises:
+        PipelineError: The cache entry is damaged.
+    """
+    if finished.examined is not None:
+        return finished.examined
+    learn, choose = training_rows(finished.prepared.train, spec)
+    return examine(learn, choose, spec, finished.trained)
 
 
 def report_run(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> ReportFiles:
@@ -255,8 +292,13 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
             "Prepared data, cache key": prepared.key,
             "train.parquet, SHA-256": prepared.train.sha256,
             "test.parquet, SHA-256": prepared.test.sha256,
+            **{f"{name}, SHA-256": sha256_of(finished.directory / name) for name in LINEAGE_FILES},
+            "Stages": ", ".join(f"{name} {number}" for name, number in prepared.meta.versions.items()),
+            "Versions": ", ".join(f"{name} {number}" for name, number in library_versions().items()),
         },
-        command=command(finished.directory),
+        command=command(finished.directory, finished.source),
+        flow=examined_run(spec, finished).flow,
+        config=to_toml(spec),
     )
 
 
@@ -308,11 +350,12 @@ def training_in_words(spec: TrainSpec) -> str:
     return ", ".join([words, *(text for text, present in extras.items() if present)])
 
 
-def command(directory: Path) -> str:
+def command(directory: Path, source: Path | None = None) -> str:
     """Write the command line that repeats a run from its own configuration.
 
     Args:
         directory: Of the run.
+        source: The directory of IDX files that was named, or None.
 
     Returns:
         A shell command.
@@ -320,5 +363,8 @@ def command(directory: Path) -> str:
     Example:
         >>> command(Path("data/runs/first"))
         'bpfunc run --config data/runs/first/config.toml'
+        >>> command(Path("my runs/first"), Path("own"))
+        "bpfunc run --config 'my runs/first/config.toml' --source own"
     """
-    return f"bpfunc run --config {directory / 'config.toml'}"
+    words = ["bpfunc", "run", "--config", str(directory / "config.toml")]
+    return shlex.join(words + ([] if source is None else ["--source", str(source)]))

@@ -21,7 +21,7 @@ import bpfunc
 from bpfunc import Key
 from bpfunc.metrics import class_figures
 from bpfunc.tree import tree_size
-from pipelines.artifacts import PIXELS, EpochRecord, Evaluation, Prepared, Trained
+from pipelines.artifacts import PIXELS, Calibration, EpochRecord, Evaluation, Prepared, Reliability, Trained
 from pipelines.build import build_model, parameter_count
 from pipelines.config import RunSpec, from_toml, load_config, to_toml
 from pipelines.errors import DataProblem, UsageProblem
@@ -248,6 +248,7 @@ def metrics(
         "validation_loss": _number(kept.validation_loss),
         "train_accuracy": _number(kept.train_accuracy),
         "train_loss": _number(kept.train_loss),
+        "calibration": calibration_table(evaluation.calibration),
         "train_seconds": trained.train_seconds,
         "epochs": last.epoch,
         "kept_epoch": kept.epoch,
@@ -258,6 +259,39 @@ def metrics(
         "versions": library_versions(),
         "lineage": lineage(prepared),
         "command": command,
+    }
+
+
+def calibration_table(found: Calibration | None) -> dict[str, object] | None:
+    """Say how far the network's probabilities can be trusted, before and after the temperature.
+
+    Args:
+        found: On validation and test rows, or None.
+
+    Returns:
+        A JSON object, or None: the temperature (null where there is none, and why), and expected calibration error
+        and mean loss on the validation rows that chose it and on the test rows.
+    """
+    if found is None:
+        return None
+
+    def figures(known: Reliability | None) -> dict[str, float | None] | None:
+        return (
+            None
+            if known is None
+            else {
+                "expected_calibration_error": _number(known.error),
+                "loss": _number(known.loss),
+            }
+        )
+
+    chosen = found.temperature
+    return {
+        "temperature": _number(chosen.value),
+        "why_none": chosen.why_none or None,
+        "validation_rows": chosen.rows,
+        "validation": {"before": figures(chosen.before), "after": figures(chosen.after)},
+        "test": {"before": figures(found.before), "after": figures(found.after)},
     }
 
 

@@ -23,6 +23,7 @@ from pipelines.errors import UsageProblem
 from pipelines.files import write_bytes
 from pipelines.graph import prepare
 from pipelines.run import Places
+from pipelines.signals import stop_requested
 from pipelines.stages.train import fit, read_training_rows
 
 
@@ -54,7 +55,8 @@ def load_search(path: Path) -> Search:
     """Read a search file.
 
     Args:
-        path: TOML with ``recipe``, ``folds``, ``take`` and tables ``[variant.NAME]`` of changes to the recipe.
+        path: TOML with ``recipe``, ``folds``, ``take``, perhaps a table ``[base]`` of changes to the recipe for all
+            variants, and tables ``[variant.NAME]`` of changes for one.
 
     Returns:
         What to try.
@@ -76,11 +78,18 @@ def load_search(path: Path) -> Search:
         )
     if not isinstance(recipe, str) or not isinstance(variants, dict) or not variants:
         raise UsageProblem("no recipe or no variant", where=str(path), remedy="add recipe = ... and [variant.NAME]")
-    base = load_recipe(recipe)
+    base = merged(load_recipe(recipe), _table(table, "base", path), where=f"{path}, base")
     # Validation rows are the fold's, so none is cut off again.
     base = attrs.evolve(base, train=attrs.evolve(base.train, keep="last", validation_fraction=0.0))
-    specs = {name: merged(base, changes, where=f"{path}, variant {name}") for name, changes in variants.items()}
+    specs = {name: merged(base, _table(variants, name, path), where=f"{path}, variant {name}") for name in variants}
     return Search(recipe, folds, take, specs)
+
+
+def _table(tables: Mapping[str, object], name: str, path: Path) -> Mapping[str, object]:
+    found = tables.get(name, {})
+    if not isinstance(found, Mapping):
+        raise UsageProblem(f"{name}: expected a table, found {found!r}", where=str(path), remedy="mend the file")
+    return found
 
 
 def run_search(search: Search, directory: Path, places: Places, executor: Executor) -> Iterator[Trial]:
@@ -118,7 +127,8 @@ def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTr
     rows = read_training_rows(prepared)
     learn, choose = list(k_fold(rows, Key(0), folds))[fold]
     seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=1000 + fold))
-    trained = fit(learn, choose, seeded)
+    with stop_requested() as stop:  # a worker whose parent is gone has nobody to work for
+        trained = fit(learn, choose, seeded, stop=stop)
     last = trained.history[-1]
     trial = Trial(name, fold, last.validation_accuracy or 0.0, last.validation_loss or 0.0, trained.train_seconds)
     write_bytes(path, json.dumps(attrs.asdict(trial)).encode())

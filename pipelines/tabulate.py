@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from pipelines.ablation import AblationRow
+    from pipelines.catalogue import RunEntry, StudyEntry
     from pipelines.compare import Comparison
+    from pipelines.derivatives import Checked
     from pipelines.study import Study
+    from pipelines.sweep import TrialResult
 
 TRUE_PREDICTED = "true \\ predicted"
 
@@ -115,4 +118,84 @@ def comparison_lines(found: Comparison) -> str:
             f"  only A right: {found.only_a_right}, only B right: {found.only_b_right}; "
             f"McNemar's exact test: p = {found.p_value:.4f}"
         )
+    return "\n".join(lines)
+
+
+def run_lines(runs: Sequence[RunEntry], studies: Sequence[StudyEntry]) -> str:
+    """Lay out a list of runs and studies.
+
+    Args:
+        runs: From `pipelines.catalogue.list_runs`.
+        studies: From `pipelines.catalogue.list_studies`.
+
+    Returns:
+        Lines of text; accuracies in percent.
+    """
+    rows = [
+        (
+            entry.state,
+            entry.recipe,
+            f"seed {entry.seed}",
+            f"{entry.epochs} epochs",
+            "" if entry.test_accuracy is None else f"{100 * entry.test_accuracy:.2f} %",
+            str(entry.path),
+        )
+        for entry in runs
+    ] + [
+        (
+            "study",
+            study.recipe,
+            f"{study.seeds} seeds",
+            "",
+            "" if study.mean_test_accuracy is None else f"{100 * study.mean_test_accuracy:.2f} %",
+            str(study.path),
+        )
+        for study in studies
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows
+    )
+
+
+def trial_line(trial: TrialResult) -> str:
+    """Lay out one trial of a sweep.
+
+    Args:
+        trial: One that is over.
+
+    Returns:
+        A line of text: number, loss in nats, accuracy in percent, settings.
+
+    Example:
+        >>> from pipelines.sweep import TrialResult
+        >>> trial_line(TrialResult(3, "pruned", {"train.epochs": 9}, 0.25, 0.9, 2))
+        'trial 3, pruned after 2 epochs: loss 0.2500, 90.00 %, train.epochs = 9'
+    """
+    after = f", pruned after {trial.epochs} epochs" if trial.state == "pruned" else ""
+    loss = "no loss" if trial.validation_loss is None else f"loss {trial.validation_loss:.4f}"
+    right = "" if trial.validation_accuracy is None else f", {100 * trial.validation_accuracy:.2f} %"
+    settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
+    return f"trial {trial.number}{after}: {loss}{right}, {settings}"
+
+
+def check_lines(rows: Sequence[Checked]) -> str:
+    """Lay out checks of derivatives.
+
+    Args:
+        rows: From `pipelines.derivatives.check_derivatives`, at least one.
+
+    Returns:
+        A line for each; below one that failed, what was expected and found.
+    """
+    width = max(len(row.name) for row in rows)
+    lines = [f"{'':<6} {'':<{width}} {'derivative':<17} {'error':>8}  of at most"]
+    for row in rows:
+        verdict = "passed" if row.found.passed else "WRONG"
+        lines.append(
+            f"{row.subject:<6} {row.name:<{width}} {row.derivative:<17} {row.found.error:8.1e}  "
+            f"{row.found.tolerance:.0e}  {verdict}"
+        )
+        if not row.found.passed:
+            lines.append(f"       {row.found}")
     return "\n".join(lines)

@@ -42,7 +42,7 @@ def leaky_relu(*, slope: float = 0.01) -> Layer:
     """
     return stateless(
         f"leaky_relu({slope})",
-        partial(ops.leaky_relu, slope=slope),
+        partial(ops.leaky_relu, slope=float(slope)),
         ops.leaky_relu_vjp,
         ops.leaky_relu_jvp,
         ops.leaky_relu_vjp_jvp,
@@ -65,7 +65,7 @@ def elu(*, alpha: float = 1.0) -> Layer:
 
     Reference: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning" (2016).
     """
-    return stateless(f"elu({alpha})", partial(ops.elu, alpha=alpha), ops.elu_vjp, ops.elu_jvp, ops.elu_vjp_jvp)
+    return stateless(f"elu({alpha})", partial(ops.elu, alpha=float(alpha)), ops.elu_vjp, ops.elu_jvp, ops.elu_vjp_jvp)
 
 
 def selu() -> Layer:

@@ -101,9 +101,12 @@ class Layer:
         example_grads: Like `backward`, but each leaf of ``dparams`` has a leading batch axis.
         example_norms: ``(params, residual, dy) -> (norms, dx)`` with ``norms`` (B,) the squared norms of the
             examples' parameter gradients; by default computed from `example_grads`.
-        flops: ``(in_shape, out_shape) -> count`` for one example, forward; by default one for each output.
+        flops: ``(in_shape, out_shape) -> count`` for one example, forward; by default one for each output, and for a
+            combinator the sum over its parts.
         parts: Path and layer of what a combinator is made of, for summaries.
         chained: Whether the parts follow one another; otherwise all see the combinator's input.
+        draws: Whether the forward pass may draw random numbers, and so needs a key of its own; a layer that says no
+            spares its combinator the making of one. By default it may, and a combinator if one of its parts may.
 
     Example:
         A layer that doubles its input:
@@ -128,13 +131,32 @@ class Layer:
     backward_jvp: BackwardJvpFn = attrs.field()
     example_grads: BackwardFn = attrs.field()
     example_norms: ExampleNormsFn = attrs.field()
-    flops: FlopsFn = attrs.field(default=lambda in_shape, out_shape: math.prod(out_shape))
+    flops: FlopsFn = attrs.field()
     parts: tuple[tuple[str, Layer], ...] = ()
     chained: bool = True
+    draws: bool = attrs.field()
+
+    @draws.default
+    def _draws_default(self) -> bool:
+        return not self.parts or any(part.draws for _, part in self.parts)
 
     @backward_params.default
     def _backward_params_default(self) -> BackwardParamsFn:
         return lambda params, residual, dy: self.backward(params, residual, dy)[0]
+
+    @flops.default
+    def _flops_default(self) -> FlopsFn:
+        def of_parts(in_shape: Shape, out_shape: Shape) -> int:
+            if not self.parts:
+                return math.prod(out_shape)
+            total, shape = 0, in_shape
+            for _, part in self.parts:
+                part_out = part.init(Key(0), shape)[2]
+                total += part.flops(shape, part_out)
+                shape = part_out if self.chained else in_shape
+            return total
+
+        return of_parts
 
     @jvp.default
     def _jvp_default(self) -> JvpFn:
@@ -221,4 +243,5 @@ def stateless(
             (),
             f_vjp_jvp(residual, x_dot, dy, dy_dot),
         ),
+        draws=False,
     )

@@ -82,6 +82,7 @@ def dense(
         example_grads=_dense_example_grads,
         example_norms=_dense_example_norms,
         flops=lambda in_shape, out_shape: 2 * in_shape[0] * width + (width if use_bias else 0),
+        draws=False,
     )
 
 

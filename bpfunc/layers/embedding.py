@@ -74,6 +74,7 @@ def embedding(categories: int, width: int, *, table_init: Initializer = normal) 
         backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: _backward(params, residual, dy_dot),
         example_grads=_example_grads,
         flops=lambda in_shape, out_shape: 0,
+        draws=False,
     )
 
 

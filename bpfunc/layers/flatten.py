@@ -33,6 +33,7 @@ def flatten() -> Layer:
         jvp=lambda params, residual, params_dot, x_dot: _flat(x_dot),
         backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: ((), readonly(dy_dot.reshape(residual))),
         flops=lambda in_shape, out_shape: 0,
+        draws=False,
     )
 
 

@@ -95,7 +95,7 @@ def rms_norm(*, eps: float = 1e-6) -> Layer:
 
 
 def _feature_norm(name: str, eps: float, *, centred: bool) -> Layer:
-    _check_eps(name, eps)
+    eps = _checked_eps(name, eps)
 
     def init(key: Key, in_shape: Shape) -> tuple[NormParams, Tree, Shape]:
         return _init_params(name, in_shape, shift=centred), (), in_shape
@@ -116,6 +116,7 @@ def _feature_norm(name: str, eps: float, *, centred: bool) -> Layer:
         backward_jvp=_backward_jvp,
         example_grads=_example_grads,
         flops=lambda in_shape, out_shape: 8 * out_shape[0],
+        draws=False,
     )
 
 
@@ -147,7 +148,7 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
 
     Reference: Ioffe and Szegedy, "Batch normalization" (2015).
     """
-    _check_eps("batch_norm", eps)
+    eps = _checked_eps("batch_norm", eps)
     if not 0 < momentum <= 1:
         raise ValueError(f"batch_norm takes a momentum in (0, 1], got {momentum}")
 
@@ -163,7 +164,7 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
             if len(x) < 2:
                 raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {len(x)}")
             y, residual = standardize(x, axis=0, eps=eps)
-            return _affine(params, y), _followed(state, x, momentum), residual
+            return _affine(params, y), _followed(state, x, float(momentum)), residual
         inverse = (1 / np.sqrt(state.variance + eps)).astype(x.dtype, copy=False)[None]
         y = (x - state.mean.astype(x.dtype, copy=False)) * inverse
         return _affine(params, y), state, StandardizeResidual(y, inverse, None, True)
@@ -177,6 +178,7 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
         backward_jvp=_backward_jvp,
         example_grads=_example_grads,
         flops=lambda in_shape, out_shape: 8 * out_shape[0],
+        draws=False,
     )
 
 
@@ -187,9 +189,11 @@ def _followed(state: BatchStatistics, x: FloatArray, momentum: float) -> BatchSt
     )
 
 
-def _check_eps(name: str, eps: float) -> None:
-    if eps <= 0:
+def _checked_eps(name: str, eps: float) -> float:
+    """Check a number, and hand it on as Python's own: NumPy's float64 would turn float32 arrays into float64."""
+    if not eps > 0:
         raise ValueError(f"{name} takes an eps above 0, got {eps}")
+    return float(eps)
 
 
 def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:

@@ -158,7 +158,7 @@ def focal(*, gamma: float = 2.0) -> Loss:
         >>> focal().forward(np.zeros((1, 2)), np.array([0]))[0].round(3)
         array([0.173])
     """
-    if gamma != 0 and gamma < 1:
+    if gamma != 0 and not gamma >= 1:
         raise ValueError(f"focal takes a gamma of 0 or at least 1, got {gamma}")
-    forward = partial(focal_cross_entropy, gamma=gamma)
+    forward = partial(focal_cross_entropy, gamma=float(gamma))
     return Loss("focal", forward, focal_cross_entropy_vjp, focal_cross_entropy_jvp, focal_cross_entropy_vjp_jvp)

@@ -394,9 +394,9 @@ def huber(*, delta: float = 1.0) -> Loss:
         >>> huber().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([1.5])
     """
-    if delta <= 0:
+    if not delta > 0:
         raise ValueError(f"huber takes a delta above 0, got {delta}")
-    forward = partial(huber_errors, delta=delta)
+    forward = partial(huber_errors, delta=float(delta))
     return Loss("huber", forward, huber_errors_vjp, huber_errors_jvp, huber_errors_vjp_jvp)
 
 

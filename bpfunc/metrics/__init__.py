@@ -7,7 +7,7 @@ however it was cut. All take a model's raw outputs; those that speak of probabil
 from bpfunc.batches import class_indices
 from bpfunc.metrics.accuracy import accuracy, binary_accuracy, top_k
 from bpfunc.metrics.base import Mean, Measure, Metric, all_of, mean, mean_metric, merge_means
-from bpfunc.metrics.calibration import CalibrationState, expected_calibration_error
+from bpfunc.metrics.calibration import CalibrationState, expected_calibration_error, fit_temperature
 from bpfunc.metrics.confusion import (
     Averages,
     Averaging,
@@ -56,6 +56,7 @@ __all__ = [
     "brier",
     "expected_calibration_error",
     "CalibrationState",
+    "fit_temperature",
     "roc_auc",
     "area_under_roc",
     "RankingState",

@@ -17,14 +17,17 @@ from bpfunc.tree import Tree, tree_map, tree_zeros_like
 from bpfunc.types import FloatArray, readonly
 
 
-def _check_fraction(name: str, value: float) -> None:
+def _fraction(name: str, value: float) -> float:
+    """Check a number, and hand it on as Python's own: NumPy's float64 would turn float32 arrays into float64."""
     if not 0 <= value < 1:
         raise ValueError(f"{name} lies in [0, 1), got {value}")
+    return float(value)
 
 
-def _check_eps(eps: float) -> None:
-    if eps < 0:
+def _small(eps: float) -> float:
+    if not eps >= 0:
         raise ValueError(f"eps is at least 0, got {eps}")
+    return float(eps)
 
 
 def _average(decay: float, old: Tree, new: Tree) -> Tree:
@@ -74,8 +77,8 @@ def scale_by_adagrad(*, initial: float = 0.1, eps: float = 1e-10) -> GradientTra
 
     Reference: Duchi, Hazan and Singer, "Adaptive subgradient methods" (2011).
     """
-    _check_eps(eps)
-    if initial < 0:
+    eps = _small(eps)
+    if not initial >= 0:
         raise ValueError(f"initial is at least 0, got {initial}")
 
     def init(params: Tree) -> SquaresState:
@@ -124,8 +127,8 @@ def scale_by_rmsprop(*, decay: float = 0.99, eps: float = 1e-8, centred: bool = 
 
     Reference: Tieleman and Hinton, "Lecture 6.5, rmsprop" (2012); centred: Graves (2013).
     """
-    _check_fraction("decay", decay)
-    _check_eps(eps)
+    decay = _fraction("decay", decay)
+    eps = _small(eps)
 
     def init(params: Tree) -> Tree:
         zeros = tree_zeros_like(params)
@@ -185,8 +188,8 @@ def scale_by_adadelta(*, decay: float = 0.9, eps: float = 1e-6) -> GradientTrans
 
     Reference: Zeiler, "Adadelta: an adaptive learning rate method" (2012).
     """
-    _check_fraction("decay", decay)
-    _check_eps(eps)
+    decay = _fraction("decay", decay)
+    eps = _small(eps)
 
     def init(params: Tree) -> AdadeltaState:
         zeros = tree_zeros_like(params)
@@ -218,10 +221,8 @@ def _adam_init(params: Tree) -> AdamState:
     return AdamState(zeros, zeros)
 
 
-def _check_adam(beta1: float, beta2: float, eps: float) -> None:
-    _check_fraction("beta1", beta1)
-    _check_fraction("beta2", beta2)
-    _check_eps(eps)
+def _adam_settings(beta1: float, beta2: float, eps: float) -> tuple[float, float, float]:
+    return _fraction("beta1", beta1), _fraction("beta2", beta2), _small(eps)
 
 
 def scale_by_adam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
@@ -248,7 +249,7 @@ def scale_by_adam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 
     Reference: Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
     """
-    _check_adam(beta1, beta2, eps)
+    beta1, beta2, eps = _adam_settings(beta1, beta2, eps)
 
     def kernel(step: int) -> Kernel:
         first, second = 1 - beta1 ** (step + 1), math.sqrt(1 - beta2 ** (step + 1))
@@ -308,7 +309,7 @@ def scale_by_amsgrad(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1
 
     Reference: Reddi, Kale and Kumar, "On the convergence of Adam and beyond" (2018).
     """
-    _check_adam(beta1, beta2, eps)
+    beta1, beta2, eps = _adam_settings(beta1, beta2, eps)
 
     def init(params: Tree) -> AmsgradState:
         zeros = tree_zeros_like(params)
@@ -348,7 +349,7 @@ def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-
 
     Reference: Dozat, "Incorporating Nesterov momentum into Adam" (2016).
     """
-    _check_adam(beta1, beta2, eps)
+    beta1, beta2, eps = _adam_settings(beta1, beta2, eps)
 
     def update(grads: Tree, state: AdamState, params: Tree, step: int) -> tuple[Tree, AdamState]:
         mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
@@ -397,8 +398,8 @@ def scale_by_lion(*, beta1: float = 0.9, beta2: float = 0.99) -> GradientTransfo
 
     Reference: Chen et al., "Symbolic discovery of optimization algorithms" (2023).
     """
-    _check_fraction("beta1", beta1)
-    _check_fraction("beta2", beta2)
+    beta1 = _fraction("beta1", beta1)
+    beta2 = _fraction("beta2", beta2)
 
     def update(grads: Tree, state: LionState, params: Tree, step: int) -> tuple[Tree, LionState]:
         updates = tree_map(lambda g, m: np.sign(beta1 * m + (1 - beta1) * g), grads, state.mean)
@@ -426,7 +427,7 @@ def scale_by_trust_ratio(*, eps: float = 0.0) -> GradientTransform:
     Reference: You, Gitman and Ginsburg, "Large batch training of convolutional networks" (2017); for Adam: You et al.,
         "Large batch optimization for deep learning" (2020).
     """
-    _check_eps(eps)
+    eps = _small(eps)
 
     def scaled(g: FloatArray, p: FloatArray) -> FloatArray:
         of_params, of_update = float(np.linalg.norm(p)), float(np.linalg.norm(g))

@@ -200,7 +200,7 @@ def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5
         updates, inner = transform.update(grads, state.inner, params, step)
         if (step + 1) % every:
             return updates, LookaheadState(state.slow, inner)
-        slow = tree_map(lambda s, p, u: s + rate * (p + u - s), state.slow, params, updates)
+        slow = tree_map(lambda s, p, u: s + float(rate) * (p + u - s), state.slow, params, updates)
         return tree_map(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
 
     return GradientTransform(lambda params: LookaheadState(tree_map(readonly, params), transform.init(params)), update)

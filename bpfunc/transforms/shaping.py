@@ -35,7 +35,7 @@ def add_decayed_weights(decay: float) -> GradientTransform:
     Reference: Krogh and Hertz, "A simple weight decay can improve generalization" (1992); decoupled: Loshchilov and
         Hutter, "Decoupled weight decay regularization" (2019).
     """
-    if decay < 0:
+    if not decay >= 0:
         raise ValueError(f"weight decay is at least 0, got {decay}")
 
     def kernel(step: int) -> Kernel:
@@ -50,9 +50,11 @@ def add_decayed_weights(decay: float) -> GradientTransform:
     return elementwise(lambda params: (), kernel, reads_params=True)
 
 
-def _positive(name: str, value: float) -> None:
-    if value <= 0:
+def _positive(name: str, value: float) -> float:
+    """Check a number, and hand it on as Python's own: NumPy's float64 would turn float32 arrays into float64."""
+    if not value > 0:
         raise ValueError(f"{name} is above 0, got {value}")
+    return float(value)
 
 
 def clip_by_value(limit: float) -> GradientTransform:
@@ -71,7 +73,7 @@ def clip_by_value(limit: float) -> GradientTransform:
         >>> clip_by_value(1.0).update((np.array([-3.0, 0.5]),), (), (), 0)[0]
         (array([-1. ,  0.5]),)
     """
-    _positive("limit", limit)
+    limit = _positive("limit", limit)
     return stateless(lambda grads, params, step: tree_map(lambda g: np.clip(g, -limit, limit), grads))
 
 
@@ -95,7 +97,7 @@ def clip_by_norm(limit: float) -> GradientTransform:
         >>> clip_by_norm(1.0).update((np.array([3.0, 4.0]), np.array([0.5])), (), (), 0)[0]
         (array([0.6, 0.8]), array([0.5]))
     """
-    _positive("limit", limit)
+    limit = _positive("limit", limit)
     return stateless(lambda grads, params, step: tree_map(lambda g: _shrunk(g, float(np.linalg.norm(g)), limit), grads))
 
 
@@ -117,7 +119,7 @@ def clip_by_global_norm(limit: float) -> GradientTransform:
 
     Reference: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
     """
-    _positive("limit", limit)
+    limit = _positive("limit", limit)
 
     def clipped(grads: Tree, params: Tree, step: int) -> Tree:
         norm = tree_norm(grads)
@@ -168,7 +170,7 @@ def add_noise(key: Key, scale: float, *, decay: float = 0.55) -> GradientTransfo
 
     Reference: Neelakantan et al., "Adding gradient noise improves learning for very deep networks" (2015).
     """
-    if scale < 0 or decay < 0:
+    if not (scale >= 0 and decay >= 0):
         raise ValueError(f"scale and decay are at least 0, got {scale} and {decay}")
 
     def noisy(grads: Tree, params: Tree, step: int) -> Tree:
@@ -234,7 +236,7 @@ def max_norm(limit: float) -> GradientTransform:
 
     Reference: Srebro and Shraibman (2005), as used by Srivastava et al., "Dropout" (2014).
     """
-    _positive("limit", limit)
+    limit = _positive("limit", limit)
 
     def project(p: FloatArray) -> FloatArray:
         if p.ndim < 2:

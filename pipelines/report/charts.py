@@ -10,9 +10,11 @@ import math
 import attrs
 from matplotlib.ticker import MaxNLocator
 
-from bpfunc.types import IntArray
+from bpfunc.types import FloatArray, IntArray
+from pipelines.artifacts import Reliability
 from pipelines.report.findings import Curve, Panel, largest_wrong_share, row_shares
-from pipelines.report.markup import Html, element, join, text
+from pipelines.report.markup import Html, element, join
+from pipelines.report.svg import dot, label, line, number, picture
 from pipelines.report.wording import count, percent, tick_labels
 
 _WIDTH, _HEIGHT = 360.0, 226.0
@@ -25,27 +27,6 @@ _CELL_MAX, _CELL_MIN = 92.0, 46.0
 _GRID_WIDTH = 276.0
 _NAME_LIMIT = 12
 """Letters of a class name that fit beside the matrix; the tables have room for the rest."""
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".")
-
-
-def _label(x: float, y: float, value: str, style: str, anchor: str = "start") -> Html:
-    place = {"x": _number(x), "y": _number(y), "class": style, "text-anchor": anchor}
-    return element("text", place, text(value))
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> Html:
-    ends = {"x1": _number(x1), "y1": _number(y1), "x2": _number(x2), "y2": _number(y2)}
-    return element("line", ends | {"class": style})
-
-
-def _svg(width: float, height: float, label: str, *children: Html) -> Html:
-    box = f"0 0 {_number(width)} {_number(height)}"
-    # The style sheet derives the least legible width from the natural one.
-    style = f"--natural:{_number(width)}px"
-    return element("svg", {"viewBox": box, "style": style, "role": "img", "aria-label": label}, *children)
 
 
 @attrs.frozen
@@ -121,7 +102,7 @@ class _Frame:
             if math.isnan(value):
                 drawing = False
                 continue
-            steps.append(f"{'L' if drawing else 'M'}{_number(self.x(epoch))} {_number(self.y(value))}")
+            steps.append(f"{'L' if drawing else 'M'}{number(self.x(epoch))} {number(self.y(value))}")
             drawing = True
         return " ".join(steps)
 
@@ -158,37 +139,67 @@ def curves_svg(panel: Panel) -> Html:
         (1, 1)
     """
     if not panel.curves:
-        note = _label(_WIDTH / 2, _HEIGHT / 2, "No values were recorded.", "tick", "middle")
-        return _svg(_WIDTH, _HEIGHT, f"{panel.title}: no values", note)
+        note = label(_WIDTH / 2, _HEIGHT / 2, "No values were recorded.", "tick", "middle")
+        return picture(_WIDTH, _HEIGHT, f"{panel.title}: no values", note)
     frame = _Frame(value_axis(panel), epoch_axis(panel.epochs))
     ends = [frame.end(curve, panel.epochs) for curve in panel.curves]
     heights = _spread([height for _, height in ends], _PLOT_BOTTOM - 5)
     lines = [_curve(frame, curve, panel.epochs) for curve in panel.curves]
     names = [
-        _label(end[0] + 7, height + 4, curve.name, f"name {curve.name}")
+        label(end[0] + 7, height + 4, curve.name, f"name {curve.name}")
         for curve, end, height in zip(panel.curves, ends, heights, strict=True)
     ]
     named = " and ".join(curve.name for curve in panel.curves)
-    label = f"{panel.title}, {named}, epochs {panel.epochs[0]} to {panel.epochs[-1]}"
-    return _svg(_WIDTH, _HEIGHT, label, *_axes(frame, " %" if panel.percent else ""), *lines, *names)
+    words = f"{panel.title}, {named}, epochs {panel.epochs[0]} to {panel.epochs[-1]}"
+    return picture(_WIDTH, _HEIGHT, words, *_axes(frame, " %" if panel.percent else "", "epochs"), *lines, *names)
 
 
-def _axes(frame: _Frame, unit: str) -> list[Html]:
+def _axes(frame: _Frame, unit: str, below: str) -> list[Html]:
     rows, columns = frame.rows, frame.columns
-    grid = [_line(_LEFT, frame.y(t), _PLOT_RIGHT, frame.y(t), "base" if t == rows.low else "grid") for t in rows.ticks]
+    grid = [line(_LEFT, frame.y(t), _PLOT_RIGHT, frame.y(t), "base" if t == rows.low else "grid") for t in rows.ticks]
     values = [
-        _label(_LEFT - 7, frame.y(t) + 4, label + unit, "tick", "end")
-        for t, label in zip(rows.ticks, tick_labels(rows.ticks), strict=True)
+        label(_LEFT - 7, frame.y(t) + 4, written + unit, "tick", "end")
+        for t, written in zip(rows.ticks, tick_labels(rows.ticks), strict=True)
     ]
-    epochs = [_label(frame.x(t), _PLOT_BOTTOM + 16, f"{t:g}", "tick", "middle") for t in columns.ticks]
-    return [*grid, *values, *epochs, _label((_LEFT + _PLOT_RIGHT) / 2, _PLOT_BOTTOM + 31, "epochs", "tick", "middle")]
+    along = [label(frame.x(t), _PLOT_BOTTOM + 16, f"{t:g}", "tick", "middle") for t in columns.ticks]
+    return [*grid, *values, *along, label((_LEFT + _PLOT_RIGHT) / 2, _PLOT_BOTTOM + 31, below, "tick", "middle")]
 
 
 def _curve(frame: _Frame, curve: Curve, epochs: tuple[int, ...]) -> Html:
-    x, y = frame.end(curve, epochs)
     path = {"class": f"line {curve.name}", "d": frame.path(curve, epochs)}
-    dot = {"class": f"dot {curve.name}", "cx": _number(x), "cy": _number(y), "r": "2.75"}
-    return join([element("path", path), element("circle", dot)])
+    return join([element("path", path), dot(*frame.end(curve, epochs), 2.75, f"dot {curve.name}")])
+
+
+def reliability_svg(found: Reliability, name: str) -> Html:
+    """Draw how often the network is right against how sure it is: on the diagonal, as often as it claims.
+
+    Args:
+        found: Rows, confidence and accuracy of each bin; a bin without rows is left out.
+        name: Of the picture, for those who cannot see it.
+
+    Returns:
+        An ``svg`` element: a dot for each bin, its area growing with its rows, and a line from it to the diagonal.
+
+    Example:
+        >>> import numpy as np
+        >>> half = np.array([np.nan, 0.5])
+        >>> reliability_svg(Reliability(np.array([0, 4]), half + 0.1, half, 0.1, 0.7), "As trained").count("<circle")
+        1
+    """
+    whole = Axis(0, 100, (0, 20, 40, 60, 80, 100))
+    frame = _Frame(whole, whole)
+    most = int(found.rows.max())
+    gaps, dots = [], []
+    for rows, confidence, accuracy in zip(
+        found.rows.tolist(), (100 * found.confidence).tolist(), (100 * found.accuracy).tolist(), strict=True
+    ):
+        if rows and math.isfinite(confidence):
+            x, y = frame.x(confidence), frame.y(accuracy)
+            gaps.append(line(x, frame.y(confidence), x, y, "gap"))
+            dots.append(dot(x, y, 2 + 6 * math.sqrt(rows / most), "bin"))
+    ideal = line(frame.x(0), frame.y(0), frame.x(100), frame.y(100), "ideal")
+    words = f"{name}: accuracy against confidence; the table below holds the numbers"
+    return picture(_WIDTH, _HEIGHT, words, *_axes(frame, " %", "how sure it is, in %"), ideal, *gaps, *dots)
 
 
 def tint(share: float, largest: float) -> str:
@@ -205,7 +216,7 @@ def tint(share: float, largest: float) -> str:
         >>> tint(0.02, 0.02), tint(0.01, 0.02), tint(0.0, 0.02)
         ('0.5', '0.29', '0')
     """
-    return _number(0.08 + 0.42 * share / largest) if share else "0"
+    return number(0.08 + 0.42 * share / largest) if share else "0"
 
 
 def shortened(name: str) -> str:
@@ -224,28 +235,47 @@ def shortened(name: str) -> str:
     return name if len(name) <= _NAME_LIMIT else name[: _NAME_LIMIT - 1] + "…"
 
 
-def _cell(x: float, y: float, side: float, cell: tuple[int, float, float, bool]) -> Html:
+def cell_anchor(true: int, predicted: int) -> str:
+    """Name the place on the page where the images behind a cell are.
+
+    Args:
+        true: Index of the true class.
+        predicted: Index of the class that the network says.
+
+    Returns:
+        The id of an element.
+
+    Example:
+        >>> cell_anchor(0, 2)
+        'cell-0-2'
+    """
+    return f"cell-{true}-{predicted}"
+
+
+def _cell(x: float, y: float, side: float, anchor: str, cell: tuple[float, float, float, bool]) -> Html:
     """Draw one cell of (count, share of the row, largest share off the diagonal, whether it is a hit)."""
-    number, share, largest, hit = cell
-    box = {"x": _number(x + 1), "y": _number(y + 1), "width": _number(side - 2), "height": _number(side - 2)}
+    images, share, largest, hit = cell
+    box = {"x": number(x + 1), "y": number(y + 1), "width": number(side - 2), "height": number(side - 2)}
     style = {"class": "hit"} if hit else {"class": "miss", "style": f"--tint:{tint(share, largest)}"}
     middle = x + side / 2
-    muted = "" if number else " none"
-    return join(
-        [
-            element("rect", box | style),
-            _label(middle, y + side / 2 - 1, count(number), f"count{muted}", "middle"),
-            _label(middle, y + side / 2 + 13, percent(share, digits=1), f"share{muted}", "middle"),
-        ]
+    muted = "" if images else " none"
+    return element(
+        "g",
+        # A pointer may click the picture; a keyboard finds the same links in the table.
+        {"data-cell": anchor} if anchor else {},
+        element("rect", box | style),
+        label(middle, y + side / 2 - 1, count(images), f"count{muted}", "middle"),
+        label(middle, y + side / 2 + 13, percent(share, digits=1), f"share{muted}", "middle"),
     )
 
 
-def confusion_svg(confusion: IntArray, class_names: tuple[str, ...]) -> Html:
+def confusion_svg(confusion: IntArray | FloatArray, class_names: tuple[str, ...], *, linked: bool = False) -> Html:
     """Draw a confusion matrix: hits in grey, mistakes in the accent colour, deeper where commoner.
 
     Args:
-        confusion: (K, K) counts; row = true class, column = predicted class.
+        confusion: (K, K) counts, or mean counts as floats; row = true class, column = predicted class.
         class_names: K names.
+        linked: Whether a click on a cell leads to the images behind it.
 
     Returns:
         An ``svg`` element.
@@ -269,27 +299,28 @@ def confusion_svg(confusion: IntArray, class_names: tuple[str, ...]) -> Html:
             left + j * side,
             top + i * side,
             side,
-            (int(confusion[i, j]), float(shares[i, j]), largest, i == j),
+            cell_anchor(i, j) if linked and confusion[i, j] else "",
+            (confusion[i, j].item(), float(shares[i, j]), largest, i == j),
         )
         for i in range(size)
         for j in range(size)
     ]
     # Slanted heads lean over the last column.
     width = left + size * side + (5.6 * longest - side / 2 if turned and 5.6 * longest > side / 2 else 2)
-    label = "Confusion matrix; the table beside it holds the numbers"
-    return _svg(width, top + size * side + 2, label, *_headings(names, left, top, side, turned=turned), *cells)
+    words = "Confusion matrix; the table beside it holds the numbers"
+    return picture(width, top + size * side + 2, words, *_headings(names, left, top, side, turned=turned), *cells)
 
 
 def _headings(names: list[str], left: float, top: float, side: float, *, turned: bool) -> list[Html]:
     middle = len(names) * side / 2
-    upright = {"transform": f"rotate(-90 12 {_number(top + middle)})"}
+    upright = {"transform": f"rotate(-90 12 {number(top + middle)})"}
     parts = [
-        _label(left + middle, 12, "predicted", "axis", "middle"),
-        element("g", upright, _label(12, top + middle, "true", "axis", "middle")),
+        label(left + middle, 12, "predicted", "axis", "middle"),
+        element("g", upright, label(12, top + middle, "true", "axis", "middle")),
     ]
     for i, name in enumerate(names):
         x, y = left + (i + 0.5) * side, top - 7
-        slant = {"transform": f"rotate(-40 {_number(x)} {_number(y)})"} if turned else {}
-        head = _label(x, y, name, "tick", "start" if turned else "middle")
-        parts += [_label(left - 7, top + (i + 0.5) * side + 4, name, "tick", "end"), element("g", slant, head)]
+        slant = {"transform": f"rotate(-40 {number(x)} {number(y)})"} if turned else {}
+        head = label(x, y, name, "tick", "start" if turned else "middle")
+        parts += [label(left - 7, top + (i + 0.5) * side + 4, name, "tick", "end"), element("g", slant, head)]
     return parts

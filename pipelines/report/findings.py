@@ -6,6 +6,7 @@ Pure functions from artifacts to small records. Nothing here knows how it will b
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import attrs
 import numpy as np
@@ -57,7 +58,7 @@ def per_class(confusion: IntArray) -> tuple[ClassFigures, ...]:
     )
 
 
-def row_shares(confusion: IntArray) -> FloatArray:
+def row_shares(confusion: IntArray | FloatArray) -> FloatArray:
     """Divide each row of a confusion matrix by its sum.
 
     Args:
@@ -77,7 +78,7 @@ def row_shares(confusion: IntArray) -> FloatArray:
     return shares
 
 
-def largest_wrong_share(confusion: IntArray) -> float:
+def largest_wrong_share(confusion: IntArray | FloatArray) -> float:
     """Find the largest share of a row that lies off the diagonal.
 
     Args:
@@ -101,10 +102,11 @@ class Confusion:
 
     true: int
     predicted: int
-    count: int
+    count: float
+    """A whole number, or a mean of counts."""
 
 
-def worst_confusion(confusion: IntArray) -> Confusion | None:
+def worst_confusion(confusion: IntArray | FloatArray) -> Confusion | None:
     """Find the commonest mistake.
 
     Args:
@@ -120,25 +122,44 @@ def worst_confusion(confusion: IntArray) -> Confusion | None:
     """
     wrong = confusion - np.diag(confusion.diagonal())
     true, predicted = divmod(int(wrong.argmax()), len(confusion))
-    count = int(wrong[true, predicted])
+    count = wrong[true, predicted].item()
     return Confusion(true, predicted, count) if count else None
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
-class Mistake:
-    """One test image that was given the wrong class."""
+class Sample:
+    """One test image, and what the network says of it."""
 
     source_index: int
     """Row in the original test file."""
     true: int
     predicted: int
     probability: float
-    """What the network gave the wrong class."""
+    """What the network gave the class that it says."""
+    probability_of_truth: float
+    """What the network gave the true class."""
     image: NDArray[np.uint8]
     """(784,) uint8."""
 
 
-def mistakes(evaluation: Evaluation) -> tuple[Mistake, ...]:
+def _samples(evaluation: Evaluation, rows: IntArray) -> tuple[Sample, ...]:
+    """Some rows, the most confident first; in the order of the file where equally confident."""
+    predicted = evaluation.probabilities.argmax(axis=1)
+    order = rows[np.lexsort((evaluation.source_index[rows], -evaluation.probabilities[rows, predicted[rows]]))]
+    return tuple(
+        Sample(
+            source_index=int(evaluation.source_index[row]),
+            true=int(evaluation.label[row]),
+            predicted=int(predicted[row]),
+            probability=float(evaluation.probabilities[row, predicted[row]]),
+            probability_of_truth=float(evaluation.probabilities[row, evaluation.label[row]]),
+            image=evaluation.images[row],
+        )
+        for row in order.tolist()
+    )
+
+
+def mistakes(evaluation: Evaluation) -> tuple[Sample, ...]:
     """List every mistake, the most confident first; rows in order where equally confident.
 
     The predicted class is the first of the most probable ones.
@@ -158,20 +179,51 @@ def mistakes(evaluation: Evaluation) -> tuple[Mistake, ...]:
         >>> [(m.source_index, m.true, m.predicted, m.probability) for m in mistakes(evaluation)]
         [(8, 1, 0, 0.7)]
     """
-    predicted = evaluation.probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != evaluation.label)
-    probability = evaluation.probabilities[wrong, predicted[wrong]]
-    order = wrong[np.lexsort((evaluation.source_index[wrong], -probability))]
-    return tuple(
-        Mistake(
-            source_index=int(evaluation.source_index[row]),
-            true=int(evaluation.label[row]),
-            predicted=int(predicted[row]),
-            probability=float(evaluation.probabilities[row, predicted[row]]),
-            image=evaluation.images[row],
-        )
-        for row in order.tolist()
-    )
+    return _samples(evaluation, np.flatnonzero(evaluation.probabilities.argmax(axis=1) != evaluation.label))
+
+
+def behind(evaluation: Evaluation, true: int, predicted: int) -> tuple[Sample, ...]:
+    """List the images behind one cell of the confusion matrix, ordered as `mistakes` are.
+
+    Args:
+        evaluation: What the network says of every test row.
+        true: Index of the true class: the cell's row.
+        predicted: Index of the class that the network says: the cell's column.
+
+    Returns:
+        As many images as the cell counts.
+
+    Example:
+        >>> import numpy as np
+        >>> says = np.array([[0.9, 0.1], [0.7, 0.3]])
+        >>> e = Evaluation(("Bag", "Coat"), says, np.array([0, 1]), np.array([5, 8]), np.zeros((2, 784), np.uint8),
+        ...                np.array([[1, 0], [1, 0]]), 0.5, 0.6)
+        >>> [sample.source_index for sample in behind(e, 0, 0)]
+        [5]
+    """
+    says = evaluation.probabilities.argmax(axis=1)
+    return _samples(evaluation, np.flatnonzero((evaluation.label == true) & (says == predicted)))
+
+
+def spread(samples: tuple[Sample, ...], most: int) -> tuple[Sample, ...]:
+    """Take a few of many, evenly, the first and the last among them.
+
+    Args:
+        samples: In some order.
+        most: How many at most, at least 2.
+
+    Returns:
+        All of them, or ``most`` of them in their order.
+
+    Example:
+        >>> import numpy as np
+        >>> many = tuple(Sample(i, 0, 0, 0.5, 0.5, np.zeros(784, np.uint8)) for i in range(9))
+        >>> [sample.source_index for sample in spread(many, 3)]
+        [0, 4, 8]
+    """
+    if len(samples) <= most:
+        return samples
+    return tuple(samples[round(i * (len(samples) - 1) / (most - 1))] for i in range(most))
 
 
 @attrs.frozen
@@ -270,6 +322,24 @@ def strongest_units(first_layer: FloatArray, *, most: int) -> Units:
     shown = weight[order]
     limit = float(np.quantile(np.abs(shown), 0.995)) or float(np.abs(shown).max()) or 1.0
     return Units(tuple(order.tolist()), shown, len(weight), limit)
+
+
+def parameter_names(paths: Sequence[str]) -> tuple[str, ...]:
+    """Name arrays of parameters for a person: layers counted from 1, those without parameters left out.
+
+    Args:
+        paths: In the tree of parameters, such as ``layers[2].weight``.
+
+    Returns:
+        One name for each path.
+
+    Example:
+        >>> parameter_names(["layers[0].weight", "layers[0].bias", "layers[2].weight"])
+        ('layer 1, weight', 'layer 1, bias', 'layer 2, weight')
+    """
+    parts = [path.rpartition(".") for path in paths]
+    owners = list(dict.fromkeys(owner for owner, _, _ in parts))
+    return tuple(f"layer {owners.index(owner) + 1}, {name}" for owner, _, name in parts)
 
 
 def check_inputs(inputs: ReportInputs) -> None:

@@ -35,23 +35,23 @@ def percent(fraction: float | None, *, digits: int = 2) -> str:
     return f"{sign}{value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
-def count(number: int) -> str:
-    """Write a whole number with its thousands set apart.
+def count(number: float) -> str:
+    """Write a count with its thousands set apart; a mean of counts with one decimal, unless it is whole.
 
     Args:
-        number: Any whole number.
+        number: A whole number, or a mean of such.
 
     Returns:
-        Such as ``3,000``.
+        Such as ``3,000`` or ``17.5``.
 
     Example:
-        >>> count(3000)
-        '3,000'
+        >>> count(3000), count(17.54), count(17.0)
+        ('3,000', '17.5', '17')
     """
-    return f"{number:,}"
+    return f"{number:,.0f}" if number == round(number) else f"{number:,.1f}"
 
 
-def plural(number: int, singular: str, several: str) -> str:
+def plural(number: float, singular: str, several: str) -> str:
     """Write a count with its noun.
 
     Args:
@@ -103,3 +103,22 @@ def tick_labels(ticks: tuple[float, ...]) -> tuple[str, ...]:
         return tuple(label.replace("e+", "e").replace("e-0", "e-") for label in short)
     digits = max(len(label.partition(".")[2]) for label in short)
     return tuple(f"{tick:.{digits}f}" for tick in ticks)
+
+
+def points(difference: float | None, *, digits: int = 2) -> str:
+    """Write a difference of fractions in percentage points, its sign always shown.
+
+    Args:
+        difference: -1..1, or None or nan where there is none.
+        digits: Decimals.
+
+    Returns:
+        Such as ``+0.12``, with a minus sign in place of a hyphen.
+
+    Example:
+        >>> points(0.0012), points(-0.0012), points(float("nan"))
+        ('+0.12', '−0.12', '–')
+    """
+    if difference is None or not math.isfinite(difference):
+        return NO_VALUE
+    return f"{100 * difference:+.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -9,21 +9,37 @@ from bpfunc import Batch, confusion_matrix, cross_entropy
 from bpfunc.gradient import value
 from bpfunc.layers import INFERENCE
 from bpfunc.ops import softmax
-from pipelines.artifacts import EncodedSplit, Evaluation, PreparedMeta, Scaling, SealedTest, Trained
+from bpfunc.types import FloatArray, IntArray
+from pipelines.artifacts import (
+    Calibration,
+    EncodedSplit,
+    Evaluation,
+    PreparedMeta,
+    Scaling,
+    SealedTest,
+    Temperature,
+    Trained,
+)
 from pipelines.build import build_model
+from pipelines.errors import DataProblem
+from pipelines.stages.examine import reliability
 from pipelines.stages.store import read_split
 
 
-def evaluate(test: SealedTest, meta: PreparedMeta, trained: Trained) -> Evaluation:
+def evaluate(
+    test: SealedTest, meta: PreparedMeta, trained: Trained, *, temperature: Temperature | None = None
+) -> Evaluation:
     """Open the test split, once, and say what the network makes of every row.
 
     Args:
         test: The sealed test split in the cache.
         meta: Class names and scaling.
         trained: The network.
+        temperature: Fitted on validation rows, or None to leave calibration out.
 
     Returns:
-        Probabilities, confusion matrix, accuracy and loss.
+        Probabilities, confusion matrix, accuracy and loss, all of the network as trained; and how far its
+        probabilities can be trusted, before and after the temperature.
 
     Raises:
         DataProblem: The cache entry is not what it was.
@@ -48,7 +64,13 @@ def evaluate(test: SealedTest, meta: PreparedMeta, trained: Trained) -> Evaluati
         confusion_matrix=matrix,
         accuracy=float(np.trace(matrix) / matrix.sum()),
         loss=float(found.loss),
+        calibration=None if temperature is None else _calibration(temperature, found.outputs, split.label),
     )
+
+
+def _calibration(temperature: Temperature, logits: FloatArray, label: IntArray) -> Calibration:
+    after = None if temperature.value is None else reliability(logits.astype(np.float64) / temperature.value, label)
+    return Calibration(temperature, reliability(logits, label), after)
 
 
 def original_pixels(split: EncodedSplit, scaling: Scaling) -> NDArray[np.uint8]:
@@ -71,3 +93,30 @@ def original_pixels(split: EncodedSplit, scaling: Scaling) -> NDArray[np.uint8]:
     """
     pixels = 255 * (split.pixels * scaling.scale + scaling.mean)
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def images_of_rows(test: SealedTest, meta: PreparedMeta, source_index: IntArray) -> NDArray[np.uint8]:
+    """Open the test split to show some of its images to a person.
+
+    Args:
+        test: The sealed test split in the cache.
+        meta: Class names and scaling.
+        source_index: (M,) rows in the original test file, in any order.
+
+    Returns:
+        (M, 784) uint8, the pixels as they were in the source.
+
+    Raises:
+        DataProblem: The cache entry is not what it was, or has no such row.
+    """
+    split = read_split(test)
+    # The stages keep the rows in the order of the file; were they not, the check below would refuse.
+    rows = np.searchsorted(split.source_index, source_index).clip(max=len(split.source_index) - 1)
+    if not np.array_equal(split.source_index[rows], source_index):
+        raise DataProblem(
+            "the prepared data has not the rows that were tested",
+            where=str(test.path),
+            remedy="compare runs of the same data",
+        )
+    images: NDArray[np.uint8] = original_pixels(split, meta.scaling)[rows]
+    return images

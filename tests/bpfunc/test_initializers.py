@@ -63,3 +63,15 @@ def test_constants() -> None:
     """Zeros are zeros and a constant is that constant."""
     assert not zeros(Key(0), (3,)).any()
     np.testing.assert_array_equal(constant(2.5)(Key(0), (2, 2)), np.full((2, 2), 2.5, np.float32))
+
+
+@pytest.mark.parametrize("limit", [1e-9, 0.3, 0.999, 1.0, 2.0])
+def test_truncated_normal_is_one(limit: float) -> None:
+    """However narrow the window, all draws lie in it and follow the normal density that is cut there."""
+    draw = initializers.truncated_normal(3.0, limit=limit)(Key(1), (200, 500)).astype(float) / 3
+    assert np.abs(draw).max() <= limit * (1 + 1e-6)
+    grid = np.linspace(-limit, limit, 20001)
+    density = np.exp(-(grid**2) / 2)
+    expected = (density * grid**2).sum() / density.sum()
+    assert np.square(draw).mean() == pytest.approx(expected, rel=0.02)
+    assert abs(draw.mean()) < 0.01 * limit

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from bpfunc import layers, model
-from bpfunc.keys import Key, normal
+from bpfunc.keys import Key, fold_in, normal
 from bpfunc.layers import Context, Layer, ShapeError
-from bpfunc.tree import flatten, tree_cast, tree_leaves, tree_map
+from bpfunc.tree import Tree, flatten, tree_cast, tree_leaves, tree_map
+from bpfunc.types import FloatArray
 
 TRAIN, PREDICT = Context(train=True, key=Key(1)), Context()
 MAKERS: dict[str, Callable[[], Layer]] = {
@@ -198,3 +199,30 @@ def test_layer_of_ones_own_says_what_it_lacks() -> None:
     ):
         with pytest.raises(NotImplementedError, match="layer own has no"):
             ask()
+
+
+def test_keys_are_made_where_they_are_needed() -> None:
+    """A layer that says it draws nothing gets no key of its own; one that may draw does, however deep it lies."""
+    seen: list[Key | None] = []
+
+    def spy(*, draws: bool) -> Layer:
+        def forward(params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
+            seen.append(ctx.key)
+            return x, state, ()
+
+        return Layer(
+            name="spy",
+            init=lambda key, in_shape: ((), (), in_shape),
+            forward=forward,
+            backward=lambda params, residual, dy: ((), dy),
+            draws=draws,
+        )
+
+    net = model.serial(
+        spy(draws=False), spy(draws=True), model.serial(layers.relu(), spy(draws=True)), model.serial(spy(draws=False))
+    )
+    params, state, _ = net.init(Key(0), (2,))
+    net.forward(params, state, np.ones((1, 2)), Context(train=True, key=Key(7)))
+    assert seen == [Key(7), fold_in(Key(7), 1), fold_in(fold_in(Key(7), 2), 1), Key(7)]
+    assert not model.serial(layers.dense(2), layers.relu(), layers.layer_norm()).draws
+    assert model.serial(layers.dense(2), layers.dropout(0.5)).draws

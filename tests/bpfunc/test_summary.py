@@ -28,3 +28,15 @@ def test_rows_follow_the_nest() -> None:
     assert [row.flops for row in rows] == [52, 32, 4, 18, 4, 24]
     assert sum(row.parameters for row in rows) == tree_size(net.init(Key(0), (6,))[0])
     assert summary(net, (6,)).splitlines()[-1].split() == ["total", "58", "134"]
+
+
+def test_operations_of_a_combinator_are_its_parts() -> None:
+    """What a network says of itself is the total of its table, however deep it nests."""
+    model = serial(
+        dense(4),
+        residual(serial(dense(4), relu())),
+        parallel(dense(2), dense(3)),
+        named(("head", dense(3))),
+    )
+    rows = summary_rows(model, (5,))
+    assert model.flops((5,), (3,)) == sum(row.flops for row in rows) == 44 + 40 + (18 + 27) + 33

@@ -212,3 +212,18 @@ def test_every_metric_has_an_oracle() -> None:
         if inspect.isfunction(getattr(ours, name)) and get_type_hints(getattr(ours, name)).get("return") is ours.Metric
     }
     assert makers - {"all_of", "mean_metric"} == UNWEIGHTED.keys() | WEIGHTED.keys() | NUMBERS.keys()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_temperature_is_the_one_that_scipy_finds(seed: int) -> None:
+    """A search along the line, by a library that knows nothing of our slope, ends at the same temperature."""
+    optimize = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, K, N)
+    logits = 4 * rng.normal(size=(N, K)) + 2 * np.eye(K)[label]
+
+    def loss(inverse: float) -> float:
+        return float(sklearn_metrics.log_loss(label, softmax(inverse * logits)[0], labels=CLASSES))
+
+    found = optimize.minimize_scalar(loss, bounds=(1e-3, 10), method="bounded", options={"xatol": 1e-10})
+    assert ours.fit_temperature(logits, label) == pytest.approx(1 / found.x, rel=1e-5)

@@ -232,3 +232,26 @@ def test_ablation_pairs_by_seed(tmp_path: Path, places: Places) -> None:
         pairs = [by_seed[r.seed] - r.test_accuracy for r in found[row.ingredient]]
         assert row.difference == pytest.approx(sum(pairs) / 2)
         assert row.interval[0] <= row.difference <= row.interval[1]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "docs" / "searches").glob("*.toml")), ids=lambda p: p.stem
+)
+def test_kept_searches_can_be_run_again(path: Path) -> None:
+    """Each search that chose a recipe still reads, and its log names the same variants with as many folds."""
+    search = load_search(path)
+    log = json.loads(path.with_suffix(".json").read_text())
+    assert {row["variant"]: row["folds"] for row in log} == dict.fromkeys(search.variants, search.take)
+    for row in log:
+        assert row["validation_accuracy"] == pytest.approx(sum(row["every_accuracy"]) / search.take)
+
+
+def test_base_of_a_search_lies_under_all_variants(tmp_path: Path) -> None:
+    """What [base] changes, every variant has, and a base that is no table is named."""
+    path = tmp_path / "search.toml"
+    text = 'recipe = "report"\nfolds = 2\ntake = 1\n{}\n[variant.a]\n[variant.b.train]\nepochs = 3\n'
+    path.write_text(text.format("[base.model]\ndropout = 0.5\n"))
+    assert [spec.model.dropout for spec in load_search(path).variants.values()] == [0.5, 0.5]
+    path.write_text(text.format("base = 1"))
+    with pytest.raises(UsageProblem, match="base: expected a table, found 1"):
+        load_search(path)

@@ -1,0 +1,131 @@
+"""Stage `examine`: training split and trained network -> temperature, gradient flow. It cannot see the test split."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bpfunc import Batch, Context, fit_temperature, fold_in, predict, value_and_grad
+from bpfunc.batches import class_indices
+from bpfunc.metrics import expected_calibration_error, log_loss, mean
+from bpfunc.tree import Tree, tree_leaves_with_path
+from bpfunc.types import FloatArray, IntArray
+from pipelines.artifacts import Examined, ParameterFlow, Reliability, Temperature, Trained
+from pipelines.build import build_loss, build_model
+from pipelines.config import RunSpec
+from pipelines.stages.train import beginning
+from pipelines.streaming import Stream
+
+BINS = 15
+"""Of how sure the network is: as many as in the paper that made the error known."""
+
+
+def examine(learn: Batch | Stream, choose: Batch | None, spec: RunSpec, trained: Trained) -> Examined:
+    """Fit the temperature on validation rows, and measure the gradient on the first training batch.
+
+    Args:
+        learn: Rows that the network learned from.
+        choose: Validation rows, or None.
+        spec: Of the run.
+        trained: The network.
+
+    Returns:
+        What the report shows of them.
+
+    Example:
+        See `pipelines.run`, which calls it between `train` and `evaluate`.
+    """
+    # A training may have overflowed on purpose (on_nan = "skip"): the figures then say so, and no warning need.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return Examined(temperature(choose, spec, trained), gradient_flow(learn, spec, trained))
+
+
+def temperature(choose: Batch | None, spec: RunSpec, trained: Trained) -> Temperature:
+    """Fit the temperature of a trained network on validation rows.
+
+    Args:
+        choose: Validation rows, or None.
+        spec: Of the run.
+        trained: The network.
+
+    Returns:
+        The temperature, or why there is none.
+
+    Reference:
+        Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, 2017.
+    """
+    if choose is None:
+        return Temperature(None, "No validation images are held out, so there is nothing to fit it on.", 0, None, None)
+    model = build_model(spec.model, choose.targets.shape[1])
+    logits = predict(model, trained.params, trained.layer_state, choose.inputs)
+    label = class_indices(choose.targets)
+    before = reliability(logits, label)
+    if not np.isfinite(logits).all():
+        return Temperature(None, "The training diverged.", len(label), before, None)
+    found = fit_temperature(logits, label)
+    if found == 0:
+        why = "Every validation image is named right, so no finite certainty would be too much."
+        return Temperature(None, why, len(label), before, None)
+    if np.isinf(found):
+        return Temperature(None, "On validation images the network is no better than chance.", len(label), before, None)
+    return Temperature(found, "", len(label), before, reliability(logits.astype(np.float64) / found, label))
+
+
+def reliability(logits: FloatArray, label: IntArray, *, bins: int = BINS) -> Reliability:
+    """Compare how sure a network is with how often it is right.
+
+    Args:
+        logits: (N, K), N at least 1.
+        label: (N,) true class of each row.
+        bins: Of equal width, over 0..1.
+
+    Returns:
+        Rows, mean confidence and accuracy of each bin, the expected calibration error and the mean loss.
+
+    Example:
+        >>> found = reliability(np.zeros((4, 2)), np.array([0, 0, 0, 1]), bins=2)
+        >>> found.rows.tolist(), found.accuracy[0], found.error, round(found.loss, 3)
+        ([4, 0], np.float64(0.75), 0.25, 0.693)
+
+    Reference:
+        Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, 2015.
+    """
+    batch, metric, loss = Batch(logits, label), expected_calibration_error(bins), log_loss()
+    state = metric.measure(logits, batch)
+    weight = np.where(state.weight > 0, state.weight, np.nan)
+    return Reliability(
+        rows=state.weight.astype(np.int64),
+        confidence=state.confidence / weight,
+        accuracy=state.correct / weight,
+        error=metric.value(state),
+        loss=mean(loss.measure(logits, batch)),
+    )
+
+
+def gradient_flow(learn: Batch | Stream, spec: RunSpec, trained: Trained) -> tuple[ParameterFlow, ...]:
+    """Measure the gradient of the training loss on the first batch, at the first parameters and at the trained ones.
+
+    Args:
+        learn: Rows that the network learned from.
+        spec: Of the run.
+        trained: The network.
+
+    Returns:
+        One record for each array of parameters.
+    """
+    state, batch = beginning(learn, spec)
+    gradient = value_and_grad(build_model(spec.model, len(spec.dataset.classes)), build_loss(spec.train))
+    context = Context(train=True, key=fold_in(state.key, state.step))
+    _, first = gradient(state.params, state.layer_state, batch, context)
+    _, last = gradient(trained.params, trained.layer_state, batch, context)
+    names = [path for path, _ in tree_leaves_with_path(state.params)]
+    columns = [_sizes(tree) for tree in (first, last, state.params, trained.params)]
+    sizes = [int(leaf.size) for _, leaf in tree_leaves_with_path(state.params)]
+    return tuple(
+        ParameterFlow(name, size, (g0, g1), (p0, p1))
+        for name, size, g0, g1, p0, p1 in zip(names, sizes, *columns, strict=True)
+    )
+
+
+def _sizes(tree: Tree) -> list[float]:
+    """Root mean square of each array."""
+    return [float(np.sqrt(np.mean(np.square(leaf, dtype=np.float64)))) for _, leaf in tree_leaves_with_path(tree)]
