@@ -33,7 +33,7 @@ types: $(VENV)/.installed-test-lint
 check: lint types test
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 mutation: $(VENV)/.installed-test-oracles-mutation
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/mutmut run --max-children 2

@@ -178,18 +178,17 @@ def fold_finite_steps(
 
     Example:
         >>> from bpfunc.keys import Key
-        >>> from bpfunc.layers import dense
-        >>> from bpfunc.losses import cross_entropy
-        >>> from bpfunc.optimizers import sgd
-        >>> from bpfunc.step import init_train_state, make_step
-        >>> model, loss, transform = dense(2), cross_entropy(), sgd(0.1)
-        >>> checked = make_step(model, loss, transform, gradient=finite_gradient())
-        >>> good, bad = (Batch(np.full((1, 3), x, np.float32), np.array([0])) for x in (1.0, np.nan))
-        >>> start = init_train_state(model, transform, Key(0), (3,))
-        >>> plain, careful = make_step(model, loss, transform), finite_step(checked, on_nan="skip")
-        >>> after, seen = fold_finite_steps(plain, careful, start, lambda: [good, bad, good])
-        >>> after.step, seen.loss.weight
-        (3, 2.0)
+        >>> def add(state, number):
+        ...     after = attrs.evolve(state, params=state.params + number, step=state.step + 1)
+        ...     return after, StepMetrics(Mean(number, 1.0), Mean(1.0, 1.0))
+        >>> def leave_out(state, number):
+        ...     return attrs.evolve(state, step=state.step + 1), StepMetrics(Mean(0.0, 0.0), Mean(0.0, 0.0))
+        >>> def careful(state, number):
+        ...     return add(state, number) if math.isfinite(number) else leave_out(state, number)
+        >>> start = TrainState(0.0, (), (), 0, Key(0))
+        >>> after, seen = fold_finite_steps(add, careful, start, lambda: [1.0, math.inf, 2.0])
+        >>> after.params, after.step, seen.loss
+        (3.0, 3, Mean(total=3.0, weight=2.0))
     """
     after, seen = fold_steps(step, state, batches(), metric=metric)
     if math.isfinite(seen.loss.total) and _poisoned(after) is None:

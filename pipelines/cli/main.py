@@ -38,6 +38,7 @@ app.command()(study.search)
 app.command()(study.sweep)
 app.command()(study.compare)
 app.command()(doctor.doctor)
+app.command()(look.explain)
 app.command()(look.gradcheck)
 
 data_app = group("Prepared data: make it, look at it, check it.")

@@ -353,3 +353,37 @@ def _record(
         seconds=seconds,
         skipped_steps=skipped,
     )
+
+
+def standing(learn: Batch, spec: RunSpec, step: int) -> tuple[TrainState, Batch]:
+    """Train up to a step, and stop before it.
+
+    Args:
+        learn: Rows to learn from.
+        spec: Network and training; its seed decides.
+        step: Updates made before, from 0.
+
+    Returns:
+        The state before that step, and the batch that it takes.
+
+    Raises:
+        ValueError: The training has no such step.
+
+    Example:
+        >>> learn = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
+        >>> state, batch = standing(learn, RunSpec(train=TrainSpec(batch_size=32)), 1)
+        >>> state.step, len(batch.inputs)
+        (1, 8)
+    """
+    each = batches_per_epoch(len(learn.inputs), spec.train.batch_size)
+    if not 0 <= step < each * spec.train.epochs:
+        raise ValueError(f"expected a step in 0..{each * spec.train.epochs - 1}, found {step}")
+    state = first_state(spec)
+    transform = build_transform(spec.train, build_schedule(spec.train, spec.train.epochs * each))
+    advance = make_step(build_model(spec.model, learn.targets.shape[1]), build_loss(spec.train), transform)
+    for epoch in range(step // each + 1):
+        for batch in _batches(learn, spec.train, epoch):
+            if state.step == step:
+                return state, batch
+            state, _ = advance(state, batch)
+    raise AssertionError("the last epoch holds the step")
