@@ -39,7 +39,7 @@ from bpfunc.consumers import (
     validated,
     validation_loss,
 )
-from bpfunc.finite import NotFiniteError, finite_gradient, finite_step, first_not_finite
+from bpfunc.finite import NotFiniteError, finite_gradient, finite_step, first_not_finite, fold_finite_steps
 from bpfunc.gradcheck import GradCheck, check_projection, check_sweep, gradcheck
 from bpfunc.gradient import (
     GradientMaker,
@@ -402,6 +402,7 @@ __all__ = [
     "make_step",
     "finite_gradient",
     "finite_step",
+    "fold_finite_steps",
     "first_not_finite",
     "NotFiniteError",
     "steps",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import attrs
@@ -10,25 +12,29 @@ import numpy as np
 from bpfunc.batches import Batch
 from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.layers import Context, Layer
+from bpfunc.loop import fold_steps
 from bpfunc.losses import Loss
 from bpfunc.metrics import Mean, Metric, accuracy
 from bpfunc.step import StepFn, StepMetrics, TrainState
 from bpfunc.tree import Tree, tree_leaves, tree_leaves_with_path
 from bpfunc.types import FloatArray
 
+STATE_PLACES = ("parameter ", "layer state ", "optimiser state ")
+"""How places begin that are no gradients."""
+
 
 class NotFiniteError(ArithmeticError):
-    """A loss, a gradient or a parameter is NaN or infinite.
+    """A loss, a gradient, a parameter or an optimiser's number is NaN or infinite.
 
     Args:
-        place: ``loss``, the tree path of the first leaf of the gradient that is not finite, or ``parameter`` and the
-            tree path of one.
+        place: ``loss``, the tree path of the first leaf of the gradient that is not finite, or one of
+            `STATE_PLACES` and a tree path.
         step: Updates made before; None where nobody has said yet.
     """
 
     def __init__(self, place: str, step: int | None = None) -> None:
         """Keep the parts."""
-        what = f"the {place}" if place == "loss" or place.startswith("parameter ") else f"the gradient of {place}"
+        what = f"the {place}" if place == "loss" or place.startswith(STATE_PLACES) else f"the gradient of {place}"
         super().__init__(f"{what} is not finite" + ("" if step is None else f" at step {step}"))
         self.place = place
         self.step = step
@@ -47,15 +53,15 @@ def first_not_finite(tree: Tree) -> str | None:
         >>> first_not_finite({"w": np.array([1.0, np.inf]), "b": np.array([0.0])})
         "['w']"
     """
-    if all(_squares_are_finite(leaf) for leaf in tree_leaves(tree)):
+    # Sums of squares are much cheaper than masks. They overflow for huge numbers; those are then looked at one by one.
+    if math.isfinite(sum(_squares(leaf) for leaf in tree_leaves(tree))):
         return None
     return next((path for path, leaf in tree_leaves_with_path(tree) if not np.isfinite(leaf).all()), None)
 
 
-def _squares_are_finite(leaf: FloatArray) -> bool:
-    # One dot product, much cheaper than a mask. It may overflow for huge numbers; those are then looked at one by one.
-    flat = np.ravel(leaf, order="K")
-    return bool(np.isfinite(np.dot(flat, flat)))
+def _squares(leaf: FloatArray | float) -> float:
+    flat = np.asarray(leaf).ravel(order="K")
+    return float(flat.dot(flat))
 
 
 def finite_gradient(gradient: GradientMaker = value_and_grad) -> GradientMaker:
@@ -139,6 +145,65 @@ def finite_step(step: StepFn, *, on_nan: Literal["stop", "skip"] = "stop", metri
             return attrs.evolve(state, step=state.step + 1), _nothing_seen(measured, batch)
 
     return careful
+
+
+def fold_finite_steps(
+    step: StepFn,
+    careful: StepFn,
+    state: TrainState,
+    batches: Callable[[], Iterable[Batch]],
+    *,
+    metric: Metric | None = None,
+) -> tuple[TrainState, StepMetrics]:
+    """Fold a step over batches and look once, at the end; only where that is not finite, look at every step.
+
+    NaN and infinity stay: they show in the summed loss, the parameters or the optimiser's state. Steps are pure, so
+    taking them again from where they began, with the careful step, meets the same numbers and finds the place. That
+    costs next to nothing where all is well, and one more pass where it is not.
+
+    Args:
+        step: From `bpfunc.step.make_step`.
+        careful: From `finite_step`, of the same model, loss and transform.
+        state: Where to start.
+        batches: Called for the batches, at least one; the same ones each time.
+        metric: The steps' metric; accuracy where None.
+
+    Returns:
+        The last state, and the merged metrics.
+
+    Raises:
+        NotFiniteError: From the careful step; or parameters or optimiser state are not finite although every loss and
+            gradient was, as an update may overflow: later steps cannot mend that.
+        ValueError: There is no batch, or the steps' metric is another one.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> def add(state, number):
+        ...     after = attrs.evolve(state, params=state.params + number, step=state.step + 1)
+        ...     return after, StepMetrics(Mean(number, 1.0), Mean(1.0, 1.0))
+        >>> def leave_out(state, number):
+        ...     return attrs.evolve(state, step=state.step + 1), StepMetrics(Mean(0.0, 0.0), Mean(0.0, 0.0))
+        >>> def careful(state, number):
+        ...     return add(state, number) if math.isfinite(number) else leave_out(state, number)
+        >>> start = TrainState(0.0, (), (), 0, Key(0))
+        >>> after, seen = fold_finite_steps(add, careful, start, lambda: [1.0, math.inf, 2.0])
+        >>> after.params, after.step, seen.loss
+        (3.0, 3, Mean(total=3.0, weight=2.0))
+    """
+    after, seen = fold_steps(step, state, batches(), metric=metric)
+    if math.isfinite(seen.loss.total) and _poisoned(after) is None:
+        return after, seen
+    after, seen = fold_steps(careful, state, batches(), metric=metric)
+    place = _poisoned(after)
+    if place is not None:
+        raise NotFiniteError(place, after.step)
+    return after, seen
+
+
+def _poisoned(state: TrainState) -> str | None:
+    parts = {"parameter": state.params, "layer state": state.layer_state, "optimiser state": state.optimizer_state}
+    places = ((kind, first_not_finite(part)) for kind, part in parts.items())
+    return next((f"{kind} {place}" for kind, place in places if place is not None), None)
 
 
 def _nothing_seen(metric: Metric, batch: Batch) -> StepMetrics:

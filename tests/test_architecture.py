@@ -29,8 +29,8 @@ ORDER = (
     "update",
     "metrics",
     "step",
-    "finite",
     "loop",
+    "finite",
 )
 """The library's modules, each importing only from those before it."""
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeAlias
 
 import attrs
 import numpy as np
 
 from bpfunc import Batch, Key, cross_entropy, epoch_batches, evaluate, fold_in, init_train_state, make_step, split
-from bpfunc import train as train_epochs
 from bpfunc.augment import augmented
 from bpfunc.batches import batches_per_epoch
-from bpfunc.finite import NotFiniteError, finite_gradient, finite_step, first_not_finite
+from bpfunc.finite import finite_gradient, finite_step, fold_finite_steps
 from bpfunc.gradient import GradientMaker, value_and_grad
 from bpfunc.loop import Epoch
 from bpfunc.metrics import mean
@@ -303,11 +303,12 @@ def _epochs(
     schedule = build_schedule(settings, settings.epochs * batches_per_epoch(rows, settings.batch_size))
     model, transform = build_model(spec.model, classes), build_transform(settings, schedule)
     state = first_state(spec) if start is None else start.state
+    plain = make_step(model, build_loss(settings), transform, gradient=gradient)
     checked = make_step(model, build_loss(settings), transform, gradient=finite_gradient(gradient))
     careful = finite_step(checked, on_nan=settings.on_nan)
     skipped = 0
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+    def counted(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         nonlocal skipped
         state, seen = careful(state, batch)
         skipped += seen.loss.weight == 0
@@ -321,12 +322,11 @@ def _epochs(
 
     kept, history = (None, ()) if start is None else (start.kept, start.history)
     started = time.perf_counter()
-    for epoch in train_epochs(step, state, batches, epochs=settings.epochs, start=len(history)):
+    for number in range(len(history), settings.epochs):
+        state, seen = fold_finite_steps(plain, counted, state, partial(batches, number))
+        epoch = Epoch(number + 1, state, seen)
         seconds = time.perf_counter() - started
         params = result_params(settings, epoch.state)
-        place = first_not_finite((epoch.state.params, params))
-        if place is not None:  # an update overflowed: no later step can mend that, so skipping does not help
-            raise NotFiniteError(f"parameter {place}", epoch.state.step)
         figures = None
         if choose is not None:
             found = evaluate(model, cross_entropy(), params, epoch.state.layer_state, choose)

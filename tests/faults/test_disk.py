@@ -194,6 +194,7 @@ def writers(text: str) -> list[str]:
         dumps = call in ("json.dump", "np.save", "np.savez", "pickle.dump")
         tables = last == "write_table" and len(node.args) > 1 and ast.unparse(node.args[1]) != "sink"
         pictures = last == "savefig" and ast.unparse(node.args[0]) != "buffer"
+        moves = moves and ast.unparse(node.args[0]) != "os.devnull"
         if opens or moves or by_method or dumps or tables or pictures:
             found.append(f"line {node.lineno}: {ast.unparse(node)[:60]}")
     return found

@@ -12,8 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 import attrs
+import numpy as np
 import pytest
 
+import bpfunc as bp
 from pipelines.artifacts import EpochRecord
 from pipelines.checkpoints import checkpoint_paths, newest_checkpoint, read_checkpoint, saving, write_checkpoint
 from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec, from_toml, to_toml
@@ -188,13 +190,55 @@ def test_what_overflows(on_nan: str, places: Places, tmp_path: Path) -> None:
     deep = ModelSpec(hidden=(8,) * 6, activation="leaky_relu")
     spec = attrs.evolve(SPEC, model=deep, train=settings)
     if on_nan == "stop":
-        place = r"(the loss|the gradient of layers\[\d\]\.\w+) is not finite at step \d+; "
+        place = r"the (loss|gradient of layers\[\d\]\.\w+) is not finite at step \d+; "
         with pytest.raises(WorkFailed, match=place + "(there is no good|the last good) checkpoint"):
             whole(places, tmp_path / "run", spec)
         return
     finished = train_run(spec, attrs.evolve(places, out=tmp_path / "run"), now=datetime(2026, 1, 1))
     assert sum(record.skipped_steps for record in finished.trained.history) > 0
     evaluate_run(spec, finished)
+
+
+def test_the_look_at_the_end_misses_nothing() -> None:
+    """A bad number in any batch, whichever it is, is found with its step, and skipping leaves that one out alone."""
+    rng = np.random.default_rng(0)
+    data = [bp.Batch(rng.normal(size=(4, 3)).astype(np.float32), np.arange(4) % 2) for _ in range(5)]
+    model, loss = bp.serial(bp.dense(4), bp.relu(), bp.dense(2)), bp.cross_entropy()
+    for transform in (bp.sgd(0.1), bp.sgd(0.1, decay=0.9), bp.adamw(0.1)):
+        plain = bp.make_step(model, loss, transform)
+        checked = bp.make_step(model, loss, transform, gradient=bp.finite_gradient())
+        start = bp.init_train_state(model, transform, bp.Key(0), (3,))
+        whole, _ = bp.fold_finite_steps(plain, bp.finite_step(checked), start, lambda: data)
+        assert bp.tree_allclose(whole.params, bp.fold_steps(checked, start, data)[0].params, rtol=0, atol=0)
+        for bad in range(5):
+            for value in (np.nan, np.inf):
+                rows = [
+                    b if i != bad else bp.Batch(np.full((4, 3), value, np.float32), b.targets)
+                    for i, b in enumerate(data)
+                ]
+                with np.errstate(all="ignore"), pytest.raises(bp.NotFiniteError) as caught:
+                    bp.fold_finite_steps(plain, bp.finite_step(checked), start, lambda rows=rows: rows)
+                assert caught.value.step == bad
+                skip = bp.finite_step(checked, on_nan="skip")
+                with np.errstate(all="ignore"):
+                    after, seen = bp.fold_finite_steps(plain, skip, start, lambda rows=rows: rows)
+                assert (after.step, seen.loss.weight) == (5, 16.0)
+                assert bp.first_not_finite(after.params) is None
+
+
+def test_an_update_that_overflows_is_told() -> None:
+    """Finite gradients may still lead nowhere; the parameter is named, and no later step is taken from there."""
+    model, loss, transform = bp.dense(2), bp.cross_entropy(), bp.sgd(1e39)
+    checked = bp.make_step(model, loss, transform, gradient=bp.finite_gradient())
+    start = bp.init_train_state(model, transform, bp.Key(0), (3,))
+    batch = bp.Batch(np.ones((4, 3), np.float32), np.array([0, 0, 1, 0]))
+    for on_nan in ("stop", "skip"):
+        careful = bp.finite_step(checked, on_nan=on_nan)
+        with (
+            np.errstate(all="ignore"),
+            pytest.raises(bp.NotFiniteError, match=r"the parameter \w+ is not finite at step 1"),
+        ):
+            bp.fold_finite_steps(bp.make_step(model, loss, transform), careful, start, lambda: [batch])
 
 
 def command(places: Places, *arguments: str | Path) -> list[str]:
