@@ -10,14 +10,12 @@ Reference: Buitinck et al., "API design for machine learning software: experienc
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, TypeGuard, TypeVar
 
 import attrs
 import numpy as np
@@ -25,25 +23,32 @@ from numpy.typing import ArrayLike, NDArray
 
 from bpfunc.batches import Batch, batches_per_epoch, epoch_batches, in_order, shuffled
 from bpfunc.consumers import EpochLike, ValidatedEpoch, logged, validated
-from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
-from bpfunc.interop.safetensors import from_safetensors, safetensors_metadata, to_safetensors
-from bpfunc.keys import Key, split, uniform
-from bpfunc.layers import (
-    Context,
-    DenseParams,
-    Layer,
-    dense,
-    dropout,
-    elu,
-    gelu,
-    identity,
-    leaky_relu,
-    relu,
-    selu,
-    sigmoid,
-    silu,
-    tanh,
+from bpfunc.gradient import GradientMaker
+from bpfunc.interop.estimator_facts import (
+    FITTED,
+    LABELS,
+    EstimatorFacts,
+    from_json,
+    label_array,
+    label_values,
+    read_facts,
+    to_json,
+    write_facts,
 )
+from bpfunc.interop.mlp_parts import (
+    ACTIVATIONS,
+    dense_params,
+    falling,
+    folded_momentum,
+    inverse_scaling,
+    network,
+    penalised,
+    scaled,
+    until_settled,
+)
+from bpfunc.interop.safetensors import from_safetensors, to_safetensors
+from bpfunc.keys import Key, split
+from bpfunc.layers import Layer
 from bpfunc.loop import EpochBatches, predict, train
 from bpfunc.losses import (
     Loss,
@@ -56,146 +61,48 @@ from bpfunc.losses import (
     squared_error,
 )
 from bpfunc.metrics import Metric, mean, mean_metric
-from bpfunc.model import SerialParams, serial
-from bpfunc.ops import log_softmax, softmax
-from bpfunc.ops import sigmoid as sigmoid_op
-from bpfunc.optimizers import adam, adamw, sgd, weights_only
+from bpfunc.ops import log_softmax, sigmoid, softmax
+from bpfunc.optimizers import adam, adamw, weights_only
 from bpfunc.schedules import Schedule, constant, cosine, one_cycle
 from bpfunc.splits import train_validation_split
 from bpfunc.step import TrainState, init_train_state, make_step
 from bpfunc.transforms import GradientTransform
-from bpfunc.tree import Tree, tree_cast, tree_leaves
+from bpfunc.tree import tree_cast, tree_leaves
 from bpfunc.types import BoolArray, FloatArray, IntArray
 
 try:
     from scipy.sparse import issparse
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+    from sklearn.utils import Tags, check_array, check_consistent_length, check_random_state, column_or_1d
     from sklearn.utils.class_weight import compute_class_weight
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        f"bpfunc.interop.sklearn needs {missing.name}: pip install 'bpfunc[sklearn]'", name=missing.name
+        "bpfunc.interop.sklearn needs scikit-learn: pip install 'bpfunc[sklearn]'", name=missing.name
     ) from None
 
 Callback: TypeAlias = Callable[[Iterator[EpochLike]], Iterable[EpochLike]]
 """A consumer of a training's records that hands them on: ``records -> records``, as in `bpfunc.consumers`."""
 Write: TypeAlias = Callable[[str], None]
 """Takes a line, such as ``print``."""
-Stage: TypeAlias = Callable[[Schedule, TrainState, int], Iterator[EpochLike]]
-"""``(rate, state, epochs done) -> records``: a training from here on with this learning rate."""
-
-ACTIVATIONS: dict[str, Callable[[], Layer]] = {
-    "identity": identity,
-    "logistic": sigmoid,
-    "tanh": tanh,
-    "relu": relu,
-    "leaky_relu": leaky_relu,
-    "elu": elu,
-    "selu": selu,
-    "gelu": gelu,
-    "silu": silu,
-}
-"""What ``activation`` may be called; the first four are scikit-learn's."""
+RowsT = TypeVar("RowsT", bound=object)
+"""An array, or a sparse one."""
 SOLVERS = ("sgd", "adam", "adamw")
 """What ``solver`` may be called."""
 RATES = ("constant", "invscaling", "adaptive", "cosine", "one_cycle")
 """What ``learning_rate`` may be called; the first three are scikit-learn's."""
-FORMAT = "bpfunc.interop.sklearn/1"
-"""Names the format of `to_bytes`."""
-SMALLEST_RATE = 1e-6
-"""Below this an adaptive learning rate falls no further, and the training stops."""
-
-
-def _scaled(loss: Loss, factor: float) -> Loss:
-    """Multiply a loss, and so all its derivatives, by a number."""
-    if factor == 1:
-        return loss
-
-    def forward(outputs: FloatArray, targets: FloatArray | IntArray) -> tuple[FloatArray, Tree]:
-        losses, residual = loss.forward(outputs, targets)
-        return factor * losses, residual
-
-    return Loss(
-        loss.name,
-        forward,
-        vjp=lambda residual, dlosses: loss.vjp(residual, factor * dlosses),
-        jvp=lambda residual, outputs_dot: factor * loss.jvp(residual, outputs_dot),
-        vjp_jvp=lambda residual, outputs_dot, dlosses, dlosses_dot: loss.vjp_jvp(
-            residual, outputs_dot, factor * dlosses, factor * dlosses_dot
-        ),
-    )
-
-
-def _penalised(alpha: float) -> GradientMaker:
-    """Add scikit-learn's penalty to the loss: ``alpha / (2 n) sum W^2`` over a batch of total weight ``n``."""
-
-    def maker(model: Layer, loss: Loss) -> GradientFn:
-        plain = value_and_grad(model, loss)
-
-        def gradient(params: SerialParams, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
-            value, grads = plain(params, state, batch, ctx)
-            strength = alpha / _total(batch)
-            squares = sum(float(np.vdot(weight, weight)) for weight in _weights(params))
-            penalised = attrs.evolve(value, loss=value.loss + value.loss.dtype.type(strength * squares / 2))
-            return penalised, SerialParams(
-                tuple(
-                    DenseParams(g.weight + strength * p.weight, g.bias) if isinstance(p, DenseParams) else g
-                    for g, p in zip(grads.layers, params.layers, strict=True)
-                )
-            )
-
-        return gradient
-
-    return maker if alpha else value_and_grad
-
-
-def _total(batch: Batch) -> float:
-    return float(len(batch.targets) if batch.weights is None else batch.weights.sum(dtype=np.float64))
-
-
-def _weights(params: SerialParams) -> list[FloatArray]:
-    return [layer.weight for layer in params.layers if isinstance(layer, DenseParams)]
-
-
-def _staged(
-    stage: Stage,
-    rates: Iterable[Schedule],
-    state: TrainState,
-    number: int,
-    score: Callable[[EpochLike], float],
-    *,
-    patience: float,
-    tol: float,
-) -> Iterator[EpochLike]:
-    """Train at one learning rate after another, each until more than ``patience`` records in a row were no better.
-
-    This is scikit-learn's rule. A record is better where its score is smaller by ``tol`` than every one before it.
-    """
-    best = math.inf
-    for rate in rates:
-        waited = 0
-        for record in stage(rate, state, number):
-            yield record
-            found, state, number = score(record), record.state, record.number
-            waited = 0 if found <= best - tol else waited + 1
-            best = min(best, found)
-            if waited > patience:
-                break
-        else:
-            return
 
 
 def _dtype(state: TrainState) -> np.dtype[np.floating]:
     """In which the parameters are."""
-    return _weights(state.params)[0].dtype
+    return dense_params(state.params)[0].weight.dtype
 
 
 @attrs.frozen(eq=False)
 class _Work:
-    """The rows of one fit: to learn from (row numbers in place of inputs), and to choose by."""
+    """The rows of one fit: to learn from, by their numbers; and to choose by."""
 
     learn: Batch
     held: Batch | None
@@ -209,13 +116,26 @@ def _negative_score(record: EpochLike) -> float:
     return -mean(record.validation.metric) if isinstance(record, ValidatedEpoch) else math.nan
 
 
-def _dense(inputs: object) -> FloatArray:
+def _dense(rows: RowsT) -> RowsT:
     """Rows as an array, whether they were sparse or not."""
-    rows: FloatArray = inputs.toarray() if issparse(inputs) else inputs  # type: ignore[attr-defined,assignment]
-    return rows
+    return rows.toarray() if issparse(rows) else rows  # type: ignore[attr-defined]
 
 
-def _check_weights(sample_weight: ArrayLike | None, rows: int) -> FloatArray | None:
+def _numbered(rows: IntArray, targets: FloatArray | IntArray, weights: FloatArray | None = None) -> Batch:
+    """Rows that are known by their numbers, so that what stands in them is gathered batch by batch."""
+    return Batch(rows, targets, weights)  # type: ignore[arg-type]
+
+
+def _column(y: NDArray[np.generic]) -> NDArray[np.generic]:
+    """A single column as a vector, with scikit-learn's warning."""
+    return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _hidden(sizes: int | Sequence[int]) -> list[int]:
+    return list(sizes) if isinstance(sizes, Iterable) else [sizes]
+
+
+def _check_weights(sample_weight: object, rows: int) -> FloatArray | None:
     if sample_weight is None:
         return None
     weights: FloatArray = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
@@ -251,6 +171,10 @@ _NUMBERS: dict[str, _Rule] = {
 }
 
 
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _named(name: str, value: object, names: Iterable[str], kind: str) -> None:
     """Refuse a parameter that is neither one of some names nor a function or record."""
     known = tuple(names)
@@ -261,6 +185,17 @@ def _named(name: str, value: object, names: Iterable[str], kind: str) -> None:
 
 class _Backprop(BaseEstimator):  # type: ignore[misc]
     """What the classifier and the regressor share: everything but the meaning of the outputs."""
+
+    state_: TrainState
+    n_features_in_: int
+    n_outputs_: int
+    out_activation_: str
+    n_iter_: int
+    t_: int
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
 
     def __init__(
         self,
@@ -322,7 +257,7 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
         self.dtype = dtype
         self.callbacks = callbacks
 
-    # What the outputs mean: the two estimators say.
+    # What the outputs mean, which the two estimators say.
 
     def _check_y(self, y: object) -> NDArray[np.generic]:
         """Check the form of targets."""
@@ -358,28 +293,16 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
 
     def _sizes(self) -> list[int]:
         """Units of each layer, inputs first."""
-        hidden = self.hidden_layer_sizes
-        return [self.n_features_in_, *([hidden] if isinstance(hidden, Integral) else hidden), self.n_outputs_]
+        return [self.n_features_in_, *_hidden(self.hidden_layer_sizes), self.n_outputs_]
 
     def _model(self, dtype: np.dtype[np.floating]) -> Layer:
-        """The network: dense layers with activation and dropout between, started as scikit-learn starts its own."""
-        sizes, layers = self._sizes(), []
-        factor = 2.0 if self.activation == "logistic" else 6.0
-        for index, (fan_in, width) in enumerate(pairwise(sizes)):
-            bound = math.sqrt(factor / (fan_in + width))
-            start = partial(uniform, low=-bound, high=bound, dtype=dtype.type)
-            layers.append(dense(width, weight_init=start, bias_init=start))
-            if index < len(sizes) - 2:
-                named = isinstance(self.activation, str)
-                layers.append(ACTIVATIONS[self.activation]() if named else self.activation)  # type: ignore[index,arg-type]
-                layers += [dropout(float(self.dropout))] if self.dropout else []
-        return serial(*layers)
+        return network(self._sizes(), self.activation, dropout=float(self.dropout), dtype=dtype.type)
 
     def _transform(self, rate: Schedule) -> GradientTransform:
         if isinstance(self.solver, GradientTransform):
             return self.solver
         if self.solver == "sgd":
-            return sgd(rate, decay=float(self.momentum), nesterov=self.nesterovs_momentum)
+            return folded_momentum(rate, float(self.momentum), nesterov=bool(self.nesterovs_momentum))
         moments = {"beta1": float(self.beta_1), "beta2": float(self.beta_2), "eps": float(self.epsilon)}
         if self.solver == "adam":
             return adam(rate, **moments)
@@ -387,7 +310,7 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
 
     def _gradient(self) -> GradientMaker:
         """Plain gradients, or with the penalty ``alpha`` where the solver is one of scikit-learn's."""
-        return _penalised(float(self.alpha) if self.solver in ("sgd", "adam") else 0.0)
+        return penalised(float(self.alpha) if self.solver in ("sgd", "adam") else 0.0)
 
     def _rates(self, state: TrainState, rows: int, size: int, seen: int) -> Iterable[Schedule]:
         """The schedules to train with, one after the other; all but ``adaptive`` are a single one."""
@@ -396,16 +319,10 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
         if self.learning_rate == "constant":
             return (constant(first),)
         if self.learning_rate == "invscaling":
-            start = state.step
-
-            def scaled(step: int) -> float:
-                done = seen + (step - start) // per_epoch * rows
-                return first / (done + 1) ** float(self.power_t) if done else first
-
-            return (scaled,)
+            power = float(self.power_t)
+            return (inverse_scaling(first, power, rows=rows, per_epoch=per_epoch, seen=seen, start=state.step),)
         if self.learning_rate == "adaptive":
-            falls = max(0, math.ceil(math.log(first / SMALLEST_RATE, 5)))
-            return (constant(first / 5.0**fall) for fall in range(falls + 1))
+            return falling(first)
         if self.learning_rate == "cosine":
             return (cosine(first, steps),)
         return (one_cycle(first, steps),) if self.learning_rate == "one_cycle" else (self.learning_rate,)  # type: ignore[return-value]
@@ -413,11 +330,11 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
     def _batch_size(self, rows: int) -> int:
         return min(200 if isinstance(self.batch_size, str) else int(self.batch_size), rows)
 
-    def _batches(self, X: object, data: Batch, key: Key, size: int) -> EpochBatches:
+    def _batches(self, X: FloatArray, data: Batch, key: Key, size: int) -> EpochBatches:
         """Epochs of mini-batches; ``data`` holds row numbers in place of inputs, so that sparse rows stay sparse."""
         sampler = shuffled if self.shuffle else in_order
         return lambda epoch: (
-            attrs.evolve(batch, inputs=_dense(X[batch.inputs]))  # type: ignore[index]
+            attrs.evolve(batch, inputs=_dense(X[batch.inputs]))
             for batch in epoch_batches(data, key, epoch, size, sampler=sampler)
         )
 
@@ -435,7 +352,9 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
 
         score = _negative_score if self.early_stopping else _train_loss
         patience, tol = float(self.n_iter_no_change), float(self.tol)
-        records: Iterable[EpochLike] = _staged(stage, rates, state, epochs.start, score, patience=patience, tol=tol)
+        records: Iterable[EpochLike] = until_settled(
+            stage, rates, state, score, done=epochs.start, patience=patience, tol=tol
+        )
         if callable(self.verbose):
             records = logged(records, self.verbose, metric=metric)
         for callback in self.callbacks:
@@ -472,71 +391,69 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         self._check_parameters(incremental=incremental)
         fresh = not hasattr(self, "state_") or not (self.warm_start or incremental)
-        X, y = validate_data(
+        rows, targets = validate_data(
             self,
             X,
             y,
             accept_sparse="csr",
-            dtype=self._accepted(),
+            dtype=self._accepted() if fresh else _dtype(self.state_),
             multi_output=True,
             y_numeric=isinstance(self, RegressorMixin),
             reset=fresh,
         )
-        y = self._check_y(y)
-        self._learn_outputs(y, classes, fresh=fresh, whole=not incremental)
+        labels = self._check_y(targets)
+        self._learn_outputs(labels, classes, fresh=fresh, whole=not incremental)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         start, order, aside = split(Key(seed), 3)
-        work = self._work(X, y, _check_weights(sample_weight, len(y)), validation_data, aside)
-        state = self._start(X.dtype, start, fresh=fresh, incremental=incremental)
-        size = self._batch_size(len(work.learn.inputs))
-        rates = self._rates(state, len(work.learn.inputs), size, 0 if fresh else self.t_)
+        work = self._work(rows, labels, _check_weights(sample_weight, len(labels)), validation_data, aside)
+        state = self._start(rows.dtype, start, fresh=fresh, incremental=incremental)
+        count = len(work.learn.targets)
+        size = self._batch_size(count)
+        rates = self._rates(state, count, size, 0 if fresh else self.t_)
         done = self.n_iter_ if incremental and not fresh else 0
         epochs = range(done, done + 1 if incremental else int(self.max_iter))
-        records = self._records(state, self._batches(X, work.learn, order, size), work, rates, epochs)
-        return self._keep(records, len(work.learn.inputs), fresh=fresh, incremental=incremental)
+        records = self._records(state, self._batches(rows, work.learn, order, size), work, rates, epochs)
+        return self._keep(records, count, fresh=fresh, incremental=incremental)
 
     def _work(
         self,
-        X: object,
+        X: FloatArray,
         y: NDArray[np.generic],
         weights: FloatArray | None,
         validation_data: Sequence[object] | None,
         aside: Key,
     ) -> _Work:
         """What to learn from, and what to choose by."""
-        rows = np.arange(len(y)) if weights is None else np.flatnonzero(weights)
-        held = None if validation_data is None else self._held(validation_data)
+        rows: IntArray = np.arange(len(y)) if weights is None else np.flatnonzero(weights)
+        held = None if validation_data is None else self._held(validation_data, X.dtype)
         if held is None and self.early_stopping:
             strata = self._strata(y)
-            numbers = Batch(rows, np.zeros(len(rows), np.intp) if strata is None else strata[rows])
+            numbers = _numbered(rows, np.zeros(len(rows), np.intp) if strata is None else strata[rows])
             learn, choose = train_validation_split(numbers, aside, float(self.validation_fraction))
-            rows, at = learn.inputs, choose.inputs
-            inputs = _dense(X[at])  # type: ignore[index]
-            held = Batch(inputs, self._targets(y[at], inputs.dtype), None if weights is None else weights[at])
+            rows, at = learn.inputs.astype(np.intp), choose.inputs.astype(np.intp)
+            held = Batch(_dense(X[at]), self._targets(y[at], X.dtype), None if weights is None else weights[at])
         counted = self._class_weights(y[rows], None if weights is None else weights[rows])
-        return _Work(Batch(rows, self._targets(y[rows], X.dtype), counted), held)  # type: ignore[attr-defined]
+        return _Work(_numbered(rows, self._targets(y[rows], X.dtype), counted), held)
 
-    def _held(self, validation_data: Sequence[object]) -> Batch:
+    def _held(self, validation_data: Sequence[object], dtype: np.dtype[np.floating]) -> Batch:
         """Validation rows that the caller gave."""
         if not 2 <= len(validation_data) <= 3:
             raise ValueError("validation_data is (X, y) or (X, y, sample_weight)")
-        X = validate_data(self, validation_data[0], accept_sparse="csr", dtype=self._accepted(), reset=False)
+        X = validate_data(self, validation_data[0], accept_sparse="csr", dtype=dtype, reset=False)
         y = self._check_y(validation_data[1])
         check_consistent_length(X, y)
-        weights = None if len(validation_data) == 2 else _check_weights(validation_data[2], len(y))  # type: ignore[arg-type]
-        return Batch(_dense(X), self._targets(y, X.dtype), weights)
+        weights = _check_weights(validation_data[2], len(y)) if len(validation_data) == 3 else None
+        return Batch(_dense(X), self._targets(y, dtype), weights)
 
     def _start(self, dtype: np.dtype[np.floating], key: Key, *, fresh: bool, incremental: bool) -> TrainState:
         """A new state, the last one, or (warm start) a new one with the last one's parameters."""
         if incremental and not fresh:
-            state: TrainState = self.state_
-            return state
-        dtype = dtype if fresh else _dtype(self.state_)
+            return self.state_
         new = self._new_state(dtype, key)
         if fresh:
             return new
         old = self.state_
-        if [weight.shape for weight in _weights(old.params)] != [weight.shape for weight in _weights(new.params)]:
+        if [leaf.shape for leaf in tree_leaves(old.params)] != [leaf.shape for leaf in tree_leaves(new.params)]:
             raise ValueError("warm_start goes on with the network that there is, but hidden_layer_sizes have changed")
         optimizer_state = self._transform(constant(1.0)).init(old.params)
         return attrs.evolve(new, params=old.params, layer_state=old.layer_state, optimizer_state=optimizer_state)
@@ -581,17 +498,19 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"partial_fit cannot tell when learning_rate={self.learning_rate!r} has to fall")
         for name, (holds, meaning) in _NUMBERS.items():
             value = getattr(self, name)
-            if not isinstance(value, Real) or isinstance(value, bool) or not holds(value):  # type: ignore[arg-type]
+            if not _is_number(value) or not holds(value):
                 raise ValueError(f"{name} is {meaning}, got {value!r}")
         hidden = self.hidden_layer_sizes
-        sizes = [hidden] if isinstance(hidden, Integral) else list(hidden)  # type: ignore[arg-type]
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        if not all(_is_number(size) and _COUNT[0](size) for size in _hidden(hidden)):
             raise ValueError(f"hidden_layer_sizes are whole numbers and must be > 0, got {hidden!r}")
-        if self.batch_size != "auto" and not (isinstance(self.batch_size, Integral) and self.batch_size >= 1):
+        if self.batch_size != "auto" and not (_is_number(self.batch_size) and _COUNT[0](self.batch_size)):
             raise ValueError(f"batch_size is 'auto' or a whole number of at least 1, got {self.batch_size!r}")
         _named("activation", self.activation, ACTIVATIONS, "a bpfunc Layer")
         _named("solver", self.solver, SOLVERS, "a bpfunc GradientTransform")
         _named("learning_rate", self.learning_rate, RATES, "a schedule: a function of the step")
+        for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise ValueError(f"{name} is True or False, got {getattr(self, name)!r}")
         if self.verbose is not False and not callable(self.verbose):
             raise ValueError(f"verbose is False or what takes a line, such as verbose=print; got {self.verbose!r}")
         if self.dtype is not None and np.dtype(self.dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -603,23 +522,21 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: object) -> FloatArray:
         """What the network says, (n, K)."""
         check_is_fitted(self)
-        dtype = _dtype(self.state_)
-        X = validate_data(self, X, accept_sparse="csr", dtype=dtype, reset=False)
-        model, state = self._model(dtype), self.state_
-        if not issparse(X):
-            return predict(model, state.params, state.layer_state, X)
-        parts = (X[start : start + 1024].toarray() for start in range(0, X.shape[0], 1024))
+        state, dtype = self.state_, _dtype(self.state_)
+        rows: FloatArray = validate_data(self, X, accept_sparse="csr", dtype=dtype, reset=False)
+        model, size = self._model(dtype), 1024 if issparse(rows) else rows.shape[0]
+        parts = (_dense(rows[start : start + size]) for start in range(0, rows.shape[0], size))
         return np.concatenate([predict(model, state.params, state.layer_state, part) for part in parts])
 
     @property
     def coefs_(self) -> list[FloatArray]:
         """Weights of each dense layer, (D, H), read-only."""
-        return _weights(self.state_.params)
+        return [layer.weight for layer in dense_params(self.state_.params)]
 
     @property
-    def intercepts_(self) -> list[FloatArray]:
+    def intercepts_(self) -> list[FloatArray | None]:
         """Biases of each dense layer, (H,), read-only."""
-        return [layer.bias for layer in self.state_.params.layers if isinstance(layer, DenseParams)]
+        return [layer.bias for layer in dense_params(self.state_.params)]
 
     @property
     def loss_(self) -> float:
@@ -645,19 +562,23 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
             ValueError: The classes are neither numbers nor text.
         """
         check_is_fitted(self)
-        params = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
-        key = self.state_.key
-        facts = _Facts(
-            format=FORMAT,
+        params, functions = {}, []
+        for name, value in self.get_params(deep=False).items():
+            try:
+                params[name] = to_json(value)
+            except TypeError:
+                functions.append(name)
+        facts = EstimatorFacts(
             estimator=type(self).__name__,
-            params={name: value for name, value in params.items() if value is not _NO_VALUE},
-            functions=sorted(name for name, value in params.items() if value is _NO_VALUE),
+            params=params,
+            functions=functions,
             dtype=_dtype(self.state_).name,
-            key=[key.seed, list(key.path)],
-            fitted={name: _plain(getattr(self, name)) for name in _FITTED},
-            labels={name: _labels_out(name, getattr(self, name)) for name in _LABELS if hasattr(self, name)},
+            seed=self.state_.key.seed,
+            path=list(self.state_.key.path),
+            fitted={name: to_json(getattr(self, name)) for name in FITTED},
+            labels={name: label_values(name, getattr(self, name)) for name in LABELS if hasattr(self, name)},
         )
-        return to_safetensors(self.state_, metadata={"bpfunc": json.dumps(attrs.asdict(facts))})
+        return to_safetensors(self.state_, metadata=write_facts(facts))
 
     @classmethod
     def from_bytes(cls, data: bytes, **params: object) -> Self:
@@ -674,29 +595,28 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: The bytes hold no such estimator, or a parameter that is a function is missing.
         """
-        facts = _facts(data, cls.__name__)
+        facts = read_facts(data, cls.__name__)
         missing = sorted(set(facts.functions) - params.keys())
         if missing:
             raise ValueError(f"functions are not in the file; give from_bytes these parameters again: {missing}")
-        estimator = cls(**{name: _unplain(value) for name, value in facts.params.items()} | params)
+        estimator = cls().set_params(**{name: from_json(value) for name, value in facts.params.items()} | params)
         estimator._check_parameters(incremental=False)
-        for name in _FITTED:
-            setattr(estimator, name, facts.fitted[name])
-        for name in _LABELS & facts.labels.keys():
-            dtype, labels = facts.labels[name]
-            setattr(estimator, name, np.array(labels, dtype=dtype))
+        for name, value in facts.fitted.items():
+            setattr(estimator, name, value)
+        for name, labels in facts.labels.items():
+            setattr(estimator, name, label_array(*labels))
         sizes = estimator._sizes()
         # A header can name any size; memory is taken only for what the file can hold.
         if sum((fan_in + 1) * width * 4 for fan_in, width in pairwise(sizes)) > len(data):
             raise ValueError(f"the file is too small for a network of {sizes} units")
-        seed, path = facts.key
-        like = estimator._new_state(np.dtype(facts.dtype), Key(0))
-        estimator.state_ = attrs.evolve(from_safetensors(data, like), key=Key(seed, tuple(path)))
-        return estimator
+        state = from_safetensors(data, estimator._new_state(np.dtype(facts.dtype), Key(0)))
+        estimator.state_ = attrs.evolve(state, key=Key(facts.seed, tuple(facts.path)))
+        loaded: Self = estimator
+        return loaded
 
-    def __sklearn_tags__(self) -> object:
+    def __sklearn_tags__(self) -> Tags:
         """Say what is taken: sparse rows too."""
-        tags = super().__sklearn_tags__()
+        tags: Tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
 
@@ -873,6 +793,20 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         labels: NDArray[np.generic] = self.classes_[probabilities.argmax(axis=1)]
         return labels
 
+    def decision_function(self, X: object) -> FloatArray:
+        """Say how strongly each row speaks for each class: the logits, before they become probabilities.
+
+        Args:
+            X: (n, D) rows, dense or sparse.
+
+        Returns:
+            (n, K) in nats; of two classes (n,), how much more for the second.
+        """
+        outputs = self._outputs(X)
+        if self._several() or len(self.classes_) != 2:
+            return outputs
+        return outputs[:, 0] if self.out_activation_ == "logistic" else outputs[:, 1] - outputs[:, 0]
+
     def predict_proba(self, X: object) -> FloatArray:
         """Probability of each class, or of each label.
 
@@ -883,7 +817,7 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
             (n, K), in the order of ``classes_``.
         """
         outputs = self._outputs(X)
-        return sigmoid_op(outputs)[0] if self._several() else softmax(self._logits(outputs))[0]
+        return sigmoid(outputs)[0] if self._several() else softmax(self._logits(outputs))[0]
 
     def predict_log_proba(self, X: object) -> FloatArray:
         """Logarithm of the probabilities, exact where these are too small for a number.
@@ -896,7 +830,7 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         """
         outputs = self._outputs(X)
         if self._several():
-            return -np.logaddexp(0, -outputs)
+            return -np.logaddexp(0, -outputs).astype(outputs.dtype, copy=False)
         return log_softmax(self._logits(outputs))[0]
 
     def _several(self) -> bool:
@@ -909,13 +843,11 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         return np.concatenate([np.zeros_like(outputs), outputs], axis=1) if single else outputs
 
     def _check_y(self, y: object) -> NDArray[np.generic]:
-        y = check_array(_dense(y), ensure_2d=False, dtype=None, input_name="y")
-        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-        check_classification_targets(y)
-        if type_of_target(y) == "multiclass-multioutput":
+        labels: NDArray[np.generic] = _column(check_array(_dense(y), ensure_2d=False, dtype=None, input_name="y"))
+        check_classification_targets(labels)
+        if type_of_target(labels) == "multiclass-multioutput":
             raise ValueError("Unknown label type: several columns of y, and not of 0 and 1 alone")
-        checked: NDArray[np.generic] = y
-        return checked
+        return labels
 
     def _learn_outputs(self, y: NDArray[np.generic], classes: ArrayLike | None, *, fresh: bool, whole: bool) -> None:
         several = y.ndim == 2
@@ -939,9 +871,8 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"`y` has classes that are not in classes_: {unknown}")
-        if self.out_activation_ == "logistic":
-            return (y == self.classes_[1]).astype(dtype)[:, None]
-        return (y[:, None] == self.classes_).astype(dtype)
+        rows: BoolArray = y[:, None] == (self.classes_[1:] if self.out_activation_ == "logistic" else self.classes_)
+        return rows.astype(dtype)
 
     def _strata(self, y: NDArray[np.generic]) -> IntArray | None:
         return None if y.ndim == 2 else np.searchsorted(self.classes_, y)
@@ -963,22 +894,25 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         if self.loss == "focal":
             return focal()
         if self._several():
-            return _scaled(multilabel_cross_entropy(), float(self.n_outputs_))
+            return scaled(multilabel_cross_entropy(), float(self.n_outputs_))
         return binary_cross_entropy() if self.out_activation_ == "logistic" else cross_entropy()
 
     def _metric(self, data: Batch) -> Metric:
         logistic = self.out_activation_ == "logistic"
 
         def hits(outputs: FloatArray, batch: Batch) -> BoolArray:
-            if logistic:
-                return ((outputs > 0) == (batch.targets > 0.5)).all(axis=1)
-            return outputs.argmax(axis=1) == batch.targets.argmax(axis=1)
+            right: BoolArray = (
+                ((outputs > 0) == (batch.targets > 0.5)).all(axis=1)
+                if logistic
+                else outputs.argmax(axis=1) == batch.targets.argmax(axis=1)
+            )
+            return right
 
         return mean_metric("accuracy", hits)
 
-    def __sklearn_tags__(self) -> object:
+    def __sklearn_tags__(self) -> Tags:
         """Say what is taken: several labels too."""
-        tags = super().__sklearn_tags__()
+        tags: Tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
 
@@ -1035,8 +969,7 @@ class BackpropRegressor(RegressorMixin, _Backprop):  # type: ignore[misc]
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
     def _check_y(self, y: object) -> NDArray[np.generic]:
-        checked: NDArray[np.generic] = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
-        return column_or_1d(checked, warn=True) if checked.ndim == 2 and checked.shape[1] == 1 else checked  # type: ignore[no-any-return]
+        return _column(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"))
 
     def _learn_outputs(self, y: NDArray[np.generic], classes: ArrayLike | None, *, fresh: bool, whole: bool) -> None:
         outputs = 1 if y.ndim == 1 else y.shape[1]
@@ -1056,8 +989,8 @@ class BackpropRegressor(RegressorMixin, _Backprop):  # type: ignore[misc]
             return self.loss
         _named("loss", self.loss, ("squared_error", "absolute_error", "huber"), "a bpfunc Loss")
         if self.loss == "squared_error":
-            return _scaled(squared_error(), self.n_outputs_ / 2)
-        return _scaled(absolute_error() if self.loss == "absolute_error" else huber(), float(self.n_outputs_))
+            return scaled(squared_error(), self.n_outputs_ / 2)
+        return scaled(absolute_error() if self.loss == "absolute_error" else huber(), float(self.n_outputs_))
 
     def _metric(self, data: Batch) -> Metric:
         """R^2 over the rows of ``data``, which is a mean over rows once their variance is known."""
@@ -1074,90 +1007,8 @@ class BackpropRegressor(RegressorMixin, _Backprop):  # type: ignore[misc]
 
         return mean_metric("R^2", figures)
 
-    def __sklearn_tags__(self) -> object:
+    def __sklearn_tags__(self) -> Tags:
         """Say what is taken: several outputs too."""
-        tags = super().__sklearn_tags__()
+        tags: Tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-
-_NO_VALUE = object()
-"""In place of what no file holds."""
-_FITTED = (
-    "n_features_in_",
-    "n_outputs_",
-    "out_activation_",
-    "n_iter_",
-    "t_",
-    "loss_curve_",
-    "best_loss_",
-    "validation_scores_",
-    "best_validation_score_",
-)
-_LABELS = {"feature_names_in_", "classes_"}
-
-
-@attrs.frozen
-class _Facts:
-    """What a file says besides its tensors, as JSON.
-
-    Args:
-        format: `FORMAT`.
-        estimator: Name of the class.
-        params: Parameters, but for those that are functions.
-        functions: Names of those.
-        dtype: Of the network's parameters.
-        key: Seed and path of the training's key.
-        fitted: Fitted attributes that are numbers, text, or lists of them.
-        labels: Those that are arrays: dtype and values.
-    """
-
-    format: str
-    estimator: str
-    params: dict[str, object]
-    functions: list[str]
-    dtype: str
-    key: tuple[int, list[int]]
-    fitted: dict[str, object]
-    labels: dict[str, tuple[str, list[object]]]
-
-
-def _facts(data: bytes, estimator: str) -> _Facts:
-    metadata = safetensors_metadata(data)
-    try:
-        facts = _Facts(**json.loads(metadata["bpfunc"]))
-    except (KeyError, TypeError, ValueError):
-        raise ValueError("these bytes hold no estimator that to_bytes wrote") from None
-    if (facts.format, facts.estimator) != (FORMAT, estimator):
-        raise ValueError(f"expected {FORMAT} {estimator}, found {facts.format} {facts.estimator}")
-    return facts
-
-
-def _labels_out(name: str, labels: NDArray[np.generic]) -> tuple[str, list[object]]:
-    values = labels.tolist()
-    if labels.dtype.kind not in "biufUO" or not all(isinstance(value, int | float | str) for value in values):
-        raise ValueError(f"{name} are neither numbers nor text, so no file holds them: {labels[:3]}")
-    return labels.dtype.str, values
-
-
-def _plain(value: object) -> object:
-    """What JSON holds of a value: numbers, text, lists, pairs of a mapping; or `_NO_VALUE`."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, type) and issubclass(value, np.floating):
-        return np.dtype(value).name
-    if isinstance(value, Mapping):
-        return {"pairs": [[_plain(name), _plain(item)] for name, item in value.items()]}
-    if isinstance(value, list | tuple | np.ndarray):
-        items = [_plain(item) for item in value]
-        return _NO_VALUE if any(item is _NO_VALUE for item in items) else items
-    return _NO_VALUE
-
-
-def _unplain(value: object) -> object:
-    """The parameter that `_plain` was given; lists come back as tuples."""
-    if isinstance(value, dict):
-        return dict(value["pairs"])
-    return tuple(value) if isinstance(value, list) else value
