@@ -175,12 +175,13 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _named(name: str, value: object, names: Iterable[str], kind: str) -> None:
-    """Refuse a parameter that is neither one of some names nor a function or record."""
+def _named(name: str, value: object, names: Iterable[str], kind: type, meaning: str) -> None:
+    """Refuse a parameter that is neither one of some names nor a function or record of the right kind."""
     known = tuple(names)
-    if isinstance(value, str) and value not in known:
-        hint = "; there is no L-BFGS here: take adam, or scikit-learn's own MLP" if value == "lbfgs" else ""
-        raise ValueError(f"{name} is one of {', '.join(known)}, or {kind}; got {value!r}{hint}")
+    if value in known if isinstance(value, str) else isinstance(value, kind):
+        return
+    hint = "; there is no L-BFGS here: take adam, or scikit-learn's own MLP" if value == "lbfgs" else ""
+    raise ValueError(f"{name} is one of {', '.join(known)}, or {meaning}; got {value!r}{hint}")
 
 
 class _Backprop(BaseEstimator):  # type: ignore[misc]
@@ -389,6 +390,24 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
         classes: ArrayLike | None = None,
         incremental: bool = False,
     ) -> Self:
+        """Fit, or leave everything as it was."""
+        before = dict(vars(self))
+        try:
+            return self._fitted(X, y, sample_weight, validation_data, classes=classes, incremental=incremental)
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    def _fitted(
+        self,
+        X: object,
+        y: object,
+        sample_weight: ArrayLike | None,
+        validation_data: Sequence[object] | None,
+        *,
+        classes: ArrayLike | None,
+        incremental: bool,
+    ) -> Self:
         self._check_parameters(incremental=incremental)
         fresh = not hasattr(self, "state_") or not (self.warm_start or incremental)
         rows, targets = validate_data(
@@ -481,7 +500,7 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
             )
         if not incremental and last.number == self.max_iter:
             message = f"{type(self).__name__}: {self.max_iter} iterations, and not settled; see max_iter and tol"
-            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
         self.state_ = state
         self.n_iter_ = last.number
         self.t_ = (0 if fresh else self.t_) + rows * (len(losses) - before)
@@ -505,9 +524,9 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"hidden_layer_sizes are whole numbers and must be > 0, got {hidden!r}")
         if self.batch_size != "auto" and not (_is_number(self.batch_size) and _COUNT[0](self.batch_size)):
             raise ValueError(f"batch_size is 'auto' or a whole number of at least 1, got {self.batch_size!r}")
-        _named("activation", self.activation, ACTIVATIONS, "a bpfunc Layer")
-        _named("solver", self.solver, SOLVERS, "a bpfunc GradientTransform")
-        _named("learning_rate", self.learning_rate, RATES, "a schedule: a function of the step")
+        _named("activation", self.activation, ACTIVATIONS, Layer, "a bpfunc Layer")
+        _named("solver", self.solver, SOLVERS, GradientTransform, "a bpfunc GradientTransform")
+        _named("learning_rate", self.learning_rate, RATES, Callable, "a schedule: a function of the step")  # type: ignore[arg-type]
         for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise ValueError(f"{name} is True or False, got {getattr(self, name)!r}")
@@ -888,9 +907,9 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         return counted
 
     def _loss(self) -> Loss:
+        _named("loss", self.loss, ("log_loss", "focal"), Loss, "a bpfunc Loss")
         if isinstance(self.loss, Loss):
             return self.loss
-        _named("loss", self.loss, ("log_loss", "focal"), "a bpfunc Loss")
         if self.loss == "focal":
             return focal()
         if self._several():
@@ -985,9 +1004,9 @@ class BackpropRegressor(RegressorMixin, _Backprop):  # type: ignore[misc]
         return None
 
     def _loss(self) -> Loss:
+        _named("loss", self.loss, ("squared_error", "absolute_error", "huber"), Loss, "a bpfunc Loss")
         if isinstance(self.loss, Loss):
             return self.loss
-        _named("loss", self.loss, ("squared_error", "absolute_error", "huber"), "a bpfunc Loss")
         if self.loss == "squared_error":
             return scaled(squared_error(), self.n_outputs_ / 2)
         return scaled(absolute_error() if self.loss == "absolute_error" else huber(), float(self.n_outputs_))

@@ -391,17 +391,42 @@ WRONG = {
     "dtype": ("int8", "dtype is None"),
     "validation_fraction": (1.0, "validation_fraction"),
     "shuffle": ("no", "shuffle is True or False"),
+    "solver of no kind": (None, "solver is one of sgd"),
+    "loss of no kind": (3, "loss is one of log_loss"),
+    "activation not called": (bp.relu, "or a bpfunc Layer; got <function relu"),
+    "learning_rate as a number": (0.1, "or a schedule: a function of the step"),
 }
 
 
-@pytest.mark.parametrize("parameter", WRONG)
-def test_wrong_parameters_say_what_is_right(parameter: str, groups: tuple[np.ndarray, np.ndarray]) -> None:
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_parameters_say_what_is_right(case: str, groups: tuple[np.ndarray, np.ndarray]) -> None:
     """The message names the parameter, what it may be and what it was; nothing was fitted."""
-    value, message = WRONG[parameter]
+    (value, message), parameter = WRONG[case], case.split(" ")[0]
     model = BackpropClassifier(**{parameter: value})
     with pytest.raises(ValueError, match=message):
         model.fit(*groups)
-    assert not hasattr(model, "state_")
+    assert vars(model) == model.get_params(deep=False)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+@unsettled
+def test_fit_that_ends_badly_leaves_everything_as_it_was(
+    error: type[BaseException], groups: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """An interrupted fit on other columns and other classes changes nothing, and the old fit still predicts."""
+    X, y = groups
+    model = BackpropClassifier(**QUICK).fit(X, y)
+    before, predicted = dict(vars(model)), model.predict_proba(X)
+
+    def broken(records: Iterable[bp.EpochLike]) -> Iterator[bp.EpochLike]:
+        yield next(iter(records))
+        raise error
+
+    model.set_params(callbacks=(broken,))
+    with pytest.raises(error):
+        model.fit(X[:, :1], np.arange(len(y)) % 2)
+    assert vars(model) == before | {"callbacks": (broken,)}
+    np.testing.assert_array_equal(model.predict_proba(X), predicted)
 
 
 def test_wrong_validation_data_is_refused(groups: tuple[np.ndarray, np.ndarray]) -> None:
