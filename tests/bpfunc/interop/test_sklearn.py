@@ -147,9 +147,21 @@ def test_weights_count_rows(groups: tuple[np.ndarray, np.ndarray]) -> None:
     by_class = clone(model).set_params(class_weight={"low": 2.0, "up": 5.0}).fit(X, y)
     by_row = clone(model).fit(X, y, np.select([y == "low", y == "up"], [2.0, 5.0], 1.0))
     np.testing.assert_allclose(by_class.predict_proba(X), by_row.predict_proba(X), rtol=1e-9)
+    both = clone(model).set_params(class_weight={"low": 2.0, "up": 5.0}).fit(X, y, weight)
+    product = clone(model).fit(X, y, weight * np.select([y == "low", y == "up"], [2.0, 5.0], 1.0))
+    np.testing.assert_allclose(both.predict_proba(X), product.predict_proba(X), rtol=1e-9)
     few = np.flatnonzero((y != "up") | (np.arange(len(y)) % 12 == 2))
     balanced, plain = (clone(model).set_params(class_weight=w).fit(X[few], y[few]) for w in ("balanced", None))
     assert balanced.predict_proba(X)[:, 2].sum() > plain.predict_proba(X)[:, 2].sum() + 5
+
+
+@unsettled
+def test_rows_of_weight_0_are_not_there(groups: tuple[np.ndarray, np.ndarray]) -> None:
+    """They fill no batch and make no step: the same bits as without them."""
+    X, y = groups
+    weight = np.where(np.arange(len(y)) < 50, 0.5, 0.0)
+    model = BackpropClassifier(**QUICK, batch_size=20)
+    assert same(clone(model).fit(X, y, weight), clone(model).fit(X[:50], y[:50], weight[:50]))
 
 
 def test_validation_rows_decide_and_the_best_epoch_stays(groups: tuple[np.ndarray, np.ndarray]) -> None:
