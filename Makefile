@@ -6,7 +6,7 @@ EXTRAS ?= test
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: run test conformance lint types check bench mutation docs clean
+.PHONY: run test conformance faults lint types check bench mutation docs clean
 
 run: $(VENV)/.installed-
 	$(BIN)/bpfunc run --recipe report
@@ -16,6 +16,12 @@ test: $(STAMP)
 
 conformance:
 	$(MAKE) test EXTRAS=test,oracles
+
+faults: $(VENV)/.installed-test-oracles
+	$(BIN)/python -m tests.faults kills 200
+	$(BIN)/python -m tests.faults mutants 2000
+	$(BIN)/python -m tests.faults races 20
+	$(BIN)/python -m pytest tests/faults
 
 lint: $(VENV)/.installed-test-lint
 	$(BIN)/ruff check .
@@ -27,7 +33,7 @@ types: $(VENV)/.installed-test-lint
 check: lint types test
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 mutation: $(VENV)/.installed-test-oracles-mutation
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/mutmut run --max-children 2

@@ -132,6 +132,7 @@ from bpfunc.metrics import (
 from bpfunc.mirror import mirror_averaged
 from bpfunc.model import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
 from bpfunc.optimizers import adadelta, adagrad, adam, adamw, amsgrad, lamb, lion, nadam, rmsprop, sgd, weights_only
+from bpfunc.parallel_step import Alone, Communicator, data_parallel
 from bpfunc.schedules import (
     Schedule,
     constant,
@@ -328,6 +329,9 @@ __all__ = [
     "input_gradient",
     "GradientMaker",
     "accumulated",
+    "data_parallel",
+    "Communicator",
+    "Alone",
     "sharpness_aware",
     "gradcheck",
     "GradCheck",

@@ -30,12 +30,29 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
 }
 
 
-def build_model(spec: ModelSpec, classes: int) -> Layer:
+def as_it_is(layer: Layer) -> Layer:
+    """Leave a layer as it is.
+
+    Args:
+        layer: Any.
+
+    Returns:
+        The same layer.
+
+    Example:
+        >>> as_it_is(dense(3)).name
+        'dense(3)'
+    """
+    return layer
+
+
+def build_model(spec: ModelSpec, classes: int, *, each: Callable[[Layer], Layer] = as_it_is) -> Layer:
     """Build the network: hidden dense layers, each with its activation and dropout, and a dense layer to the logits.
 
     Args:
         spec: Widths, activation, dropout.
         classes: K, number of outputs.
+        each: What is made of each layer before they are composed, such as one that is watched.
 
     Returns:
         A layer from (B, 784) to (B, K) logits.
@@ -49,7 +66,7 @@ def build_model(spec: ModelSpec, classes: int) -> Layer:
         parts += [dense(width), ACTIVATIONS[spec.activation]()]
         if spec.dropout:
             parts.append(dropout(spec.dropout))
-    network = serial(*parts, dense(classes))
+    network = serial(*map(each, (*parts, dense(classes))))
     return mirror_averaged(network, image_shape=(IMAGE_SIDE, IMAGE_SIDE)) if spec.mirror else network
 
 

@@ -84,6 +84,8 @@ class DatasetSpec:
     """Added to the deviation before dividing (all but ``unit``), so that dead pixels stay small."""
     pinned: bool = True
     """Whether the source must be the official files; false lets one's own IDX files in, their hashes recorded."""
+    partitions: str = ""
+    """A partitioned directory, path or URI, that the training rows are streamed from; none where empty."""
 
 
 @attrs.frozen(kw_only=True)
@@ -313,9 +315,26 @@ def _shown(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def near_name(name: str, known: Sequence[str]) -> str | None:
+    """Find the known name that is meant by one with a slip in it.
+
+    Args:
+        name: As it was written.
+        known: Names there are.
+
+    Returns:
+        The nearest, or None where none is near.
+
+    Example:
+        >>> near_name("epohcs", ["epochs", "seed"]), near_name("colour", ["epochs", "seed"])
+        ('epochs', None)
+    """
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
+
+
 def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    near = near_name(name, known)
+    return f" (did you mean {near}?)" if near else ""
 
 
 def to_table(spec: attrs.AttrsInstance) -> dict[str, object]:

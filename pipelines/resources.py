@@ -48,3 +48,19 @@ def recipe_text(name: str) -> str:
         True
     """
     return (_HERE / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def recipe_summary(name: str) -> str:
+    """Say in a line what a recipe is for: the first line of its file.
+
+    Args:
+        name: One of `recipe_names`.
+
+    Returns:
+        The comment there, without its mark.
+
+    Example:
+        >>> recipe_summary("report").startswith("The course report")
+        True
+    """
+    return recipe_text(name).partition("\n")[0].lstrip("# ")

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from bpfunc.finite import NotFiniteError
+from bpfunc.gradient import GradientMaker, value_and_grad
 from bpfunc.tree import tree_leaves_with_path, tree_size
 from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs, Trained
 from pipelines.checkpoints import EVERY_SECONDS, checkpoint_paths, newest_checkpoint, saving
@@ -32,7 +33,7 @@ from pipelines.runs import (
 from pipelines.signals import Interrupted, stop_requested
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.examine import examine
-from pipelines.stages.train import Progress, Watch, fit, read_training_rows, training_split, unwatched
+from pipelines.stages.train import Progress, Watch, fit, training_rows, unwatched
 
 LINEAGE_FILES = ("config.toml", "params.safetensors", "predictions.parquet")
 """Files of a run that its report names by their hashes."""
@@ -75,6 +76,7 @@ def train_run(
     watch: Watch = unwatched,
     sealed: bool = False,
     every: float = EVERY_SECONDS,
+    gradient: GradientMaker = value_and_grad,
 ) -> Finished:
     """Prepare the data, train, and save the network; the test split stays sealed.
 
@@ -85,6 +87,7 @@ def train_run(
         watch: What else happens after each epoch.
         sealed: Whether the test split is to stay closed when this run is taken up again.
         every: Seconds of training between two checkpoints, at least; 0 for one after every epoch.
+        gradient: How to get the gradient of a batch.
 
     Returns:
         The trained network and its directory.
@@ -99,7 +102,7 @@ def train_run(
         if sealed:  # before the configuration: without one, nobody takes the run up
             write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
         write_config(directory, spec)
-        finished = _trained(directory, spec, prepared, decision, watch, None, every)
+        finished = _trained(directory, spec, prepared, decision, watch, None, every, gradient)
     return attrs.evolve(finished, source=places.source)
 
 
@@ -154,12 +157,14 @@ def _trained(
     watch: Watch,
     start: Progress | None,
     every: float,
+    gradient: GradientMaker = value_and_grad,
 ) -> Finished:
     save = saving(directory, spec, prepared.train.sha256, every=every)
     try:
         with stop_requested() as stop:
-            learn, choose = training_split(read_training_rows(prepared.train), spec.train)
-            trained = fit(learn, choose, spec, watch=lambda epochs: watch(save(epochs)), start=start, stop=stop)
+            learn, choose = training_rows(prepared.train, spec)
+            saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
+            trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
             write_history(directory, trained.history)
             write_params(directory, spec, trained)
             if stop():  # it came after the last step
@@ -229,7 +234,7 @@ def examined_run(spec: RunSpec, finished: Finished) -> Examined:
     """
     if finished.examined is not None:
         return finished.examined
-    learn, choose = training_split(read_training_rows(finished.prepared.train), spec.train)
+    learn, choose = training_rows(finished.prepared.train, spec)
     return examine(learn, choose, spec, finished.trained)
 
 

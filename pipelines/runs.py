@@ -275,12 +275,19 @@ def calibration_table(found: Calibration | None) -> dict[str, object] | None:
     if found is None:
         return None
 
-    def figures(known: Reliability | None) -> dict[str, float] | None:
-        return None if known is None else {"expected_calibration_error": known.error, "loss": known.loss}
+    def figures(known: Reliability | None) -> dict[str, float | None] | None:
+        return (
+            None
+            if known is None
+            else {
+                "expected_calibration_error": _number(known.error),
+                "loss": _number(known.loss),
+            }
+        )
 
     chosen = found.temperature
     return {
-        "temperature": chosen.value,
+        "temperature": _number(chosen.value),
         "why_none": chosen.why_none or None,
         "validation_rows": chosen.rows,
         "validation": {"before": figures(chosen.before), "after": figures(chosen.after)},

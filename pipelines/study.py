@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bpfunc.metrics import class_figures
 from pipelines.config import RunSpec
 from pipelines.errors import DataProblem, UsageProblem
-from pipelines.files import write_bytes
+from pipelines.files import make_directory, write_bytes
 from pipelines.run import Places, evaluate_run, resume_run, train_run
 from pipelines.runs import read_config, read_metrics, write_config
 
@@ -93,7 +93,8 @@ def run_study(
         seeds: Which seeds.
         directory: Of the study.
         places: Where data and cache lie.
-        executor: What runs the seeds: any `concurrent.futures.Executor` whose workers see the same disk.
+        executor: What runs the seeds: any `concurrent.futures.Executor`, such as `pipelines.executors` opens. Its
+            workers need not see this disk: their files come home as bytes.
 
     Yields:
         Results as they come: first those that were there already, then each as it is done.
@@ -109,10 +110,10 @@ def run_study(
             missing.append(seed)
         else:
             yield found
-    futures = [executor.submit(train_seed, spec, seed, directory, places) for seed in missing]
+    futures = {executor.submit(train_away, spec, seed, directory, places): seed for seed in missing}
     try:
         for future in as_completed(futures):
-            yield future.result()
+            yield bring_home(directory, futures[future], future.result())
     finally:
         for future in futures:
             future.cancel()
@@ -162,6 +163,50 @@ def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> See
     found = read_seed(directory, seed)
     if found is None:
         raise DataProblem("the run just written is not there", where=str(run), remedy="run the study again")
+    return found
+
+
+def train_away(spec: RunSpec, seed: int, directory: Path, places: Places) -> dict[str, bytes]:
+    """Do what `train_seed` does, at a worker, and hand back what it wrote.
+
+    Args:
+        spec: The recipe.
+        seed: The seed.
+        directory: Of the study; where the worker sees another disk, a directory of that name there.
+        places: Where data and cache lie, seen from the worker.
+
+    Returns:
+        File name -> bytes, of the run directory without its checkpoints.
+
+    Raises:
+        PipelineError: See the stages.
+    """
+    train_seed(spec, seed, directory, places)
+    return {path.name: path.read_bytes() for path in seed_directory(directory, seed).iterdir() if path.is_file()}
+
+
+def bring_home(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedResult:
+    """Write what a worker handed back, unless the worker wrote it here itself.
+
+    Args:
+        directory: Of the study, here.
+        seed: The seed.
+        files: From `train_away`.
+
+    Returns:
+        The seed's figures.
+
+    Raises:
+        PipelineError: The disk refused, or the figures are damaged.
+    """
+    run = seed_directory(directory, seed)
+    if read_seed(directory, seed) is None:
+        make_directory(run)
+        for name in sorted(files, key=lambda name: name == "metrics.json"):  # last: it says that the run is finished
+            write_bytes(run / name, files[name])
+    found = read_seed(directory, seed)
+    if found is None:
+        raise DataProblem("the worker handed back no figures", where=str(run), remedy="run the study again")
     return found
 
 

@@ -22,6 +22,7 @@ ORDER = (
     "losses",
     "batches",
     "gradient",
+    "parallel_step",
     "schedules",
     "transforms",
     "optimizers",

@@ -1,4 +1,4 @@
-"""Commands below ``bpfunc data``: prepare, status, verify, bundle, download."""
+"""Commands below ``bpfunc data``: prepare, status, partition, verify, bundle, download."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipelines.cli.options import (
     Quiet,
     Raw,
     Recipe,
+    Settings,
     Source,
     Unpinned,
     merged_spec,
@@ -27,6 +28,7 @@ from pipelines.cli.terminal import describe_decision, print_json, say
 def prepare(
     config: Config = None,
     recipe: Recipe = "report",
+    settings: Settings = None,
     classes: Classes = None,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
@@ -35,11 +37,15 @@ def prepare(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring filtered, normalised, one-hot data into the cache, unless it is there."""
+    """Bring filtered, normalised, one-hot data into the cache, unless it is there.
+
+    Example:
+        bpfunc data prepare --classes "Dress,Coat"
+    """
     from pipelines.graph import prepare
     from pipelines.runs import lineage
 
-    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned)
+    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned, settings=settings)
     prepared, decision = prepare(spec.dataset, source=source, cache=cache, raw=raw)
     if as_json:
         print_json(
@@ -60,17 +66,23 @@ def prepare(
 def status(
     config: Config = None,
     recipe: Recipe = "report",
+    settings: Settings = None,
     classes: Classes = None,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
     unpinned: Unpinned = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Say what `data prepare` would do, and why; nothing is written."""
+    """Say what `data prepare` would do, and why; nothing is written.
+
+    Example:
+        bpfunc data status --recipe ten-class
+    """
     from pipelines.graph import entry_paths, plan
 
-    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned)
+    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned, settings=settings)
     found = plan(spec.dataset, source=source, cache=cache, raw=raw)
     document = {
         "decision": describe_decision(found.decision),
@@ -82,19 +94,70 @@ def status(
     }
     if as_json:
         print_json(document)
+    elif quiet:
+        print(document["decision"])
     else:
         print("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in document.items()))
 
 
-def verify(cache: Cache = DEFAULT_CACHE, as_json: AsJson = False) -> None:
-    """Hash the bundle and every cache entry again, and name what differs."""
+def partition(
+    place: Annotated[str, typer.Argument(metavar="PLACE", help="New directory, or a URI such as s3://bucket/rows.")],
+    config: Config = None,
+    recipe: Recipe = "report",
+    settings: Settings = None,
+    classes: Classes = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    unpinned: Unpinned = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the training rows as a partitioned Parquet directory, for `bpfunc train --stream PLACE`.
+
+    Example:
+        bpfunc data partition data/rows
+    """
+    from pipelines.graph import prepare
+    from pipelines.partitions import write_partitions
+    from pipelines.stages.acquire import acquire
+    from pipelines.stages.decode import decode
+    from pipelines.stages.select import select
+
+    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned, settings=settings).dataset
+    meta = prepare(spec, source=source, cache=cache, raw=raw)[0].meta
+    rows = write_partitions(select(decode(acquire(spec, source=source, raw=raw)), spec).train, meta, place)
+    if as_json:
+        print_json({"place": place, "rows": rows})
+    else:
+        print(f"{rows} rows: {place}")
+
+
+def verify(
+    cache: Cache = DEFAULT_CACHE,
+    partitions: Annotated[
+        str | None, typer.Option("--partitions", metavar="PLACE", help="A partitioned directory to check as well.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hash the bundle and every cache entry again, and name what differs.
+
+    Example:
+        bpfunc data verify --quiet
+    """
     from pipelines.graph import verify
 
     findings = verify(cache)
+    if partitions is not None:
+        from pipelines.partitions import check_partitions, open_partitions
+
+        findings |= check_partitions(open_partitions(partitions))
     if as_json:
         print_json({"checked": len(findings), "damaged": {k: v for k, v in findings.items() if v is not None}})
     else:
         for name, problem in findings.items():
+            if quiet and problem is None:
+                continue
             print(f"{'damaged' if problem else 'intact'}: {name}{f': {problem}' if problem else ''}")
     if any(findings.values()):
         raise typer.Exit(3)
@@ -104,25 +167,36 @@ def bundle(
     source: Annotated[Path, typer.Option("--source", metavar="DIR", help="Directory of the official IDX files.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the two Parquet files go.")],
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Make the embedded three-class subset from the official files."""
+    """Make the embedded three-class subset from the official files.
+
+    Example:
+        bpfunc data bundle --source data/raw --out bundle
+    """
     from pipelines.bundle import write_bundle
     from pipelines.config import DatasetSpec
     from pipelines.stages.acquire import acquire
     from pipelines.stages.decode import decode
 
     hashes = write_bundle(decode(acquire(DatasetSpec(), source=source)), out)
+    say(f"{len(hashes)} files of the bundle, made from {source}", quiet=quiet)
     if as_json:
         print_json(dict(hashes))
     else:
         print("\n".join(f"{digest}  {out / name}" for name, digest in hashes.items()))
 
 
-def download(raw: Raw = DEFAULT_RAW, as_json: AsJson = False) -> None:
-    """Download the official files from the public mirrors, checked against their pins."""
+def download(raw: Raw = DEFAULT_RAW, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Download the official files from the public mirrors, checked against their pins.
+
+    Example:
+        bpfunc data download
+    """
     from pipelines.download import download
 
     paths = download(raw)
+    say(f"{len(paths)} files, each as pinned", quiet=quiet)
     if as_json:
         print_json({"files": [str(path) for path in paths]})
     else:

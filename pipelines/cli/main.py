@@ -8,19 +8,25 @@ from __future__ import annotations
 import os
 import sys
 
-import typer
-
-from pipelines.cli import data, run, study
-from pipelines.cli.terminal import complain
+from pipelines.cli import config, data, doctor, look, run, runs, study
+from pipelines.cli.help import group
+from pipelines.cli.options import Version
+from pipelines.cli.terminal import close_output, complain, speak_any_encoding
 from pipelines.errors import PipelineError
 from pipelines.signals import EXIT_CODE, Interrupted, terminate_as_interrupt
 
-app = typer.Typer(
-    name="bpfunc",
-    help="Backpropagation as pure functions: prepare the data, train, evaluate, report.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+GROUPS = {
+    "Prepare": ("data", "config", "doctor"),
+    "Train": ("run", "train", "resume", "evaluate", "study", "search", "sweep"),
+    "Look": ("report", "runs", "compare", "explain", "gradcheck"),
+    "Use": ("predict", "export"),
+}
+"""Heading -> commands; one that is missing here is shown below ``More``."""
+
+app = group(
+    "Backpropagation as pure functions: prepare the data, train, evaluate, report.",
+    GROUPS,
+    examples=("bpfunc run", "bpfunc run --recipe best --set train.epochs=20", "bpfunc COMMAND --help"),
 )
 app.command()(run.run)
 app.command()(run.train)
@@ -29,21 +35,49 @@ app.command()(run.evaluate)
 app.command()(run.report)
 app.command()(study.study)
 app.command()(study.search)
+app.command()(study.sweep)
 app.command()(study.compare)
+app.command()(doctor.doctor)
+app.command()(look.explain)
+app.command()(look.gradcheck)
 
-data_app = typer.Typer(
-    help="Prepared data: make it, look at it, check it.", no_args_is_help=True, rich_markup_mode=None
-)
+data_app = group("Prepared data: make it, look at it, check it.")
 data_app.command()(data.prepare)
 data_app.command()(data.status)
+data_app.command()(data.partition)
 data_app.command()(data.verify)
 data_app.command()(data.bundle)
 data_app.command()(data.download)
 app.add_typer(data_app, name="data")
 
+config_app = group("Configurations: the recipes, and what a run would have.")
+config_app.command()(config.show)
+config_app.command()(config.recipes)
+app.add_typer(config_app, name="config")
+
+runs_app = group("Runs that are there: list, look, compare, clean away.")
+runs_app.command("list")(runs.list_runs)
+runs_app.command()(runs.show)
+runs_app.command()(study.compare)
+runs_app.command()(runs.clean)
+app.add_typer(runs_app, name="runs")
+
+
+@app.callback()
+def bpfunc(version: Version = False) -> None:
+    """Backpropagation as pure functions: prepare the data, train, evaluate, report."""
+
 
 def main() -> None:
     """Run the command line; the one place where failures become messages and exit codes."""
+    speak_any_encoding()
+    try:
+        _run_command()
+    finally:
+        close_output()
+
+
+def _run_command() -> None:
     try:
         terminate_as_interrupt()
         app(prog_name="bpfunc")

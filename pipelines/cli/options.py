@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.completion import complete_classes, complete_field, complete_recipe
+from pipelines.cli.terminal import print_version
 from pipelines.errors import UsageProblem
 
 if TYPE_CHECKING:
     from pipelines.config import RunSpec
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file laid over the recipe.")]
-Recipe = Annotated[str, typer.Option("--recipe", metavar="NAME", help="Named configuration to start from.")]
-Classes = Annotated[str | None, typer.Option("--classes", metavar="A,B,C", help="Class names or numbers, 2 to 10.")]
+Recipe = Annotated[
+    str,
+    typer.Option("--recipe", metavar="NAME", help="Named configuration to start from.", autocompletion=complete_recipe),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Any field of the configuration; may be repeated.",
+        autocompletion=complete_field,
+    ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes", metavar="A,B,C", help="Class names or numbers, 2 to 10.", autocompletion=complete_classes
+    ),
+]
 Hidden = Annotated[str | None, typer.Option("--hidden", metavar="256,128", help="Widths of the hidden layers.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training rows.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
@@ -32,9 +52,22 @@ Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", help="Where prepa
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New directory for the run.")]
 Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", help="Where downloaded files lie.")]
 Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take IDX files of one's own; classes by number.")]
+ExecutorName = Annotated[
+    str, typer.Option("--executor", metavar="NAME", help="What runs the trainings: processes, or dask://HOST:PORT.")
+]
+Stream = Annotated[
+    str | None,
+    typer.Option("--stream", metavar="PLACE", help="Stream the rows from partitions: a directory, or such as s3://..."),
+]
+DataParallel = Annotated[
+    bool, typer.Option("--data-parallel", help="Share each batch out among the processes that mpiexec started.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
 Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads for matrix products.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
+Version = Annotated[
+    bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
+]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
 
 DEFAULT_CACHE, DEFAULT_RAW = Path("data/cache"), Path("data/raw")
@@ -50,8 +83,10 @@ def merged_spec(
     seed: int | None = None,
     on_nan: str | None = None,
     unpinned: bool = False,
+    stream: str | None = None,
+    settings: Sequence[str] | None = None,
 ) -> RunSpec:
-    """Merge recipe, file and flags, in that order.
+    """Merge recipe, file, and what the command line says, in that order.
 
     Args:
         recipe: Name of a recipe.
@@ -62,6 +97,8 @@ def merged_spec(
         seed: Value of ``--seed``.
         on_nan: Value of ``--on-nan``.
         unpinned: Whether one's own IDX files are let in.
+        stream: Value of ``--stream``.
+        settings: Values of ``--set``.
 
     Returns:
         What to run.
@@ -74,6 +111,7 @@ def merged_spec(
         3
     """
     from pipelines.config import load_config, load_recipe, merged
+    from pipelines.provenance import joined, settings_table
 
     spec = load_recipe(recipe)
     if config is not None:
@@ -83,6 +121,8 @@ def merged_spec(
         flags["dataset"]["classes"] = [name.strip() for name in classes.split(",") if name.strip()]
     if unpinned:
         flags["dataset"]["pinned"] = False
+    if stream is not None:
+        flags["dataset"]["partitions"] = stream
     if hidden is not None:
         flags["model"]["hidden"] = _whole_numbers(hidden, "--hidden")
     if epochs is not None:
@@ -91,7 +131,7 @@ def merged_spec(
         flags["train"]["seed"] = seed
     if on_nan is not None:
         flags["train"]["on_nan"] = on_nan
-    return merged(spec, flags, where="command line")
+    return merged(spec, joined(flags, settings_table(settings or [])), where="command line")
 
 
 def _whole_numbers(text: str, option: str) -> list[int]:

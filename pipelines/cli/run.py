@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipelines.cli.options import (
     CheckpointEvery,
     Classes,
     Config,
+    DataParallel,
     Epochs,
     Hidden,
     OnNan,
@@ -25,7 +27,9 @@ from pipelines.cli.options import (
     Recipe,
     RunDirectory,
     Seed,
+    Settings,
     Source,
+    Stream,
     Threads,
     Unpinned,
     merged_spec,
@@ -36,12 +40,14 @@ from pipelines.threads import use_threads
 if TYPE_CHECKING:
     from pipelines.artifacts import ReportFiles
     from pipelines.config import RunSpec
+    from pipelines.mpi import MpiProcesses
     from pipelines.run import Finished, Places
 
 
 def run(
     config: Config = None,
     recipe: Recipe = "report",
+    settings: Settings = None,
     classes: Classes = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
@@ -57,12 +63,26 @@ def run(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prepare the data, train a network, evaluate it on the test split, and write the report."""
+    """Prepare the data, train a network, evaluate it on the test split, and write the report.
+
+    Example:
+        bpfunc run --hidden 256,128 --epochs 20 --seed 1
+        bpfunc run --classes "Bag,Coat,Shirt,Pullover"
+        bpfunc run --recipe best --set train.learning_rate=0.001 --json
+    """
     use_threads(threads)
     from pipelines.run import Places, evaluate_run, report_run
 
     spec = merged_spec(
-        recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, on_nan=on_nan, unpinned=unpinned
+        recipe,
+        config,
+        classes=classes,
+        hidden=hidden,
+        epochs=epochs,
+        seed=seed,
+        on_nan=on_nan,
+        unpinned=unpinned,
+        settings=settings,
     )
     finished = _train(spec, Places(source=source, cache=cache, raw=raw, out=out), quiet=quiet, every=checkpoint_every)
     evaluation, values = evaluate_run(spec, finished)
@@ -73,6 +93,7 @@ def run(
 def train(
     config: Config = None,
     recipe: Recipe = "report",
+    settings: Settings = None,
     classes: Classes = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
@@ -84,20 +105,49 @@ def train(
     raw: Raw = DEFAULT_RAW,
     out: Out = None,
     unpinned: Unpinned = False,
+    stream: Stream = None,
+    data_parallel: DataParallel = False,
     threads: Threads = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prepare the data and train a network; the test split stays sealed."""
-    use_threads(threads)
-    from pipelines.run import Places
+    """Prepare the data and train a network; the test split stays sealed.
 
-    spec = merged_spec(
-        recipe, config, classes=classes, hidden=hidden, epochs=epochs, seed=seed, on_nan=on_nan, unpinned=unpinned
-    )
-    places = Places(source=source, cache=cache, raw=raw, out=out)
-    finished = _train(spec, places, quiet=quiet, sealed=True, every=checkpoint_every)
-    _show_training(spec, finished, as_json=as_json)
+    Example:
+        bpfunc train --recipe report --out data/runs/first
+    """
+    use_threads(threads)
+    with _processes(data_parallel) as processes:
+        from pipelines.run import Places
+
+        spec = merged_spec(
+            recipe,
+            config,
+            classes=classes,
+            hidden=hidden,
+            epochs=epochs,
+            seed=seed,
+            on_nan=on_nan,
+            unpinned=unpinned,
+            stream=stream,
+            settings=settings,
+        )
+        places = Places(source=source, cache=cache, raw=raw, out=out)
+        finished: Finished | None
+        if processes is None:
+            finished = _train(spec, places, quiet=quiet, sealed=True, every=checkpoint_every)
+        else:
+            finished = _train_together(spec, places, processes, quiet=quiet, every=checkpoint_every)
+        if finished is not None:
+            _show_training(spec, finished, as_json=as_json)
+
+
+def _processes(data_parallel: bool) -> AbstractContextManager[MpiProcesses | None]:
+    if not data_parallel:
+        return nullcontext()
+    from pipelines.mpi import together
+
+    return together()
 
 
 def _show_training(spec: RunSpec, finished: Finished, *, as_json: bool) -> None:
@@ -131,7 +181,11 @@ def resume(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a run that was interrupted, bit for bit as if it had not been, and do what was left to do."""
+    """Go on with a run that was interrupted, bit for bit as if it had not been, and do what was left to do.
+
+    Example:
+        bpfunc resume data/runs/first
+    """
     use_threads(threads)
     from pipelines.run import SEALED, Places, evaluate_run, report_run, resume_run
     from pipelines.runs import read_config
@@ -159,7 +213,11 @@ def evaluate(
     threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a trained run on the test split and write its metrics.json."""
+    """Measure a trained run on the test split and write its metrics.json.
+
+    Example:
+        bpfunc evaluate data/runs/first --json
+    """
     use_threads(threads)
     from pipelines.run import Places, evaluate_run, reopen_run
 
@@ -176,7 +234,11 @@ def report(
     threads: Threads = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the pictures and the page of a trained run again."""
+    """Draw the pictures and the page of a trained run again.
+
+    Example:
+        bpfunc report data/runs/first
+    """
     use_threads(threads)
     from pipelines.run import Places, evaluate_run, reopen_run, report_run
 
@@ -192,6 +254,17 @@ def _train(spec: RunSpec, places: Places, *, quiet: bool, every: float, sealed: 
     finished = train_run(spec, places, now=datetime.now(), watch=watch, sealed=sealed, every=every)
     say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
     return finished
+
+
+def _train_together(
+    spec: RunSpec, places: Places, processes: MpiProcesses, *, quiet: bool, every: float
+) -> Finished | None:
+    from pipelines.mpi import train_together
+
+    quiet = quiet or processes.rank > 0
+    say(f"{processes.size} processes", quiet=quiet)
+    watch = progress(spec, quiet=quiet)
+    return train_together(spec, places, processes, now=datetime.now(), watch=watch, every=every)
 
 
 def _show_result(directory: Path, values: Mapping[str, object], files: ReportFiles | None, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Commands over many runs: study, search, compare."""
+"""Commands over many runs: study, search, sweep, compare."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from pipelines.cli.options import (
     Classes,
     Config,
     Epochs,
+    ExecutorName,
     Hidden,
     Out,
     Quiet,
     Raw,
     Recipe,
+    Settings,
     Source,
     Threads,
     Unpinned,
@@ -40,6 +42,7 @@ def study(
     ablate: Annotated[bool, typer.Option("--ablate", help="Once more without each ingredient, one at a time.")] = False,
     config: Config = None,
     recipe: Recipe = "report",
+    settings: Settings = None,
     classes: Classes = None,
     hidden: Hidden = None,
     epochs: Epochs = None,
@@ -48,30 +51,36 @@ def study(
     raw: Raw = DEFAULT_RAW,
     out: Out = None,
     unpinned: Unpinned = False,
+    executor: ExecutorName = "processes",
     threads: Threads = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train many seeds of one recipe and sum them up; a finished seed is never trained again."""
-    use_threads(threads)
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
+    """Train many seeds of one recipe and sum them up; a finished seed is never trained again.
 
+    Example:
+        bpfunc study --recipe report --seeds 10 --jobs 2
+        bpfunc study --recipe best --seeds 5 --ablate
+    """
+    use_threads(threads)
     import attrs
 
     from pipelines.ablation import ablation_rows, run_ablation, write_ablation
+    from pipelines.executors import open_executor
     from pipelines.graph import prepare
     from pipelines.run import Places
     from pipelines.study import run_study, study_command, study_table, summarised, write_study
     from pipelines.tabulate import ablation_lines, study_lines
 
-    spec = merged_spec(recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned)
+    spec = merged_spec(
+        recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned, settings=settings
+    )
     directory = out or Path("data/runs") / f"study-{spec.name}"
     places = Places(source=source, cache=cache, raw=raw)
     # Prepared once, here: the workers then find it.
     prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
     results = []
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with open_executor(executor, jobs=jobs, threads=threads) as pool:
         for result in run_study(spec, range(seeds), directory, places, pool):
             results.append(result)
             say(f"seed {result.seed}: {100 * result.test_accuracy:.2f} %, {result.train_seconds:.1f} s", quiet=quiet)
@@ -110,18 +119,20 @@ def search(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Choose settings by cross-validation over the training split; the test split is never opened."""
-    use_threads(threads)
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
+    """Choose settings by cross-validation over the training split; the test split is never opened.
 
+    Example:
+        bpfunc search docs/searches/best-1.toml --out data/runs/search --jobs 2
+    """
+    use_threads(threads)
+    from pipelines.executors import open_executor
     from pipelines.files import write_bytes
     from pipelines.run import Places
     from pipelines.search import load_search, run_search, search_table
 
     plan = load_search(space)
     trials = []
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
             trials.append(trial)
             say(
@@ -139,6 +150,57 @@ def search(
             print(f"{accuracy:.3f} %  loss {row['validation_loss']:.4f}  {row['variant']}")
 
 
+def sweep(
+    space: Annotated[Path, typer.Argument(metavar="SPACE.toml", help="Recipe and the ranges of its fields.")],
+    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Trials in all, of everybody.")] = 50,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="M", min=1, help="Trials at a time.")] = 1,
+    storage: Annotated[
+        str | None, typer.Option("--storage", metavar="URL", help="Database that many machines share.")
+    ] = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    out: Out = None,
+    executor: ExecutorName = "processes",
+    threads: Threads = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search settings with Optuna by validation loss; the test split is never opened, and what is there goes on.
+
+    Example:
+        bpfunc sweep SPACE.toml --trials 50 --jobs 2
+    """
+    use_threads(threads)
+    from pipelines.config import to_toml
+    from pipelines.executors import open_executor
+    from pipelines.files import make_directory, write_bytes
+    from pipelines.run import Places
+    from pipelines.sweep import best_trial, load_space, run_sweep, settled, storage_url, sweep_results, sweep_table
+    from pipelines.tabulate import trial_line
+
+    plan, places = load_space(space), Places(source=source, cache=cache, raw=raw)
+    directory = out or Path("data/runs") / f"sweep-{space.stem}"
+    make_directory(directory)
+    url = storage or storage_url(directory)
+    with open_executor(executor, jobs=jobs, threads=threads) as pool:
+        for trial in run_sweep(plan, url, trials, places, pool, jobs=jobs):
+            say(trial_line(trial), quiet=quiet)
+    results = sweep_results(plan, url, places)
+    if len(results) < trials:
+        say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
+    best = best_trial(results)
+    write_bytes(directory / "sweep.json", (json.dumps(sweep_table(results), indent=2) + "\n").encode())
+    write_bytes(directory / "best.toml", to_toml(settled(plan.base, best.settings, where=str(space))).encode())
+    if as_json:
+        rows = sweep_table(results)
+        best_row = sweep_table([best])[0]
+        print_json({"sweep": str(directory), "config": str(directory / "best.toml"), "best": best_row, "trials": rows})
+    else:
+        print(f"best of {len(results)}: {trial_line(best)}")
+        print(f"bpfunc run --config {shlex.quote(str(directory / 'best.toml'))}")
+
+
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
@@ -148,7 +210,12 @@ def compare(
     raw: Raw = DEFAULT_RAW,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two runs or studies on the same test rows: difference, interval, McNemar's test."""
+    """Compare two runs or studies on the same test rows: difference, interval, McNemar's test.
+
+    Example:
+        bpfunc compare data/runs/first data/runs/second
+        bpfunc compare data/runs/first data/runs/second --out compare.html
+    """
     import attrs
 
     from pipelines.compare import compare as compared

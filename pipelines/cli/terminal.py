@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
+
+import typer
 
 if TYPE_CHECKING:
     from pipelines.config import RunSpec
@@ -32,7 +37,9 @@ def say(text: str, *, quiet: bool) -> None:
         quiet: Whether to say nothing.
     """
     if not quiet:
-        print(text, file=sys.stderr)
+        # Nobody listens any more: no reason to end a training.
+        with contextlib.suppress(BrokenPipeError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def print_json(document: object) -> None:
@@ -41,7 +48,47 @@ def print_json(document: object) -> None:
     Args:
         document: Plain values.
     """
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    speaks_all = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(document, indent=2, ensure_ascii=not speaks_all))
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and leave, if that is wanted.
+
+    Args:
+        wanted: Value of ``--version``.
+
+    Raises:
+        Exit: After printing.
+    """
+    if wanted:
+        from bpfunc import __version__
+
+        print(f"bpfunc {__version__}")
+        raise typer.Exit
+
+
+def speak_any_encoding() -> None:
+    """Let a terminal that knows few letters show the others by their numbers, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def close_output() -> None:
+    """Write out what is left to say; where nobody listens any more (``| head -1``), say nothing and exit with 1.
+
+    Raises:
+        SystemExit: The reader has left.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whatever is flushed later, at the end of the process, goes nowhere.
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, sys.stdout.fileno())
+        os.close(silence)
+        sys.exit(1)
 
 
 def progress(spec: RunSpec, *, quiet: bool) -> Watch:

@@ -13,12 +13,13 @@ from pipelines.artifacts import Examined, ParameterFlow, Reliability, Temperatur
 from pipelines.build import build_loss, build_model
 from pipelines.config import RunSpec
 from pipelines.stages.train import beginning
+from pipelines.streaming import Stream
 
 BINS = 15
 """Of how sure the network is: as many as in the paper that made the error known."""
 
 
-def examine(learn: Batch, choose: Batch | None, spec: RunSpec, trained: Trained) -> Examined:
+def examine(learn: Batch | Stream, choose: Batch | None, spec: RunSpec, trained: Trained) -> Examined:
     """Fit the temperature on validation rows, and measure the gradient on the first training batch.
 
     Args:
@@ -100,7 +101,7 @@ def reliability(logits: FloatArray, label: IntArray, *, bins: int = BINS) -> Rel
     )
 
 
-def gradient_flow(learn: Batch, spec: RunSpec, trained: Trained) -> tuple[ParameterFlow, ...]:
+def gradient_flow(learn: Batch | Stream, spec: RunSpec, trained: Trained) -> tuple[ParameterFlow, ...]:
     """Measure the gradient of the training loss on the first batch, at the first parameters and at the trained ones.
 
     Args:
@@ -112,7 +113,7 @@ def gradient_flow(learn: Batch, spec: RunSpec, trained: Trained) -> tuple[Parame
         One record for each array of parameters.
     """
     state, batch = beginning(learn, spec)
-    gradient = value_and_grad(build_model(spec.model, learn.targets.shape[1]), build_loss(spec.train))
+    gradient = value_and_grad(build_model(spec.model, len(spec.dataset.classes)), build_loss(spec.train))
     context = Context(train=True, key=fold_in(state.key, state.step))
     _, first = gradient(state.params, state.layer_state, batch, context)
     _, last = gradient(trained.params, trained.layer_state, batch, context)

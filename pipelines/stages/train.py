@@ -15,6 +15,7 @@ from bpfunc import train as train_epochs
 from bpfunc.augment import augmented
 from bpfunc.batches import batches_per_epoch
 from bpfunc.finite import NotFiniteError, finite_gradient, finite_step, first_not_finite
+from bpfunc.gradient import GradientMaker, value_and_grad
 from bpfunc.loop import Epoch
 from bpfunc.metrics import mean
 from bpfunc.schedules import constant
@@ -33,6 +34,7 @@ from pipelines.build import (
 from pipelines.config import RunSpec, TrainSpec
 from pipelines.signals import Interrupted
 from pipelines.stages.store import read_split
+from pipelines.streaming import Stream, open_stream, stream_batches, stream_rows, stream_validation
 
 
 @attrs.frozen(eq=False)
@@ -120,8 +122,28 @@ def train(
     Example:
         See `pipelines.graph`, which calls the stages in order.
     """
-    learn, choose = training_split(read_training_rows(prepared), spec.train)
+    learn, choose = training_rows(prepared, spec)
     return fit(learn, choose, spec, watch=watch, start=start, stop=stop)
+
+
+def training_rows(prepared: PreparedTrain, spec: RunSpec) -> tuple[Batch | Stream, Batch | None]:
+    """Read the training split, or open the partitions to stream it from, and set the validation rows apart.
+
+    Args:
+        prepared: The training split in the cache.
+        spec: Says from where, and what to hold out.
+
+    Returns:
+        Rows to learn from, and rows to choose by (None where none are held out).
+
+    Raises:
+        DataProblem: The rows are not what they were.
+    """
+    place, settings = spec.dataset.partitions, spec.train
+    if not place:
+        return training_split(read_training_rows(prepared), settings)
+    stream = open_stream(prepared, place, held_out=settings.validation_fraction, key=_keys(settings.seed)[2])
+    return stream, stream_validation(stream)
 
 
 def read_training_rows(prepared: PreparedTrain) -> Batch:
@@ -141,13 +163,14 @@ def read_training_rows(prepared: PreparedTrain) -> Batch:
 
 
 def fit(
-    learn: Batch,
+    learn: Batch | Stream,
     choose: Batch | None,
     spec: RunSpec,
     *,
     watch: Watch = unwatched,
     start: Progress | None = None,
     stop: Callable[[], bool] = never,
+    gradient: GradientMaker = value_and_grad,
 ) -> Trained:
     """Train on some rows and measure on others.
 
@@ -158,6 +181,7 @@ def fit(
         watch: What else happens after each epoch.
         start: Where an interrupted training stood.
         stop: Asked before each step whether to leave.
+        gradient: How to get the gradient of a batch, such as one shared out among processes.
 
     Returns:
         The network of the last epoch or the best, as the spec says, and the history.
@@ -170,7 +194,7 @@ def fit(
     last = start
     # What overflows is found by the check of the gradient; a warning would say it a second time, and less well.
     with np.errstate(over="ignore", invalid="ignore"):
-        for progress in watch(_epochs(learn, choose, spec, start, stop)):
+        for progress in watch(_epochs(learn, choose, spec, start, stop, gradient)):
             last = progress
     if last is None:
         raise ValueError("a training needs at least one epoch")
@@ -212,7 +236,7 @@ def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
     return train_validation_split(data, _keys(spec.seed)[2], spec.validation_fraction)
 
 
-def beginning(learn: Batch, spec: RunSpec) -> tuple[TrainState, Batch]:
+def beginning(learn: Batch | Stream, spec: RunSpec) -> tuple[TrainState, Batch]:
     """Where a training begins.
 
     Args:
@@ -229,11 +253,18 @@ def beginning(learn: Batch, spec: RunSpec) -> tuple[TrainState, Batch]:
         >>> state.step, batch.inputs.shape
         (0, (32, 784))
     """
-    settings = spec.train
+    return first_state(spec), next(_batches(learn, spec.train, 0))
+
+
+def _batches(learn: Batch | Stream, settings: TrainSpec, epoch: int) -> Iterator[Batch]:
+    """Batches of an epoch, augmented."""
     _, order_key, _, augment_key = _keys(settings.seed)
-    plain, augmentation = epoch_batches(learn, order_key, 0, settings.batch_size), build_augmentation(settings)
-    batches = plain if augmentation is None else augmented(plain, fold_in(augment_key, 0), augmentation)
-    return first_state(spec), next(iter(batches))
+    if isinstance(learn, Stream):
+        plain = stream_batches(learn, order_key, epoch, settings.batch_size)
+    else:
+        plain = epoch_batches(learn, order_key, epoch, settings.batch_size)
+    augmentation = build_augmentation(settings)
+    return iter(plain if augmentation is None else augmented(plain, fold_in(augment_key, epoch), augmentation))
 
 
 def _keys(seed: int) -> tuple[Key, ...]:
@@ -260,15 +291,19 @@ def first_state(spec: RunSpec) -> TrainState:
 
 
 def _epochs(
-    learn: Batch, choose: Batch | None, spec: RunSpec, start: Progress | None, stop: Callable[[], bool]
+    learn: Batch | Stream,
+    choose: Batch | None,
+    spec: RunSpec,
+    start: Progress | None,
+    stop: Callable[[], bool],
+    gradient: GradientMaker,
 ) -> Iterator[Progress]:
-    settings, classes = spec.train, learn.targets.shape[1]
-    _, order_key, _, augment_key = _keys(settings.seed)
-    schedule = build_schedule(settings, settings.epochs * batches_per_epoch(len(learn.inputs), settings.batch_size))
+    settings, classes = spec.train, len(spec.dataset.classes)
+    rows = stream_rows(learn) if isinstance(learn, Stream) else len(learn.inputs)
+    schedule = build_schedule(settings, settings.epochs * batches_per_epoch(rows, settings.batch_size))
     model, transform = build_model(spec.model, classes), build_transform(settings, schedule)
-    augmentation = build_augmentation(settings)
     state = first_state(spec) if start is None else start.state
-    checked = make_step(model, build_loss(settings), transform, gradient=finite_gradient())
+    checked = make_step(model, build_loss(settings), transform, gradient=finite_gradient(gradient))
     careful = finite_step(checked, on_nan=settings.on_nan)
     skipped = 0
 
@@ -279,8 +314,7 @@ def _epochs(
         return state, seen
 
     def batches(number: int) -> Iterator[Batch]:
-        plain = epoch_batches(learn, order_key, number, settings.batch_size)
-        for batch in plain if augmentation is None else augmented(plain, fold_in(augment_key, number), augmentation):
+        for batch in _batches(learn, settings, number):
             if stop():
                 raise Interrupted
             yield batch
@@ -319,3 +353,37 @@ def _record(
         seconds=seconds,
         skipped_steps=skipped,
     )
+
+
+def standing(learn: Batch, spec: RunSpec, step: int) -> tuple[TrainState, Batch]:
+    """Train up to a step, and stop before it.
+
+    Args:
+        learn: Rows to learn from.
+        spec: Network and training; its seed decides.
+        step: Updates made before, from 0.
+
+    Returns:
+        The state before that step, and the batch that it takes.
+
+    Raises:
+        ValueError: The training has no such step.
+
+    Example:
+        >>> learn = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
+        >>> state, batch = standing(learn, RunSpec(train=TrainSpec(batch_size=32)), 1)
+        >>> state.step, len(batch.inputs)
+        (1, 8)
+    """
+    each = batches_per_epoch(len(learn.inputs), spec.train.batch_size)
+    if not 0 <= step < each * spec.train.epochs:
+        raise ValueError(f"expected a step in 0..{each * spec.train.epochs - 1}, found {step}")
+    state = first_state(spec)
+    transform = build_transform(spec.train, build_schedule(spec.train, spec.train.epochs * each))
+    advance = make_step(build_model(spec.model, learn.targets.shape[1]), build_loss(spec.train), transform)
+    for epoch in range(step // each + 1):
+        for batch in _batches(learn, spec.train, epoch):
+            if state.step == step:
+                return state, batch
+            state, _ = advance(state, batch)
+    raise AssertionError("the last epoch holds the step")

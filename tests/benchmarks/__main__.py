@@ -1,95 +1,107 @@
-"""Epoch time beside torch's, interleaved in one process: ``python -m tests.benchmarks``.
+"""Measure bpfunc beside its peers: ``python -m tests.benchmarks [name...]``.
 
-The network of the `report` recipe on the real 18,000 training rows, plain gradient descent, batches of 128, float32,
-two threads for both. Each round times one epoch of ours and one of torch's; medians and the ratio are printed.
+Leaves ``results.json``, ``results.md`` and ``epochs.png`` in the output directory. Results of other names that are
+there already stay. With ``--publish`` the figures go into ``docs/performance.md`` as well.
 """
 
 from __future__ import annotations
 
+import argparse
+import datetime
+import importlib
+import json
 import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-THREADS = 2
-# Set before NumPy is imported; the two variables that some machines set to work around old OpenBLAS builds slow it.
-for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    os.environ.pop(name, None)
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = str(THREADS)
+import attrs
 
-import statistics  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
+from tests.benchmarks.peers import PEERS, PREDICTORS
+from tests.benchmarks.publish import markdown, publish, write_plot
+from tests.benchmarks.settings import GRID, OPTIMIZERS, ROOT, Cell, Settings
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-import bpfunc as bp  # noqa: E402
-from pipelines.config import DatasetSpec  # noqa: E402
-from pipelines.stages.acquire import acquire  # noqa: E402
-from pipelines.stages.decode import decode  # noqa: E402
-from pipelines.stages.encode import encode  # noqa: E402
-from pipelines.stages.select import select  # noqa: E402
-
-HIDDEN, BATCH, RATE, ROUNDS, WARM_UP = (128, 64), 128, 0.1, 9, 2
+NAMES = ("epochs", "prediction", "memory", "cold_start", "whole_process", "step_profile")
+"""Modules with a function `measure`."""
+LIBRARIES = ("bpfunc", "numpy", "numba", "torch", "jax", "optax", "scikit-learn", "onnxruntime")
 
 
-def ours(data: bp.Batch) -> Callable[[], None]:
-    """One epoch a call, training on from call to call."""
-    model = bp.serial(bp.dense(HIDDEN[0]), bp.relu(), bp.dense(HIDDEN[1]), bp.relu(), bp.dense(3))
-    transform = bp.sgd(RATE)
-    step = bp.make_step(model, bp.cross_entropy(), transform)
-    state = bp.init_train_state(model, transform, bp.Key(0), (784,))
-    number = 0
-
-    def epoch() -> None:
-        nonlocal state, number
-        state, _ = bp.fold_steps(step, state, bp.epoch_batches(data, bp.Key(1), number, BATCH))
-        number += 1
-
-    return epoch
-
-
-def torchs(inputs: np.ndarray, labels: np.ndarray) -> Callable[[], None]:
-    """The same with torch: tensors gathered by index, fused SGD."""
-    torch.set_num_threads(THREADS)
-    x, y = torch.from_numpy(inputs), torch.from_numpy(labels)
-    model = torch.nn.Sequential(
-        torch.nn.Linear(784, HIDDEN[0]),
-        torch.nn.ReLU(),
-        torch.nn.Linear(HIDDEN[0], HIDDEN[1]),
-        torch.nn.ReLU(),
-        torch.nn.Linear(HIDDEN[1], 3),
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse, measure, write."""
+    options = _parser().parse_args(arguments)
+    settings = Settings(
+        threads=options.threads,
+        cells=tuple(map(Cell.parse, options.cells)) if options.cells else GRID,
+        optimizers=tuple(options.optimizers),
+        peers=tuple(options.peers),
+        quick=options.quick,
+        rows=options.rows,
     )
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, fused=True)
-    loss = torch.nn.CrossEntropyLoss()
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "results.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    for name in options.names or NAMES:
+        found = importlib.import_module(f"tests.benchmarks.{name}").measure(settings)
+        results[name] = {**_circumstances(settings), "records": _plain(found)}
+        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    text = markdown(results)
+    (options.out / "results.md").write_text(text, encoding="utf-8")
+    write_plot(results, options.out / "epochs.png")
+    print(text)
+    if options.publish:
+        publish(results)
 
-    def epoch() -> None:
-        for rows in torch.randperm(len(x)).split(BATCH):
-            optimizer.zero_grad(set_to_none=True)
-            loss(model(x[rows]), y[rows]).backward()
-            optimizer.step()
 
-    return epoch
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"what to measure, of {', '.join(NAMES)}; all if none")
+    parser.add_argument("--threads", type=int, default=2, choices=(1, 2), help="for everybody; on a busy machine 1")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs, not to quote")
+    parser.add_argument("--cells", nargs="+", default=[], metavar="h1,h2:batch", help="in place of the grid")
+    parser.add_argument("--optimizers", nargs="+", default=list(OPTIMIZERS), choices=list(OPTIMIZERS))
+    peers = sorted({*PEERS, *PREDICTORS, "none"})
+    parser.add_argument("--peers", nargs="+", default=[], choices=peers, help="these alone, in place of all")
+    parser.add_argument("--rows", type=int, help="random rows in place of the real ones")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "benchmarks", metavar="DIR")
+    parser.add_argument("--publish", action="store_true", help="write the figures into docs/performance.md")
+    return parser
 
 
-def main() -> None:
-    """Time both and print the ratio."""
-    spec = DatasetSpec()
-    split = encode(select(decode(acquire(spec)), spec), spec).train
-    runners = {
-        "bpfunc": ours(bp.Batch(split.pixels, split.target)),
-        "torch": torchs(split.pixels.copy(), split.label.astype(np.int64)),
+def _circumstances(settings: Settings) -> dict[str, object]:
+    """When, where and how: figures mean nothing without."""
+    return {
+        "measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+        "threads": settings.threads,
+        "quick": settings.quick,
+        "rows": settings.rows,
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+            "python": platform.python_version(),
+            **{name: found for name in LIBRARIES if (found := _version(name))},
+        },
     }
-    seconds: dict[str, list[float]] = {name: [] for name in runners}
-    for turn in range(WARM_UP + ROUNDS):
-        for name, epoch in runners.items():
-            started = time.perf_counter()
-            epoch()
-            if turn >= WARM_UP:
-                seconds[name].append(time.perf_counter() - started)
-    for name, times in seconds.items():
-        print(f"{name:8} median {statistics.median(times):.4f} s, {min(times):.4f} to {max(times):.4f} s")
-    ratios = [a / b for a, b in zip(seconds["bpfunc"], seconds["torch"], strict=True)]
-    print(f"ratio bpfunc / torch, median of {ROUNDS} pairs: {statistics.median(ratios):.2f}")
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _plain(records: object) -> object:
+    if isinstance(records, tuple):
+        return [_plain(record) for record in records]
+    return attrs.asdict(records) if attrs.has(type(records)) else records
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Subject:
     read: Callable[[], object]
     """Reads the file as the project does."""
     expected: Callable[[], object] | None
-    """What a success must give, from the file as it is now; None where the original's content is the one right answer."""
+    """What a success must give, from the file as it is now; None where that is what the original gives."""
     command: tuple[str, ...]
     """A command line that reads it."""
     text: bool = False
@@ -291,7 +291,7 @@ def _too_long(number: int, frame: object) -> None:
 
 
 def work(place: str, seed: int, first: int, last: int, commands: int) -> None:
-    """Read the mutants of a stretch, and print a line for each; every ``commands`` rounds by the command line as well."""
+    """Read a stretch of mutants, and print what came of each; every ``commands`` rounds by the command line as well."""
     directory = Path(place)
     stage = subjects(directory)
     originals = {name: subject.read() for name, subject in stage.items()}

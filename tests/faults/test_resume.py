@@ -16,7 +16,7 @@ import pytest
 
 from pipelines.artifacts import EpochRecord
 from pipelines.checkpoints import checkpoint_paths, newest_checkpoint, read_checkpoint, saving, write_checkpoint
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec, to_toml
+from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec, from_toml, to_toml
 from pipelines.errors import DataProblem, WorkFailed
 from pipelines.graph import prepare
 from pipelines.run import Places, evaluate_run, resume_run, train_run
@@ -242,6 +242,26 @@ def test_signal_saves_and_exits_130(number: int, places: Places, tmp_path: Path,
     reference = whole(places, tmp_path / "whole", attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=400)))
     assert_same_run(reference, out)
     assert not (out / "metrics.json").exists(), "a run that was asked to train alone opened the test split"
+
+
+def test_interrupted_study_does_not_wait(places: Places, tmp_path: Path, slow_config: Path) -> None:
+    """A signal to the study alone ends its workers too, each with a checkpoint to go on from."""
+    out = tmp_path / "study"
+    slow = slow_config.read_text().replace("epochs = 400", "epochs = 40000")
+    slow_config.write_text(slow)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1"}
+    arguments = command(places, "study", "--config", slow_config, "--seeds", "1", "--out", out)
+    process = subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
+    wait_for(lambda: (out / "seed-000" / "config.toml").exists(), process)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors.decode()
+    spec = attrs.evolve(from_toml(slow, RunSpec(), where="slow"), name="small")
+    prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    progress, _ = newest_checkpoint(out / "seed-000", spec, prepared.train.sha256)
+    assert progress is not None and progress.record.epoch > 1
 
 
 def test_progress_is_a_value(places: Places) -> None:

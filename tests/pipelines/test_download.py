@@ -166,5 +166,5 @@ def test_command_lists_what_it_fetched(
     done = CliRunner().invoke(app, ["data", "download", "--raw", str(tmp_path / "raw"), "--json"])
     assert done.exit_code == 0, done.output
     assert [Path(path).name for path in json.loads(done.stdout)["files"]] == [f"{n}.gz" for n in pinned.names.values()]
-    assert done.stderr == ""
+    assert done.stderr == "4 files, each as pinned\n"
     assert caplog.records == []

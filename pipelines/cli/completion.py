@@ -1,0 +1,68 @@
+"""What the shell offers when a value of an option is half written."""
+
+from __future__ import annotations
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Complete the name of a recipe.
+
+    Args:
+        incomplete: What is written so far.
+
+    Returns:
+        Names that begin so.
+
+    Example:
+        >>> complete_recipe("rep")
+        ['report']
+    """
+    from pipelines.resources import recipe_names
+
+    return [name for name in recipe_names() if name.startswith(incomplete)]
+
+
+def complete_field(incomplete: str) -> list[str]:
+    """Complete the name of a field of the configuration, with the equals sign that follows it.
+
+    Args:
+        incomplete: What is written so far.
+
+    Returns:
+        Fields that begin so; nothing once there is an equals sign.
+
+    Example:
+        >>> complete_field("train.learn")
+        ['train.learning_rate=']
+    """
+    from pipelines.config import RunSpec
+    from pipelines.provenance import field_names
+
+    return [f"{name}=" for name in field_names(RunSpec()) if f"{name}=".startswith(incomplete)]
+
+
+def complete_classes(incomplete: str) -> list[str]:
+    """Complete the last class of a list; a name with a space is offered as its number, which needs no quotes.
+
+    Args:
+        incomplete: What is written so far, such as ``Dress,Tr``.
+
+    Returns:
+        Lists that go on so, in the letters' case of the person.
+
+    Example:
+        >>> complete_classes("Dress,Tr"), complete_classes("sn"), complete_classes("Dress,An")
+        (['Dress,Trouser'], ['sneaker'], [])
+    """
+    from pipelines.classes import CLASS_NAMES
+
+    before, comma, last = incomplete.rpartition(",")
+    taken = {name.strip().casefold() for name in before.split(",")}
+    offers = []
+    for number, name in enumerate(CLASS_NAMES):
+        if name.casefold() in taken or str(number) in taken:
+            continue
+        offer = str(number) if " " in name else name
+        if offer.casefold().startswith(last.casefold()):
+            # The shell takes only what begins as it was written.
+            offers.append(f"{before}{comma}{last}{offer[len(last) :]}")
+    return offers

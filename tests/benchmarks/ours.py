@@ -1,0 +1,83 @@
+"""The one place that builds "ours", in each configuration that is offered.
+
+A new configuration is one line in `CONFIGURATIONS` and a function that takes a `Problem`; the grid, memory and the
+checks then measure it too. `PREDICTORS` and `COMMANDS` do the same for prediction and for whole processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import bpfunc as bp
+from tests.benchmarks.problem import Floats, Layers, Problem, Runner
+from tests.benchmarks.settings import CLASSES, Optimizer
+
+CONFIGURATIONS = {"bpfunc": "tests.benchmarks.ours:plain"}
+"""Name -> function that makes a `Runner`."""
+PREDICTORS = {"bpfunc": "tests.benchmarks.ours:predictor"}
+"""Name -> function that makes ``inputs -> logits``."""
+COMMANDS = {"bpfunc": ("-m", "pipelines", "train")}
+"""Name -> arguments of Python that train from the command line."""
+
+
+def network(hidden: tuple[int, ...]) -> bp.Layer:
+    """784-h1-h2-...-3 with rectified linear units."""
+    parts = [part for width in hidden for part in (bp.dense(width), bp.relu())]
+    return bp.serial(*parts, bp.dense(CLASSES))
+
+
+def transform_of(optimizer: Optimizer) -> bp.GradientTransform:
+    """The optimiser by its numbers."""
+    adaptive = {"beta1": optimizer.beta1, "beta2": optimizer.beta2, "eps": optimizer.eps}
+    if optimizer.name == "AdamW":
+        return bp.adamw(optimizer.rate, weight_decay=optimizer.weight_decay, **adaptive)
+    if optimizer.name == "Adam":
+        return bp.adam(optimizer.rate, **adaptive)
+    return bp.sgd(optimizer.rate, decay=optimizer.momentum)
+
+
+def params_of(layers: Layers) -> bp.SerialParams:
+    """Put given weights into the parameters of `network`."""
+    parts: list[bp.Tree] = []
+    for weight, bias in layers:
+        parts += [bp.DenseParams(weight, bias), ()]
+    return bp.SerialParams(tuple(parts[:-1]))
+
+
+def layers_of(params: bp.SerialParams) -> Layers:
+    """Take the weights out again."""
+    return [(part.weight, part.bias) for part in params.layers if part != ()]
+
+
+def plain(problem: Problem) -> Runner:
+    """Plain NumPy, put together as the README does."""
+    return composed(network(problem.cell.hidden), transform_of(problem.optimizer), problem)
+
+
+def composed(model: bp.Layer, transform: bp.GradientTransform, problem: Problem) -> Runner:
+    """An epoch as a fold of `make_step`'s step over `epoch_batches`."""
+    data = bp.Batch(problem.inputs, np.eye(CLASSES, dtype=np.float32)[problem.labels])
+    step = bp.make_step(model, bp.cross_entropy(), transform)
+    start = bp.init_train_state(model, transform, bp.Key(0), data.inputs.shape[1:])
+    params = params_of(problem.first_weights())
+    state = bp.TrainState(params, start.layer_state, transform.init(params), 0, start.key)
+    number = 0
+
+    def run(order: bp.IntArray | None) -> None:
+        nonlocal state, number
+        sampler = bp.shuffled if order is None else lambda key, count: order
+        batches = bp.epoch_batches(data, bp.Key(1), number, problem.cell.batch, sampler=sampler)
+        state, _ = bp.fold_steps(step, state, batches)
+        number += 1
+
+    return Runner(run, lambda: layers_of(state.params))
+
+
+def predictor(layers: Layers, threads: int) -> Callable[[Floats], Floats]:
+    """The library's `predict`."""
+    model = network(tuple(len(bias) for _, bias in layers[:-1]))
+    _, state, _ = model.init(bp.Key(0), (len(layers[0][0]),))
+    params = params_of(layers)
+    return lambda inputs: bp.predict(model, params, state, inputs)

@@ -1,0 +1,124 @@
+"""From the prepared cache to saved weights, as whole processes: our command, a torch script, a scikit-learn script.
+
+All train the same network on all 18,000 rows with the same batches, epochs, rate and momentum, and each must end above
+the course report's accuracy on the test split, which is checked on the saved weights outside the timing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from tests.benchmarks.ours import COMMANDS
+from tests.benchmarks.problem import Layers
+from tests.benchmarks.processes import ProcessFailedError, ProcessTime, in_turns
+from tests.benchmarks.settings import ROOT, Settings, child_environment, python
+
+ACCURACY = 0.9848
+HIDDEN, BATCH, EPOCHS, RATE, MOMENTUM = (128, 64), 128, 15, 0.02, 0.9
+CONFIG = f"""
+name = "benchmark"
+[dataset]
+scaling = "unit"
+[model]
+hidden = {list(HIDDEN)}
+[train]
+epochs = {EPOCHS}
+batch_size = {BATCH}
+learning_rate = {RATE}
+momentum = {MOMENTUM}
+validation_fraction = 0.0
+keep = "last"
+"""
+SCRIPTS = {"torch": "tests.benchmarks.scripts.train_torch", "scikit-learn": "tests.benchmarks.scripts.train_sklearn"}
+
+
+def measure(settings: Settings) -> tuple[ProcessTime, ...]:
+    """Run the three in turns, and check what each of them learned.
+
+    Args:
+        settings: Threads, peers, quick or not.
+
+    Returns:
+        Times; the note says the lowest accuracy of all rounds.
+
+    Raises:
+        ProcessFailedError: One of ours failed, or did not learn enough.
+    """
+    print("whole process", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = folder / "config.toml"
+        config.write_text(CONFIG)
+        entry = _prepare(config, folder / "cache", settings.threads)
+        commands = {ours: _ours(ours, folder, config, settings.threads) for ours in COMMANDS}
+        commands |= {peer: _script(peer, folder, entry) for peer in SCRIPTS if settings.offers(peer)}
+        times = in_turns(commands, threads=settings.threads, rounds=1 if settings.quick else 5, warm_up=1)
+        return tuple(_judged(time, folder, entry) for time in times)
+
+
+def _prepare(config: Path, cache: Path, threads: int) -> Path:
+    command = python("-m", "pipelines", "data", "prepare", "--config", str(config), "--cache", str(cache), "--json")
+    done = subprocess.run(
+        command, cwd=ROOT, env=child_environment(threads), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ProcessFailedError(done.stderr[-300:])
+    return Path(json.loads(done.stdout)["entry"])
+
+
+def _ours(name: str, folder: Path, config: Path, threads: int) -> Callable[[int], Sequence[str]]:
+    places = ("--config", str(config), "--cache", str(folder / "cache"), "--threads", str(threads), "--quiet")
+    return lambda number: python(*COMMANDS[name], *places, "--out", str(folder / f"{name} {number}"))
+
+
+def _script(name: str, folder: Path, entry: Path) -> Callable[[int], Sequence[str]]:
+    numbers = (",".join(map(str, HIDDEN)), str(BATCH), str(EPOCHS), str(RATE), str(MOMENTUM))
+    return lambda number: python(
+        "-m", SCRIPTS[name], str(entry), str(folder / f"{name} {number}.safetensors"), *numbers
+    )
+
+
+def _judged(time: ProcessTime, folder: Path, entry: Path) -> ProcessTime:
+    """Add the accuracy, or take the time away where it does not suffice."""
+    paths = [*folder.glob(f"{time.name} *.safetensors"), *folder.glob(f"{time.name} */params.safetensors")]
+    if time.seconds is not None:
+        accuracy = min(_accuracy(path, entry) for path in paths)
+        if accuracy >= ACCURACY:
+            return attrs.evolve(time, note=f"test accuracy at least {accuracy:.2%}")
+        time = ProcessTime(time.name, note=f"test accuracy {accuracy:.2%} is below {ACCURACY:.2%}")
+    if time.name in COMMANDS:
+        raise ProcessFailedError(f"{time.name}: {time.note}")
+    return time
+
+
+def _accuracy(path: Path, entry: Path) -> float:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(entry / "test.parquet", columns=["pixels", "label"])
+    x = table["pixels"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    for index, (weight, bias) in enumerate(_layers(path, x.shape[1])):
+        x = (x if index == 0 else np.maximum(x, 0)) @ weight + bias
+    return float((x.argmax(axis=1) == table["label"].to_numpy()).mean())
+
+
+def _layers(path: Path, width: int) -> Layers:
+    """Read weights and biases in the order of the numbers in their names; torch stores weights the other way round."""
+    from safetensors.numpy import load_file
+
+    tensors = load_file(path)
+    order = sorted(tensors, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+    matrices = [tensors[name] for name in order if tensors[name].ndim == 2]
+    vectors = [tensors[name] for name in order if tensors[name].ndim == 1]
+    layers = []
+    for matrix, vector in zip(matrices, vectors, strict=True):
+        layers.append((matrix if matrix.shape[0] == width else matrix.T, vector))
+        width = len(vector)
+    return layers

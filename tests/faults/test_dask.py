@@ -1,0 +1,132 @@
+"""A study on a Dask cluster that loses a worker is the local study, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import attrs
+import pytest
+
+from pipelines import executors
+from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.errors import UsageProblem, WorkFailed
+from pipelines.executors import open_executor
+from pipelines.graph import prepare
+from pipelines.run import Places
+from pipelines.study import SeedResult, run_study
+
+distributed = pytest.importorskip("distributed")
+
+SPEC = RunSpec(
+    name="small",
+    dataset=DatasetSpec(classes=("0", "1", "2"), pinned=False),
+    model=ModelSpec(hidden=(16,), dropout=0.2),
+    train=TrainSpec(epochs=150, batch_size=8, learning_rate=0.05, momentum=0.9, validation_fraction=0.2),
+)
+SEEDS = range(6)
+
+
+@pytest.fixture
+def places(tmp_path: Path, own_data: Path) -> Places:
+    """Where a study takes from."""
+    places = Places(source=own_data, cache=tmp_path / "cache", raw=tmp_path)
+    prepare(SPEC.dataset, source=own_data, cache=places.cache, raw=places.raw)
+    return places
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[distributed.LocalCluster]:
+    """Two workers, each a process with one thread, on the loopback interface."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    ) as cluster:
+        yield cluster
+
+
+def kill_a_busy_worker(address: str) -> int:
+    """Kill the process of a worker that has a seed in hand."""
+    with distributed.Client(address, set_as_default=False) as client:
+        deadline = time.monotonic() + 30
+        while True:
+            busy = [worker for worker, tasks in client.processing().items() if tasks]
+            if busy:
+                pid = client.run(os.getpid, workers=busy[:1])[busy[0]]
+                os.kill(pid, signal.SIGKILL)
+                return int(pid)
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def contents(study: Path) -> dict[str, bytes]:
+    """What a study says of its seeds, without the clock's part."""
+    names = ("params.safetensors", "predictions.parquet", "config.toml")
+    return {f"{seed:03d}/{name}": (study / f"seed-{seed:03d}" / name).read_bytes() for seed in SEEDS for name in names}
+
+
+def timeless(results: list[SeedResult]) -> list[SeedResult]:
+    """Results without what the clock put there."""
+    return [attrs.evolve(result, train_seconds=0) for result in sorted(results, key=lambda result: result.seed)]
+
+
+def test_a_lost_workers_seeds_are_run_again(
+    tmp_path: Path, places: Places, cluster: distributed.LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of two workers is killed while it trains; all seeds come home, with the bits of the local study."""
+    with ThreadPoolExecutor(1) as pool:
+        local = list(run_study(SPEC, SEEDS, tmp_path / "local", places, pool))
+    name = cluster.scheduler_address.replace("tcp://", "dask://")
+    remote = []
+    with open_executor(name) as pool:
+        for result in run_study(SPEC, SEEDS, tmp_path / "remote", places, pool):
+            remote.append(result)
+            if len(remote) == 1:
+                killed = kill_a_busy_worker(cluster.scheduler_address)
+    assert not Path(f"/proc/{killed}").exists()
+    assert timeless(remote) == timeless(local)
+    assert contents(tmp_path / "remote") == contents(tmp_path / "local")
+
+
+def test_workers_with_another_disk(
+    tmp_path: Path, places: Places, cluster: distributed.LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that write elsewhere hand back their files, and the study is whole here."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
+        client.run(os.chdir, tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "here")
+    spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=2))
+    with open_executor(cluster.scheduler_address.replace("tcp://", "dask://")) as pool:
+        remote = list(run_study(spec, range(2), Path("study"), places, pool))
+    with ThreadPoolExecutor(1) as threads:
+        local = list(run_study(spec, range(2), tmp_path / "local", places, threads))
+    assert timeless(remote) == timeless(local)
+    assert (tmp_path / "there" / "study" / "seed-000" / "metrics.json").is_file()
+    for name in ("params.safetensors", "predictions.parquet", "history.parquet", "metrics.json"):
+        brought = (tmp_path / "here" / "study" / "seed-000" / name).read_bytes()
+        assert brought == (tmp_path / "there" / "study" / "seed-000" / name).read_bytes()
+
+
+def test_a_process_that_dies_is_one_message() -> None:
+    """On this machine alone, a worker that is killed ends the study with what to do."""
+    with pytest.raises(WorkFailed, match="a worker process died"), open_executor("processes") as pool:
+        pool.submit(os._exit, 1).result()
+
+
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that is not there is one message, not a hang."""
+    monkeypatch.setattr(executors, "CONNECT_SECONDS", 1)
+    with pytest.raises(WorkFailed, match="no Dask scheduler answers"), open_executor("dask://127.0.0.1:9"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["threads", "dask://", "tcp://127.0.0.1:1"])
+def test_unknown_executors(name: str) -> None:
+    """A name that is neither is refused."""
+    with pytest.raises(UsageProblem, match="unknown executor"), open_executor(name):
+        pass

@@ -1,0 +1,176 @@
+"""`bpfunc runs`: lists what is there, and cleaning never touches what is no run, is at work, or holds other files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.catalogue import RUN_FILES, foreign_files, list_runs, list_studies, read_entry, remove_run, unwanted
+from pipelines.config import RunSpec, to_toml
+from pipelines.errors import UsageProblem
+from pipelines.seals import sealed_json
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+OWN = ("--unpinned", "--classes", "0,1,2", "--source", "own")
+DAY = 86_400
+
+
+def make_run(path: Path, *names: str, age: float = 0.0, accuracy: float = 0.9) -> Path:
+    """A directory that looks as a run's: its configuration, an empty checkpoints directory, and these files."""
+    (path / "checkpoints").mkdir(parents=True)
+    (path / "config.toml").write_text(to_toml(RunSpec(name="small")))
+    for name in names:
+        (path / name).write_bytes(sealed_json({"test_accuracy": accuracy}) if name == "metrics.json" else b"x")
+    return aged(path, age)
+
+
+def aged(path: Path, age: float) -> Path:
+    """Set the times of all files below a directory back."""
+    for file in (*path.rglob("*"), path):
+        os.utime(file, (time.time() - age, time.time() - age), follow_symlinks=False)
+    return path
+
+
+def make_runs(runs: Path) -> None:
+    """One of each kind, and things that are no runs."""
+    make_run(runs / "old", "params.safetensors", "history.parquet", "metrics.json", age=40 * DAY)
+    make_run(runs / "new", "params.safetensors", "history.parquet", "metrics.json", age=DAY, accuracy=0.5)
+    make_run(runs / "sealed", "params.safetensors", "history.parquet", "sealed.txt", age=2 * DAY)
+    make_run(runs / "stopped", age=3 * DAY)
+    make_run(runs / "at-work")
+    make_run(runs / "annotated", "notes.txt", age=50 * DAY)
+    (runs / "precious").mkdir()
+    (runs / "precious" / "thesis.txt").write_text("x")
+    (runs / "broken").mkdir()
+    (runs / "broken" / "config.toml").write_text("[[[")
+    make_run(runs / "study" / "seed-000", "params.safetensors", "history.parquet", "metrics.json", age=60 * DAY)
+    (runs / "study" / "config.toml").write_text(to_toml(RunSpec(name="small")))
+    (runs / "link").symlink_to(runs / "stopped")
+
+
+def test_list(tmp_path: Path) -> None:
+    """Each run has its state, the newest last; what is no run is passed over; a study is listed as one."""
+    make_runs(tmp_path)
+    found = {entry.path.name: entry for entry in list_runs(tmp_path)}
+    assert list(found) == ["annotated", "old", "stopped", "sealed", "new", "at-work"]
+    states = {name: entry.state for name, entry in found.items()}
+    assert states == {
+        "annotated": "unfinished",
+        "old": "finished",
+        "stopped": "unfinished",
+        "sealed": "trained",
+        "new": "finished",
+        "at-work": "unfinished",
+    }
+    assert found["new"].test_accuracy == 0.5
+    assert found["sealed"].test_accuracy is None
+    (study,) = list_studies(tmp_path)
+    assert (study.path.name, study.seeds, study.mean_test_accuracy) == ("study", 1, None)
+    assert list_runs(tmp_path / "nowhere") == ()
+
+
+def test_damaged_figures_are_a_state(tmp_path: Path) -> None:
+    """A run whose figures cannot be read is said to be damaged, not left out."""
+    make_run(tmp_path / "run", "params.safetensors", "history.parquet", "metrics.json")
+    (tmp_path / "run" / "metrics.json").write_text("{")
+    assert read_entry(tmp_path / "run").state == "damaged"
+
+
+def test_choice_of_what_goes(tmp_path: Path) -> None:
+    """Unfinished runs that lie untouched; trained ones by age and only if asked; one at work never."""
+    make_runs(tmp_path)
+    entries, now = list_runs(tmp_path), time.time()
+
+    def names(**settings: float) -> set[str]:
+        return {one.entry.path.name for one in unwanted(entries, now, **settings)}
+
+    assert names() == {"stopped", "annotated"}
+    assert names(older_than_days=30) == {"stopped", "annotated", "old"}
+    assert names(older_than_days=0) == {"stopped", "annotated", "old", "new", "sealed"}
+    assert names(idle_minutes=0) == {"stopped", "annotated", "at-work"}
+
+
+def test_clean_lists_and_then_removes(cli: Cli, tmp_path: Path) -> None:
+    """Without --yes, and with --dry-run whatever else, nothing goes; with --yes, what was listed and no more."""
+    runs = tmp_path / "data" / "runs"
+    make_runs(runs)
+    before = sorted(path.name for path in runs.iterdir())
+    listed = cli("runs", "clean", "--older-than", "30")
+    assert listed.returncode == 0, listed.stderr
+    assert "stopped: unfinished" in listed.stderr
+    assert "old: 40 days old" in listed.stderr
+    assert "annotated: left alone, it holds what is not of a run: notes.txt" in listed.stderr
+    assert listed.stdout.startswith("would remove 2 runs")
+    assert "add --yes" in listed.stdout
+    cli("runs", "clean", "--older-than", "30", "--yes", "--dry-run")
+    assert sorted(path.name for path in runs.iterdir()) == before
+    done = json.loads(cli("runs", "clean", "--older-than", "30", "--yes", "--json").stdout)
+    assert done["removed"] is True
+    gone = {Path(run["path"]).name for run in done["runs"]}
+    assert gone == {"old", "stopped"}
+    assert sorted(path.name for path in runs.iterdir()) == sorted(set(before) - gone)
+    assert (runs / "link").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "kind", ["directory", "link", "foreign", "foreign link", "foreign checkpoint", "study", "toml"]
+)
+def test_what_is_no_run_is_never_removed(tmp_path: Path, kind: str) -> None:
+    """Whoever asks to remove it is refused, and every file stays."""
+    path = make_run(tmp_path / "run", age=DAY)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "thesis.txt").write_text("x")
+    if kind == "directory":
+        path = outside
+    elif kind == "link":
+        path = tmp_path / "link"
+        path.symlink_to(tmp_path / "run")
+    elif kind == "foreign":
+        (path / "notes.txt").write_text("x")
+    elif kind == "foreign link":
+        (path / "report.html").symlink_to(outside / "thesis.txt")
+    elif kind == "foreign checkpoint":
+        (path / "checkpoints" / "thesis.txt").write_text("x")
+    elif kind == "study":
+        shutil.copytree(path, path / "seed-000")
+    else:
+        (path / "config.toml").write_text("epochs = 'many'")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageProblem):
+        remove_run(path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_real_runs_are_known_whole(cli: Cli, own_data: Path, tmp_path: Path) -> None:
+    """All that a run writes is known to be a run's: it can be listed, shown and removed."""
+    path = tmp_path / "data" / "runs" / "mine"
+    done = cli("run", *OWN, "--epochs", "2", "--hidden", "8", "--out", str(path), "--json")
+    assert done.returncode == 0, done.stderr
+    assert {child.name for child in path.iterdir()} <= RUN_FILES
+    assert foreign_files(path) == ()
+    (listed,) = json.loads(cli("runs", "list", "--json").stdout)["runs"]
+    assert (listed["state"], listed["epochs"], listed["recipe"]) == ("finished", 2, "report")
+    assert listed["test_accuracy"] == json.loads(done.stdout)["test_accuracy"]
+    shown = json.loads(cli("runs", "show", str(path), "--json").stdout)
+    assert shown["metrics"].items() <= json.loads(done.stdout).items()
+    text = cli("runs", "show", str(path)).stdout
+    assert text.startswith("finished  report  seed 0  2 epochs")
+    assert "hidden = [8]" in text
+    remove_run(path)
+    assert not path.exists()
+
+
+def test_show_says_what_is_no_run(cli: Cli, tmp_path: Path) -> None:
+    """A directory that is no run is named, with exit code 2."""
+    (tmp_path / "empty").mkdir()
+    done = cli("runs", "show", "empty")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no run directory" in done.stderr

@@ -1,0 +1,215 @@
+"""Partitioned rows: written whole, opened with checks, streamed in an order that the seed decides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
+
+import bpfunc as bp
+from pipelines import streaming
+from pipelines.artifacts import Prepared, RawSplit
+from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.errors import DataProblem, UsageProblem
+from pipelines.graph import prepare
+from pipelines.partitions import MANIFEST, check_partitions, file_system, open_partitions, write_partitions
+from pipelines.stages.acquire import acquire
+from pipelines.stages.decode import decode
+from pipelines.stages.select import select
+from pipelines.stages.train import read_training_rows, train
+from pipelines.streaming import Stream, open_stream, read_ahead, stream_batches, stream_rows, stream_validation
+
+DATASET = DatasetSpec(classes=("0", "1", "2"), scaling="pixel", scaling_offset=0.1, pinned=False)
+SPEC = RunSpec(
+    name="small",
+    dataset=DATASET,
+    model=ModelSpec(hidden=(8,)),
+    train=TrainSpec(epochs=4, batch_size=8, learning_rate=0.1, validation_fraction=0.2),
+)
+
+
+@pytest.fixture
+def rows(own_data: Path) -> RawSplit:
+    """Sixty training images."""
+    return select(decode(acquire(DATASET, source=own_data)), DATASET).train
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, own_data: Path) -> Prepared:
+    """The same, in the cache."""
+    return prepare(DATASET, source=own_data, cache=tmp_path / "cache", raw=tmp_path)[0]
+
+
+@pytest.fixture
+def place(tmp_path: Path, rows: RawSplit, prepared: Prepared) -> Path:
+    """The same, in nine row groups (of 7 rows and one of 4) in five files."""
+    write_partitions(rows, prepared.meta, str(tmp_path / "parts"), group_rows=7, groups_per_part=2)
+    return tmp_path / "parts"
+
+
+def opened(prepared: Prepared, place: Path | str, *, held_out: float = 0.0) -> Stream:
+    return open_stream(prepared.train, str(place), held_out=held_out, key=bp.Key(5))
+
+
+def test_every_row_once_and_as_in_the_cache(prepared: Prepared, place: Path) -> None:
+    """An epoch holds exactly the cache's rows, inputs to within rounding, in full batches but for the last."""
+    batches = list(stream_batches(opened(prepared, place), bp.Key(0), 0, 8))
+    assert [len(batch.inputs) for batch in batches] == [8] * 7 + [4]
+    data = read_training_rows(prepared.train)
+    streamed = np.concatenate([np.hstack([batch.inputs, batch.targets]) for batch in batches])
+    cached = np.hstack([data.inputs, data.targets])
+    order = [np.lexsort(found.round(3).T) for found in (streamed, cached)]
+    np.testing.assert_allclose(streamed[order[0]], cached[order[1]], atol=2e-6)
+
+
+def test_order_is_the_seeds(prepared: Prepared, place: Path) -> None:
+    """The same key and epoch give the same bits; another epoch another order, of groups and within them."""
+
+    def epoch(key: int, number: int) -> bytes:
+        return b"".join(b.inputs.tobytes() for b in stream_batches(opened(prepared, place), bp.Key(key), number, 8))
+
+    assert epoch(0, 0) == epoch(0, 0)
+    assert len({epoch(0, 0), epoch(0, 1), epoch(1, 0)}) == 3
+
+
+def test_held_out_rows_are_never_learned_from(prepared: Prepared, place: Path) -> None:
+    """Learning and validation rows make the whole, in every epoch, and number what was announced."""
+    stream = opened(prepared, place, held_out=0.3)
+    choose = stream_validation(stream)
+    assert choose is not None
+    held = {row.tobytes() for row in choose.inputs}
+    for number in range(2):
+        learned = [row.tobytes() for batch in stream_batches(stream, bp.Key(0), number, 8) for row in batch.inputs]
+        assert len(learned) == len(set(learned)) == stream_rows(stream) == 60 - len(held)
+        assert not held & set(learned)
+    assert len(held) == 8 * 2 + 1
+    places = {tuple(np.flatnonzero(streaming._left_out(stream, index))) for index in range(8)}
+    assert len(places) > 3  # of each group others
+    assert stream_validation(opened(prepared, place)) is None
+
+
+def test_memory_is_that_of_a_window(
+    prepared: Prepared, rows: RawSplit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many row groups there are, few are read before the first of their rows is used."""
+    write_partitions(rows, prepared.meta, str(tmp_path / "many"), group_rows=7, copies=20)
+    read: list[int] = []
+    original = streaming.read_group
+    monkeypatch.setattr(streaming, "read_group", lambda stream, index: (read.append(index), original(stream, index))[1])
+    batches = stream_batches(opened(prepared, tmp_path / "many"), bp.Key(0), 0, 8)
+    next(batches)
+    assert len(read) <= streaming.WINDOW + streaming.AHEAD + 1
+    assert sum(len(batch.inputs) for batch in batches) == 20 * 60 - 8
+    assert len(read) == 20 * 9
+    assert sorted(read) == list(range(20 * 9)) != read
+
+
+def test_an_error_while_reading_ahead_arrives() -> None:
+    """What the thread meets is raised where the piece is asked for."""
+
+    def broken(number: int) -> bp.Batch:
+        if number == 2:
+            raise DataProblem("damaged", where="here", remedy="none")
+        return bp.Batch(np.zeros(1), np.zeros(1))
+
+    pieces = read_ahead(broken, range(5))  # type: ignore[arg-type]
+    next(pieces), next(pieces)
+    with pytest.raises(DataProblem, match="damaged"):
+        next(pieces)
+
+
+def test_training_from_partitions(prepared: Prepared, place: Path) -> None:
+    """A spec that names partitions trains from them, the same bits each time, and learns."""
+    spec = attrs.evolve(SPEC, dataset=attrs.evolve(DATASET, partitions=str(place)))
+    first, second = (train(prepared.train, spec) for _ in range(2))
+    assert bp.ravel(first.params).tobytes() == bp.ravel(second.params).tobytes()
+    assert first.history[-1].train_accuracy == 1.0
+    assert first.history[-1].step == 4 * 7  # 9 row groups, a row of each held out: 51 rows
+
+
+def test_any_file_system(prepared: Prepared, place: Path) -> None:
+    """A URI leads to the file system that pyarrow knows it by, and the bits are those of the path."""
+    by_uri = opened(prepared, place.as_uri())
+    for one, other in zip(
+        stream_batches(by_uri, bp.Key(0), 0, 8), stream_batches(opened(prepared, place), bp.Key(0), 0, 8), strict=True
+    ):
+        assert one.inputs.tobytes() == other.inputs.tobytes()
+    assert type(file_system("s3://bucket/rows?region=us-east-1")[0]) is fs.S3FileSystem
+    with pytest.raises(UsageProblem, match="cannot open the file system"):
+        file_system("nonsense://rows")
+
+
+def test_what_was_not_written_by_the_same_data_is_refused(
+    tmp_path: Path, prepared: Prepared, rows: RawSplit, own_data: Path
+) -> None:
+    """Partitions of another scaling would be judged on a test split that means something else."""
+    other = attrs.evolve(DATASET, scaling="unit", scaling_offset=0.0)
+    meta = prepare(other, source=own_data, cache=tmp_path / "cache", raw=tmp_path)[0].meta
+    write_partitions(rows, meta, str(tmp_path / "unit"))
+    with pytest.raises(DataProblem, match="other scaling"):
+        opened(prepared, tmp_path / "unit")
+
+
+def test_nothing_is_overwritten(prepared: Prepared, rows: RawSplit, place: Path) -> None:
+    """A directory that holds partitions keeps them."""
+    with pytest.raises(UsageProblem, match="partitions already"):
+        write_partitions(rows, prepared.meta, str(place))
+
+
+@pytest.mark.parametrize("harm", ["gone", "short", "page", "manifest", "rows", "outside", "label", "columns"])
+def test_damage_is_named(prepared: Prepared, place: Path, harm: str) -> None:
+    """A part that is missing, cut, altered or not what the manifest says ends in one error, at the latest when read."""
+    part, manifest = place / "part-00001.parquet", json.loads((place / MANIFEST).read_text())
+    if harm == "gone":
+        part.unlink()
+    elif harm == "short":
+        part.write_bytes(part.read_bytes()[:-1])
+    elif harm == "page":
+        data = bytearray(part.read_bytes())
+        data[len(data) // 8] ^= 1
+        part.write_bytes(data)
+        assert [
+            path.endswith(part.name) for path, what in check_partitions(open_partitions(str(place))).items() if what
+        ]
+    elif harm == "rows":
+        manifest["parts"][part.name]["groups"] = [7, 6]
+        (place / MANIFEST).write_text(json.dumps(manifest))
+    elif harm == "outside":
+        manifest["parts"]["../secret"] = manifest["parts"].pop(part.name)
+        (place / MANIFEST).write_text(json.dumps(manifest))
+    elif harm == "manifest":
+        (place / MANIFEST).write_text("{")
+    else:
+        table = pq.read_table(part)
+        changed = pa.array(np.full(len(table), 9, np.uint8))
+        table = table.set_column(1, "label" if harm == "label" else "other", changed)
+        if harm == "label":
+            table = table.cast(pq.read_schema(part))
+        pq.write_table(table, part, row_group_size=7, write_page_checksum=True)
+        manifest["parts"][part.name]["size"] = part.stat().st_size
+        (place / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(DataProblem):
+        list(stream_batches(opened(prepared, place), bp.Key(0), 0, 8))
+
+
+def test_from_the_command_line(tmp_path: Path, own_data: Path, cli) -> None:  # type: ignore[no-untyped-def]
+    """`data partition`, `train --stream` and `data verify --partitions`, and a run directory that says where from."""
+    (tmp_path / "small.toml").write_text(
+        '[dataset]\nclasses = ["0", "1", "2"]\npinned = false\n[model]\nhidden = [8]\n[train]\nepochs = 1\n'
+    )
+    shared = ("--config", "small.toml", "--source", str(own_data))
+    done = cli("data", "partition", "rows", *shared, "--json")
+    assert json.loads(done.stdout)["rows"] == 60, done.stderr
+    done = cli("train", *shared, "--stream", "rows", "--out", "run", "--json")
+    assert json.loads(done.stdout)["config"]["dataset"]["partitions"] == "rows", done.stderr
+    assert 'partitions = "rows"' in (tmp_path / "run" / "config.toml").read_text()
+    (tmp_path / "rows" / "part-00000.parquet").write_bytes(b"")
+    done = cli("train", *shared, "--stream", "rows", "--out", "again")
+    assert done.returncode == 3
+    assert "expected" in done.stderr
