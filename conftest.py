@@ -1,7 +1,11 @@
-"""What every docstring example may take for granted: ``import numpy as np``."""
+"""What every docstring example may take for granted: ``import numpy as np``; and whose extra must be installed."""
+
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
+
+collect_ignore = [] if find_spec("sklearn") else ["bpfunc/interop/sklearn.py"]
 
 
 @pytest.fixture(autouse=True)

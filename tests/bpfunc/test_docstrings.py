@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -11,11 +12,16 @@ import pytest
 
 import bpfunc
 
+EXTRAS = {"bpfunc.interop.sklearn": "sklearn"}
+"""Modules that need an extra, and the package by which to see whether it is installed."""
+
 
 def public_members() -> dict[str, object]:
     """Every public function and class of the library, where it is defined."""
     found: dict[str, object] = {}
     for info in pkgutil.walk_packages(bpfunc.__path__, "bpfunc."):
+        if info.name in EXTRAS and not importlib.util.find_spec(EXTRAS[info.name]):
+            continue
         module = importlib.import_module(info.name)
         for name, member in vars(module).items():
             if name.startswith("_") or getattr(member, "__module__", None) != info.name:

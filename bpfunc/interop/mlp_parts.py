@@ -1,0 +1,311 @@
+"""What scikit-learn's multi-layer perceptrons do in their own way, as parts for the library's training: needs no extra.
+
+Each is a function of plain values, so that a training of one's own may take it too.
+
+Reference: Pedregosa et al., "Scikit-learn: machine learning in Python" (2011); its modules ``neural_network``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import TypeAlias, TypeVar
+
+import attrs
+import numpy as np
+
+from bpfunc import layers
+from bpfunc.batches import Batch
+from bpfunc.consumers import EpochLike
+from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
+from bpfunc.keys import uniform
+from bpfunc.layers import Context, DenseParams, Layer
+from bpfunc.losses import Loss
+from bpfunc.model import SerialParams, serial
+from bpfunc.schedules import Schedule, constant
+from bpfunc.step import TrainState
+from bpfunc.transforms import GradientTransform, chain, momentum, scale_by_learning_rate
+from bpfunc.tree import Tree
+from bpfunc.types import FloatArray, FloatDType, IntArray
+
+ACTIVATIONS: dict[str, Callable[[], Layer]] = {
+    "identity": layers.identity,
+    "logistic": layers.sigmoid,
+    "tanh": layers.tanh,
+    "relu": layers.relu,
+    "leaky_relu": layers.leaky_relu,
+    "elu": layers.elu,
+    "selu": layers.selu,
+    "gelu": layers.gelu,
+    "silu": layers.silu,
+}
+"""What an activation may be called; the first four are scikit-learn's."""
+SMALLEST_RATE = 1e-6
+"""An adaptive learning rate at or below this falls no further."""
+
+EpochT = TypeVar("EpochT", bound=EpochLike)
+Stage: TypeAlias = Callable[[Schedule, TrainState, int], Iterator[EpochT]]
+"""``(rate, state, epochs done) -> records``: a training that goes on from there with this learning rate."""
+
+
+def network(sizes: Sequence[int], activation: str | Layer, *, dropout: float = 0.0, dtype: FloatDType) -> Layer:
+    """Make the network: dense layers with activation and dropout between them.
+
+    Weights and biases are drawn uniformly within ``sqrt(6 / (fan_in + fan_out))``, for logistic ``sqrt(2 / ...)``.
+
+    Args:
+        sizes: Units of each layer, inputs first; at least two.
+        activation: A key of `ACTIVATIONS`, or a layer that keeps shapes.
+        dropout: Probability that a hidden unit is dropped in training, in [0, 1).
+        dtype: Of the parameters.
+
+    Returns:
+        A layer from (B, D) to (B, K).
+
+    Raises:
+        KeyError: There is no activation of that name.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> params, _, out_shape = network((2, 5, 3), "relu", dtype=np.float64).init(Key(0), (2,))
+        >>> out_shape, params.layers[0].bias.dtype
+        ((3,), dtype('float64'))
+
+    Reference: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010).
+    """
+    between = ACTIVATIONS[activation]() if isinstance(activation, str) else activation
+    factor = 2.0 if activation == "logistic" else 6.0
+    parts: list[Layer] = []
+    for fan_in, width in pairwise(sizes):
+        if parts:
+            parts += [between, layers.dropout(float(dropout))] if dropout else [between]
+        bound = math.sqrt(factor / (fan_in + width))
+        start = partial(uniform, low=-bound, high=bound, dtype=dtype)
+        parts.append(layers.dense(width, weight_init=start, bias_init=start))
+    return serial(*parts)
+
+
+def dense_params(params: SerialParams) -> list[DenseParams]:
+    """Pick the parameters of the dense layers out of those of a network.
+
+    Args:
+        params: Of a `network`.
+
+    Returns:
+        One entry for each dense layer, in order.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> params, _, _ = network((2, 5, 3), "relu", dtype=np.float32).init(Key(0), (2,))
+        >>> [layer.weight.shape for layer in dense_params(params)]
+        [(2, 5), (5, 3)]
+    """
+    return [layer for layer in params.layers if isinstance(layer, DenseParams)]
+
+
+def scaled(loss: Loss, factor: float) -> Loss:
+    """Multiply a loss, and so all its derivatives, by a number.
+
+    Args:
+        loss: Any loss.
+        factor: Any number, such as 1/2 before a square.
+
+    Returns:
+        A loss on the same outputs and targets.
+
+    Example:
+        >>> from bpfunc.losses import squared_error
+        >>> scaled(squared_error(), 0.5).forward(np.array([[3.0]]), np.array([[1.0]]))[0]
+        array([2.])
+    """
+
+    def forward(outputs: FloatArray, targets: FloatArray | IntArray) -> tuple[FloatArray, Tree]:
+        losses, residual = loss.forward(outputs, targets)
+        return factor * losses, residual
+
+    return Loss(
+        loss.name,
+        forward,
+        vjp=lambda residual, dlosses: loss.vjp(residual, factor * dlosses),
+        jvp=lambda residual, outputs_dot: factor * loss.jvp(residual, outputs_dot),
+        vjp_jvp=lambda residual, outputs_dot, dlosses, dlosses_dot: loss.vjp_jvp(
+            residual, outputs_dot, factor * dlosses, factor * dlosses_dot
+        ),
+    )
+
+
+def penalised(alpha: float) -> GradientMaker:
+    """Add an L2 penalty on the weights of a `network`: ``alpha / (2 n) sum W^2``, ``n`` the weight of the batch.
+
+    Dividing by the rows of the batch is scikit-learn's way; the smaller the batch, the stronger the penalty.
+
+    Args:
+        alpha: At least 0; nothing is added where it is 0.
+
+    Returns:
+        A maker of gradients for `bpfunc.step.make_step`.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> from bpfunc.layers import INFERENCE
+        >>> from bpfunc.losses import squared_error
+        >>> model, batch = network((1, 1), "relu", dtype=np.float64), Batch(np.zeros((4, 1)), np.zeros((4, 1)))
+        >>> params = SerialParams((DenseParams(np.array([[3.0]]), np.zeros(1)),))
+        >>> value, grads = penalised(2.0)(model, squared_error())(params, ((),), batch, INFERENCE)
+        >>> float(value.loss), grads.layers[0].weight.tolist()
+        (2.25, [[1.5]])
+    """
+    if alpha == 0:
+        return value_and_grad
+
+    def maker(model: Layer, loss: Loss) -> GradientFn:
+        plain = value_and_grad(model, loss)
+
+        def gradient(params: SerialParams, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
+            value, grads = plain(params, state, batch, ctx)
+            rows = len(batch.targets) if batch.weights is None else batch.weights.sum(dtype=np.float64)
+            strength = alpha / float(rows)
+            squares = sum(float(np.vdot(layer.weight, layer.weight)) for layer in dense_params(params))
+            penalty = value.loss.dtype.type(strength / 2 * squares)
+            pulled = (
+                DenseParams(g.weight + strength * p.weight, g.bias) if isinstance(p, DenseParams) else g
+                for g, p in zip(grads.layers, params.layers, strict=True)
+            )
+            return attrs.evolve(value, loss=value.loss + penalty), SerialParams(tuple(pulled))
+
+        return gradient
+
+    return maker
+
+
+def folded_momentum(rate: float | Schedule, decay: float, *, nesterov: bool = False) -> GradientTransform:
+    """Make scikit-learn's sgd: the learning rate, then momentum, so that old gradients keep the rates of their time.
+
+    While the rate does not change, this is `bpfunc.optimizers.sgd`.
+
+    Args:
+        rate: A number above 0, or a schedule.
+        decay: Of the momentum, in [0, 1).
+        nesterov: Whether the momentum looks one step ahead.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> transform = folded_momentum(lambda step: 0.1 ** step, 0.5)
+        >>> first, state = transform.update(1.0, transform.init(0.0), 0.0, 0)
+        >>> first, round(transform.update(1.0, state, 0.0, 1)[0], 6)
+        (-1.0, -0.6)
+
+    Reference: Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum" (2013).
+    """
+    return chain(scale_by_learning_rate(rate), momentum(decay, nesterov=nesterov))
+
+
+def inverse_scaling(
+    first: float, power: float, *, rows: int, per_epoch: int, seen: int = 0, start: int = 0
+) -> Schedule:
+    """Make scikit-learn's ``invscaling``: ``first / (t + 1)^power`` with ``t`` the rows seen before this epoch.
+
+    Args:
+        first: Rate of the first epoch.
+        power: At least 0.
+        rows: Rows in an epoch.
+        per_epoch: Steps in an epoch.
+        seen: Rows seen before step ``start``.
+        start: Step at which this training starts.
+
+    Returns:
+        A schedule.
+
+    Example:
+        >>> rate = inverse_scaling(1.0, 0.5, rows=99, per_epoch=10)
+        >>> [round(rate(step), 4) for step in (0, 9, 10)]
+        [1.0, 1.0, 0.1]
+    """
+
+    def value(step: int) -> float:
+        done = seen + (step - start) // per_epoch * rows
+        return float(first / (done + 1) ** power)
+
+    return value
+
+
+def falling(first: float) -> Iterator[Schedule]:
+    """Yield the rates of scikit-learn's ``adaptive``: each a fifth of the one before, down to `SMALLEST_RATE`.
+
+    Args:
+        first: Where to start, above 0.
+
+    Yields:
+        Schedules that do not change.
+
+    Example:
+        >>> [round(rate(0), 7) for rate in falling(2e-5)]
+        [2e-05, 4e-06, 8e-07]
+    """
+    rate = first
+    yield constant(rate)
+    while rate > SMALLEST_RATE:
+        rate /= 5
+        yield constant(rate)
+
+
+def until_settled(
+    stage: Stage[EpochT],
+    rates: Iterable[Schedule],
+    state: TrainState,
+    score: Callable[[EpochT], float],
+    *,
+    done: int = 0,
+    patience: float,
+    tol: float,
+) -> Iterator[EpochT]:
+    """Train at one learning rate after another, each until more than ``patience`` records in a row were no better.
+
+    This is scikit-learn's rule, which differs from `bpfunc.consumers.early_stopping` in two ways: it bears one record
+    more, and many small steps that are each within ``tol`` count for nothing.
+
+    Args:
+        stage: Goes on from a state with a learning rate.
+        rates: Learning rates, one after the other.
+        state: Where to start.
+        score: What should become small.
+        done: Epochs that the state has behind it.
+        patience: Records that may be no better than all before them; may be infinite.
+        tol: By how much smaller a score must be to be better, at least 0. One that is no number never is.
+
+    Yields:
+        The records of all stages.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> from bpfunc.loop import Epoch
+        >>> from bpfunc.metrics import Mean
+        >>> from bpfunc.step import StepMetrics
+        >>> start = TrainState((), (), (), 0, Key(0))
+        >>> def level(rate, state, done):
+        ...     for number in range(done, 9):
+        ...         yield Epoch(number + 1, state, StepMetrics(Mean(1.0, 1.0), Mean(0.0, 1.0)))
+        >>> def loss(record):
+        ...     return record.metrics.loss.total
+        >>> [record.number for record in until_settled(level, [constant(1.0)], start, loss, patience=2, tol=0.1)]
+        [1, 2, 3, 4]
+    """
+    best = math.inf
+    for rate in rates:
+        waited = 0
+        for record in stage(rate, state, done):
+            yield record
+            found, state, done = score(record), record.state, record.number
+            waited = 0 if found <= best - tol else waited + 1
+            best = min(best, found) if found == found else best
+            if waited > patience:
+                break
+        else:
+            return
