@@ -44,6 +44,57 @@ class Part:
     applies: Callable[[str], bool] | None = None
 
 
+LeafFn: TypeAlias = Callable[[FloatArray, FloatArray, Arrays], tuple[FloatArray, list[FloatArray]]]
+"""``(g, p, old) -> (result, new)`` for one leaf: the new parameters or the update, and the new state, all fresh."""
+Engine: TypeAlias = Callable[[Sequence[tuple[Kernel, int]], bool], LeafFn]
+"""``(kernels, add) -> LeafFn``: what runs kernels, each with its number of slots, over the leaves that they act on."""
+
+
+def in_blocks(kernels: Sequence[tuple[Kernel, int]], add: bool) -> LeafFn:
+    """Run kernels with NumPy, block by block. The `Engine` that a chain has unless it is given another one.
+
+    Args:
+        kernels: In order, each with its number of slots.
+        add: Whether to add the update to the parameters.
+
+    Returns:
+        What treats one leaf.
+
+    Example:
+        >>> halve = lambda g, p, old, new, out, work: np.divide(g, 2, out=out)
+        >>> in_blocks([(halve, 0)], True)(np.array([4.0]), np.array([1.0]), [])[0]
+        array([3.])
+    """
+
+    def leaf(g: FloatArray, p: FloatArray, old: Arrays) -> tuple[FloatArray, list[FloatArray]]:
+        result, new = fresh_results(g, old)
+        if g.size <= BLOCK:
+            _run_block(kernels, g, p, old, new, result, empty(g.shape, result.dtype), add=add)
+        else:
+            _run_blocks(kernels, g, p, old, new, result, add=add)
+        return result, new
+
+    return leaf
+
+
+def fresh_results(g: FloatArray, old: Arrays) -> tuple[FloatArray, list[FloatArray]]:
+    """Allocate what a leaf's result and new state go into.
+
+    Args:
+        g: The gradient; whole numbers give floating results.
+        old: The state.
+
+    Returns:
+        An array like the gradient, and one like each of the state's; not filled.
+
+    Example:
+        >>> fresh_results(np.ones(2, np.float32), [np.ones(2)])[0].dtype
+        dtype('float32')
+    """
+    dtype = g.dtype if g.dtype.kind == "f" else np.result_type(g.dtype, 1.0)
+    return empty(g.shape, dtype), [empty(slot.shape, slot.dtype) for slot in old]
+
+
 @attrs.frozen
 class Elementwise:
     """A chain of transforms that treat each number by itself.
@@ -52,11 +103,13 @@ class Elementwise:
         parts: In order.
         open: ``state -> trees``: the slots of all parts, each a tree like the parameters.
         close: ``trees -> state``, the way back.
+        engine: What runs the kernels; `bpfunc.interop.numba.compiled` puts a compiler here.
     """
 
     parts: tuple[Part, ...]
     open: Callable[[Tree], tuple[Tree, ...]]
     close: Callable[[tuple[Tree, ...]], Tree]
+    engine: Engine = in_blocks
 
 
 def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *, add: bool) -> tuple[Tree, Tree]:
@@ -87,10 +140,11 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     rows = tree_rows(grads, params if has_params else grads, *slots)
     kernels = [(part.kernel(step), part.slots) for part in chain.parts]
     chosen = _chosen(chain.parts, grads, len(rows))
+    engines = {which: chain.engine([kernels[index] for index in which], add) for which in set(chosen)}
     results: list[Any] = []
     columns: list[list[Any]] = [[] for _ in slots]
     for row, which in zip(rows, chosen, strict=True):
-        result, new = _run_leaf([kernels[index] for index in which], row[0], row[1], row[2:], add=add)
+        result, new = _run_leaf(engines[which], row[0], row[1], row[2:])
         results.append(result)
         for column, slot in zip(columns, new, strict=True):
             column.append(slot)
@@ -99,27 +153,20 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     )
 
 
-def _chosen(parts: tuple[Part, ...], grads: Tree, leaves: int) -> list[list[int]]:
+def _chosen(parts: tuple[Part, ...], grads: Tree, leaves: int) -> list[tuple[int, ...]]:
     """For each leaf the parts that act on it."""
     if all(part.applies is None for part in parts):
-        return [list(range(len(parts)))] * leaves
+        return [tuple(range(len(parts)))] * leaves
     return [
-        [index for index, part in enumerate(parts) if part.applies is None or part.applies(path)]
+        tuple(index for index, part in enumerate(parts) if part.applies is None or part.applies(path))
         for path, _ in tree_leaves_with_path(grads)
     ]
 
 
-def _run_leaf(
-    kernels: Sequence[tuple[Kernel, int]], g: Any, p: Any, old: Sequence[Any], *, add: bool
-) -> tuple[Any, Sequence[Any]]:
+def _run_leaf(leaf: LeafFn, g: Any, p: Any, old: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
     if not isinstance(g, np.ndarray):
-        return _run_number(kernels, g, p, old, add=add)
-    dtype = g.dtype if g.dtype.kind == "f" else np.result_type(g.dtype, 1.0)
-    result, new = empty(g.shape, dtype), [empty(slot.shape, slot.dtype) for slot in old]
-    if g.size <= BLOCK:
-        _run_block(kernels, g, p, old, new, result, empty(g.shape, dtype), add=add)
-    else:
-        _run_blocks(kernels, g, p, old, new, result, add=add)
+        return _run_number(leaf, g, p, old)
+    result, new = leaf(g, p, old)
     return readonly(result), [readonly(slot) for slot in new]
 
 
@@ -165,10 +212,8 @@ def _run_block(
         np.copyto(out, u)
 
 
-def _run_number(
-    kernels: Sequence[tuple[Kernel, int]], g: Any, p: Any, old: Sequence[Any], *, add: bool
-) -> tuple[Any, Sequence[Any]]:
+def _run_number(leaf: LeafFn, g: Any, p: Any, old: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
     """Run a leaf that is a number, as an array of one."""
-    result, new = _run_leaf(kernels, np.array([g]), np.array([p]), [np.array([slot]) for slot in old], add=add)
+    result, new = leaf(np.array([g]), np.array([p]), [np.array([slot]) for slot in old])
     plain = isinstance(g, int | float) and not isinstance(g, np.floating)
     return (result.item() if plain else result[0]), [slot.item() if plain else slot[0] for slot in new]
