@@ -166,7 +166,7 @@ def _constants(graph: GraphProto) -> dict[str, Array]:
         if node.op_type == "Constant" and "value" in values:
             found[node.output[0]] = numpy_helper.to_array(values["value"])
         elif node.op_type == "Constant":
-            found[node.output[0]] = np.asarray(next(iter(values.values())))
+            found[node.output[0]] = np.asarray(next(iter(values.values()), None))
         elif node.op_type == "Identity" and node.input[0] in found:  # one constant under two names
             found[node.output[0]] = found[node.input[0]]
     return found
@@ -198,9 +198,13 @@ def _attributes(node: NodeProto) -> dict[str, object]:
 
 
 def _number(node: NodeProto, name: str, default: float) -> float:
-    """An attribute as the short decimal that was rounded to it: 0.01, not 0.009999999776482582."""
     found = next((attribute.f for attribute in node.attribute if attribute.name == name), default)
-    return float(str(np.float32(found)))
+    return _decimal(np.float32(found))
+
+
+def _decimal(value: np.floating) -> float:
+    """The short decimal that was rounded to a number: 0.01, not 0.009999999776482582."""
+    return float(str(value))
 
 
 def _plain(make: Callable[[], Layer]) -> Reader:
@@ -221,7 +225,7 @@ def _dense(node: NodeProto, x: str, weight: FloatArray | None, bias: FloatArray 
         refuse(node, "its weight is no matrix")
     width = weight.shape[1]
     if bias is not None:
-        if bias.size not in (1, width) or bias.size != max(bias.shape, default=1):
+        if bias.size not in (1, width) or bias.shape[-1:] not in ((), (bias.size,)):
             refuse(node, f"its bias of shape {bias.shape} is none of {width} outputs")
         bias = np.array(np.broadcast_to(bias.ravel(), (width,)))
         if bias.dtype != weight.dtype:
@@ -298,7 +302,7 @@ def _flatten(chain: Chain, node: NodeProto) -> Link:
 
 def _reshape(chain: Chain, node: NodeProto) -> Link:
     target = chain.constants.get(node.input[1])
-    if target is None or len(target) != 2 or not (target[0] in (-1, 0) or target[1] == -1):
+    if target is None or target.shape != (2,) or not (target[0] in (-1, 0) or target[1] == -1):
         refuse(node, "it does not turn examples into rows")
     return Link(layers.flatten(), (), (), node.input[0])
 
@@ -308,7 +312,9 @@ def _dropout(chain: Chain, node: NodeProto) -> Link:
     if np.any(training):
         refuse(node, "it is in training mode; export the model for inference")
     ratio = chain.numbers(node, 1)
-    rate = _number(node, "ratio", 0.5) if ratio is None else float(str(ratio.item()))
+    if ratio is not None and ratio.size != 1:
+        refuse(node, "its ratio is not one number")
+    rate = _number(node, "ratio", 0.5) if ratio is None else _decimal(ratio.ravel()[0])
     return Link(layers.dropout(rate), (), (), node.input[0])
 
 

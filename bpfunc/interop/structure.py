@@ -149,7 +149,7 @@ def build(description: object) -> Layer:
     try:
         layer = _built(description)
         faithful = describe(layer) == description
-    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"no description of a network: {type(error).__name__}: {error}") from None
     if not faithful:
         raise ValueError(f"no description of a network: it is not what {layer.name} is described by")
