@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfunc.interop.structure import build, describe, from_tensors, maker_of, to_tensors
+from bpfunc.interop.structure import build, describe, from_tensors, to_tensors
 from bpfunc.layers import Layer
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape, readonly_arrays
@@ -114,7 +114,8 @@ def to_onnx(
 
 def _takes_categories(layer: Layer) -> bool:
     seeing = layer.parts[:1] if layer.chained else layer.parts
-    return maker_of(layer).name == "embedding" or any(_takes_categories(part) for _, part in seeing)
+    lookup = layer.maker is not None and layer.maker.name == "embedding"
+    return lookup or any(_takes_categories(part) for _, part in seeing)
 
 
 def _dtype(parameters: Iterable[FloatArray]) -> np.dtype[np.floating]:
