@@ -12,7 +12,9 @@ from typing import NoReturn, TypeAlias
 import attrs
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx.helper import get_attribute_value
+from onnx.numpy_helper import to_array
+from onnx.onnx_pb import GraphProto, NodeProto, ValueInfoProto
 
 from bpfunc import layers
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
@@ -67,7 +69,8 @@ class Chain:
             ValueError: It is computed, or of another type.
 
         Example:
-            >>> Chain({"w": np.ones(2)}, {}).numbers(helper.make_node("Gemm", ["x", "w"], ["y"]), 1)
+            >>> from onnx.helper import make_node
+            >>> Chain({"w": np.ones(2)}, {}).numbers(make_node("Gemm", ["x", "w"], ["y"]), 1)
             array([1., 1.])
         """
         if len(node.input) <= place or not node.input[place]:
@@ -77,7 +80,7 @@ class Chain:
             refuse(node, f"its input {node.input[place]!r} is computed, and a layer's parameters are constants")
         if found.dtype not in (np.float32, np.float64):
             refuse(node, f"its input {node.input[place]!r} is {found.dtype}, neither float32 nor float64")
-        return np.array(found)
+        return np.array(found, np.float32 if found.dtype == np.float32 else np.float64)
 
 
 Reader: TypeAlias = Callable[[Chain, NodeProto], Link]
@@ -98,8 +101,9 @@ def read_chain(graph: GraphProto, output: str | None) -> tuple[Layer, Tree, Tree
         ValueError: It is no chain of known operators; the message names node and operator.
 
     Example:
-        >>> x, y = (helper.make_tensor_value_info(name, 1, ["batch", 2]) for name in "xy")
-        >>> graph = helper.make_graph([helper.make_node("Tanh", ["x"], ["y"])], "example", [x], [y])
+        >>> from onnx.helper import make_graph, make_node, make_tensor_value_info
+        >>> x, y = (make_tensor_value_info(name, 1, ["batch", 2]) for name in "xy")
+        >>> graph = make_graph([make_node("Tanh", ["x"], ["y"])], "example", [x], [y])
         >>> layer, _, _, in_shape = read_chain(graph, None)
         >>> layer.name, in_shape
         ('serial(tanh)', (2,))
@@ -138,7 +142,8 @@ def refuse(node: NodeProto, why: str) -> NoReturn:
         ValueError: Always; the message names node and operator.
 
     Example:
-        >>> refuse(helper.make_node("Conv", ["x", "w"], ["y"], name="first"), "it is no layer here")
+        >>> from onnx.helper import make_node
+        >>> refuse(make_node("Conv", ["x", "w"], ["y"], name="first"), "it is no layer here")
         Traceback (most recent call last):
             ...
         ValueError: node 'first' (Conv): it is no layer here
@@ -160,11 +165,11 @@ def _wanted(graph: GraphProto, output: str | None) -> str:
 
 
 def _constants(graph: GraphProto) -> dict[str, Array]:
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    found = {tensor.name: to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         values = _attributes(node)
         if node.op_type == "Constant" and "value" in values:
-            found[node.output[0]] = numpy_helper.to_array(values["value"])
+            found[node.output[0]] = to_array(values["value"])
         elif node.op_type == "Constant":
             found[node.output[0]] = np.asarray(next(iter(values.values()), None))
         elif node.op_type == "Identity" and node.input[0] in found:  # one constant under two names
@@ -194,7 +199,7 @@ def _shape_after(node: NodeProto, link: Link, shape: Shape | None) -> Shape | No
 
 
 def _attributes(node: NodeProto) -> dict[str, object]:
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def _number(node: NodeProto, name: str, default: float) -> float:
