@@ -183,8 +183,8 @@ def from_onnx(data: ModelProto | bytes, *, output: str | None = None) -> Importe
     """Read a network from an ONNX model: one of `to_onnx` as it was, any other if it is a chain of known operators.
 
     Known are Gemm, MatMul and Add, BatchNormalization, LayerNormalization, RMSNormalization, Flatten (or Reshape to
-    rows), Dropout, Identity, Softmax, LogSoftmax, Relu, LeakyRelu, Elu, Selu, Gelu, Softplus, Tanh, Sigmoid, and
-    x Sigmoid(x). Nothing is read but the bytes: tensors in other files are refused.
+    rows), Dropout, Identity, Softmax, LogSoftmax, Relu, LeakyRelu, Elu, Selu, Gelu, Softplus, Tanh, Sigmoid, and the
+    products that silu and gelu are elsewhere. Nothing is read but the bytes: tensors in other files are refused.
 
     Args:
         data: A model, or the bytes of a file, at most `SIZE_LIMIT`.

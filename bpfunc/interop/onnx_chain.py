@@ -263,11 +263,53 @@ def _add(chain: Chain, node: NodeProto) -> Link:
 
 
 def _mul(chain: Chain, node: NodeProto) -> Link:
-    for x, other in (tuple(node.input), tuple(reversed(node.input))):
-        gate = chain.producers.get(other)
-        if gate is not None and gate.op_type == "Sigmoid" and gate.input[0] == x:
-            return Link(layers.silu(), (), (), x)
-    refuse(node, "it is no x Sigmoid(x); a Gelu is one node from operator set 20 on, so export with that")
+    """The product that ends an activation of several nodes."""
+    for left, right in _both_ways(node):
+        gate = chain.producers.get(right)
+        if gate is not None and gate.op_type == "Sigmoid" and gate.input[0] == left:
+            return Link(layers.silu(), (), (), left)
+        x = _gelu_of(chain, left, right)
+        if x is not None:
+            return Link(layers.gelu(), (), (), x)
+    refuse(node, "it is neither x Sigmoid(x) nor x (1 + Erf(x / sqrt(2))) / 2")
+
+
+def _both_ways(node: NodeProto) -> tuple[list[str], list[str]]:
+    return list(node.input), list(reversed(node.input))
+
+
+def _gelu_of(chain: Chain, left: str, right: str) -> str | None:
+    """The ``x`` of a product that is ``(x / 2) (1 + Erf(x / sqrt(2)))``, or ``(x (1 + Erf(x / sqrt(2)))) / 2``."""
+    half = _with_number(chain, left, "Mul", 0.5)
+    if half is not None and half == _erf_of(chain, right):
+        return half
+    product = chain.producers.get(left)
+    if product is None or product.op_type != "Mul" or not _is_number(chain, right, 0.5):
+        return None
+    return next((x for x, factor in _both_ways(product) if x == _erf_of(chain, factor)), None)
+
+
+def _is_number(chain: Chain, name: str, number: float) -> bool:
+    found = chain.constants.get(name)
+    return found is not None and found.size == 1 and bool(np.isclose(found.astype(float), number).all())
+
+
+def _with_number(chain: Chain, name: str, op: str, number: float) -> str | None:
+    """The ``x`` of a value that is ``x op number``."""
+    node = chain.producers.get(name)
+    if node is None or node.op_type != op:
+        return None
+    return next((x for x, other in _both_ways(node) if _is_number(chain, other, number)), None)
+
+
+def _erf_of(chain: Chain, name: str) -> str | None:
+    """The ``x`` of a value that is ``1 + Erf(x / sqrt(2))``."""
+    erf = chain.producers.get(_with_number(chain, name, "Add", 1.0) or "")
+    if erf is None or erf.op_type != "Erf":
+        return None
+    return _with_number(chain, erf.input[0], "Div", math.sqrt(2)) or _with_number(
+        chain, erf.input[0], "Mul", math.sqrt(0.5)
+    )
 
 
 def _norm_params(chain: Chain, node: NodeProto, *, shift: bool) -> NormParams:

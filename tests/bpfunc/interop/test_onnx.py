@@ -189,6 +189,12 @@ def node(op: str, *inputs: str, to: str = "y", **attributes: object) -> onnx.Nod
     return helper.make_node(op, list(inputs), [to], name=f"my {op}", **attributes)
 
 
+def erf(x: str) -> list[onnx.NodeProto]:
+    """``s = 1 + Erf(x / sqrt(2))``."""
+    return [node("Div", x, "root", to="d"), node("Erf", "d", to="e"), node("Add", "e", "one", to="s")]
+
+
+NUMBERS = {"root": np.float32(np.sqrt(2)), "one": np.float32(1), "half": np.float32(0.5)}
 W, B = normal(Key(1), (4, 3)), normal(Key(2), (3,))
 FEATURES = {
     "s": normal(Key(3), (4,)),
@@ -216,6 +222,24 @@ FOREIGN: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
     "Softplus": ([node("Softplus", "x")], {}, "softplus"),
     "x Sigmoid(x)": ([node("Sigmoid", "x", to="g"), node("Mul", "x", "g")], {}, "silu"),
     "Sigmoid(x) x": ([node("Sigmoid", "x", to="g"), node("Mul", "g", "x")], {}, "silu"),
+    "Gelu in torch's order": (
+        [*erf("x"), node("Mul", "x", "s", to="p"), node("Mul", "p", "half")],
+        NUMBERS,
+        "gelu",
+    ),
+    "Gelu in TensorFlow's order": (
+        [*erf("x"), node("Mul", "half", "x", to="h"), node("Mul", "h", "s")],
+        NUMBERS,
+        "gelu",
+    ),
+    "Gelu of a product": (
+        [
+            *(node("Sigmoid", "x", to="g"), node("Mul", "x", "g", to="z")),
+            *(*erf("z"), node("Mul", "s", "z", to="p"), node("Mul", "half", "p")),
+        ],
+        NUMBERS,
+        "silu, gelu",
+    ),
     "Softmax": ([node("Softmax", "x", axis=1)], {}, "softmax"),
     "LogSoftmax": ([node("LogSoftmax", "x")], {}, "log_softmax"),
     "Identity": ([node("Identity", "x")], {}, "identity"),
@@ -295,7 +319,22 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
     "unknown": ([node("Cos", "x")], {}, r"^node 'my Cos' \(Cos\): no layer computes this; a chain of Add, "),
     "nameless": ([helper.make_node("Cos", ["x"], ["y"])], {}, r"^node 'y' \(Cos\)"),
     "Add of no bias": ([node("Add", "x", "b")], {"b": B}, r"\(Add\): it is no bias after a MatMul"),
-    "Mul of two": ([node("Mul", "x", "x")], {}, r"\(Mul\): it is no x Sigmoid"),
+    "Mul of two": ([node("Mul", "x", "x")], {}, r"\(Mul\): it is neither x Sigmoid"),
+    "Sigmoid of another": (
+        [node("Tanh", "x", to="h"), node("Sigmoid", "h", to="g"), node("Mul", "x", "g")],
+        {},
+        r"\(Mul\): it is neither x Sigmoid",
+    ),
+    "Erf of another": (
+        [*erf("x"), node("Tanh", "x", to="h"), node("Mul", "h", "s", to="p"), node("Mul", "p", "half")],
+        NUMBERS,
+        r"\(Mul\): it is neither x Sigmoid",
+    ),
+    "Erf with another root": (
+        [*erf("x"), node("Mul", "x", "s", to="p"), node("Mul", "p", "half")],
+        NUMBERS | {"root": np.float32(2)},
+        r"\(Mul\): it is neither x Sigmoid",
+    ),
     "computed weight": ([node("Identity", "x", to="w"), node("Gemm", "x", "w")], {}, "'w' is computed"),
     "whole weight": ([node("MatMul", "x", "w")], {"w": np.ones((4, 3), np.int64)}, "is int64, neither float32 nor"),
     "weight of three axes": ([node("MatMul", "x", "w")], {"w": np.ones((2, 4, 3), np.float32)}, "is no matrix"),
