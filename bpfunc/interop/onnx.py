@@ -31,10 +31,10 @@ try:
         np_dtype_to_tensor_dtype,
         set_model_props,
     )
-    from onnx.numpy_helper import from_array, to_array
+    from onnx.numpy_helper import from_array
     from onnx.onnx_pb import ModelProto, TensorProto
 
-    from bpfunc.interop.onnx_chain import read_chain
+    from bpfunc.interop.onnx_chain import array_of, read_chain
     from bpfunc.interop.onnx_nodes import Graph, Place, write
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError("bpfunc.interop.onnx needs onnx: pip install 'bpfunc[onnx]'", name=missing.name) from None
@@ -242,8 +242,10 @@ def _described(proto: ModelProto) -> Imported | None:
     texts = [entry.value for entry in proto.metadata_props if entry.key == "bpfunc"]
     try:
         about = json.loads(texts[0])
+        if about["format"] != FORMAT:
+            return None
         model, in_shape = build(about["network"]), tuple(about["in_shape"])
-        tensors = {tensor.name: np.array(to_array(tensor)) for tensor in proto.graph.initializer}
+        tensors = {tensor.name: np.array(array_of(tensor)) for tensor in proto.graph.initializer}
         params, state = from_tensors(model, tensors)
         found = Imported(model, params, state, in_shape, tensors.get(MEAN), tensors.get(SCALE))
         again = to_onnx(
@@ -256,4 +258,4 @@ def _described(proto: ModelProto) -> Imported | None:
     except (IndexError, KeyError, TypeError, ValueError, RecursionError):
         return None
     same = again.graph == proto.graph and list(again.opset_import) == list(proto.opset_import)
-    return found if same and about["format"] == FORMAT else None
+    return found if same else None

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx.helper import get_attribute_value
 from onnx.numpy_helper import to_array
-from onnx.onnx_pb import GraphProto, NodeProto, ValueInfoProto
+from onnx.onnx_pb import GraphProto, NodeProto, TensorProto, ValueInfoProto
 
 from bpfunc import layers
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
@@ -128,6 +128,30 @@ def read_chain(graph: GraphProto, output: str | None) -> tuple[Layer, Tree, Tree
     return serial(*(link.layer for link in links)), params, tuple(link.state for link in links), in_shape
 
 
+def array_of(tensor: TensorProto) -> Array:
+    """Read a tensor.
+
+    Args:
+        tensor: With its data in it.
+
+    Returns:
+        An array, perhaps a read-only one that shares the tensor's memory.
+
+    Raises:
+        ValueError: Its data are not what its type and shape say.
+
+    Example:
+        >>> from onnx.numpy_helper import from_array
+        >>> array_of(from_array(np.ones(2)))
+        array([1., 1.])
+    """
+    try:
+        array: Array = to_array(tensor)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"tensor {tensor.name!r} cannot be read: {type(error).__name__}: {error}") from None
+    return array
+
+
 def refuse(node: NodeProto, why: str) -> NoReturn:
     """Say why a node cannot be read.
 
@@ -165,11 +189,11 @@ def _wanted(graph: GraphProto, output: str | None) -> str:
 
 
 def _constants(graph: GraphProto) -> dict[str, Array]:
-    found = {tensor.name: to_array(tensor) for tensor in graph.initializer}
+    found = {tensor.name: array_of(tensor) for tensor in graph.initializer}
     for node in graph.node:
         values = _attributes(node)
         if node.op_type == "Constant" and "value" in values:
-            found[node.output[0]] = to_array(values["value"])
+            found[node.output[0]] = array_of(values["value"])
         elif node.op_type == "Constant":
             found[node.output[0]] = np.asarray(next(iter(values.values()), None))
         elif node.op_type == "Identity" and node.input[0] in found:  # one constant under two names
@@ -291,7 +315,9 @@ def _gelu_of(chain: Chain, left: str, right: str) -> str | None:
 
 def _is_number(chain: Chain, name: str, number: float) -> bool:
     found = chain.constants.get(name)
-    return found is not None and found.size == 1 and bool(np.isclose(found.astype(float), number).all())
+    if found is None or found.size != 1 or found.dtype not in (np.float32, np.float64):
+        return False
+    return math.isclose(found.item(), number, rel_tol=1e-5)
 
 
 def _with_number(chain: Chain, name: str, op: str, number: float) -> str | None:
@@ -299,7 +325,8 @@ def _with_number(chain: Chain, name: str, op: str, number: float) -> str | None:
     node = chain.producers.get(name)
     if node is None or node.op_type != op:
         return None
-    return next((x for x, other in _both_ways(node) if _is_number(chain, other, number)), None)
+    orders = _both_ways(node)[: 1 if op == "Div" else 2]
+    return next((x for x, other in orders if _is_number(chain, other, number)), None)
 
 
 def _erf_of(chain: Chain, name: str) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from bpfunc.model import ParallelParams, SerialParams, named, parallel, residual
 from bpfunc.tree import Tree, flatten, tree_cast
 from tests.bpfunc.interop.stacks import STACKS, lively
 from tests.bpfunc.interop.test_structure import OWN, made
+from tests.conftest import ROOT
 
 X = normal(Key(9), (5, 784))
 
@@ -330,6 +333,14 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
         NUMBERS,
         r"\(Mul\): it is neither x Sigmoid",
     ),
+    "Erf of one over x": (
+        [
+            *(node("Div", "root", "x", to="d"), node("Erf", "d", to="e"), node("Add", "e", "one", to="s")),
+            *(node("Mul", "x", "s", to="p"), node("Mul", "p", "half")),
+        ],
+        NUMBERS,
+        r"\(Mul\): it is neither x Sigmoid",
+    ),
     "Erf with another root": (
         [*erf("x"), node("Mul", "x", "s", to="p"), node("Mul", "p", "half")],
         NUMBERS | {"root": np.float32(2)},
@@ -385,6 +396,7 @@ def test_a_lying_description_is_worth_nothing() -> None:
         about | {"in_shape": [10**15]},
         about | {"in_shape": 7},
         about | {"format": 2},
+        {name: value for name, value in about.items() if name != "format"},
         about | {"network": {}},
         {},
         [],
@@ -449,9 +461,26 @@ def test_damaged_bytes_are_a_model_or_a_clear_error(data: st.DataObject) -> None
         assert str(error)
 
 
+def test_tensors_of_unknown_types_are_refused() -> None:
+    """A type of number that ONNX does not have."""
+    model = graph_of([node("MatMul", "x", "w")], {"w": W})
+    model.graph.initializer[0].data_type = 99
+    with pytest.raises(ValueError, match=r"tensor 'w' cannot be read|no valid ONNX model"):
+        from_onnx(model)
+
+
 def test_tensors_smaller_than_their_shape_are_refused() -> None:
     """A shape that the data does not fill."""
     model = graph_of([node("MatMul", "x", "w")], {"w": W})
     model.graph.initializer[0].dims[0] = 10**12
     with pytest.raises(ValueError, match="no valid ONNX model"):
         from_onnx(model)
+
+
+def test_missing_extra_is_named() -> None:
+    """Without onnx the import says what to install, in one line."""
+    code = "import sys; sys.modules['onnx'] = None; import bpfunc.interop.onnx"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: bpfunc.interop.onnx needs onnx: pip install 'bpfunc[onnx]'"
+    )
