@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import cast
 
 import attrs
 import numpy as np
@@ -245,7 +246,7 @@ def _described(proto: ModelProto) -> Imported | None:
         if about["format"] != FORMAT:
             return None
         model, in_shape = build(about["network"]), tuple(about["in_shape"])
-        tensors = {tensor.name: np.array(array_of(tensor)) for tensor in proto.graph.initializer}
+        tensors = {tensor.name: cast("FloatArray", np.array(array_of(tensor))) for tensor in proto.graph.initializer}
         params, state = from_tensors(model, tensors)
         found = Imported(model, params, state, in_shape, tensors.get(MEAN), tensors.get(SCALE))
         again = to_onnx(

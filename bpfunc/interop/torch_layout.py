@@ -142,7 +142,10 @@ def _turned(name: str, array: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def _array(name: str, value: ArrayLike) -> NDArray[np.floating]:
     detach = getattr(value, "detach", None)  # a tensor's, which may lie elsewhere or take part in derivatives
-    array = np.asarray(value if detach is None else detach().cpu())
+    try:
+        array = np.asarray(value if detach is None else detach().cpu())
+    except TypeError as error:  # a type of number that NumPy has not, such as bfloat16
+        raise ValueError(f"{name}: {error}") from None
     if array.dtype not in (np.float32, np.float64) and not name.endswith(COUNT):
         raise ValueError(f"{name}: expected float32 or float64, found {array.dtype}")
     return array

@@ -107,3 +107,10 @@ def test_modules_of_ones_own_by_a_mapping() -> None:
     np.testing.assert_allclose(
         network.forward(params, state, x, INFERENCE)[0], predicted(theirs, x), rtol=1e-5, atol=1e-6
     )
+
+
+def test_numbers_that_numpy_does_not_have_are_refused() -> None:
+    """One clear error, which names the tensor."""
+    tensors = {"weight": torch.ones(3, 5, dtype=torch.bfloat16)}
+    with pytest.raises(ValueError, match=r"^weight: .*BFloat16"):
+        from_torch_state_dict(dense(3, use_bias=False), tensors, in_shape=(5,))
