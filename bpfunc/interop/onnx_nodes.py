@@ -64,7 +64,7 @@ class Graph:
             ('layers[1].Relu', 'layers[1].Relu:2')
         """
         stem = inside(path, op)
-        same = sum(node.name.partition(":")[0] == stem for node in self.nodes)
+        same = sum(node.name == stem or node.name.startswith(f"{stem}:") for node in self.nodes)
         name = f"{stem}:{same + 1}" if same else stem
         self.nodes.append(make_node(op, inputs, [name], name=name, **attributes))
         return name

@@ -70,7 +70,9 @@ def combined(inner: st.SearchStrategy[Layer]) -> st.SearchStrategy[Layer]:
     return st.one_of(
         some.map(lambda parts: serial(*parts)),
         some.map(lambda parts: parallel(*parts, combine="concatenate")),
-        some.map(lambda parts: named(*((f"part {i}", part) for i, part in enumerate(parts)))),
+        st.dictionaries(st.text(max_size=3) | st.just("a:b"), inner, min_size=1, max_size=3).map(
+            lambda parts: named(*parts.items())
+        ),
         inner.map(lambda part: serial(layers.dense(4), residual(serial(part, layers.dense(4))))),
         inner.map(lambda part: serial(layers.dense(6), mirror_averaged(part, image_shape=(2, 3)))),
     )
@@ -85,6 +87,13 @@ def test_any_nest_returns(network: Layer) -> None:
     found = from_onnx(written)
     returned(network, params, state, found, normal(Key(1), (3, 7)))
     assert (float(found.mean), float(found.scale)) == (0.5, 1.0)
+
+
+def test_names_with_colons_do_not_meet() -> None:
+    """A name may hold what numbers the nodes of a layer that is passed twice."""
+    network = mirror_averaged(named(("a:b", layers.dense(2)), ("a", layers.dense(2))), image_shape=(1, 2))
+    nodes = to_onnx(network, lively(network, (2,))[0], in_shape=(2,)).graph.node
+    assert len({node.name for node in nodes}) == len({node.output[0] for node in nodes}) == len(nodes)
 
 
 def test_normalisation_returns_bit_for_bit() -> None:
