@@ -342,6 +342,11 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
         NUMBERS,
         r"\(Mul\): it is neither x Sigmoid",
     ),
+    "half of another": (
+        [*erf("x"), node("Tanh", "x", to="h"), node("Mul", "half", "h", to="p"), node("Mul", "p", "s")],
+        NUMBERS,
+        r"\(Mul\): it is neither x Sigmoid",
+    ),
     "Erf of one over x": (
         [
             *(node("Div", "root", "x", to="d"), node("Erf", "d", to="e"), node("Add", "e", "one", to="s")),
