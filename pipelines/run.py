@@ -18,17 +18,16 @@ from pipelines.config import RunSpec, TrainSpec, to_toml
 from pipelines.errors import WorkFailed
 from pipelines.files import claimed, make_directory, remove_leftovers, sha256_of, write_bytes
 from pipelines.graph import Decision, prepare
+from pipelines.network import read_trained, trained_network, write_network
 from pipelines.predictions import write_predictions
 from pipelines.runs import (
     library_versions,
     metrics,
     new_run_directory,
     read_config,
-    read_trained,
     write_config,
     write_history,
     write_metrics,
-    write_params,
 )
 from pipelines.signals import Interrupted, stop_requested
 from pipelines.stages.evaluate import evaluate
@@ -166,7 +165,7 @@ def _trained(
             saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
             trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
             write_history(directory, trained.history)
-            write_params(directory, spec, trained)
+            write_network(directory, trained_network(spec, prepared.meta, trained))
             if stop():  # it came after the last step
                 raise Interrupted
     except Interrupted:

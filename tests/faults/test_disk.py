@@ -21,9 +21,10 @@ from pipelines.checkpoints import newest_checkpoint, write_checkpoint
 from pipelines.errors import WorkFailed
 from pipelines.files import TEMPORARY
 from pipelines.graph import plan, prepare
+from pipelines.network import trained_network, write_network
 from pipelines.predictions import write_predictions
 from pipelines.run import evaluate_run, report_inputs, train_run
-from pipelines.runs import write_config, write_history, write_metrics, write_params
+from pipelines.runs import write_config, write_history, write_metrics
 from pipelines.stages import report as report_stage
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode
@@ -83,7 +84,9 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Operation]
     return {
         "config.toml": lambda out, number: write_config(out, specs[number]),
         "history": lambda out, number: write_history(out, finished[number].trained.history),
-        "params": lambda out, number: write_params(out, specs[number], finished[number].trained),
+        "params": lambda out, number: write_network(
+            out, trained_network(specs[number], finished[number].prepared.meta, finished[number].trained)
+        ),
         "predictions": lambda out, number: write_predictions(out, found[number][0]),
         "metrics": lambda out, number: write_metrics(out, found[number][1]),
         "study": lambda out, number: write_study(out, studies[number]),
