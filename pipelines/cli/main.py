@@ -41,6 +41,7 @@ app.command()(doctor.doctor)
 app.command()(look.explain)
 app.command()(look.gradcheck)
 app.command()(use.predict)
+app.command()(use.export)
 
 data_app = group("Prepared data: make it, look at it, check it.")
 data_app.command()(data.prepare)

@@ -65,3 +65,27 @@ def predict(
     print(answer_lines(answers, top=top))
     if out is not None:
         say(f"answers: {out}", quiet=quiet)
+
+
+def export(
+    run: RunDirectory,
+    target: Annotated[Literal["onnx", "safetensors", "npz"], typer.Option("--to", help="Kind of file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to; by default the run's name, here.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained network for other libraries: an ONNX model, or its arrays by name.
+
+    Example:
+        bpfunc export data/runs/first --to onnx --out model.onnx
+        bpfunc export data/runs/first --to safetensors
+    """
+    from pipelines.export import export as exported
+
+    written = exported(run, target, out)
+    if as_json:
+        print_json({"run": str(run), "to": target, "files": [str(path) for path in written]})
+        return
+    for path in written:
+        print(f"{target if path == written[0] else 'model card'}: {path}")
