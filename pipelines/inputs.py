@@ -99,9 +99,10 @@ def input_files(paths: Iterable[Path]) -> Iterator[Path]:
         yield from sorted(here, key=_natural)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    parts = re.split("([0-9]+)", path.name)
-    return [(len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (0, part) for part in parts]
+def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """Numbers by their size; names that differ in leading zeros alone, by their letters."""
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split("([0-9]+)", path.name)]
+    return [(len(part) if index % 2 else 0, part) for index, part in enumerate(parts)], path.name
 
 
 def _read_picture_file(path: Path, convert: Convert) -> Iterator[Images]:

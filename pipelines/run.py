@@ -11,17 +11,17 @@ import attrs
 
 from bpfunc.finite import NotFiniteError
 from bpfunc.gradient import GradientMaker, value_and_grad
-from bpfunc.tree import tree_leaves_with_path, tree_size
+from bpfunc.tree import tree_allclose, tree_leaves_with_path, tree_size
 from bpfunc.types import FloatArray
 from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs, Trained
 from pipelines.checkpoints import EVERY_SECONDS, checkpoint_paths, newest_checkpoint, saving
 from pipelines.config import RunSpec, TrainSpec, to_toml
-from pipelines.errors import WorkFailed
+from pipelines.errors import DataProblem, WorkFailed
 from pipelines.files import claimed, make_directory, remove_leftovers, sha256_of, write_bytes
 from pipelines.graph import Decision, prepare
 from pipelines.model_card import NAME as CARD
 from pipelines.model_card import CardInputs, model_card
-from pipelines.network import read_trained, trained_network, write_network
+from pipelines.network import read_network, read_trained, trained_network, write_network
 from pipelines.predictions import write_predictions
 from pipelines.runs import (
     library_versions,
@@ -200,8 +200,14 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
     Raises:
         PipelineError: There is no such run, a file of it is damaged, or its data is gone.
     """
-    spec, trained = read_config(directory), read_trained(directory)
+    spec, trained, network = read_config(directory), read_trained(directory), read_network(directory)
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    if not tree_allclose(network.scaling, prepared.meta.scaling, rtol=0, atol=0):
+        raise DataProblem(
+            "this is not the data that this network was trained on: its statistics differ",
+            where=str(prepared.path),
+            remedy="name the --source that the run began with",
+        )
     return spec, Finished(directory, prepared, decision, trained, source=places.source)
 
 
