@@ -15,9 +15,9 @@ import attrs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfunc.interop.structure import build, describe, maker_of
+from bpfunc.interop.structure import build, describe, from_tensors, maker_of, to_tensors
 from bpfunc.layers import Layer
-from bpfunc.tree import Tree, tree_leaves
+from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape, readonly_arrays
 
 try:
@@ -25,7 +25,7 @@ try:
     from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
 
     from bpfunc.interop.onnx_chain import read_chain
-    from bpfunc.interop.onnx_nodes import Graph, Place, read, write
+    from bpfunc.interop.onnx_nodes import Graph, Place, write
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError("bpfunc.interop.onnx needs onnx: pip install 'bpfunc[onnx]'", name=missing.name) from None
 
@@ -85,9 +85,10 @@ def to_onnx(
     """
     raw = mean is not None or scale is not None
     categories = frozenset({"input"} if _takes_categories(model) and not raw else ())
-    graph = Graph(_dtype(params), categories)
+    parameters = to_tensors(model, params, state)
+    graph = Graph(_dtype(parameters.values()), parameters, categories)
     x = _normalised(graph, in_shape, mean, scale) if raw else "input"
-    y, out_shape = write(graph, Place(model, params, state, "", x, in_shape))
+    y, out_shape = write(graph, Place(model, "", x, in_shape))
     if y == x:  # a network of no layers
         graph.add("", "Identity", [x])
     outputs = [graph.name_last("logits")]
@@ -116,9 +117,9 @@ def _takes_categories(layer: Layer) -> bool:
     return maker_of(layer).name == "embedding" or any(_takes_categories(part) for _, part in seeing)
 
 
-def _dtype(params: Tree) -> np.dtype[np.floating]:
+def _dtype(parameters: Iterable[FloatArray]) -> np.dtype[np.floating]:
     """In which a network computes: its parameters' type, float32 where there are none."""
-    found = {np.asarray(leaf).dtype for leaf in tree_leaves(params)} or {np.dtype(np.float32)}
+    found = {parameter.dtype for parameter in parameters} or {np.dtype(np.float32)}
     if len(found) > 1 or not found <= {np.dtype(np.float32), np.dtype(np.float64)}:
         raise ValueError(
             f"expected parameters all float32 or all float64, found {', '.join(sorted(map(str, found)))}; "
@@ -232,7 +233,7 @@ def _described(proto: ModelProto) -> Imported | None:
         about = json.loads(texts[0])
         model, in_shape = build(about["network"]), tuple(about["in_shape"])
         tensors = {tensor.name: np.array(numpy_helper.to_array(tensor)) for tensor in proto.graph.initializer}
-        params, state = read(model, tensors)
+        params, state = from_tensors(model, tensors)
         found = Imported(model, params, state, in_shape, tensors.get(MEAN), tensors.get(SCALE))
         again = to_onnx(
             *(model, params, state),

@@ -1,6 +1,6 @@
 """Foreign ONNX models as networks: a chain of operators, each of which is a layer here.
 
-The chain is followed from the output backwards to the input, so that other outputs, such as class labels, do not matter.
+The chain is followed from the output backwards to the input, so that other outputs, such as labels, do not matter.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from onnx import GraphProto, NodeProto, ValueInfoProto, helper, numpy_helper
 from bpfunc import layers
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
 from bpfunc.model import SerialParams, serial
+from bpfunc.ops.selu import ALPHA, SCALE
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape
 
@@ -161,11 +162,13 @@ def _wanted(graph: GraphProto, output: str | None) -> str:
 def _constants(graph: GraphProto) -> dict[str, Array]:
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
-        values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        values = _attributes(node)
         if node.op_type == "Constant" and "value" in values:
             found[node.output[0]] = numpy_helper.to_array(values["value"])
         elif node.op_type == "Constant":
-            found[node.output[0]] = np.asarray(next(iter(values.values())))
+            found[node.output[0]] = np.asarray(next(iter(values.values()), None))
+        elif node.op_type == "Identity" and node.input[0] in found:  # one constant under two names
+            found[node.output[0]] = found[node.input[0]]
     return found
 
 
@@ -195,8 +198,13 @@ def _attributes(node: NodeProto) -> dict[str, object]:
 
 
 def _number(node: NodeProto, name: str, default: float) -> float:
-    """An attribute as the short decimal that was rounded to it: 0.01, not 0.009999999776482582."""
-    return float(str(np.float32(_attributes(node).get(name, default))))
+    found = next((attribute.f for attribute in node.attribute if attribute.name == name), default)
+    return _decimal(np.float32(found))
+
+
+def _decimal(value: np.floating) -> float:
+    """The short decimal that was rounded to a number: 0.01, not 0.009999999776482582."""
+    return float(str(value))
 
 
 def _plain(make: Callable[[], Layer]) -> Reader:
@@ -217,7 +225,7 @@ def _dense(node: NodeProto, x: str, weight: FloatArray | None, bias: FloatArray 
         refuse(node, "its weight is no matrix")
     width = weight.shape[1]
     if bias is not None:
-        if bias.size not in (1, width) or bias.size != max(bias.shape, default=1):
+        if bias.size not in (1, width) or bias.shape[-1:] not in ((), (bias.size,)):
             refuse(node, f"its bias of shape {bias.shape} is none of {width} outputs")
         bias = np.array(np.broadcast_to(bias.ravel(), (width,)))
         if bias.dtype != weight.dtype:
@@ -254,7 +262,7 @@ def _mul(chain: Chain, node: NodeProto) -> Link:
         gate = chain.producers.get(other)
         if gate is not None and gate.op_type == "Sigmoid" and gate.input[0] == x:
             return Link(layers.silu(), (), (), x)
-    refuse(node, "it is no x Sigmoid(x)")
+    refuse(node, "it is no x Sigmoid(x); a Gelu is one node from operator set 20 on, so export with that")
 
 
 def _norm_params(chain: Chain, node: NodeProto, *, shift: bool) -> NormParams:
@@ -294,7 +302,7 @@ def _flatten(chain: Chain, node: NodeProto) -> Link:
 
 def _reshape(chain: Chain, node: NodeProto) -> Link:
     target = chain.constants.get(node.input[1])
-    if target is None or len(target) != 2 or not (target[0] in (-1, 0) or target[1] == -1):
+    if target is None or target.shape != (2,) or not (target[0] in (-1, 0) or target[1] == -1):
         refuse(node, "it does not turn examples into rows")
     return Link(layers.flatten(), (), (), node.input[0])
 
@@ -304,7 +312,9 @@ def _dropout(chain: Chain, node: NodeProto) -> Link:
     if np.any(training):
         refuse(node, "it is in training mode; export the model for inference")
     ratio = chain.numbers(node, 1)
-    rate = _number(node, "ratio", 0.5) if ratio is None else float(str(ratio.item()))
+    if ratio is not None and ratio.size != 1:
+        refuse(node, "its ratio is not one number")
+    rate = _number(node, "ratio", 0.5) if ratio is None else _decimal(ratio.ravel()[0])
     return Link(layers.dropout(rate), (), (), node.input[0])
 
 
@@ -329,9 +339,7 @@ def _gelu(chain: Chain, node: NodeProto) -> Link:
 
 
 def _selu(chain: Chain, node: NodeProto) -> Link:
-    if not np.isclose(_number(node, "alpha", 1.67326), 1.67326) or not np.isclose(
-        _number(node, "gamma", 1.0507), 1.0507
-    ):
+    if not np.allclose((_number(node, "alpha", ALPHA), _number(node, "gamma", SCALE)), (ALPHA, SCALE), rtol=1e-5):
         refuse(node, "its alpha and gamma are not those of selu")
     return Link(layers.selu(), (), (), node.input[0])
 

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
-from bpfunc.interop.structure import inside, joined, maker_of, params_of, parts_of
+from bpfunc.interop.structure import inside, maker_of, setting
 from bpfunc.keys import Key
-from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams, ShapeError
+from bpfunc.layers import Layer, ShapeError
 from bpfunc.layers.base import Setting
 from bpfunc.ops.selu import ALPHA, SCALE
-from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape
 
 Attributes: TypeAlias = Mapping[str, object]
@@ -34,12 +33,14 @@ class Graph:
 
     Args:
         dtype: What is computed in.
+        parameters: All arrays of the network, as `to_tensors` names them.
         categories: Names of values that are whole numbers, for an embedding.
         nodes: So far, in order.
         tensors: Constants so far, by name.
     """
 
     dtype: np.dtype[np.floating]
+    parameters: Mapping[str, FloatArray] = attrs.field(factory=dict)
     categories: frozenset[str] = frozenset()
     nodes: list[NodeProto] = attrs.field(factory=list)
     tensors: dict[str, NDArray[np.generic]] = attrs.field(factory=dict)
@@ -117,12 +118,12 @@ class Graph:
         """
         return self.constant(f"number {value}", np.asarray(value, self.dtype))
 
-    def parameter(self, name: str, value: FloatArray | None, shape: Shape) -> str:
-        """Keep a parameter.
+    def parameter(self, path: str, field: str, shape: Shape) -> str:
+        """Keep a parameter of a layer.
 
         Args:
-            name: Path and field.
-            value: The parameter.
+            path: The layer's.
+            field: Of its parameters or state.
             shape: Which it must have.
 
         Returns:
@@ -132,12 +133,15 @@ class Graph:
             ValueError: It has another shape or type.
 
         Example:
-            >>> Graph(np.dtype(np.float32)).parameter("layers[0].weight", np.ones((2, 2)), (2, 3))
+            >>> Graph(np.dtype(np.float32), {"layers[0].bias": np.ones(2)}).parameter("layers[0]", "bias", (3,))
             Traceback (most recent call last):
                 ...
-            ValueError: layers[0].weight: expected float32 (2, 3), found float64 (2, 2)
+            ValueError: layers[0].bias: expected float32 (3,), found float64 (2,)
         """
-        found = np.asarray(value)
+        name = inside(path, field)
+        found = self.parameters.get(name)
+        if found is None:
+            raise ValueError(f"{name}: expected {self.dtype} {shape}, found none")
         if (found.dtype, found.shape) != (self.dtype, shape):
             raise ValueError(f"{name}: expected {self.dtype} {shape}, found {found.dtype} {found.shape}")
         return self.constant(name, found)
@@ -149,16 +153,12 @@ class Place:
 
     Args:
         layer: The layer.
-        params: Its own.
-        state: Its own.
         path: Where it stands in the network.
         x: Name of its input.
         shape: Of one example of the input.
     """
 
     layer: Layer
-    params: Tree
-    state: Tree
     path: str
     x: str
     shape: Shape
@@ -184,119 +184,66 @@ def write(graph: Graph, at: Place) -> Written:
     Example:
         >>> from bpfunc.layers import elu
         >>> graph = Graph(np.dtype(np.float32))
-        >>> write(graph, Place(elu(), (), (), "layers[3]", "input", (2,)))
+        >>> write(graph, Place(elu(), "layers[3]", "input", (2,)))
         ('layers[3].Elu', (2,))
     """
-    kind = maker_of(at.layer, at.path).name
-    if kind in COMBINATORS:
-        return COMBINATORS[kind](graph, at)
+    maker = maker_of(at.layer, at.path)
+    kind = maker.name
+    if kind in COMBINED:
+        return COMBINED[kind](graph, at)
     if (at.x in graph.categories) != (kind == "embedding"):
         found = "categories" if at.x in graph.categories else "numbers that were computed"
         raise ValueError(f"{at.path or 'the network'}: {at.layer.name} is fed {found}, which has no ONNX twin")
     if kind in SEVERAL:
         return SEVERAL[kind](graph, at)
-    op, attributes = SINGLE[kind](_settings(at))
+    op, attributes = SINGLE[kind](dict(maker.settings))
     y = graph.add(at.path, op, [at.x], attributes)
     return y, at.layer.init(Key(0), at.shape)[2]
 
 
-def read(layer: Layer, tensors: Mapping[str, NDArray[np.generic]], path: str = "") -> tuple[Tree, Tree]:
-    """Find a network's parameters and state among the tensors that `write` keeps.
-
-    Args:
-        layer: The network.
-        tensors: By name.
-        path: Where the layer stands.
-
-    Returns:
-        (params, state); None where there is no such tensor.
-
-    Example:
-        >>> from bpfunc.layers import rms_norm
-        >>> read(rms_norm(), {"scale": np.ones(2)})
-        (NormParams(scale=array([1., 1.]), shift=None), ())
-    """
-    if maker_of(layer, path).name in COMBINATORS:
-        return joined(layer, [read(part, tensors, inside(path, name)) for name, part in layer.parts])
-    params, state = RECORDS.get(maker_of(layer, path).name, ((), ()))
-    return _filled(params, tensors, path), _filled(state, tensors, path)
-
-
-def _filled(kind: type | tuple[()], tensors: Mapping[str, NDArray[np.generic]], path: str) -> Tree:
-    if isinstance(kind, tuple):
-        return ()
-    return kind(**{field.name: tensors.get(inside(path, field.name)) for field in attrs.fields(kind)})
-
-
-RECORDS: dict[str, tuple[type, type | tuple[()]]] = {
-    "dense": (DenseParams, ()),
-    "embedding": (EmbeddingParams, ()),
-    "layer_norm": (NormParams, ()),
-    "rms_norm": (NormParams, ()),
-    "batch_norm": (NormParams, BatchStatistics),
-}
-"""Parameters and state of the layers that have some."""
-
-
-def _settings(at: Place) -> dict[str, Setting]:
-    return dict(maker_of(at.layer, at.path).settings)
-
-
 def _dense(graph: Graph, at: Place) -> Written:
-    params = params_of(at.params, DenseParams, at.path)
-    settings = _settings(at)
-    width = int(settings["width"])
+    width = setting(at.layer, "width", int)
     if len(at.shape) != 1:
         raise ShapeError(f"dense takes examples of shape (D,), found {at.shape}; put flatten() before it", at.path)
-    weight = graph.parameter(inside(at.path, "weight"), params.weight, (*at.shape, width))
-    if not settings["use_bias"]:
+    weight = graph.parameter(at.path, "weight", (*at.shape, width))
+    if not setting(at.layer, "use_bias", bool):
         return graph.add(at.path, "MatMul", [at.x, weight]), (width,)
-    bias = graph.parameter(inside(at.path, "bias"), params.bias, (width,))
-    return graph.add(at.path, "Gemm", [at.x, weight, bias]), (width,)
+    return graph.add(at.path, "Gemm", [at.x, weight, graph.parameter(at.path, "bias", (width,))]), (width,)
 
 
 def _embedding(graph: Graph, at: Place) -> Written:
-    settings = _settings(at)
-    shape = (int(settings["categories"]), int(settings["width"]))
-    table = params_of(at.params, EmbeddingParams, at.path).table
-    y = graph.add(at.path, "Gather", [graph.parameter(inside(at.path, "table"), table, shape), at.x])
-    return y, (*at.shape, shape[1])
+    width = setting(at.layer, "width", int)
+    table = graph.parameter(at.path, "table", (setting(at.layer, "categories", int), width))
+    return graph.add(at.path, "Gather", [table, at.x]), (*at.shape, width)
 
 
-def _scale(graph: Graph, at: Place) -> str:
+def _features(graph: Graph, at: Place, *fields: str) -> list[str]:
+    """Input and parameters of a normalisation: one number to a feature."""
     if len(at.shape) != 1:
         raise ShapeError(f"{at.layer.name} takes examples of shape (H,), found {at.shape}", at.path)
-    params = params_of(at.params, NormParams, at.path)
-    return graph.parameter(inside(at.path, "scale"), params.scale, at.shape)
-
-
-def _shift(graph: Graph, at: Place) -> str:
-    params = params_of(at.params, NormParams, at.path)
-    return graph.parameter(inside(at.path, "shift"), params.shift, at.shape)
+    return [at.x, *(graph.parameter(at.path, field, at.shape) for field in fields)]
 
 
 def _batch_norm(graph: Graph, at: Place) -> Written:
-    inputs = [at.x, _scale(graph, at), _shift(graph, at)]
-    statistics = params_of(at.state, BatchStatistics, at.path)
-    inputs.append(graph.parameter(inside(at.path, "mean"), statistics.mean, at.shape))
-    inputs.append(graph.parameter(inside(at.path, "variance"), statistics.variance, at.shape))
-    settings = _settings(at)
-    attributes = {"epsilon": settings["eps"], "momentum": 1 - float(settings["momentum"])}
+    inputs = _features(graph, at, "scale", "shift", "mean", "variance")
+    # ONNX says how much of the old statistics is kept.
+    kept = 1 - setting(at.layer, "momentum", float)
+    attributes = {"epsilon": setting(at.layer, "eps", float), "momentum": kept}
     return graph.add(at.path, "BatchNormalization", inputs, attributes), at.shape
 
 
 def _layer_norm(graph: Graph, at: Place) -> Written:
-    inputs = [at.x, _scale(graph, at), _shift(graph, at)]
-    attributes = {"axis": -1, "epsilon": _settings(at)["eps"]}
+    inputs = _features(graph, at, "scale", "shift")
+    attributes = {"axis": -1, "epsilon": setting(at.layer, "eps", float)}
     return graph.add(at.path, "LayerNormalization", inputs, attributes), at.shape
 
 
 def _rms_norm(graph: Graph, at: Place) -> Written:
-    scale = _scale(graph, at)
+    _, scale = _features(graph, at, "scale")
     square = graph.add(at.path, "Mul", [at.x, at.x])
     last = graph.constant("last axis", np.array([-1]))
     mean = graph.add(at.path, "ReduceMean", [square, last], {"keepdims": 1})
-    shifted = graph.add(at.path, "Add", [mean, graph.number(float(_settings(at)["eps"]))])
+    shifted = graph.add(at.path, "Add", [mean, graph.number(setting(at.layer, "eps", float))])
     root = graph.add(at.path, "Sqrt", [shifted])
     return graph.add(at.path, "Mul", [graph.add(at.path, "Div", [at.x, root]), scale]), at.shape
 
@@ -336,10 +283,7 @@ SEVERAL: dict[str, Callable[[Graph, Place], Written]] = {
 
 def _parts(at: Place) -> list[Place]:
     """The parts of a combinator, all fed what it is fed itself."""
-    found = zip(at.layer.parts, parts_of(at.layer, at.params, at.state, at.path), strict=True)
-    return [
-        Place(layer, params, state, inside(at.path, path), at.x, at.shape) for (path, layer), (params, state) in found
-    ]
+    return [Place(layer, inside(at.path, path), at.x, at.shape) for path, layer in at.layer.parts]
 
 
 def _serial(graph: Graph, at: Place) -> Written:
@@ -359,7 +303,7 @@ def _residual(graph: Graph, at: Place) -> Written:
 def _parallel(graph: Graph, at: Place) -> Written:
     written = [write(graph, part) for part in _parts(at)]
     ys, shapes = [y for y, _ in written], [shape for _, shape in written]
-    if _settings(at)["combine"] == "add":
+    if setting(at.layer, "combine", str) == "add":
         if len(set(shapes)) > 1:
             raise ShapeError(f"parallel can add outputs of one shape only, the branches give {shapes}", at.path)
         return graph.add(at.path, "Sum", ys), shapes[0]
@@ -381,7 +325,7 @@ def _mirror_averaged(graph: Graph, at: Place) -> Written:
 
 def _mirror(graph: Graph, at: Place) -> str:
     """Turn the columns of the images around."""
-    image_shape = tuple(_settings(at)["image_shape"])
+    image_shape = setting(at.layer, "image_shape", tuple)
     if math.prod(image_shape) != math.prod(at.shape):
         raise ShapeError(f"images of {image_shape} do not have the shape {at.shape}", at.path)
     images = graph.constant(inside(at.path, "images"), np.array([-1, *image_shape]))
@@ -394,7 +338,7 @@ def _mirror(graph: Graph, at: Place) -> str:
     return graph.add(at.path, "Reshape", [graph.add(at.path, "Slice", [x, *backwards]), rows])
 
 
-COMBINATORS: dict[str, Callable[[Graph, Place], Written]] = {
+COMBINED: dict[str, Callable[[Graph, Place], Written]] = {
     "mirror_averaged": _mirror_averaged,
     "named": _serial,
     "parallel": _parallel,

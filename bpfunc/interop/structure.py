@@ -1,22 +1,25 @@
-"""A network's structure as plain data, and its parameters part by part: what every other form is written from.
+"""A network's structure as plain data, and its arrays by name: what every other form is written from.
 
 What a layer is can be read from its `Maker`; a layer without one, or with one unknown here, has no other form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
+import attrs
+
 from bpfunc import layers
-from bpfunc.layers import Layer, Maker
+from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, Maker, NormParams
 from bpfunc.mirror import mirror_averaged
 from bpfunc.model import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
 from bpfunc.tree import Tree
+from bpfunc.types import FloatArray
 
 Description: TypeAlias = dict[str, object]
 """What JSON can hold: ``{"maker": name, "settings": {argument: value}, "parts": [description, ...]}``."""
-ParamsT = TypeVar("ParamsT")
+KindT = TypeVar("KindT")
 
 _FUNCTIONS: tuple[Callable[..., Layer], ...] = (
     layers.batch_norm,
@@ -44,6 +47,18 @@ _FUNCTIONS: tuple[Callable[..., Layer], ...] = (
     residual,
     serial,
 )
+RECORDS: dict[str, tuple[type, type]] = {
+    "batch_norm": (NormParams, BatchStatistics),
+    "dense": (DenseParams, tuple),
+    "embedding": (EmbeddingParams, tuple),
+    "layer_norm": (NormParams, tuple),
+    "rms_norm": (NormParams, tuple),
+}
+"""What parameters and state of the layers are that have some."""
+TRANSPARENT = ("mirror_averaged", "residual")
+"""Combinators whose parameters and state are those of their only part."""
+COMBINATORS = (*TRANSPARENT, "named", "parallel", "serial")
+"""Layers made of layers."""
 MAKERS = {function.__name__: function for function in _FUNCTIONS}
 """The functions that make a layer, by name; `named` takes its parts in another way and is not among them."""
 
@@ -134,7 +149,7 @@ def build(description: object) -> Layer:
     try:
         layer = _built(description)
         faithful = describe(layer) == description
-    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"no description of a network: {type(error).__name__}: {error}") from None
     if not faithful:
         raise ValueError(f"no description of a network: it is not what {layer.name} is described by")
@@ -153,11 +168,11 @@ def _built(description: object) -> Layer:
     return MAKERS[description["maker"]](*parts, **settings)
 
 
-def params_of(params: Tree, kind: type[ParamsT], path: str) -> ParamsT:
-    """Hand on parameters, or state, of the kind that a layer has.
+def of_kind(value: object, kind: type[KindT], path: str = "") -> KindT:
+    """Hand on what must be of a kind: parameters, state or a setting.
 
     Args:
-        params: What is there.
+        value: What is there.
         kind: What there should be.
         path: The layer's, for the message.
 
@@ -165,81 +180,138 @@ def params_of(params: Tree, kind: type[ParamsT], path: str) -> ParamsT:
         The same.
 
     Raises:
-        ValueError: They are of another kind.
+        ValueError: It is of another kind.
 
     Example:
-        >>> params_of((), layers.DenseParams, "layers[0]")
+        >>> of_kind((), layers.DenseParams, "layers[0]")
         Traceback (most recent call last):
             ...
         ValueError: layers[0]: expected DenseParams, found tuple
     """
-    if not isinstance(params, kind):
-        raise ValueError(f"{path or 'the network'}: expected {kind.__name__}, found {type(params).__name__}")
-    return params
+    if not isinstance(value, kind):
+        raise ValueError(f"{path or 'the network'}: expected {kind.__name__}, found {type(value).__name__}")
+    return value
 
 
-def parts_of(layer: Layer, params: Tree, state: Tree, path: str = "") -> tuple[tuple[Tree, Tree], ...]:
-    """Take a combinator's parameters and state apart.
+def setting(layer: Layer, name: str, kind: type[KindT]) -> KindT:
+    """Read a setting of a layer.
 
     Args:
-        layer: The combinator.
-        params: Its own.
-        state: Its own; ``()`` where no part has any.
-        path: Where it stands, for the message.
+        layer: The layer.
+        name: Of its maker's argument.
+        kind: Of the value.
 
     Returns:
-        (params, state) of each of ``layer.parts``.
+        The value.
+
+    Example:
+        >>> setting(layers.dropout(0.2), "rate", float)
+        0.2
+    """
+    return of_kind(dict(maker_of(layer).settings)[name], kind)
+
+
+def to_tensors(layer: Layer, params: Tree, state: Tree = (), path: str = "") -> dict[str, FloatArray]:
+    """Name all arrays of a network by the path of their layer and their field.
+
+    Args:
+        layer: The network.
+        params: Its parameters.
+        state: Its layer state; ``()`` where it has none.
+        path: Where it stands.
+
+    Returns:
+        Parameters and state by name, in the order of the layers.
 
     Raises:
-        ValueError: They are another network's.
+        ValueError: Part of the network is a layer of one's own, or parameters or state are another network's; the
+            message names the path.
 
     Example:
         >>> from bpfunc.keys import Key
-        >>> model = serial(layers.relu(), layers.tanh())
-        >>> parts_of(model, *model.init(Key(0), (2,))[:2])
-        (((), ()), ((), ()))
+        >>> model = serial(layers.dense(3), layers.batch_norm())
+        >>> list(to_tensors(model, *model.init(Key(0), (2,))[:2]))[1:]
+        ['layers[0].bias', 'layers[1].scale', 'layers[1].shift', 'layers[1].mean', 'layers[1].variance']
     """
-    kind, count = maker_of(layer, path).name, len(layer.parts)
-    if kind in ("residual", "mirror_averaged"):
-        return ((params, state),)
+    kind = maker_of(layer, path).name
+    if kind not in COMBINATORS:
+        records = zip((params, state), RECORDS.get(kind, (tuple, tuple)), strict=True)
+        return {
+            inside(path, name): array
+            for value, record in records
+            for name, array in _fields(of_kind(value, record, path))
+            if array is not None
+        }
+    found: dict[str, FloatArray] = {}
+    values = _parts(layer, params, state, path)
+    for (name, part), (part_params, part_state) in zip(layer.parts, values, strict=True):
+        found |= to_tensors(part, part_params, part_state, inside(path, name))
+    return found
+
+
+def from_tensors(layer: Layer, tensors: Mapping[str, FloatArray], path: str = "") -> tuple[Tree, Tree]:
+    """Find a network's parameters and state among tensors that are named as by `to_tensors`.
+
+    Args:
+        layer: The network.
+        tensors: By name.
+        path: Where the layer stands.
+
+    Returns:
+        (params, state), with None where there is no such tensor.
+
+    Raises:
+        ValueError: Part of the network is a layer of one's own.
+
+    Example:
+        >>> from_tensors(layers.rms_norm(), {"scale": np.ones(2)})
+        (NormParams(scale=array([1., 1.]), shift=None), ())
+    """
+    kind = maker_of(layer, path).name
+    if kind not in COMBINATORS:
+        params, state = (
+            record(**{name: tensors.get(inside(path, name)) for name in _names(record)}) if _names(record) else ()
+            for record in RECORDS.get(kind, (tuple, tuple))
+        )
+        return params, state
+    return _whole(layer, [from_tensors(part, tensors, inside(path, name)) for name, part in layer.parts])
+
+
+def _names(record: type) -> list[str]:
+    return [] if record is tuple else [field.name for field in attrs.fields(record)]
+
+
+def _fields(record: object) -> list[tuple[str, FloatArray | None]]:
+    return [(name, getattr(record, name)) for name in _names(type(record))]
+
+
+def _parts(layer: Layer, params: Tree, state: Tree, path: str) -> list[tuple[Tree, Tree]]:
+    """Parameters and state of each of a combinator's parts."""
+    kind, count = maker_of(layer).name, len(layer.parts)
+    if kind in TRANSPARENT:
+        return [(params, state)]
     if kind == "named":
-        by_name = params_of(params, NamedParams, path).parts
-        found: Sequence[Tree] = [by_name[name] for name in _names(layer) if name in by_name]
+        by_name = of_kind(params, NamedParams, path).parts
+        found: Sequence[Tree] = [by_name[name] for name in setting(layer, "names", tuple) if name in by_name]
     elif kind == "parallel":
-        found = params_of(params, ParallelParams, path).branches
+        found = of_kind(params, ParallelParams, path).branches
     else:
-        found = params_of(params, SerialParams, path).layers
-    states = params_of(state, tuple, path) or ((),) * count
+        found = of_kind(params, SerialParams, path).layers
+    states = of_kind(state, tuple, path) or ((),) * count
     if not len(found) == len(states) == count:
         raise ValueError(
             f"{path or 'the network'}: expected parameters and state of {count} parts, "
             f"found those of {len(found)} and {len(states)}"
         )
-    return tuple(zip(found, states, strict=True))
+    return list(zip(found, states, strict=True))
 
 
-def joined(layer: Layer, parts: Sequence[tuple[Tree, Tree]]) -> tuple[Tree, Tree]:
-    """Put a combinator's parameters and state together, as its `init` does.
-
-    Args:
-        layer: The combinator.
-        parts: (params, state) of each part.
-
-    Returns:
-        (params, state) of the whole.
-
-    Example:
-        >>> joined(serial(layers.relu()), [((), ())])
-        (SerialParams(layers=((),)), ((),))
-    """
+def _whole(layer: Layer, parts: list[tuple[Tree, Tree]]) -> tuple[Tree, Tree]:
+    """Parameters and state of a combinator, from those of its parts."""
     kind = maker_of(layer).name
-    if kind in ("residual", "mirror_averaged"):
+    if kind in TRANSPARENT:
         return parts[0]
     params, states = tuple(params for params, _ in parts), tuple(state for _, state in parts)
     if kind == "named":
-        return NamedParams(dict(zip(_names(layer), params, strict=True))), states
+        return NamedParams(dict(zip(setting(layer, "names", tuple), params, strict=True))), states
     return ParallelParams(params) if kind == "parallel" else SerialParams(params), states
-
-
-def _names(layer: Layer) -> tuple[str, ...]:
-    return tuple(str(name) for name in dict(maker_of(layer).settings)["names"])  # type: ignore[union-attr]
