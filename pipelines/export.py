@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from bpfunc.interop.safetensors import to_safetensors
+from bpfunc.interop.safetensors import save_tensors, to_safetensors
+from bpfunc.interop.torch_layout import to_torch_state_dict
 from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import PIXELS
 from pipelines.config import to_toml
@@ -20,12 +21,13 @@ from pipelines.files import write_bytes
 from pipelines.model_card import NAME as CARD
 from pipelines.network import Network, read_network
 
-Target = Literal["onnx", "safetensors", "npz"]
+Target = Literal["onnx", "safetensors", "npz", "torch-state-dict"]
 
 ENDINGS: dict[Target, str] = {
     "onnx": ".onnx",
     "safetensors": ".safetensors",
     "npz": ".npz",
+    "torch-state-dict": ".torch.safetensors",
 }
 """Target -> how the name of its file ends where nobody names one."""
 
@@ -56,7 +58,7 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
 
 
 def _writers() -> dict[Target, Callable[[Network], bytes]]:
-    return {"onnx": onnx_bytes, "safetensors": safetensors_bytes, "npz": npz_bytes}
+    return {"onnx": onnx_bytes, "safetensors": safetensors_bytes, "npz": npz_bytes, "torch-state-dict": torch_bytes}
 
 
 def _about(network: Network) -> dict[str, str]:
@@ -95,6 +97,21 @@ def npz_bytes(network: Network) -> bytes:
             # A ZipInfo of its own is dated to 1980: equal arrays give equal bytes.
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
     return sink.getvalue()
+
+
+def torch_bytes(network: Network) -> bytes:
+    """Write parameters and layer state as the state dict of the same layers in a ``torch.nn.Sequential``.
+
+    Args:
+        network: From a run.
+
+    Returns:
+        A safetensors file for ``load_state_dict(safetensors.torch.load_file(path))``; writing it needs no torch, and
+        reading it no pickle. Such a module has no scaling: its mean and scale are in the header, as JSON.
+    """
+    tensors = to_torch_state_dict(network.model, network.params, network.layer_state)
+    scaling = {"mean": network.scaling.mean.tolist(), "scale": network.scaling.scale.tolist()}
+    return save_tensors(tensors, metadata={"format": "pt", "scaling": json.dumps(scaling), **_about(network)})
 
 
 def onnx_bytes(network: Network) -> bytes:

@@ -69,13 +69,17 @@ def predict(
 
 def export(
     run: RunDirectory,
-    target: Annotated[Literal["onnx", "safetensors", "npz"], typer.Option("--to", help="Kind of file.")],
+    target: Annotated[
+        Literal["onnx", "safetensors", "npz", "torch-state-dict"], typer.Option("--to", help="Kind of file.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Where to; by default the run's name, here.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a trained network for other libraries: an ONNX model, or its arrays by name.
+
+    A torch-state-dict is a safetensors file that a torch.nn.Sequential of the same layers loads, without pickle.
 
     Example:
         bpfunc export data/runs/first --to onnx --out model.onnx

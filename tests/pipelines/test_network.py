@@ -210,6 +210,25 @@ def test_export_of_arrays(run: Path, network: Network, tmp_path: Path) -> None:
     assert npz_bytes(again) == (tmp_path / "a.npz").read_bytes()
 
 
+def test_export_to_torch(run: Path, network: Network, tmp_path: Path) -> None:
+    """A Sequential of the same layers takes the file as it is, and gives the logits of each of the two passes."""
+    torch = pytest.importorskip("torch", reason="needs the oracles")
+    from safetensors.torch import load_file as load_tensors
+
+    export(run, "torch-state-dict", tmp_path / "a.safetensors")
+    layers = [torch.nn.Linear(784, 8), torch.nn.ReLU(), torch.nn.Dropout(), torch.nn.Linear(8, 8), torch.nn.ReLU()]
+    module = torch.nn.Sequential(*layers, torch.nn.Dropout(), torch.nn.Linear(8, 3)).eval()
+    module.load_state_dict(load_tensors(tmp_path / "a.safetensors"))
+    scaling = json.loads(safetensors_metadata((tmp_path / "a.safetensors").read_bytes())["scaling"])
+    images = np.random.default_rng(0).integers(0, 256, (7, 28, 28)).astype(np.uint8)
+    found = 0.0
+    for view in (images, images[:, :, ::-1]):
+        inputs = (view.reshape(7, 784) / 255 - scaling["mean"]) / scaling["scale"]
+        with torch.no_grad():
+            found = found + module(torch.from_numpy(inputs.astype(np.float32))).softmax(dim=1).numpy() / 2
+    np.testing.assert_allclose(found, probabilities(network, images.reshape(7, 784)), rtol=0, atol=1e-6)
+
+
 def test_export_to_onnx(run: Path, network: Network, tmp_path: Path) -> None:
     """Raw pixels go in, and what `predict` says comes out; the same bytes each time."""
     runtime = pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
