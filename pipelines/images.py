@@ -95,7 +95,7 @@ def trimmed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         >>> trimmed(image).shape
         (3, 1, 3)
     """
-    corners = image[[0, 0, -1, -1], [0, -1, 0, -1]].astype(np.int32)
+    corners = np.unique(image[[0, 0, -1, -1], [0, -1, 0, -1]], axis=0)
     blocks = (image[start : start + BLOCK] for start in range(0, len(image), BLOCK))
     inside = np.concatenate([_far_from_all(block, corners) for block in blocks])
     if not inside.any():
@@ -104,10 +104,12 @@ def trimmed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[top : bottom + 1, left : right + 1]
 
 
-def _far_from_all(image: NDArray[np.uint8], corners: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _far_from_all(image: NDArray[np.uint8], corners: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(H, W): whether the colour is close to none of the corners', by the root mean square over red, green and blue."""
-    squares = ((image[:, :, None] - corners) ** 2).sum(axis=3)
-    return np.asarray((squares > 3 * (255 * CLOSE) ** 2).all(axis=2))
+    far = np.ones(image.shape[:2], np.bool_)
+    for away in (image.astype(np.int32) - corner for corner in corners):
+        far &= np.einsum("hwc,hwc->hw", away, away) > 3 * (255 * CLOSE) ** 2
+    return far
 
 
 def subsampled(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
