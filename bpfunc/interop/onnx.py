@@ -10,21 +10,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import cast
 
 import attrs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfunc.interop.structure import build, describe, from_tensors, maker_of, to_tensors
+from bpfunc.interop.structure import build, describe, from_tensors, to_tensors
 from bpfunc.layers import Layer
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape, readonly_arrays
 
 try:
     from google.protobuf.message import DecodeError
-    from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
+    from onnx.checker import ValidationError, check_model
+    from onnx.helper import (
+        make_graph,
+        make_model,
+        make_opsetid,
+        make_tensor_value_info,
+        np_dtype_to_tensor_dtype,
+        set_model_props,
+    )
+    from onnx.numpy_helper import from_array
+    from onnx.onnx_pb import ModelProto, TensorProto
 
-    from bpfunc.interop.onnx_chain import read_chain
+    from bpfunc.interop.onnx_chain import array_of, read_chain
     from bpfunc.interop.onnx_nodes import Graph, Place, write
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError("bpfunc.interop.onnx needs onnx: pip install 'bpfunc[onnx]'", name=missing.name) from None
@@ -95,26 +106,27 @@ def to_onnx(
     if probabilities:
         graph.add("", "Softmax", ["logits"], {"axis": -1})
         outputs.append(graph.name_last("probabilities"))
-    number = helper.np_dtype_to_tensor_dtype(graph.dtype)
+    number = np_dtype_to_tensor_dtype(graph.dtype)
     kind = TensorProto.UINT8 if raw else TensorProto.INT64 if categories else number
-    written = helper.make_graph(
+    written = make_graph(
         graph.nodes,
         "bpfunc",
-        [helper.make_tensor_value_info("input", kind, ["batch", *in_shape])],
-        [helper.make_tensor_value_info(name, number, ["batch", *out_shape]) for name in outputs],
-        [numpy_helper.from_array(np.array(value, order="C"), name) for name, value in graph.tensors.items()],
+        [make_tensor_value_info("input", kind, ["batch", *in_shape])],
+        [make_tensor_value_info(name, number, ["batch", *out_shape]) for name in outputs],
+        [from_array(np.array(value, order="C"), name) for name, value in graph.tensors.items()],
     )
-    described = helper.make_model(
-        written, producer_name="bpfunc", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    described = make_model(
+        written, producer_name="bpfunc", opset_imports=[make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
     about = {"format": FORMAT, "in_shape": in_shape, "probabilities": probabilities, "network": describe(model)}
-    helper.set_model_props(described, {"bpfunc": json.dumps(about)})
+    set_model_props(described, {"bpfunc": json.dumps(about)})
     return described
 
 
 def _takes_categories(layer: Layer) -> bool:
     seeing = layer.parts[:1] if layer.chained else layer.parts
-    return maker_of(layer).name == "embedding" or any(_takes_categories(part) for _, part in seeing)
+    lookup = layer.maker is not None and layer.maker.name == "embedding"
+    return lookup or any(_takes_categories(part) for _, part in seeing)
 
 
 def _dtype(parameters: Iterable[FloatArray]) -> np.dtype[np.floating]:
@@ -134,7 +146,7 @@ def _normalised(graph: Graph, in_shape: Shape, mean: ArrayLike | None, scale: Ar
     x = graph.add("input", "Div", [x, graph.constant("input.most", np.array(255.0))])
     x = graph.add("input", "Sub", [x, graph.constant(MEAN, _statistic("mean", mean, 0.0, in_shape))])
     x = graph.add("input", "Div", [x, graph.constant(SCALE, _statistic("scale", scale, 1.0, in_shape))])
-    return graph.add("input", "Cast", [x], {"to": helper.np_dtype_to_tensor_dtype(graph.dtype)})
+    return graph.add("input", "Cast", [x], {"to": np_dtype_to_tensor_dtype(graph.dtype)})
 
 
 def _statistic(name: str, value: ArrayLike | None, default: float, in_shape: Shape) -> NDArray[np.float64]:
@@ -172,8 +184,8 @@ def from_onnx(data: ModelProto | bytes, *, output: str | None = None) -> Importe
     """Read a network from an ONNX model: one of `to_onnx` as it was, any other if it is a chain of known operators.
 
     Known are Gemm, MatMul and Add, BatchNormalization, LayerNormalization, RMSNormalization, Flatten (or Reshape to
-    rows), Dropout, Identity, Softmax, LogSoftmax, Relu, LeakyRelu, Elu, Selu, Gelu, Softplus, Tanh, Sigmoid, and
-    x Sigmoid(x). Nothing is read but the bytes: tensors in other files are refused.
+    rows), Dropout, Identity, Softmax, LogSoftmax, Relu, LeakyRelu, Elu, Selu, Gelu, Softplus, Tanh, Sigmoid, and the
+    products that silu and gelu are elsewhere. Nothing is read but the bytes: tensors in other files are refused.
 
     Args:
         data: A model, or the bytes of a file, at most `SIZE_LIMIT`.
@@ -209,8 +221,8 @@ def _checked(data: ModelProto | bytes) -> ModelProto:
         if tensor.data_location == TensorProto.EXTERNAL:
             raise ValueError(f"tensor {tensor.name} lies in another file, and only the model itself is read")
     try:
-        checker.check_model(proto)
-    except (checker.ValidationError, ValueError) as error:
+        check_model(proto)
+    except (ValidationError, ValueError) as error:
         raise ValueError(f"no valid ONNX model: {str(error).strip().splitlines()[0]}") from None
     return proto
 
@@ -231,8 +243,10 @@ def _described(proto: ModelProto) -> Imported | None:
     texts = [entry.value for entry in proto.metadata_props if entry.key == "bpfunc"]
     try:
         about = json.loads(texts[0])
+        if about["format"] != FORMAT:
+            return None
         model, in_shape = build(about["network"]), tuple(about["in_shape"])
-        tensors = {tensor.name: np.array(numpy_helper.to_array(tensor)) for tensor in proto.graph.initializer}
+        tensors = {tensor.name: cast("FloatArray", np.array(array_of(tensor))) for tensor in proto.graph.initializer}
         params, state = from_tensors(model, tensors)
         found = Imported(model, params, state, in_shape, tensors.get(MEAN), tensors.get(SCALE))
         again = to_onnx(
@@ -245,4 +259,4 @@ def _described(proto: ModelProto) -> Imported | None:
     except (IndexError, KeyError, TypeError, ValueError, RecursionError):
         return None
     same = again.graph == proto.graph and list(again.opset_import) == list(proto.opset_import)
-    return found if same and about["format"] == FORMAT else None
+    return found if same else None

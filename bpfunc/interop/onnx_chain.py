@@ -12,7 +12,9 @@ from typing import NoReturn, TypeAlias
 import attrs
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx.helper import get_attribute_value
+from onnx.numpy_helper import to_array
+from onnx.onnx_pb import GraphProto, NodeProto, TensorProto, ValueInfoProto
 
 from bpfunc import layers
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
@@ -67,7 +69,8 @@ class Chain:
             ValueError: It is computed, or of another type.
 
         Example:
-            >>> Chain({"w": np.ones(2)}, {}).numbers(helper.make_node("Gemm", ["x", "w"], ["y"]), 1)
+            >>> from onnx.helper import make_node
+            >>> Chain({"w": np.ones(2)}, {}).numbers(make_node("Gemm", ["x", "w"], ["y"]), 1)
             array([1., 1.])
         """
         if len(node.input) <= place or not node.input[place]:
@@ -77,7 +80,7 @@ class Chain:
             refuse(node, f"its input {node.input[place]!r} is computed, and a layer's parameters are constants")
         if found.dtype not in (np.float32, np.float64):
             refuse(node, f"its input {node.input[place]!r} is {found.dtype}, neither float32 nor float64")
-        return np.array(found)
+        return np.array(found, np.float32 if found.dtype == np.float32 else np.float64)
 
 
 Reader: TypeAlias = Callable[[Chain, NodeProto], Link]
@@ -98,8 +101,9 @@ def read_chain(graph: GraphProto, output: str | None) -> tuple[Layer, Tree, Tree
         ValueError: It is no chain of known operators; the message names node and operator.
 
     Example:
-        >>> x, y = (helper.make_tensor_value_info(name, 1, ["batch", 2]) for name in "xy")
-        >>> graph = helper.make_graph([helper.make_node("Tanh", ["x"], ["y"])], "example", [x], [y])
+        >>> from onnx.helper import make_graph, make_node, make_tensor_value_info
+        >>> x, y = (make_tensor_value_info(name, 1, ["batch", 2]) for name in "xy")
+        >>> graph = make_graph([make_node("Tanh", ["x"], ["y"])], "example", [x], [y])
         >>> layer, _, _, in_shape = read_chain(graph, None)
         >>> layer.name, in_shape
         ('serial(tanh)', (2,))
@@ -124,6 +128,30 @@ def read_chain(graph: GraphProto, output: str | None) -> tuple[Layer, Tree, Tree
     return serial(*(link.layer for link in links)), params, tuple(link.state for link in links), in_shape
 
 
+def array_of(tensor: TensorProto) -> Array:
+    """Read a tensor.
+
+    Args:
+        tensor: With its data in it.
+
+    Returns:
+        An array, perhaps a read-only one that shares the tensor's memory.
+
+    Raises:
+        ValueError: Its data are not what its type and shape say.
+
+    Example:
+        >>> from onnx.numpy_helper import from_array
+        >>> array_of(from_array(np.ones(2)))
+        array([1., 1.])
+    """
+    try:
+        array: Array = to_array(tensor)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"tensor {tensor.name!r} cannot be read: {type(error).__name__}: {error}") from None
+    return array
+
+
 def refuse(node: NodeProto, why: str) -> NoReturn:
     """Say why a node cannot be read.
 
@@ -138,7 +166,8 @@ def refuse(node: NodeProto, why: str) -> NoReturn:
         ValueError: Always; the message names node and operator.
 
     Example:
-        >>> refuse(helper.make_node("Conv", ["x", "w"], ["y"], name="first"), "it is no layer here")
+        >>> from onnx.helper import make_node
+        >>> refuse(make_node("Conv", ["x", "w"], ["y"], name="first"), "it is no layer here")
         Traceback (most recent call last):
             ...
         ValueError: node 'first' (Conv): it is no layer here
@@ -160,11 +189,11 @@ def _wanted(graph: GraphProto, output: str | None) -> str:
 
 
 def _constants(graph: GraphProto) -> dict[str, Array]:
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    found = {tensor.name: array_of(tensor) for tensor in graph.initializer}
     for node in graph.node:
         values = _attributes(node)
         if node.op_type == "Constant" and "value" in values:
-            found[node.output[0]] = numpy_helper.to_array(values["value"])
+            found[node.output[0]] = array_of(values["value"])
         elif node.op_type == "Constant":
             found[node.output[0]] = np.asarray(next(iter(values.values()), None))
         elif node.op_type == "Identity" and node.input[0] in found:  # one constant under two names
@@ -194,7 +223,7 @@ def _shape_after(node: NodeProto, link: Link, shape: Shape | None) -> Shape | No
 
 
 def _attributes(node: NodeProto) -> dict[str, object]:
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def _number(node: NodeProto, name: str, default: float) -> float:
@@ -258,11 +287,56 @@ def _add(chain: Chain, node: NodeProto) -> Link:
 
 
 def _mul(chain: Chain, node: NodeProto) -> Link:
-    for x, other in (tuple(node.input), tuple(reversed(node.input))):
-        gate = chain.producers.get(other)
-        if gate is not None and gate.op_type == "Sigmoid" and gate.input[0] == x:
-            return Link(layers.silu(), (), (), x)
-    refuse(node, "it is no x Sigmoid(x); a Gelu is one node from operator set 20 on, so export with that")
+    """The product that ends an activation of several nodes."""
+    for left, right in _both_ways(node):
+        gate = chain.producers.get(right)
+        if gate is not None and gate.op_type == "Sigmoid" and gate.input[0] == left:
+            return Link(layers.silu(), (), (), left)
+        x = _gelu_of(chain, left, right)
+        if x is not None:
+            return Link(layers.gelu(), (), (), x)
+    refuse(node, "it is neither x Sigmoid(x) nor x (1 + Erf(x / sqrt(2))) / 2")
+
+
+def _both_ways(node: NodeProto) -> tuple[list[str], list[str]]:
+    return list(node.input), list(reversed(node.input))
+
+
+def _gelu_of(chain: Chain, left: str, right: str) -> str | None:
+    """The ``x`` of a product that is ``(x / 2) (1 + Erf(x / sqrt(2)))``, or ``(x (1 + Erf(x / sqrt(2)))) / 2``."""
+    half = _with_number(chain, left, "Mul", 0.5)
+    if half is not None and half == _erf_of(chain, right):
+        return half
+    product = chain.producers.get(left)
+    if product is None or product.op_type != "Mul" or not _is_number(chain, right, 0.5):
+        return None
+    return next((x for x, factor in _both_ways(product) if x == _erf_of(chain, factor)), None)
+
+
+def _is_number(chain: Chain, name: str, number: float) -> bool:
+    found = chain.constants.get(name)
+    if found is None or found.size != 1 or found.dtype not in (np.float32, np.float64):
+        return False
+    return math.isclose(found.item(), number, rel_tol=1e-5)
+
+
+def _with_number(chain: Chain, name: str, op: str, number: float) -> str | None:
+    """The ``x`` of a value that is ``x op number``."""
+    node = chain.producers.get(name)
+    if node is None or node.op_type != op:
+        return None
+    orders = _both_ways(node)[: 1 if op == "Div" else 2]
+    return next((x for x, other in orders if _is_number(chain, other, number)), None)
+
+
+def _erf_of(chain: Chain, name: str) -> str | None:
+    """The ``x`` of a value that is ``1 + Erf(x / sqrt(2))``."""
+    erf = chain.producers.get(_with_number(chain, name, "Add", 1.0) or "")
+    if erf is None or erf.op_type != "Erf":
+        return None
+    return _with_number(chain, erf.input[0], "Div", math.sqrt(2)) or _with_number(
+        chain, erf.input[0], "Mul", math.sqrt(0.5)
+    )
 
 
 def _norm_params(chain: Chain, node: NodeProto, *, shift: bool) -> NormParams:

@@ -12,7 +12,8 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, helper
+from onnx.helper import make_node
+from onnx.onnx_pb import NodeProto
 
 from bpfunc.interop.structure import inside, maker_of, setting
 from bpfunc.keys import Key
@@ -63,9 +64,9 @@ class Graph:
             ('layers[1].Relu', 'layers[1].Relu:2')
         """
         stem = inside(path, op)
-        same = sum(node.name.partition(":")[0] == stem for node in self.nodes)
+        same = sum(node.name == stem or node.name.startswith(f"{stem}:") for node in self.nodes)
         name = f"{stem}:{same + 1}" if same else stem
-        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        self.nodes.append(make_node(op, inputs, [name], name=name, **attributes))
         return name
 
     def name_last(self, name: str) -> str:

@@ -59,7 +59,7 @@ TRANSPARENT = ("mirror_averaged", "residual")
 """Combinators whose parameters and state are those of their only part."""
 COMBINATORS = (*TRANSPARENT, "named", "parallel", "serial")
 """Layers made of layers."""
-MAKERS = {function.__name__: function for function in _FUNCTIONS}
+MAKERS: dict[str, Callable[..., Layer]] = {function.__name__: function for function in _FUNCTIONS}
 """The functions that make a layer, by name; `named` takes its parts in another way and is not among them."""
 
 

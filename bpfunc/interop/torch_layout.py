@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,17 +27,6 @@ TWINS: dict[str, dict[str, str]] = {
     "batch_norm": {"scale": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"},
 }
 """Of the layers that have parameters or state: field here -> name in torch's module."""
-
-
-@runtime_checkable
-class Tensor(Protocol):
-    """What a torch tensor can do that is needed here."""
-
-    def detach(self) -> Tensor:
-        """Leave the graph of derivatives."""
-
-    def cpu(self) -> ArrayLike:
-        """Come to the memory of this process."""
 
 
 def to_torch_state_dict(
@@ -87,7 +75,7 @@ def to_torch_state_dict(
 
 def from_torch_state_dict(
     model: Layer,
-    state_dict: Mapping[str, ArrayLike | Tensor],
+    state_dict: Mapping[str, ArrayLike],
     *,
     in_shape: Shape,
     names: Mapping[str, str] | None = None,
@@ -152,8 +140,12 @@ def _turned(name: str, array: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.array(array.T if name.rpartition(".")[2] == "weight" else array, order="C")
 
 
-def _array(name: str, value: ArrayLike | Tensor) -> NDArray[np.floating]:
-    array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+def _array(name: str, value: ArrayLike) -> NDArray[np.floating]:
+    detach = getattr(value, "detach", None)  # a tensor's, which may lie elsewhere or take part in derivatives
+    try:
+        array = np.asarray(value if detach is None else detach().cpu())
+    except TypeError as error:  # a type of number that NumPy has not, such as bfloat16
+        raise ValueError(f"{name}: {error}") from None
     if array.dtype not in (np.float32, np.float64) and not name.endswith(COUNT):
         raise ValueError(f"{name}: expected float32 or float64, found {array.dtype}")
     return array

@@ -122,7 +122,7 @@ def test_models_by_torch_are_read(opset: int) -> None:
         *(nn.Flatten(), nn.Linear(12, 8), nn.BatchNorm1d(8, eps=1e-3), nn.ReLU(), nn.Dropout(0.2)),
         *(nn.Linear(8, 6, bias=False), nn.SiLU(), nn.ELU(0.5), nn.LeakyReLU(0.2), nn.SELU(), nn.Softplus()),
         *((nn.LayerNorm(6), nn.Tanh()) if opset >= 17 else (nn.Tanh(),)),
-        *((nn.GELU(), nn.GELU(approximate="tanh")) if opset >= 20 else ()),
+        *((nn.GELU(), nn.GELU(approximate="tanh")) if opset >= 20 else (nn.GELU(),)),
         *(nn.Linear(6, 3), nn.LogSoftmax(dim=1)),
     )
     x = torch.randn(40, 3, 4)

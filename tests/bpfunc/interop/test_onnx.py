@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from bpfunc.model import ParallelParams, SerialParams, named, parallel, residual
 from bpfunc.tree import Tree, flatten, tree_cast
 from tests.bpfunc.interop.stacks import STACKS, lively
 from tests.bpfunc.interop.test_structure import OWN, made
+from tests.conftest import ROOT
 
 X = normal(Key(9), (5, 784))
 
@@ -67,7 +70,9 @@ def combined(inner: st.SearchStrategy[Layer]) -> st.SearchStrategy[Layer]:
     return st.one_of(
         some.map(lambda parts: serial(*parts)),
         some.map(lambda parts: parallel(*parts, combine="concatenate")),
-        some.map(lambda parts: named(*((f"part {i}", part) for i, part in enumerate(parts)))),
+        st.dictionaries(st.text(max_size=3) | st.just("a:b"), inner, min_size=1, max_size=3).map(
+            lambda parts: named(*parts.items())
+        ),
         inner.map(lambda part: serial(layers.dense(4), residual(serial(part, layers.dense(4))))),
         inner.map(lambda part: serial(layers.dense(6), mirror_averaged(part, image_shape=(2, 3)))),
     )
@@ -82,6 +87,13 @@ def test_any_nest_returns(network: Layer) -> None:
     found = from_onnx(written)
     returned(network, params, state, found, normal(Key(1), (3, 7)))
     assert (float(found.mean), float(found.scale)) == (0.5, 1.0)
+
+
+def test_names_with_colons_do_not_meet() -> None:
+    """A name may hold what numbers the nodes of a layer that is passed twice."""
+    network = mirror_averaged(named(("a:b", layers.dense(2)), ("a", layers.dense(2))), image_shape=(1, 2))
+    nodes = to_onnx(network, lively(network, (2,))[0], in_shape=(2,)).graph.node
+    assert len({node.name for node in nodes}) == len({node.output[0] for node in nodes}) == len(nodes)
 
 
 def test_normalisation_returns_bit_for_bit() -> None:
@@ -189,6 +201,12 @@ def node(op: str, *inputs: str, to: str = "y", **attributes: object) -> onnx.Nod
     return helper.make_node(op, list(inputs), [to], name=f"my {op}", **attributes)
 
 
+def erf(x: str) -> list[onnx.NodeProto]:
+    """``s = 1 + Erf(x / sqrt(2))``."""
+    return [node("Div", x, "root", to="d"), node("Erf", "d", to="e"), node("Add", "e", "one", to="s")]
+
+
+NUMBERS = {"root": np.float32(np.sqrt(2)), "one": np.float32(1), "half": np.float32(0.5)}
 W, B = normal(Key(1), (4, 3)), normal(Key(2), (3,))
 FEATURES = {
     "s": normal(Key(3), (4,)),
@@ -216,6 +234,24 @@ FOREIGN: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
     "Softplus": ([node("Softplus", "x")], {}, "softplus"),
     "x Sigmoid(x)": ([node("Sigmoid", "x", to="g"), node("Mul", "x", "g")], {}, "silu"),
     "Sigmoid(x) x": ([node("Sigmoid", "x", to="g"), node("Mul", "g", "x")], {}, "silu"),
+    "Gelu in torch's order": (
+        [*erf("x"), node("Mul", "x", "s", to="p"), node("Mul", "p", "half")],
+        NUMBERS,
+        "gelu",
+    ),
+    "Gelu in TensorFlow's order": (
+        [*erf("x"), node("Mul", "half", "x", to="h"), node("Mul", "h", "s")],
+        NUMBERS,
+        "gelu",
+    ),
+    "Gelu of a product": (
+        [
+            *(node("Sigmoid", "x", to="g"), node("Mul", "x", "g", to="z")),
+            *(*erf("z"), node("Mul", "s", "z", to="p"), node("Mul", "half", "p")),
+        ],
+        NUMBERS,
+        "silu, gelu",
+    ),
     "Softmax": ([node("Softmax", "x", axis=1)], {}, "softmax"),
     "LogSoftmax": ([node("LogSoftmax", "x")], {}, "log_softmax"),
     "Identity": ([node("Identity", "x")], {}, "identity"),
@@ -295,7 +331,35 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
     "unknown": ([node("Cos", "x")], {}, r"^node 'my Cos' \(Cos\): no layer computes this; a chain of Add, "),
     "nameless": ([helper.make_node("Cos", ["x"], ["y"])], {}, r"^node 'y' \(Cos\)"),
     "Add of no bias": ([node("Add", "x", "b")], {"b": B}, r"\(Add\): it is no bias after a MatMul"),
-    "Mul of two": ([node("Mul", "x", "x")], {}, r"\(Mul\): it is no x Sigmoid"),
+    "Mul of two": ([node("Mul", "x", "x")], {}, r"\(Mul\): it is neither x Sigmoid"),
+    "Sigmoid of another": (
+        [node("Tanh", "x", to="h"), node("Sigmoid", "h", to="g"), node("Mul", "x", "g")],
+        {},
+        r"\(Mul\): it is neither x Sigmoid",
+    ),
+    "Erf of another": (
+        [*erf("x"), node("Tanh", "x", to="h"), node("Mul", "h", "s", to="p"), node("Mul", "p", "half")],
+        NUMBERS,
+        r"\(Mul\): it is neither x Sigmoid",
+    ),
+    "half of another": (
+        [*erf("x"), node("Tanh", "x", to="h"), node("Mul", "half", "h", to="p"), node("Mul", "p", "s")],
+        NUMBERS,
+        r"\(Mul\): it is neither x Sigmoid",
+    ),
+    "Erf of one over x": (
+        [
+            *(node("Div", "root", "x", to="d"), node("Erf", "d", to="e"), node("Add", "e", "one", to="s")),
+            *(node("Mul", "x", "s", to="p"), node("Mul", "p", "half")),
+        ],
+        NUMBERS,
+        r"\(Mul\): it is neither x Sigmoid",
+    ),
+    "Erf with another root": (
+        [*erf("x"), node("Mul", "x", "s", to="p"), node("Mul", "p", "half")],
+        NUMBERS | {"root": np.float32(2)},
+        r"\(Mul\): it is neither x Sigmoid",
+    ),
     "computed weight": ([node("Identity", "x", to="w"), node("Gemm", "x", "w")], {}, "'w' is computed"),
     "whole weight": ([node("MatMul", "x", "w")], {"w": np.ones((4, 3), np.int64)}, "is int64, neither float32 nor"),
     "weight of three axes": ([node("MatMul", "x", "w")], {"w": np.ones((2, 4, 3), np.float32)}, "is no matrix"),
@@ -346,6 +410,7 @@ def test_a_lying_description_is_worth_nothing() -> None:
         about | {"in_shape": [10**15]},
         about | {"in_shape": 7},
         about | {"format": 2},
+        {name: value for name, value in about.items() if name != "format"},
         about | {"network": {}},
         {},
         [],
@@ -410,9 +475,26 @@ def test_damaged_bytes_are_a_model_or_a_clear_error(data: st.DataObject) -> None
         assert str(error)
 
 
+def test_tensors_of_unknown_types_are_refused() -> None:
+    """A type of number that ONNX does not have."""
+    model = graph_of([node("MatMul", "x", "w")], {"w": W})
+    model.graph.initializer[0].data_type = 99
+    with pytest.raises(ValueError, match=r"tensor 'w' cannot be read|no valid ONNX model"):
+        from_onnx(model)
+
+
 def test_tensors_smaller_than_their_shape_are_refused() -> None:
     """A shape that the data does not fill."""
     model = graph_of([node("MatMul", "x", "w")], {"w": W})
     model.graph.initializer[0].dims[0] = 10**12
     with pytest.raises(ValueError, match="no valid ONNX model"):
         from_onnx(model)
+
+
+def test_missing_extra_is_named() -> None:
+    """Without onnx the import says what to install, in one line."""
+    code = "import sys; sys.modules['onnx'] = None; import bpfunc.interop.onnx"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: bpfunc.interop.onnx needs onnx: pip install 'bpfunc[onnx]'"
+    )
