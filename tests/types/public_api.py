@@ -350,6 +350,8 @@ def one_step() -> None:
     assert_type(metrics.loss, bp.Mean)
     assert_type(bp.init_train_state(MODEL, TRANSFORM, KEY, (5,)), bp.TrainState)
     assert_type(bp.finite_step(step, on_nan="skip"), bp.StepFn)
+    careful = bp.finite_step(step)
+    assert_type(bp.fold_finite_steps(step, careful, after, lambda: batches(0)), tuple[bp.TrainState, bp.StepMetrics])
     assert_type(bp.first_not_finite(after.params), str | None)
     assert_type(bp.NotFiniteError("the loss", 3), bp.NotFiniteError)
 
