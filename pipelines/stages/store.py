@@ -31,7 +31,7 @@ from pipelines.errors import DataProblem, first_line
 from pipelines.files import make_directory, publish_directory, sha256_of
 from pipelines.tables import fixed_size_rows, matrix_of, read_table
 
-VERSION = 3
+VERSION = 4
 ROW_GROUP = 8192
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 2
