@@ -294,6 +294,7 @@ def test_arrays(array: np.ndarray, expected: np.ndarray, tmp_path: Path) -> None
         (BYTES.astype(np.float64), "with some between"),
         ((BYTES > 9).astype(np.float64), "with some between"),
         (BYTES / 255 - 0.5, "with some between"),
+        (BYTES / 200, "with some between"),
         (np.full((1, 784), np.nan), "with some between"),
         (np.zeros((0, 784)), "cannot read|with some between"),
         (np.full((1, 784), None), "cannot read the array"),
