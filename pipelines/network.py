@@ -154,7 +154,23 @@ def read_trained(run: Path) -> Trained:
         UsageProblem: There is no such run.
         DataProblem: A file of it is not what it should be, or is of another configuration.
     """
-    network, history = read_network(run), read_history(run)
+    return with_history(run, read_network(run))
+
+
+def with_history(run: Path, network: Network) -> Trained:
+    """Join a network that was read to the history of its run.
+
+    Args:
+        run: The run directory.
+        network: From `read_network`.
+
+    Returns:
+        The network as `pipelines.stages.train.train` gave it.
+
+    Raises:
+        DataProblem: The history is not what it should be, or does not have the network's epoch.
+    """
+    history = read_history(run)
     if network.epoch not in {record.epoch for record in history}:
         raise DataProblem(
             f"the network is of epoch {network.epoch}, which the history does not have",

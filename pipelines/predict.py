@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
 from pipelines.files import write_bytes
 from pipelines.inputs import Conversion, Images
+from pipelines.json_values import json_value
 from pipelines.network import Network, probabilities
 from pipelines.tables import fixed_size_rows
 
@@ -128,8 +128,8 @@ def answers_document(answers: Answers) -> list[dict[str, object]]:
             "row": int(row),
             "label": int(label),
             "class": answers.class_names[label],
-            "probability": _number(values[label]),
-            "probabilities": {name: _number(value) for name, value in zip(answers.class_names, values, strict=True)},
+            "probability": json_value(values[label]),
+            "probabilities": {name: json_value(value) for name, value in zip(answers.class_names, values, strict=True)},
             "conversion": conversion,
         }
         for file, row, label, values, conversion in zip(
@@ -141,7 +141,3 @@ def answers_document(answers: Answers) -> list[dict[str, object]]:
             strict=True,
         )
     ]
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -21,7 +21,7 @@ from pipelines.files import claimed, make_directory, remove_leftovers, sha256_of
 from pipelines.graph import Decision, prepare
 from pipelines.model_card import NAME as CARD
 from pipelines.model_card import CardInputs, model_card
-from pipelines.network import read_network, read_trained, trained_network, write_network
+from pipelines.network import read_network, trained_network, with_history, write_network
 from pipelines.predictions import write_predictions
 from pipelines.runs import (
     library_versions,
@@ -200,7 +200,8 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
     Raises:
         PipelineError: There is no such run, a file of it is damaged, or its data is gone.
     """
-    spec, trained, network = read_config(directory), read_trained(directory), read_network(directory)
+    spec, network = read_config(directory), read_network(directory)
+    trained = with_history(directory, network)
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     if not tree_allclose(network.scaling, prepared.meta.scaling, rtol=0, atol=0):
         raise DataProblem(

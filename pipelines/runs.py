@@ -6,7 +6,6 @@ report stage. ``metrics.json`` is written last of the numbers: a directory that 
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,6 +24,7 @@ from pipelines.build import parameter_count
 from pipelines.config import RunSpec, from_toml, load_config, to_toml
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import write_bytes
+from pipelines.json_values import json_value
 from pipelines.seals import (
     read_sealed_json,
     read_sealed_table,
@@ -192,16 +192,16 @@ def metrics(
     matrix = evaluation.confusion_matrix
     return {
         "test_accuracy": evaluation.accuracy,
-        "test_loss": _number(evaluation.loss),
+        "test_loss": json_value(evaluation.loss),
         "test_rows": int(matrix.sum()),
         "test_mistakes": int(matrix.sum() - np.trace(matrix)),
         "class_names": list(evaluation.class_names),
         "confusion_matrix": matrix.tolist(),
         "recall": dict(zip(evaluation.class_names, class_figures(matrix).recall.tolist(), strict=True)),
         "validation_accuracy": kept.validation_accuracy,
-        "validation_loss": _number(kept.validation_loss),
-        "train_accuracy": _number(kept.train_accuracy),
-        "train_loss": _number(kept.train_loss),
+        "validation_loss": json_value(kept.validation_loss),
+        "train_accuracy": json_value(kept.train_accuracy),
+        "train_loss": json_value(kept.train_loss),
         "calibration": calibration_table(evaluation.calibration),
         "train_seconds": trained.train_seconds,
         "epochs": last.epoch,
@@ -229,29 +229,17 @@ def calibration_table(found: Calibration | None) -> dict[str, object] | None:
     if found is None:
         return None
 
-    def figures(known: Reliability | None) -> dict[str, float | None] | None:
-        return (
-            None
-            if known is None
-            else {
-                "expected_calibration_error": _number(known.error),
-                "loss": _number(known.loss),
-            }
-        )
+    def figures(known: Reliability | None) -> object:
+        return None if known is None else json_value({"expected_calibration_error": known.error, "loss": known.loss})
 
     chosen = found.temperature
     return {
-        "temperature": _number(chosen.value),
+        "temperature": json_value(chosen.value),
         "why_none": chosen.why_none or None,
         "validation_rows": chosen.rows,
         "validation": {"before": figures(chosen.before), "after": figures(chosen.after)},
         "test": {"before": figures(found.before), "after": figures(found.after)},
     }
-
-
-def _number(value: float | None) -> float | None:
-    """JSON has no NaN and no infinity: an epoch whose every step was left out has no loss."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def write_metrics(run: Path, values: Mapping[str, object]) -> None:
