@@ -5,7 +5,13 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-collect_ignore = [] if find_spec("sklearn") else ["bpfunc/interop/sklearn.py"]
+EXTRAS = {
+    "sklearn": ["bpfunc/interop/sklearn.py"],
+    "onnx": ["bpfunc/interop/onnx.py", "bpfunc/interop/onnx_chain.py", "bpfunc/interop/onnx_nodes.py"],
+}
+"""Modules whose examples need a library that need not be there."""
+
+collect_ignore = [module for library, modules in EXTRAS.items() if not find_spec(library) for module in modules]
 
 
 @pytest.fixture(autouse=True)

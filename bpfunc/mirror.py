@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.layers import Context, Layer
+from bpfunc.layers import Context, Layer, Maker
 from bpfunc.ops import softmax, softmax_vjp
 from bpfunc.tree import Tree, tree_add
 from bpfunc.types import FloatArray
@@ -73,4 +73,5 @@ def mirror_averaged(layer: Layer, *, image_shape: tuple[int, int]) -> Layer:
         backward=backward,
         backward_params=backward_params,
         parts=(("inner", layer),),
+        maker=Maker("mirror_averaged", (("image_shape", image_shape),)),
     )

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from bpfunc.keys import Key, fold_in
-from bpfunc.layers import Context, Layer, ShapeError
+from bpfunc.layers import Context, Layer, Maker, ShapeError
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape
 
@@ -136,6 +136,7 @@ def serial(*layers: Layer) -> Layer:
         example_grads=example_grads,
         example_norms=example_norms,
         parts=tuple((f"layers[{index}]", layer) for index, layer in enumerate(layers)),
+        maker=Maker("serial"),
     )
 
 
@@ -226,6 +227,7 @@ def named(*parts: tuple[str, Layer]) -> Layer:
         example_grads=lambda params, residual, dy: first(inner.example_grads(unnamed(params), residual, dy)),
         example_norms=lambda params, residual, dy: inner.example_norms(unnamed(params), residual, dy),
         parts=tuple((f"parts[{name!r}]", layer) for name, layer in parts),
+        maker=Maker("named", (("names", tuple(names)),)),
     )
 
 
@@ -284,6 +286,7 @@ def residual(layer: Layer) -> Layer:
         example_grads=lambda params, inner, dy: plus(layer.example_grads(params, inner, dy), dy),
         example_norms=lambda params, inner, dy: plus(layer.example_norms(params, inner, dy), dy),
         parts=(("inner", layer),),
+        maker=Maker("residual"),
     )
 
 
@@ -423,6 +426,7 @@ def parallel(*layers: Layer, combine: Literal["concatenate", "add"] = "concatena
         example_norms=example_norms,
         parts=tuple((f"branches[{index}]", layer) for index, layer in enumerate(layers)),
         chained=False,
+        maker=Maker("parallel", (("combine", combine),)),
     )
 
 

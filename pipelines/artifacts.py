@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.tree import Tree
+from bpfunc.tree import STATIC, Tree
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
 from pipelines.config import ModelSpec
 
@@ -87,7 +87,7 @@ class Selected:
 class Scaling:
     """How pixels became inputs: ``(pixel / 255 - mean) / scale``, fitted on the training split alone."""
 
-    kind: Literal["unit", "standard", "pixel", "mirrored"]
+    kind: Literal["unit", "standard", "pixel", "mirrored"] = attrs.field(metadata=STATIC)
     mean: FloatArray
     """(784,) float64; zeros for ``unit``."""
     scale: FloatArray

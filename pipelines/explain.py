@@ -29,6 +29,7 @@ from bpfunc.update import updated
 from pipelines.build import build_loss, build_model, build_schedule, build_transform
 from pipelines.config import RunSpec
 from pipelines.formulas import layer_formulas, loss_formulas, update_formulas
+from pipelines.json_values import json_value
 from pipelines.stages.train import standing
 
 REPEATS = 5
@@ -450,13 +451,4 @@ def explained_table(found: Explained) -> dict[str, object]:
             "parameters": [attrs.asdict(one) for one in found.updates],
         },
     }
-    return {name: _json_value(value) for name, value in table.items()}
-
-
-def _json_value(value: object) -> object:
-    """JSON has no way to write what is not finite."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _json_value(inner) for name, inner in value.items()}
-    return [_json_value(inner) for inner in value] if isinstance(value, list | tuple) else value
+    return {name: json_value(value) for name, value in table.items()}

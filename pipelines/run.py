@@ -11,24 +11,26 @@ import attrs
 
 from bpfunc.finite import NotFiniteError
 from bpfunc.gradient import GradientMaker, value_and_grad
-from bpfunc.tree import tree_leaves_with_path, tree_size
+from bpfunc.tree import tree_allclose, tree_leaves_with_path, tree_size
+from bpfunc.types import FloatArray
 from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs, Trained
 from pipelines.checkpoints import EVERY_SECONDS, checkpoint_paths, newest_checkpoint, saving
 from pipelines.config import RunSpec, TrainSpec, to_toml
-from pipelines.errors import WorkFailed
+from pipelines.errors import DataProblem, WorkFailed
 from pipelines.files import claimed, make_directory, remove_leftovers, sha256_of, write_bytes
 from pipelines.graph import Decision, prepare
+from pipelines.model_card import NAME as CARD
+from pipelines.model_card import CardInputs, model_card
+from pipelines.network import read_network, trained_network, with_history, write_network
 from pipelines.predictions import write_predictions
 from pipelines.runs import (
     library_versions,
     metrics,
     new_run_directory,
     read_config,
-    read_trained,
     write_config,
     write_history,
     write_metrics,
-    write_params,
 )
 from pipelines.signals import Interrupted, stop_requested
 from pipelines.stages.evaluate import evaluate
@@ -103,7 +105,9 @@ def train_run(
             write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
         write_config(directory, spec)
         finished = _trained(directory, spec, prepared, decision, watch, None, every, gradient)
-    return attrs.evolve(finished, source=places.source)
+        finished = attrs.evolve(finished, source=places.source)
+        write_model_card(spec, finished)
+    return finished
 
 
 def resume_run(
@@ -145,8 +149,11 @@ def resume_run(
         for problem in damaged:
             tell(f"passed over a checkpoint: {problem}")
         tell("from the beginning" if start is None else f"going on after epoch {start.record.epoch}")
-        finished = _trained(directory, spec, prepared, decision, watch, start, every)
-    return spec, attrs.evolve(finished, source=places.source)
+        finished = attrs.evolve(
+            _trained(directory, spec, prepared, decision, watch, start, every), source=places.source
+        )
+        write_model_card(spec, finished)
+    return spec, finished
 
 
 def _trained(
@@ -166,7 +173,7 @@ def _trained(
             saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
             trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
             write_history(directory, trained.history)
-            write_params(directory, spec, trained)
+            write_network(directory, trained_network(spec, prepared.meta, trained))
             if stop():  # it came after the last step
                 raise Interrupted
     except Interrupted:
@@ -193,13 +200,20 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
     Raises:
         PipelineError: There is no such run, a file of it is damaged, or its data is gone.
     """
-    spec, trained = read_config(directory), read_trained(directory)
+    spec, network = read_config(directory), read_network(directory)
+    trained = with_history(directory, network)
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    if not tree_allclose(network.scaling, prepared.meta.scaling, rtol=0, atol=0):
+        raise DataProblem(
+            "this is not the data that this network was trained on: its statistics differ",
+            where=str(prepared.path),
+            remedy="name the --source that the run began with",
+        )
     return spec, Finished(directory, prepared, decision, trained, source=places.source)
 
 
 def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping[str, object]]:
-    """Open the test split, measure, and write ``predictions.parquet`` and ``metrics.json``.
+    """Open the test split, measure, and write ``predictions.parquet``, the model card and ``metrics.json``.
 
     Args:
         spec: What was run.
@@ -215,6 +229,7 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
     evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
     values = metrics(spec, prepared, finished.trained, evaluation, command(finished.directory, finished.source))
     write_predictions(finished.directory, evaluation)
+    write_model_card(spec, finished, evaluation)
     write_metrics(finished.directory, values)
     return evaluation, values
 
@@ -269,37 +284,90 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
     Returns:
         Typed inputs of the report stage.
     """
-    trained, prepared = finished.trained, finished.prepared
-    weights = [leaf for path, leaf in tree_leaves_with_path(trained.params) if path.endswith("weight")]
-    layers = " - ".join(map(str, (weights[0].shape[0], *spec.model.hidden, len(evaluation.class_names))))
+    trained = finished.trained
     return ReportInputs(
         title=f"{spec.name}, seed {spec.train.seed}",
         evaluation=evaluation,
         history=trained.history,
-        first_layer=weights[0],
-        facts={
-            "Network": network_in_words(spec, layers),
-            "Parameters": f"{tree_size(trained.params):,}",
-            "Training": training_in_words(spec.train),
-            "Validation": f"{spec.train.validation_fraction:.0%} of the training split held out",
-            "Network kept": f"of epoch {trained.epoch}"
-            + (", the lowest validation loss" if spec.train.keep == "best" else ", the last"),
-            "Seed": str(spec.train.seed),
-            "Training time": f"{trained.train_seconds:.1f} s",
-        },
-        lineage={
-            **{f"{role.replace('_', ' ')}, SHA-256": sha for role, sha in prepared.meta.source_hashes.items()},
-            "Prepared data, cache key": prepared.key,
-            "train.parquet, SHA-256": prepared.train.sha256,
-            "test.parquet, SHA-256": prepared.test.sha256,
-            **{f"{name}, SHA-256": sha256_of(finished.directory / name) for name in LINEAGE_FILES},
-            "Stages": ", ".join(f"{name} {number}" for name, number in prepared.meta.versions.items()),
-            "Versions": ", ".join(f"{name} {number}" for name, number in library_versions().items()),
-        },
+        first_layer=_weights(trained)[0],
+        facts=facts_in_words(spec, trained),
+        lineage=lineage_in_words(finished),
         command=command(finished.directory, finished.source),
         flow=examined_run(spec, finished).flow,
         config=to_toml(spec),
     )
+
+
+def write_model_card(spec: RunSpec, finished: Finished, evaluation: Evaluation | None = None) -> None:
+    """Write ``model_card.md``.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+        evaluation: What it says of the test split, or None where that is sealed.
+
+    Raises:
+        WorkFailed: The file cannot be written.
+    """
+    prepared = finished.prepared
+    inputs = CardInputs(
+        network=trained_network(spec, prepared.meta, finished.trained),
+        train_rows=prepared.train.rows,
+        test_rows=prepared.test.rows,
+        facts=facts_in_words(spec, finished.trained),
+        lineage=lineage_in_words(finished),
+        command=command(finished.directory, finished.source),
+        evaluation=evaluation,
+    )
+    write_bytes(finished.directory / CARD, model_card(inputs).encode())
+
+
+def _weights(trained: Trained) -> list[FloatArray]:
+    return [leaf for path, leaf in tree_leaves_with_path(trained.params) if path.endswith("weight")]
+
+
+def facts_in_words(spec: RunSpec, trained: Trained) -> dict[str, str]:
+    """Describe a trained network for a person.
+
+    Args:
+        spec: What was run.
+        trained: The network.
+
+    Returns:
+        Label -> value, in the order to show.
+    """
+    layers = " - ".join(map(str, (_weights(trained)[0].shape[0], *spec.model.hidden, len(spec.dataset.classes))))
+    return {
+        "Network": network_in_words(spec, layers),
+        "Parameters": f"{tree_size(trained.params):,}",
+        "Training": training_in_words(spec.train),
+        "Validation": f"{spec.train.validation_fraction:.0%} of the training split held out",
+        "Network kept": f"of epoch {trained.epoch}"
+        + (", the lowest validation loss" if spec.train.keep == "best" else ", the last"),
+        "Seed": str(spec.train.seed),
+        "Training time": f"{trained.train_seconds:.1f} s",
+    }
+
+
+def lineage_in_words(finished: Finished) -> dict[str, str]:
+    """Say what a run is made of, down to hashes.
+
+    Args:
+        finished: The trained run.
+
+    Returns:
+        Label -> value: source, prepared data, files of the run that are there, stages, versions.
+    """
+    prepared, here = finished.prepared, finished.directory
+    return {
+        **{f"{role.replace('_', ' ')}, SHA-256": sha for role, sha in prepared.meta.source_hashes.items()},
+        "Prepared data, cache key": prepared.key,
+        "train.parquet, SHA-256": prepared.train.sha256,
+        "test.parquet, SHA-256": prepared.test.sha256,
+        **{f"{name}, SHA-256": sha256_of(here / name) for name in LINEAGE_FILES if (here / name).is_file()},
+        "Stages": ", ".join(f"{name} {number}" for name, number in prepared.meta.versions.items()),
+        "Versions": ", ".join(f"{name} {number}" for name, number in library_versions().items()),
+    }
 
 
 def network_in_words(spec: RunSpec, layers: str) -> str:

@@ -6,7 +6,6 @@ report stage. ``metrics.json`` is written last of the numbers: a directory that 
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,26 +17,22 @@ import numpy as np
 import pyarrow as pa
 
 import bpfunc
-from bpfunc import Key
 from bpfunc.metrics import class_figures
 from bpfunc.tree import tree_size
-from pipelines.artifacts import PIXELS, Calibration, EpochRecord, Evaluation, Prepared, Reliability, Trained
-from pipelines.build import build_model, parameter_count
+from pipelines.artifacts import Calibration, EpochRecord, Evaluation, Prepared, Reliability, Trained
+from pipelines.build import parameter_count
 from pipelines.config import RunSpec, from_toml, load_config, to_toml
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import write_bytes
+from pipelines.json_values import json_value
 from pipelines.seals import (
     read_sealed_json,
     read_sealed_table,
-    read_sealed_tensors,
     sealed_json,
     sealed_table,
-    sealed_tensors,
-    tensor_metadata,
 )
 from pipelines.tables import row_bytes
 
-PARAMS_FORMAT = "bpfunc-params-2"
 TRAIN_AGAIN = "take a copy of the file, or remove it and run `bpfunc resume` on the directory"
 EVALUATE_AGAIN = "remove it and run `bpfunc evaluate` on the directory"
 
@@ -112,47 +107,6 @@ def read_config(run: Path) -> RunSpec:
     if not (run / "config.toml").is_file():
         raise UsageProblem("this is no run directory: it has no config.toml", where=str(run), remedy="see data/runs")
     return load_config(run / "config.toml", RunSpec())
-
-
-def write_params(run: Path, spec: RunSpec, trained: Trained) -> None:
-    """Write ``params.safetensors``: the trained parameters under their tree paths.
-
-    Args:
-        run: The run directory.
-        spec: What was run; it travels in the file's header.
-        trained: The network.
-    """
-    tree = (trained.params, trained.layer_state)
-    metadata = {"format": PARAMS_FORMAT, "epoch": str(trained.epoch), "config": to_toml(spec)}
-    write_bytes(run / "params.safetensors", sealed_tensors(tree, metadata))
-
-
-def read_trained(run: Path) -> Trained:
-    """Read a finished run's network and history back.
-
-    Args:
-        run: The run directory.
-
-    Returns:
-        The network as `train` gave it.
-
-    Raises:
-        UsageProblem: There is no such run.
-        DataProblem: A file of it is not what it should be, or is of another configuration.
-    """
-    spec, path = read_config(run), run / "params.safetensors"
-    metadata = tensor_metadata(path, remedy=TRAIN_AGAIN)
-    check_made_by(spec, metadata, PARAMS_FORMAT, path)
-    model = build_model(spec.model, len(spec.dataset.classes))
-    params, state, _ = model.init(Key(0), (PIXELS,))
-    params, state = read_sealed_tensors(path, (params, state), remedy=TRAIN_AGAIN)
-    history = read_history(run)
-    text = metadata.get("epoch", "")
-    if text not in {str(record.epoch) for record in history}:
-        raise DataProblem(
-            f"the network is of epoch {text!r}, which the history does not have", where=str(path), remedy=TRAIN_AGAIN
-        )
-    return Trained(spec.model, params, state, history, int(text), sum(record.seconds for record in history))
 
 
 def check_made_by(spec: RunSpec, metadata: Mapping[str, str], file_format: str, path: Path) -> None:
@@ -238,16 +192,16 @@ def metrics(
     matrix = evaluation.confusion_matrix
     return {
         "test_accuracy": evaluation.accuracy,
-        "test_loss": _number(evaluation.loss),
+        "test_loss": json_value(evaluation.loss),
         "test_rows": int(matrix.sum()),
         "test_mistakes": int(matrix.sum() - np.trace(matrix)),
         "class_names": list(evaluation.class_names),
         "confusion_matrix": matrix.tolist(),
         "recall": dict(zip(evaluation.class_names, class_figures(matrix).recall.tolist(), strict=True)),
         "validation_accuracy": kept.validation_accuracy,
-        "validation_loss": _number(kept.validation_loss),
-        "train_accuracy": _number(kept.train_accuracy),
-        "train_loss": _number(kept.train_loss),
+        "validation_loss": json_value(kept.validation_loss),
+        "train_accuracy": json_value(kept.train_accuracy),
+        "train_loss": json_value(kept.train_loss),
         "calibration": calibration_table(evaluation.calibration),
         "train_seconds": trained.train_seconds,
         "epochs": last.epoch,
@@ -275,29 +229,17 @@ def calibration_table(found: Calibration | None) -> dict[str, object] | None:
     if found is None:
         return None
 
-    def figures(known: Reliability | None) -> dict[str, float | None] | None:
-        return (
-            None
-            if known is None
-            else {
-                "expected_calibration_error": _number(known.error),
-                "loss": _number(known.loss),
-            }
-        )
+    def figures(known: Reliability | None) -> object:
+        return None if known is None else json_value({"expected_calibration_error": known.error, "loss": known.loss})
 
     chosen = found.temperature
     return {
-        "temperature": _number(chosen.value),
+        "temperature": json_value(chosen.value),
         "why_none": chosen.why_none or None,
         "validation_rows": chosen.rows,
         "validation": {"before": figures(chosen.before), "after": figures(chosen.after)},
         "test": {"before": figures(found.before), "after": figures(found.after)},
     }
-
-
-def _number(value: float | None) -> float | None:
-    """JSON has no NaN and no infinity: an epoch whose every step was left out has no loss."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def write_metrics(run: Path, values: Mapping[str, object]) -> None:

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from pipelines.compare import Comparison
     from pipelines.derivatives import Checked
     from pipelines.explain import Explained, Operation
+    from pipelines.predict import Answers
     from pipelines.study import Study
     from pipelines.sweep import TrialResult
 
 TRUE_PREDICTED = "true \\ predicted"
+ANSWERS_SHOWN = 40
+"""Most images that a table of answers lists."""
 
 
 def result_table(values: Mapping[str, object]) -> str:
@@ -200,6 +203,44 @@ def check_lines(rows: Sequence[Checked]) -> str:
         if not row.found.passed:
             lines.append(f"       {row.found}")
     return "\n".join(lines)
+
+
+def answer_lines(answers: Answers, *, top: int) -> str:
+    """Lay out what a network says of images.
+
+    Args:
+        answers: From `pipelines.predict.predict`.
+        top: How many classes to show for each image.
+
+    Returns:
+        A line for each of the first `ANSWERS_SHOWN` images, the most probable class first, and a summary of all.
+    """
+    total = len(answers.files)
+    shown = range(min(total, ANSWERS_SHOWN))
+    places = [_place(answers, index) for index in shown]
+    width = max(map(len, places), default=0)
+    lines = [
+        f"{place:<{width}}  {_most_probable(answers, index, top)}  {answers.conversions[index]}"
+        for place, index in zip(places, shown, strict=True)
+    ]
+    if total > len(shown):
+        lines.append(f"... and {total - len(shown)} more; --out FILE and --json have all")
+    counts = [(name, int((answers.labels == k).sum())) for k, name in enumerate(answers.class_names)]
+    summary = ", ".join(f"{name} {count}" for name, count in counts if count)
+    changed = answers.conversions.count("converted")
+    lines.append(f"{total} image{'' if total == 1 else 's'}, {changed or 'none'} converted: {summary or 'no answer'}")
+    return "\n".join(lines)
+
+
+def _place(answers: Answers, index: int) -> str:
+    file = answers.files[index]
+    return f"{file}, row {answers.rows[index]}" if file.lower().endswith((".npy", ".parquet")) else file
+
+
+def _most_probable(answers: Answers, index: int, top: int) -> str:
+    width, values = max(map(len, answers.class_names)), answers.probabilities[index]
+    ranks = (-values).argsort(kind="stable")[:top]
+    return "  ".join(f"{answers.class_names[k]:<{width}} {100 * values[k]:6.2f} %" for k in ranks)
 
 
 def explained_lines(found: Explained) -> str:

@@ -15,6 +15,8 @@ import bpfunc
 
 ROOT = Path(__file__).parents[1]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
+NEEDS = {"onnx.md": ("onnx", "onnxruntime"), "sklearn.md": ("sklearn",)}
+"""Pages whose code needs libraries of extras."""
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -40,8 +42,8 @@ def run(text: str, name: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_page_runs(page: Path) -> None:
     """Whoever copies the page's code gets what the page says."""
-    if page.name == "sklearn.md":
-        pytest.importorskip("sklearn", reason="the page needs the extra `sklearn`")
+    for library in NEEDS.get(page.name, ()):
+        pytest.importorskip(library, reason=f"the page needs {library}")
     run(page.read_text(encoding="utf-8"), page.name)
 
 
@@ -86,7 +88,8 @@ def called_names(text: str) -> set[str]:
 
 def test_twins_exist() -> None:
     """Every function that the page for newcomers from elsewhere calls ours is one."""
-    known = {*dir(bpfunc), "to_safetensors", "update"}  # of the interop module, and of a transform
+    known = {*dir(bpfunc), "update"}  # of a transform
+    known |= {"to_safetensors", "to_torch_state_dict", "from_torch_state_dict"}  # of the interop modules
     names = called_names((ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8"))
     assert len(names) > 25
     assert names - known == set()

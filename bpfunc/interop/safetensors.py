@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -34,9 +35,26 @@ def to_safetensors(tree: Tree, *, metadata: Mapping[str, str] | None = None) -> 
         >>> from_safetensors(data, (np.zeros(2, np.float32),))
         (array([1., 1.], dtype=float32),)
     """
+    return save_tensors({path: np.asarray(leaf) for path, leaf in tree_leaves_with_path(tree)}, metadata=metadata)
+
+
+def save_tensors(tensors: Mapping[str, NDArray[np.generic]], *, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Write arrays under names as safetensors bytes.
+
+    Args:
+        tensors: Name -> array, in any layout.
+        metadata: Text to carry along.
+
+    Returns:
+        The bytes of a safetensors file, the same for the same arrays.
+
+    Example:
+        >>> from safetensors.numpy import load
+        >>> load(save_tensors({"0.weight": np.ones(2)}))
+        {'0.weight': array([1., 1.])}
+    """
     # save() trusts the memory to be row-major, whatever the strides say: gradients of `x.T @ dy` form are not.
-    tensors = {path: np.array(leaf, order="C") for path, leaf in tree_leaves_with_path(tree)}
-    return _with_metadata(save(tensors), metadata or {})
+    return _with_metadata(save({name: np.array(array, order="C") for name, array in tensors.items()}), metadata or {})
 
 
 def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:

@@ -15,7 +15,7 @@ from bpfunc.layers.activations import (
     softplus,
     tanh,
 )
-from bpfunc.layers.base import INFERENCE, Context, Layer, ShapeError, stateless
+from bpfunc.layers.base import INFERENCE, Context, Layer, Maker, ShapeError, stateless
 from bpfunc.layers.dense import DenseParams, dense
 from bpfunc.layers.dropout import dropout
 from bpfunc.layers.embedding import EmbeddingParams, embedding
@@ -29,6 +29,7 @@ __all__ = [
     "DenseParams",
     "EmbeddingParams",
     "Layer",
+    "Maker",
     "NormParams",
     "ShapeError",
     "batch_norm",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from bpfunc import ops
-from bpfunc.layers.base import Layer, stateless
+from bpfunc.layers.base import Layer, Maker, stateless
 
 
 def relu() -> Layer:
@@ -21,7 +21,7 @@ def relu() -> Layer:
 
     Reference: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
     """
-    return stateless("relu", ops.relu, ops.relu_vjp, ops.relu_jvp, ops.relu_vjp_jvp)
+    return stateless("relu", ops.relu, ops.relu_vjp, ops.relu_jvp, ops.relu_vjp_jvp, maker=Maker("relu"))
 
 
 def leaky_relu(*, slope: float = 0.01) -> Layer:
@@ -40,12 +40,14 @@ def leaky_relu(*, slope: float = 0.01) -> Layer:
 
     Reference: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
     """
+    slope = float(slope)
     return stateless(
         f"leaky_relu({slope})",
-        partial(ops.leaky_relu, slope=float(slope)),
+        partial(ops.leaky_relu, slope=slope),
         ops.leaky_relu_vjp,
         ops.leaky_relu_jvp,
         ops.leaky_relu_vjp_jvp,
+        maker=Maker("leaky_relu", (("slope", slope),)),
     )
 
 
@@ -65,7 +67,15 @@ def elu(*, alpha: float = 1.0) -> Layer:
 
     Reference: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning" (2016).
     """
-    return stateless(f"elu({alpha})", partial(ops.elu, alpha=float(alpha)), ops.elu_vjp, ops.elu_jvp, ops.elu_vjp_jvp)
+    alpha = float(alpha)
+    return stateless(
+        f"elu({alpha})",
+        partial(ops.elu, alpha=alpha),
+        ops.elu_vjp,
+        ops.elu_jvp,
+        ops.elu_vjp_jvp,
+        maker=Maker("elu", (("alpha", alpha),)),
+    )
 
 
 def selu() -> Layer:
@@ -81,7 +91,7 @@ def selu() -> Layer:
 
     Reference: Klambauer, Unterthiner, Mayr and Hochreiter, "Self-normalizing neural networks" (2017).
     """
-    return stateless("selu", ops.selu, ops.selu_vjp, ops.selu_jvp, ops.selu_vjp_jvp)
+    return stateless("selu", ops.selu, ops.selu_vjp, ops.selu_jvp, ops.selu_vjp_jvp, maker=Maker("selu"))
 
 
 def gelu() -> Layer:
@@ -97,7 +107,7 @@ def gelu() -> Layer:
 
     Reference: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
     """
-    return stateless("gelu", ops.gelu, ops.gelu_vjp, ops.gelu_jvp, ops.gelu_vjp_jvp)
+    return stateless("gelu", ops.gelu, ops.gelu_vjp, ops.gelu_jvp, ops.gelu_vjp_jvp, maker=Maker("gelu"))
 
 
 def gelu_tanh() -> Layer:
@@ -113,7 +123,14 @@ def gelu_tanh() -> Layer:
 
     Reference: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
     """
-    return stateless("gelu_tanh", ops.gelu_tanh, ops.gelu_tanh_vjp, ops.gelu_tanh_jvp, ops.gelu_tanh_vjp_jvp)
+    return stateless(
+        "gelu_tanh",
+        ops.gelu_tanh,
+        ops.gelu_tanh_vjp,
+        ops.gelu_tanh_jvp,
+        ops.gelu_tanh_vjp_jvp,
+        maker=Maker("gelu_tanh"),
+    )
 
 
 def silu() -> Layer:
@@ -129,7 +146,7 @@ def silu() -> Layer:
 
     Reference: Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units" (2018); Ramachandran, Zoph and Le (2017).
     """
-    return stateless("silu", ops.silu, ops.silu_vjp, ops.silu_jvp, ops.silu_vjp_jvp)
+    return stateless("silu", ops.silu, ops.silu_vjp, ops.silu_jvp, ops.silu_vjp_jvp, maker=Maker("silu"))
 
 
 def softplus() -> Layer:
@@ -145,7 +162,9 @@ def softplus() -> Layer:
 
     Reference: Dugas, Bengio, Belisle, Nadeau and Garcia, "Incorporating second-order functional knowledge" (2001).
     """
-    return stateless("softplus", ops.softplus, ops.softplus_vjp, ops.softplus_jvp, ops.softplus_vjp_jvp)
+    return stateless(
+        "softplus", ops.softplus, ops.softplus_vjp, ops.softplus_jvp, ops.softplus_vjp_jvp, maker=Maker("softplus")
+    )
 
 
 def tanh() -> Layer:
@@ -161,7 +180,7 @@ def tanh() -> Layer:
 
     Reference: LeCun, Bottou, Orr and Mueller, "Efficient backprop" (1998).
     """
-    return stateless("tanh", ops.tanh, ops.tanh_vjp, ops.tanh_jvp, ops.tanh_vjp_jvp)
+    return stateless("tanh", ops.tanh, ops.tanh_vjp, ops.tanh_jvp, ops.tanh_vjp_jvp, maker=Maker("tanh"))
 
 
 def sigmoid() -> Layer:
@@ -177,7 +196,9 @@ def sigmoid() -> Layer:
 
     Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
     """
-    return stateless("sigmoid", ops.sigmoid, ops.sigmoid_vjp, ops.sigmoid_jvp, ops.sigmoid_vjp_jvp)
+    return stateless(
+        "sigmoid", ops.sigmoid, ops.sigmoid_vjp, ops.sigmoid_jvp, ops.sigmoid_vjp_jvp, maker=Maker("sigmoid")
+    )
 
 
 def softmax() -> Layer:
@@ -195,7 +216,9 @@ def softmax() -> Layer:
 
     Reference: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
     """
-    return stateless("softmax", ops.softmax, ops.softmax_vjp, ops.softmax_jvp, ops.softmax_vjp_jvp)
+    return stateless(
+        "softmax", ops.softmax, ops.softmax_vjp, ops.softmax_jvp, ops.softmax_vjp_jvp, maker=Maker("softmax")
+    )
 
 
 def log_softmax() -> Layer:
@@ -213,7 +236,14 @@ def log_softmax() -> Layer:
 
     Reference: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
     """
-    return stateless("log_softmax", ops.log_softmax, ops.log_softmax_vjp, ops.log_softmax_jvp, ops.log_softmax_vjp_jvp)
+    return stateless(
+        "log_softmax",
+        ops.log_softmax,
+        ops.log_softmax_vjp,
+        ops.log_softmax_jvp,
+        ops.log_softmax_vjp_jvp,
+        maker=Maker("log_softmax"),
+    )
 
 
 def identity() -> Layer:
@@ -229,4 +259,6 @@ def identity() -> Layer:
 
     Reference: none needed; it ends a combinator where nothing is to be done.
     """
-    return stateless("identity", ops.identity, ops.identity_vjp, ops.identity_jvp, ops.identity_vjp_jvp)
+    return stateless(
+        "identity", ops.identity, ops.identity_vjp, ops.identity_jvp, ops.identity_vjp_jvp, maker=Maker("identity")
+    )

@@ -80,6 +80,27 @@ FlopsFn: TypeAlias = Callable[[Shape, Shape], int]
 """``(in_shape, out_shape) -> count``: floating-point operations of one example's forward pass."""
 ExampleNormsFn: TypeAlias = Callable[[Tree, Tree, FloatArray], tuple[FloatArray, FloatArray]]
 """``(params, residual, dy) -> (norms, dx)``: squared gradient norms (B,) of each example."""
+Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
+"""What an argument of a layer's maker may be, for its `Maker` to name it."""
+
+
+@attrs.frozen
+class Maker:
+    """Which function made a layer, and with what: enough to make the layer again, initialisers apart.
+
+    Args:
+        name: Of the function.
+        settings: (argument, value) of all arguments but layers and initialisers.
+
+    Example:
+        >>> from bpfunc.layers import leaky_relu
+        >>> leaky_relu(slope=0.1).maker
+        Maker(name='leaky_relu', settings=(('slope', 0.1),))
+    """
+
+    name: str
+    settings: tuple[tuple[str, Setting], ...] = ()
+
 
 # What a layer does for itself where it says nothing. They are given as factories, which every type checker takes for
 # defaults; attrs' `@field.default` is known to mypy alone.
@@ -168,6 +189,8 @@ class Layer:
         chained: Whether the parts follow one another; otherwise all see the combinator's input.
         draws: Whether the forward pass may draw random numbers, and so needs a key of its own; a layer that says no
             spares its combinator the making of one. By default it may, and a combinator if one of its parts may.
+        maker: How it was made, for those who write it in another form, as `bpfunc.interop.onnx` does; None for a layer
+            of one's own, and to be set to None where a built-in layer's functions are replaced.
 
     Example:
         A layer that doubles its input:
@@ -196,6 +219,7 @@ class Layer:
     parts: tuple[tuple[str, Layer], ...] = ()
     chained: bool = True
     draws: bool = attrs.field(default=attrs.Factory(_draws, takes_self=True))
+    maker: Maker | None = None
 
 
 def stateless(
@@ -204,6 +228,8 @@ def stateless(
     f_vjp: Callable[[Tree, FloatArray], FloatArray],
     f_jvp: Callable[[Tree, FloatArray], FloatArray],
     f_vjp_jvp: Callable[[Tree, FloatArray, FloatArray, FloatArray], FloatArray],
+    *,
+    maker: Maker | None = None,
 ) -> Layer:
     """Make a layer without parameters from an op and its derivatives; the output has the input's shape.
 
@@ -213,6 +239,7 @@ def stateless(
         f_vjp: ``(residual, dy) -> dx``.
         f_jvp: ``(residual, x_dot) -> y_dot``.
         f_vjp_jvp: ``(residual, x_dot, dy, dy_dot) -> dx_dot``.
+        maker: As in `Layer`.
 
     Returns:
         A layer whose params and state are ``()``.
@@ -240,4 +267,5 @@ def stateless(
             f_vjp_jvp(residual, x_dot, dy, dy_dot),
         ),
         draws=False,
+        maker=maker,
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from bpfunc.initializers import Initializer, he_normal, zeros
 from bpfunc.keys import Key, split
-from bpfunc.layers.base import Context, Layer, ShapeError
+from bpfunc.layers.base import Context, Layer, Maker, ShapeError
 from bpfunc.memory import empty
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape, readonly, readonly_arrays
@@ -83,6 +83,7 @@ def dense(
         example_norms=_dense_example_norms,
         flops=lambda in_shape, out_shape: 2 * in_shape[0] * width + (width if use_bias else 0),
         draws=False,
+        maker=Maker("dense", (("width", int(width)), ("use_bias", bool(use_bias)))),
     )
 
 

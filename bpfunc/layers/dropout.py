@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bpfunc.keys import Key, uniform
-from bpfunc.layers.base import Context, Layer
+from bpfunc.layers.base import Context, Layer, Maker
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, readonly
 
@@ -35,6 +35,7 @@ def dropout(rate: float) -> Layer:
     """
     if not 0 <= rate < 1:
         raise ValueError(f"dropout takes a rate in [0, 1), got {rate}")
+    rate = float(rate)
 
     def forward(params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, FloatArray | None]:
         if not ctx.train or rate == 0:
@@ -52,6 +53,7 @@ def dropout(rate: float) -> Layer:
         backward_params=lambda params, residual, dy: (),
         jvp=lambda params, residual, params_dot, x_dot: _scaled(residual, x_dot),
         backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: ((), _scaled(residual, dy_dot)),
+        maker=Maker("dropout", (("rate", rate),)),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from bpfunc.initializers import Initializer
 from bpfunc.keys import Key, normal
-from bpfunc.layers.base import Context, Layer, ShapeError
+from bpfunc.layers.base import Context, Layer, Maker, ShapeError
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, IntArray, Shape, readonly, readonly_arrays
 
@@ -75,6 +75,7 @@ def embedding(categories: int, width: int, *, table_init: Initializer = normal) 
         example_grads=_example_grads,
         flops=lambda in_shape, out_shape: 0,
         draws=False,
+        maker=Maker("embedding", (("categories", int(categories)), ("width", int(width)))),
     )
 
 

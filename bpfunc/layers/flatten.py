@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bpfunc.layers.base import Context, Layer
+from bpfunc.layers.base import Context, Layer, Maker
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape, readonly
 
@@ -34,6 +34,7 @@ def flatten() -> Layer:
         backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: ((), readonly(dy_dot.reshape(residual))),
         flops=lambda in_shape, out_shape: 0,
         draws=False,
+        maker=Maker("flatten"),
     )
 
 

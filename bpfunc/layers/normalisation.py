@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from bpfunc.keys import Key
-from bpfunc.layers.base import Context, Layer, ShapeError
+from bpfunc.layers.base import Context, Layer, Maker, ShapeError
 from bpfunc.ops.standardize import (
     StandardizeResidual,
     standardize,
@@ -117,6 +117,7 @@ def _feature_norm(name: str, eps: float, *, centred: bool) -> Layer:
         example_grads=_example_grads,
         flops=lambda in_shape, out_shape: 8 * out_shape[0],
         draws=False,
+        maker=Maker(name, (("eps", eps),)),
     )
 
 
@@ -179,6 +180,7 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
         example_grads=_example_grads,
         flops=lambda in_shape, out_shape: 8 * out_shape[0],
         draws=False,
+        maker=Maker("batch_norm", (("momentum", float(momentum)), ("eps", eps))),
     )
 
 

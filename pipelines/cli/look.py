@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -107,6 +106,7 @@ def gradcheck(
     """
     use_threads(threads)
     from pipelines.derivatives import check_derivatives
+    from pipelines.json_values import json_value
     from pipelines.tabulate import check_lines
 
     spec = merged_spec(recipe, config, classes=classes, hidden=hidden, seed=seed, settings=settings)
@@ -124,7 +124,7 @@ def gradcheck(
                         "subject": row.subject,
                         "name": row.name,
                         "derivative": row.derivative,
-                        "error": row.found.error if math.isfinite(row.found.error) else None,
+                        "error": json_value(row.found.error),
                         "tolerance": row.found.tolerance,
                         "passed": row.found.passed,
                     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pipelines.cli import config, data, doctor, look, run, runs, study
+from pipelines.cli import config, data, doctor, look, run, runs, study, use
 from pipelines.cli.help import group
 from pipelines.cli.options import Version
 from pipelines.cli.terminal import close_output, complain, speak_any_encoding
@@ -40,6 +40,8 @@ app.command()(study.compare)
 app.command()(doctor.doctor)
 app.command()(look.explain)
 app.command()(look.gradcheck)
+app.command()(use.predict)
+app.command()(use.export)
 
 data_app = group("Prepared data: make it, look at it, check it.")
 data_app.command()(data.prepare)

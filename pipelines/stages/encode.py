@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipelines.artifacts import IMAGE_SIDE, PIXELS, Encoded, EncodedSplit, RawSplit, Scaling, Selected
 from pipelines.config import DatasetSpec
 
-VERSION = 2
+VERSION = 3
 CHUNK = 4096
 """Rows scaled at a time; bounds the memory that float64 arithmetic takes."""
 
@@ -81,11 +81,45 @@ def _mirror(row: NDArray[np.object_]) -> NDArray[np.object_]:
     return row.reshape(IMAGE_SIDE, IMAGE_SIDE)[:, ::-1].reshape(-1)
 
 
-def _encoded(split: RawSplit, scaling: Scaling, classes: int) -> EncodedSplit:
-    pixels = np.empty(split.images.shape, np.float32)
+def scaled(images: NDArray[np.uint8], scaling: Scaling) -> NDArray[np.float32]:
+    """Make inputs of pixels: ``(pixel / 255 - mean) / scale``.
+
+    Args:
+        images: (N, 784) uint8.
+        scaling: Its statistics.
+
+    Returns:
+        (N, 784) float32.
+
+    Example:
+        >>> scaled(np.full((1, 784), 51, np.uint8), Scaling("unit", np.zeros(784), np.ones(784)))[0, 0]
+        np.float32(0.2)
+    """
+    pixels = np.empty(images.shape, np.float32)
     for start in range(0, len(pixels), CHUNK):
         rows = slice(start, start + CHUNK)
-        pixels[rows] = (split.images[rows] / 255 - scaling.mean) / scaling.scale
+        pixels[rows] = (images[rows] / 255 - scaling.mean) / scaling.scale
+    return pixels
+
+
+def unscaled(pixels: NDArray[np.float32], scaling: Scaling) -> NDArray[np.uint8]:
+    """Undo `scaled`: ``255 (x * scale + mean)``, rounded.
+
+    Args:
+        pixels: (N, 784) float32, normalised.
+        scaling: How they were normalised.
+
+    Returns:
+        (N, 784) uint8, the pixels as they were.
+
+    Example:
+        >>> unscaled(np.full((1, 784), 0.2, np.float32), Scaling("unit", np.zeros(784), np.ones(784)))[0, 0]
+        np.uint8(51)
+    """
+    return np.clip(np.rint(255 * (pixels * scaling.scale + scaling.mean)), 0, 255).astype(np.uint8)
+
+
+def _encoded(split: RawSplit, scaling: Scaling, classes: int) -> EncodedSplit:
     target = np.zeros((len(split.labels), classes), np.float32)
     target[np.arange(len(split.labels)), split.labels] = 1
-    return EncodedSplit(pixels, target, split.labels, split.source_index)
+    return EncodedSplit(scaled(split.images, scaling), target, split.labels, split.source_index)

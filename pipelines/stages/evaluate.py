@@ -12,16 +12,15 @@ from bpfunc.ops import softmax
 from bpfunc.types import FloatArray, IntArray
 from pipelines.artifacts import (
     Calibration,
-    EncodedSplit,
     Evaluation,
     PreparedMeta,
-    Scaling,
     SealedTest,
     Temperature,
     Trained,
 )
 from pipelines.build import build_model
 from pipelines.errors import DataProblem
+from pipelines.stages.encode import unscaled
 from pipelines.stages.examine import reliability
 from pipelines.stages.store import read_split
 
@@ -60,7 +59,7 @@ def evaluate(
         probabilities=probabilities,
         label=split.label.astype(np.int64),
         source_index=split.source_index,
-        images=original_pixels(split, meta.scaling),
+        images=unscaled(split.pixels, meta.scaling),
         confusion_matrix=matrix,
         accuracy=float(np.trace(matrix) / matrix.sum()),
         loss=float(found.loss),
@@ -71,28 +70,6 @@ def evaluate(
 def _calibration(temperature: Temperature, logits: FloatArray, label: IntArray) -> Calibration:
     after = None if temperature.value is None else reliability(logits.astype(np.float64) / temperature.value, label)
     return Calibration(temperature, reliability(logits, label), after)
-
-
-def original_pixels(split: EncodedSplit, scaling: Scaling) -> NDArray[np.uint8]:
-    """Undo the normalisation: ``255 (x * scale + mean)``, rounded.
-
-    Args:
-        split: Normalised rows.
-        scaling: How they were normalised.
-
-    Returns:
-        (N, 784) uint8, the pixels as they were in the source.
-
-    Example:
-        >>> one, none = np.ones(784), np.zeros(784)
-        >>> rows = np.full((1, 784), 0.2, np.float32)
-        >>> label = np.zeros(1, np.uint8)
-        >>> split = EncodedSplit(rows, np.ones((1, 2), np.float32), label, label.astype(np.uint32))
-        >>> original_pixels(split, Scaling("unit", none, one))[0, 0]
-        np.uint8(51)
-    """
-    pixels = 255 * (split.pixels * scaling.scale + scaling.mean)
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
 def images_of_rows(test: SealedTest, meta: PreparedMeta, source_index: IntArray) -> NDArray[np.uint8]:
@@ -118,5 +95,5 @@ def images_of_rows(test: SealedTest, meta: PreparedMeta, source_index: IntArray)
             where=str(test.path),
             remedy="compare runs of the same data",
         )
-    images: NDArray[np.uint8] = original_pixels(split, meta.scaling)[rows]
+    images: NDArray[np.uint8] = unscaled(split.pixels, meta.scaling)[rows]
     return images

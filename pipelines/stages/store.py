@@ -31,7 +31,7 @@ from pipelines.errors import DataProblem, first_line
 from pipelines.files import make_directory, publish_directory, sha256_of
 from pipelines.tables import fixed_size_rows, matrix_of, read_table
 
-VERSION = 3
+VERSION = 4
 ROW_GROUP = 8192
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 2
@@ -216,7 +216,7 @@ def open_prepared(entry: Path) -> Prepared:
                 where=str(entry / name),
                 remedy="run `bpfunc data prepare` again",
             )
-    meta = _read_meta(entry / "train.parquet")
+    meta = read_meta(entry / "train.parquet")
     train, test = (
         (entry / name, manifest.files[name], manifest.rows[name], len(meta.class_names))
         for name in ("train.parquet", "test.parquet")
@@ -240,7 +240,18 @@ def damage(entry: Path) -> str | None:
     return None
 
 
-def _read_meta(path: Path) -> PreparedMeta:
+def read_meta(path: Path) -> PreparedMeta:
+    """Read what a file of an entry says about itself.
+
+    Args:
+        path: ``train.parquet`` or ``test.parquet``.
+
+    Returns:
+        Class names, scaling, and where the rows came from.
+
+    Raises:
+        DataProblem: It does not say, or cannot be read.
+    """
     try:
         about = json.loads(pq.read_schema(path).metadata[b"bpfunc"])
         scaling = Scaling(

@@ -12,7 +12,12 @@ import pytest
 
 import bpfunc
 
-EXTRAS = {"bpfunc.interop.sklearn": "sklearn"}
+EXTRAS = {
+    "bpfunc.interop.sklearn": "sklearn",
+    "bpfunc.interop.onnx": "onnx",
+    "bpfunc.interop.onnx_chain": "onnx",
+    "bpfunc.interop.onnx_nodes": "onnx",
+}
 """Modules that need an extra, and the package by which to see whether it is installed."""
 
 

@@ -26,8 +26,9 @@ from pipelines.checkpoints import checkpoint_paths, read_checkpoint
 from pipelines.errors import PipelineError
 from pipelines.files import TEMPORARY, remove_leftovers
 from pipelines.graph import entry_paths, prepare
+from pipelines.network import read_trained
 from pipelines.run import Places, resume_run, train_run
-from pipelines.runs import read_config, read_history, read_trained
+from pipelines.runs import read_config, read_history
 from pipelines.stages.store import damage
 from tests.faults.scene import SPEC, places_in, timeless, whole_run
 

@@ -71,8 +71,9 @@ def subjects(directory: Path) -> dict[str, Subject]:
     from pipelines.checkpoints import checkpoint_paths, read_checkpoint
     from pipelines.graph import prepare
     from pipelines.idx import read_idx
+    from pipelines.network import read_trained
     from pipelines.predictions import read_predictions
-    from pipelines.runs import read_config, read_history, read_metrics, read_trained
+    from pipelines.runs import read_config, read_history, read_metrics
     from pipelines.stages.store import _seal, open_prepared, read_split
     from tests.faults.scene import SPEC, places_in, whole_run
 

@@ -13,17 +13,22 @@ from datetime import datetime
 from pathlib import Path
 
 import attrs
+import numpy as np
 import pytest
 
 from pipelines import files
 from pipelines.ablation import AblationRow, write_ablation
 from pipelines.checkpoints import newest_checkpoint, write_checkpoint
 from pipelines.errors import WorkFailed
+from pipelines.export import export
 from pipelines.files import TEMPORARY
 from pipelines.graph import plan, prepare
+from pipelines.inputs import Images
+from pipelines.network import read_network, trained_network, write_network
+from pipelines.predict import predict, write_answers
 from pipelines.predictions import write_predictions
-from pipelines.run import evaluate_run, report_inputs, train_run
-from pipelines.runs import write_config, write_history, write_metrics, write_params
+from pipelines.run import evaluate_run, report_inputs, train_run, write_model_card
+from pipelines.runs import write_config, write_history, write_metrics
 from pipelines.stages import report as report_stage
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode
@@ -55,6 +60,8 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Operation]
         summarised("x", "AB", [SeedResult(0, 0.5 + number / 9, None, 1.0, ((1, 0), (0, 1)))]) for number in (0, 1)
     ]
     rows = [(AblationRow("x", 0.5, 0.1, number / 9, (0.0, 1.0), (0.5,)),) for number in (0, 1)]
+    images = [Images("x", 0, np.zeros((1, 784), np.uint8), "as is")]
+    answers = [predict(read_network(one.directory), images) for one in finished]
     planned = plan(SPEC.dataset, source=places.source, cache=base / "none", raw=places.raw)
     encoded = encode(select(decode(planned.source), SPEC.dataset), SPEC.dataset)
 
@@ -83,9 +90,16 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Operation]
     return {
         "config.toml": lambda out, number: write_config(out, specs[number]),
         "history": lambda out, number: write_history(out, finished[number].trained.history),
-        "params": lambda out, number: write_params(out, specs[number], finished[number].trained),
+        "params": lambda out, number: write_network(
+            out, trained_network(specs[number], finished[number].prepared.meta, finished[number].trained)
+        ),
+        "card": lambda out, number: write_model_card(
+            specs[number], attrs.evolve(finished[number], directory=out), found[number][0]
+        ),
         "predictions": lambda out, number: write_predictions(out, found[number][0]),
+        "answers": lambda out, number: write_answers(out / "answers.parquet", answers[number]),
         "metrics": lambda out, number: write_metrics(out, found[number][1]),
+        "export": lambda out, number: export(finished[number].directory, "npz", out / "network.npz"),
         "study": lambda out, number: write_study(out, studies[number]),
         "ablation": lambda out, number: write_ablation(out, rows[number]),
         "checkpoint": checkpoint,
@@ -121,7 +135,8 @@ def state(directory: Path) -> dict[str, bytes]:
 
 
 NAMES = (
-    "config.toml", "history", "params", "predictions", "metrics", "study", "ablation", "checkpoint", "report", "entry",
+    "config.toml", "history", "params", "card", "predictions", "answers", "metrics", "export", "study", "ablation",
+    "checkpoint", "report", "entry",
 )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ from pipelines.config import PARAMETER_LIMIT, RunSpec, TrainSpec, from_toml, loa
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.graph import prepare
 from pipelines.idx import SIZE_LIMIT, read_idx
-from pipelines.runs import PARAMS_FORMAT, read_history, read_metrics, read_trained, write_metrics
+from pipelines.network import PARAMS_FORMAT, read_trained
+from pipelines.runs import read_history, read_metrics, write_metrics
 from pipelines.seals import read_sealed_tensors, sealed_table, sealed_tensors
 from tests.faults.scene import SPEC, places_in, whole_run
 

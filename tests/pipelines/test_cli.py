@@ -19,6 +19,7 @@ RUN_FILES = {
     "curves.png",
     "history.parquet",
     "metrics.json",
+    "model_card.md",
     "params.safetensors",
     "predictions.parquet",
     "report.html",

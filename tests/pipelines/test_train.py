@@ -17,11 +17,13 @@ from pipelines.checkpoints import read_checkpoint
 from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.errors import DataProblem
 from pipelines.graph import prepare
+from pipelines.network import read_trained
 from pipelines.predictions import read_predictions
 from pipelines.run import Places, evaluate_run, reopen_run, train_run
-from pipelines.runs import read_history, read_trained
+from pipelines.runs import read_history
 from pipelines.stages import train as train_stage
-from pipelines.stages.evaluate import evaluate, original_pixels
+from pipelines.stages.encode import unscaled
+from pipelines.stages.evaluate import evaluate
 from pipelines.stages.store import read_split
 from pipelines.stages.train import fit, read_training_rows, train, training_split
 
@@ -147,7 +149,7 @@ def test_original_pixels_come_back(tmp_path: Path, own_data: Path, scaling: str)
     spec = attrs.evolve(DATA, scaling=scaling, scaling_offset=0.1)
     prepared, _ = prepare(spec, source=own_data, cache=tmp_path / "cache", raw=tmp_path)
     raw = np.frombuffer((own_data / "t10k-images-idx3-ubyte").read_bytes()[16:], np.uint8).reshape(30, 784)
-    np.testing.assert_array_equal(original_pixels(read_split(prepared.test), prepared.meta.scaling), raw)
+    np.testing.assert_array_equal(unscaled(read_split(prepared.test).pixels, prepared.meta.scaling), raw)
 
 
 def test_mirrored_scaling_commutes_with_a_flip(tmp_path: Path, own_data: Path, idx) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import bpfunc as bp
 from bpfunc.gradient import GradientFn
-from bpfunc.interop.safetensors import from_safetensors, safetensors_metadata, to_safetensors
+from bpfunc.interop.safetensors import from_safetensors, safetensors_metadata, save_tensors, to_safetensors
 from bpfunc.tree import Structure
 from bpfunc.types import FloatArray, IntArray
 
@@ -429,5 +429,6 @@ def metrics() -> None:
 def files() -> None:
     data = to_safetensors(params(), metadata={"made": "here"})
     assert_type(to_safetensors(params()), bytes)
+    assert_type(save_tensors({"weight": params().weight}), bytes)
     assert_type(from_safetensors(data, params()), bp.DenseParams)
     assert_type(safetensors_metadata(data), dict[str, str])

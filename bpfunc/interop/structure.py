@@ -1,0 +1,317 @@
+"""A network's structure as plain data, and its arrays by name: what every other form is written from.
+
+What a layer is can be read from its `Maker`; a layer without one, or with one unknown here, has no other form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+
+import attrs
+
+from bpfunc import layers
+from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, Maker, NormParams
+from bpfunc.mirror import mirror_averaged
+from bpfunc.model import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
+from bpfunc.tree import Tree
+from bpfunc.types import FloatArray
+
+Description: TypeAlias = dict[str, object]
+"""What JSON can hold: ``{"maker": name, "settings": {argument: value}, "parts": [description, ...]}``."""
+KindT = TypeVar("KindT")
+
+_FUNCTIONS: tuple[Callable[..., Layer], ...] = (
+    layers.batch_norm,
+    layers.dense,
+    layers.dropout,
+    layers.elu,
+    layers.embedding,
+    layers.flatten,
+    layers.gelu,
+    layers.gelu_tanh,
+    layers.identity,
+    layers.layer_norm,
+    layers.leaky_relu,
+    layers.log_softmax,
+    layers.relu,
+    layers.rms_norm,
+    layers.selu,
+    layers.sigmoid,
+    layers.silu,
+    layers.softmax,
+    layers.softplus,
+    layers.tanh,
+    mirror_averaged,
+    parallel,
+    residual,
+    serial,
+)
+RECORDS: dict[str, tuple[type, type]] = {
+    "batch_norm": (NormParams, BatchStatistics),
+    "dense": (DenseParams, tuple),
+    "embedding": (EmbeddingParams, tuple),
+    "layer_norm": (NormParams, tuple),
+    "rms_norm": (NormParams, tuple),
+}
+"""What parameters and state of the layers are that have some."""
+TRANSPARENT = ("mirror_averaged", "residual")
+"""Combinators whose parameters and state are those of their only part."""
+COMBINATORS = (*TRANSPARENT, "named", "parallel", "serial")
+"""Layers made of layers."""
+MAKERS: dict[str, Callable[..., Layer]] = {function.__name__: function for function in _FUNCTIONS}
+"""The functions that make a layer, by name; `named` takes its parts in another way and is not among them."""
+
+
+def maker_of(layer: Layer, path: str = "") -> Maker:
+    """Find out how a layer was made.
+
+    Args:
+        layer: Any.
+        path: Where it stands, for the message.
+
+    Returns:
+        Its maker, one that is known here.
+
+    Raises:
+        ValueError: It is a layer of one's own.
+
+    Example:
+        >>> maker_of(layers.relu())
+        Maker(name='relu', settings=())
+    """
+    if layer.maker is None or layer.maker.name not in {*MAKERS, "named"}:
+        raise ValueError(
+            f"{path or 'the network'}: layer {layer.name} is none of bpfunc's own, so what it computes is not known "
+            "here; put layers of bpfunc.layers in its place, or convert the parts before and after it by themselves"
+        )
+    return layer.maker
+
+
+def inside(path: str, part: str) -> str:
+    """Name a part of what stands at a path.
+
+    Args:
+        path: Of the whole; empty at the top.
+        part: Of the part, as in `Layer.parts`.
+
+    Returns:
+        The part's path.
+
+    Example:
+        >>> inside("layers[0]", "inner")
+        'layers[0].inner'
+    """
+    return f"{path}.{part}" if path else part
+
+
+def describe(layer: Layer, path: str = "") -> Description:
+    """Describe a network in plain data; initialisers are left out.
+
+    Args:
+        layer: The network.
+        path: Where it stands, for the message.
+
+    Returns:
+        A description that `build` understands.
+
+    Raises:
+        ValueError: Part of it is a layer of one's own.
+
+    Example:
+        >>> describe(serial(layers.elu(alpha=0.5)))
+        {'maker': 'serial', 'settings': {}, 'parts': [{'maker': 'elu', 'settings': {'alpha': 0.5}, 'parts': []}]}
+    """
+    maker = maker_of(layer, path)
+    return {
+        "maker": maker.name,
+        "settings": {name: list(value) if isinstance(value, tuple) else value for name, value in maker.settings},
+        "parts": [describe(part, inside(path, name)) for name, part in layer.parts],
+    }
+
+
+def build(description: object) -> Layer:
+    """Make the network that a description is of, with the makers' own initialisers.
+
+    Args:
+        description: From `describe`, perhaps by way of a file.
+
+    Returns:
+        The network; `describe` gives the very description for it.
+
+    Raises:
+        ValueError: It is no description.
+
+    Example:
+        >>> build(describe(serial(layers.dense(4), layers.relu()))).name
+        'serial(dense(4), relu)'
+    """
+    try:
+        layer = _built(description)
+        faithful = describe(layer) == description
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"no description of a network: {type(error).__name__}: {error}") from None
+    if not faithful:
+        raise ValueError(f"no description of a network: it is not what {layer.name} is described by")
+    return layer
+
+
+def _built(description: object) -> Layer:
+    if not isinstance(description, dict):
+        raise TypeError(f"expected a dict, found {type(description).__name__}")
+    parts = [_built(part) for part in description["parts"]]
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in description["settings"].items()
+    }
+    if description["maker"] == "named":
+        return named(*zip(settings["names"], parts, strict=True))
+    return MAKERS[description["maker"]](*parts, **settings)
+
+
+def of_kind(value: object, kind: type[KindT], path: str = "") -> KindT:
+    """Hand on what must be of a kind: parameters, state or a setting.
+
+    Args:
+        value: What is there.
+        kind: What there should be.
+        path: The layer's, for the message.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: It is of another kind.
+
+    Example:
+        >>> of_kind((), layers.DenseParams, "layers[0]")
+        Traceback (most recent call last):
+            ...
+        ValueError: layers[0]: expected DenseParams, found tuple
+    """
+    if not isinstance(value, kind):
+        raise ValueError(f"{path or 'the network'}: expected {kind.__name__}, found {type(value).__name__}")
+    return value
+
+
+def setting(layer: Layer, name: str, kind: type[KindT]) -> KindT:
+    """Read a setting of a layer.
+
+    Args:
+        layer: The layer.
+        name: Of its maker's argument.
+        kind: Of the value.
+
+    Returns:
+        The value.
+
+    Example:
+        >>> setting(layers.dropout(0.2), "rate", float)
+        0.2
+    """
+    return of_kind(dict(maker_of(layer).settings)[name], kind)
+
+
+def to_tensors(layer: Layer, params: Tree, state: Tree = (), path: str = "") -> dict[str, FloatArray]:
+    """Name all arrays of a network by the path of their layer and their field.
+
+    Args:
+        layer: The network.
+        params: Its parameters.
+        state: Its layer state; ``()`` where it has none.
+        path: Where it stands.
+
+    Returns:
+        Parameters and state by name, in the order of the layers.
+
+    Raises:
+        ValueError: Part of the network is a layer of one's own, or parameters or state are another network's; the
+            message names the path.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> model = serial(layers.dense(3), layers.batch_norm())
+        >>> list(to_tensors(model, *model.init(Key(0), (2,))[:2]))[1:]
+        ['layers[0].bias', 'layers[1].scale', 'layers[1].shift', 'layers[1].mean', 'layers[1].variance']
+    """
+    kind = maker_of(layer, path).name
+    if kind not in COMBINATORS:
+        records = zip((params, state), RECORDS.get(kind, (tuple, tuple)), strict=True)
+        return {
+            inside(path, name): array
+            for value, record in records
+            for name, array in _fields(of_kind(value, record, path))
+            if array is not None
+        }
+    found: dict[str, FloatArray] = {}
+    values = _parts(layer, params, state, path)
+    for (name, part), (part_params, part_state) in zip(layer.parts, values, strict=True):
+        found |= to_tensors(part, part_params, part_state, inside(path, name))
+    return found
+
+
+def from_tensors(layer: Layer, tensors: Mapping[str, FloatArray], path: str = "") -> tuple[Tree, Tree]:
+    """Find a network's parameters and state among tensors that are named as by `to_tensors`.
+
+    Args:
+        layer: The network.
+        tensors: By name.
+        path: Where the layer stands.
+
+    Returns:
+        (params, state), with None where there is no such tensor.
+
+    Raises:
+        ValueError: Part of the network is a layer of one's own.
+
+    Example:
+        >>> from_tensors(layers.rms_norm(), {"scale": np.ones(2)})
+        (NormParams(scale=array([1., 1.]), shift=None), ())
+    """
+    kind = maker_of(layer, path).name
+    if kind not in COMBINATORS:
+        params, state = (
+            record(**{name: tensors.get(inside(path, name)) for name in _names(record)}) if _names(record) else ()
+            for record in RECORDS.get(kind, (tuple, tuple))
+        )
+        return params, state
+    return _whole(layer, [from_tensors(part, tensors, inside(path, name)) for name, part in layer.parts])
+
+
+def _names(record: type) -> list[str]:
+    return [] if record is tuple else [field.name for field in attrs.fields(record)]
+
+
+def _fields(record: object) -> list[tuple[str, FloatArray | None]]:
+    return [(name, getattr(record, name)) for name in _names(type(record))]
+
+
+def _parts(layer: Layer, params: Tree, state: Tree, path: str) -> list[tuple[Tree, Tree]]:
+    """Parameters and state of each of a combinator's parts."""
+    kind, count = maker_of(layer).name, len(layer.parts)
+    if kind in TRANSPARENT:
+        return [(params, state)]
+    if kind == "named":
+        by_name = of_kind(params, NamedParams, path).parts
+        found: Sequence[Tree] = [by_name[name] for name in setting(layer, "names", tuple) if name in by_name]
+    elif kind == "parallel":
+        found = of_kind(params, ParallelParams, path).branches
+    else:
+        found = of_kind(params, SerialParams, path).layers
+    states = of_kind(state, tuple, path) or ((),) * count
+    if not len(found) == len(states) == count:
+        raise ValueError(
+            f"{path or 'the network'}: expected parameters and state of {count} parts, "
+            f"found those of {len(found)} and {len(states)}"
+        )
+    return list(zip(found, states, strict=True))
+
+
+def _whole(layer: Layer, parts: list[tuple[Tree, Tree]]) -> tuple[Tree, Tree]:
+    """Parameters and state of a combinator, from those of its parts."""
+    kind = maker_of(layer).name
+    if kind in TRANSPARENT:
+        return parts[0]
+    params, states = tuple(params for params, _ in parts), tuple(state for _, state in parts)
+    if kind == "named":
+        return NamedParams(dict(zip(setting(layer, "names", tuple), params, strict=True))), states
+    return ParallelParams(params) if kind == "parallel" else SerialParams(params), states

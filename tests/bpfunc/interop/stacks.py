@@ -1,0 +1,81 @@
+"""Networks over rows of pixels, with every layer and combinator that has another form; at numbers that are not dull."""
+
+from __future__ import annotations
+
+from bpfunc import layers
+from bpfunc.keys import Key, fold_in, uniform
+from bpfunc.layers import Layer, dense, relu
+from bpfunc.mirror import mirror_averaged
+from bpfunc.model import named, parallel, residual, serial
+from bpfunc.tree import Tree, tree_map_with_path
+from bpfunc.types import FloatArray
+
+
+def around(layer: Layer) -> Layer:
+    """A layer between two dense ones."""
+    return serial(dense(12), layer, dense(3))
+
+
+ELEMENTWISE: dict[str, Layer] = {
+    "relu": layers.relu(),
+    "leaky_relu": layers.leaky_relu(slope=0.3),
+    "elu": layers.elu(alpha=1.7),
+    "selu": layers.selu(),
+    "gelu": layers.gelu(),
+    "gelu_tanh": layers.gelu_tanh(),
+    "silu": layers.silu(),
+    "softplus": layers.softplus(),
+    "tanh": layers.tanh(),
+    "sigmoid": layers.sigmoid(),
+    "softmax": layers.softmax(),
+    "log_softmax": layers.log_softmax(),
+    "identity": layers.identity(),
+    "dropout": layers.dropout(0.4),
+    "flatten": layers.flatten(),
+    "layer_norm": layers.layer_norm(eps=1e-3),
+    "rms_norm": layers.rms_norm(eps=1e-4),
+    "batch_norm": layers.batch_norm(momentum=0.2, eps=1e-3),
+    "dense": dense(5),
+    "dense without bias": dense(5, use_bias=False),
+}
+
+IN_SEQUENCE: dict[str, Layer] = {
+    **{name: around(layer) for name, layer in ELEMENTWISE.items()},
+    "first dense": dense(3),
+    "first batch_norm": serial(layers.batch_norm(), dense(3)),
+    "empty serial": serial(),
+    "nested serial": serial(serial(dense(8), relu()), serial(), serial(serial(dense(3)))),
+    "named": named(("hidden", dense(8)), ("norm", layers.batch_norm()), ("activation", relu()), ("head.2", dense(3))),
+    "mirror_averaged": mirror_averaged(serial(dense(8), layers.batch_norm(), dense(3)), image_shape=(28, 28)),
+}
+"""Those that torch's Sequential can hold."""
+
+STACKS: dict[str, Layer] = {
+    **IN_SEQUENCE,
+    "residual": around(residual(serial(dense(12), layers.silu()))),
+    "residual of nothing": around(residual(serial())),
+    "parallel, concatenated": around(parallel(dense(4), serial(dense(2), relu()), serial())),
+    "parallel, added": around(parallel(dense(4), dense(4, use_bias=False), combine="add")),
+    "one branch": around(parallel(layers.tanh())),
+    "everything nested": mirror_averaged(
+        named(
+            ("trunk", serial(dense(12), residual(serial(layers.layer_norm(), dense(12), layers.gelu())))),
+            ("drop", layers.dropout(0.2)),
+            ("heads", parallel(serial(layers.rms_norm(), dense(2)), named(("only", dense(1))))),
+        ),
+        image_shape=(28, 28),
+    ),
+}
+"""All that ONNX can hold, from (B, 784) pixels."""
+
+
+def lively(layer: Layer, in_shape: tuple[int, ...], seed: int = 0) -> tuple[Tree, Tree]:
+    """Parameters and state in which nothing is 0 or 1 that a mistake could hide behind."""
+    params, state, _ = layer.init(Key(seed), in_shape)
+
+    def moved(path: str, leaf: FloatArray) -> FloatArray:
+        if path.endswith("weight"):
+            return leaf
+        return leaf + uniform(fold_in(Key(seed + 1), sum(map(ord, path))), leaf.shape).astype(leaf.dtype) / 2
+
+    return tree_map_with_path(moved, params), tree_map_with_path(moved, state)

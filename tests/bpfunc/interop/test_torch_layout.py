@@ -1,0 +1,114 @@
+"""Parameters go to torch's names and layout and come back bit for bit; what does not fit is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bpfunc import layers
+from bpfunc.interop.torch_layout import from_torch_state_dict, to_torch_state_dict
+from bpfunc.keys import Key
+from bpfunc.layers import Layer, dense, relu
+from bpfunc.mirror import mirror_averaged
+from bpfunc.model import named, parallel, residual, serial
+from bpfunc.tree import flatten, tree_cast
+from tests.bpfunc.interop.stacks import IN_SEQUENCE, lively
+from tests.bpfunc.interop.test_structure import OWN
+
+MLP = serial(dense(4), layers.batch_norm(), relu(), dense(3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", IN_SEQUENCE)
+def test_round_trip_is_the_identity(name: str, dtype: type) -> None:
+    """Parameters and statistics come back bit for bit, in their own type and in memory of their own."""
+    trees = tree_cast(lively(IN_SEQUENCE[name], (784,)), dtype)
+    there = to_torch_state_dict(IN_SEQUENCE[name], *trees)
+    (old, structure), (new, same) = (
+        flatten(trees),
+        flatten(from_torch_state_dict(IN_SEQUENCE[name], there, in_shape=(784,))),
+    )
+    assert structure == same
+    for before, after in zip(old, new, strict=True):
+        assert (before.dtype, before.shape, before.tobytes()) == (after.dtype, after.shape, after.tobytes())
+        assert not after.flags.writeable
+        assert not any(np.shares_memory(array, other) for array in there.values() for other in (before, after))
+
+
+def test_names_are_those_of_sequential() -> None:
+    """A layer without parameters takes up a number; weights are (out, in)."""
+    found = to_torch_state_dict(MLP, *lively(MLP, (2,)))
+    norm = {f"1.{name}": (4,) for name in ("weight", "bias", "running_mean", "running_var")}
+    assert {name: array.shape for name, array in found.items()} == {
+        "0.weight": (4, 2),
+        "0.bias": (4,),
+        **norm,
+        "1.num_batches_tracked": (),
+        "3.weight": (3, 4),
+        "3.bias": (3,),
+    }
+    assert found["1.num_batches_tracked"].dtype == np.int64
+
+
+def test_parts_keep_their_names() -> None:
+    """As a Sequential of an OrderedDict does; an averaged network has the names of the one inside."""
+    network = named(("body", serial(dense(2), relu())), ("head", dense(1)))
+    for model in (network, mirror_averaged(network, image_shape=(1, 2))):
+        found = to_torch_state_dict(model, *lively(model, (2,)))
+        assert list(found) == ["body.0.weight", "body.0.bias", "head.weight", "head.bias"]
+
+
+def test_modules_may_be_called_otherwise() -> None:
+    """Networks that are attributes of a module of one's own, such as fc1, come and go by a mapping."""
+    names = {"0": "fc1", "1": "norm", "3": "net.head"}
+    params, state = lively(MLP, (2,))
+    found = to_torch_state_dict(MLP, params, state, names=names)
+    assert {name.rpartition(".")[0] for name in found} == set(names.values())
+    again = from_torch_state_dict(MLP, found, in_shape=(2,), names=names)
+    assert again[0].layers[3].weight.tobytes() == params.layers[3].weight.tobytes()
+    with pytest.raises(ValueError, match="names give two modules one name"):
+        to_torch_state_dict(MLP, params, state, names={"0": "fc", "3": "fc"})
+
+
+def test_the_count_of_batches_may_be_missing() -> None:
+    """It is not used with a momentum."""
+    params, state = lively(MLP, (2,))
+    found = to_torch_state_dict(MLP, params, state)
+    del found["1.num_batches_tracked"]
+    assert from_torch_state_dict(MLP, found, in_shape=(2,))[1][1].mean.tobytes() == state[1].mean.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (serial(relu(), residual(relu())), r"^layers\[1\]: residual\(relu\) has no twin in torch\.nn\.Sequential"),
+        (parallel(relu()), r"^the network: parallel\(relu\) has no twin"),
+        (serial(OWN), r"^layers\[0\]: layer own is none of"),
+    ],
+)
+def test_networks_without_a_twin_are_refused(network: Layer, message: str) -> None:
+    """The message leads to the layer."""
+    params, state, _ = network.init(Key(0), (2,))
+    with pytest.raises(ValueError, match=message):
+        to_torch_state_dict(network, params, state)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"0.weight": None}, r"missing \['0\.weight'\], not expected \[\]"),
+        ({"0.bias": None, "9.bias": np.ones(2)}, r"missing \['0\.bias'\], not expected \['9\.bias'\]"),
+        ({"0.weight": np.ones((2, 4))}, r"^0\.weight: expected \(4, 2\), found \(2, 4\)$"),
+        (
+            {"0.bias": np.ones(3), "1.running_mean": np.ones(())},
+            r"0\.bias: expected \(4,\), found \(3,\); 1\.running_mean: expected \(4,\), found \(\)",
+        ),
+        ({"3.bias": np.ones(3, int)}, r"^3\.bias: expected float32 or float64, found int64"),
+        ({"3.bias": ["a", "b", "c"]}, r"^3\.bias: expected float32 or float64, found <U1"),
+    ],
+)
+def test_dicts_that_do_not_fit_are_refused(changes: dict[str, object], message: str) -> None:
+    """All names that are missing, too many or of another shape, at once."""
+    found = to_torch_state_dict(MLP, *lively(MLP, (2,))) | changes
+    with pytest.raises(ValueError, match=message):
+        from_torch_state_dict(MLP, {n: a for n, a in found.items() if a is not None}, in_shape=(2,))
