@@ -376,8 +376,31 @@ def tree_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
         [(1, 10), (2, 20)]
     """
     rows: list[tuple[Any, ...]] = []
-    tree_map(lambda *leaves: rows.append(leaves), tree, *rest)
+    trees = (tree, *rest)
+    try:
+        _collect_rows(rows, trees)
+    except _Differ:
+        raise next(_mismatch(tree, other) for other in rest if _first_difference("", tree, other)) from None
     return rows
+
+
+def _collect_rows(rows: list[tuple[Any, ...]], nodes: tuple[Tree, ...]) -> None:
+    first, kind = nodes[0], _kind(type(nodes[0]))
+    for other in nodes[1:]:
+        if kind is None:
+            if _kind(type(other)) is not None:
+                raise _Differ
+        elif not _same_node(kind, first, other):
+            raise _Differ
+    if kind is None:
+        rows.append(nodes)
+        return
+    for row in zip(*[kind.children(node) for node in nodes], strict=True):
+        # Most children are arrays: a look at their classes is cheaper than a call.
+        if all(type(child) is np.ndarray for child in row):
+            rows.append(row)
+        else:
+            _collect_rows(rows, row)
 
 
 def tree_fill(like: TreeT, leaves: Iterable[Any]) -> TreeT:
@@ -399,12 +422,20 @@ def tree_fill(like: TreeT, leaves: Iterable[Any]) -> TreeT:
     """
     remaining = iter(leaves)
     try:
-        filled: TreeT = _map(lambda leaf: next(remaining), like, ())
+        filled: TreeT = _fill(remaining, like)
     except StopIteration:
         raise TreeStructureError(f"too few leaves for {flatten(like)[1]}") from None
     if next(remaining, _LEAF) is not _LEAF:
         raise TreeStructureError(f"too many leaves for {flatten(like)[1]}")
     return filled
+
+
+def _fill(leaves: Iterator[Any], node: Tree) -> Tree:
+    kind = _kind(type(node))
+    if kind is None:
+        return next(leaves)
+    inner = [next(leaves) if type(child) is np.ndarray else _fill(leaves, child) for child in kind.children(node)]
+    return kind.build(kind.labels(node), tuple(inner), kind.static(node))
 
 
 def tree_leaves_with_path(tree: Tree) -> tuple[tuple[str, Any], ...]:

@@ -16,7 +16,8 @@ import attrs
 import numpy as np
 
 from bpfunc.transforms import GradientTransform
-from bpfunc.transforms.elementwise import Arrays, Engine, Kernel, LeafFn, fresh_results, run
+from bpfunc.transforms.base import fused
+from bpfunc.transforms.elementwise import Arrays, FillFn, Kernel
 from bpfunc.transforms.formula import Formula, Operand, traced
 from bpfunc.types import FloatArray
 
@@ -27,13 +28,11 @@ except ModuleNotFoundError as missing:
         "bpfunc.interop.numba needs numba; add it with: pip install 'bpfunc[fast]'", name=missing.name
     ) from None
 
-WORTH_A_THREAD = 65536
-"""Numbers in an array from which on a second thread brings more than it costs."""
 SYMBOLS = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}"}
 """Universal functions that have a sign of their own; all others are called by name."""
 
 
-def compiled(transform: GradientTransform, *, threads: int = 1) -> GradientTransform:
+def compiled(transform: GradientTransform) -> GradientTransform:
     """Compile an optimiser. Same records, same numbers, less time.
 
     The first step takes about a second longer: that is when the loop is made.
@@ -41,57 +40,46 @@ def compiled(transform: GradientTransform, *, threads: int = 1) -> GradientTrans
     Args:
         transform: Any chain of transforms that treat each number by itself (its `elementwise` is not None): `sgd`,
             `adam`, `adamw` with all their settings, averages of the parameters, masks. Where a chain has other links
-            (a norm to clip by), compile those that can be and chain them: ``chain(clip_by_global_norm(1), compiled(adam()))``.
-        threads: How many take part in a large array, at least 1.
+            (a norm to clip by), compile those that can be: ``chain(clip_by_global_norm(1), compiled(adam()))``.
 
     Returns:
         A transform with the same states and results.
 
     Raises:
-        ValueError: The transform looks at more than one number at a time, or there are no threads.
+        ValueError: The transform looks at more than one number at a time.
 
     Example:
         >>> from bpfunc.optimizers import adam
         >>> fast, params = compiled(adam(0.1)), (np.ones(3, np.float32),)
         >>> updates, state = fast.update((np.ones(3, np.float32),), fast.init(params), params, 0)
         >>> updates[0]
-        array([-0.1, -0.1, -0.1], dtype=float32)
+        array([-0.09999999, -0.09999999, -0.09999999], dtype=float32)
 
     Reference: Lam, Pitrou and Seibert, "Numba: a LLVM-based Python JIT compiler" (2015).
     """
     if transform.elementwise is None:
-        raise ValueError("this transform looks at more than one number at a time; compile the links of its chain that do not")
-    if threads < 1:
-        raise ValueError(f"compiled takes at least 1 thread, got {threads}")
-    chain = attrs.evolve(transform.elementwise, engine=_engine(threads))
-    return GradientTransform(transform.init, lambda *arguments: run(chain, *arguments, add=False), chain)
+        raise ValueError("this transform looks at more than one number at a time; compile the links that do not")
+    return fused(transform.init, attrs.evolve(transform.elementwise, engine=_compiled))
 
 
-def _engine(threads: int) -> Engine:
-    def engine(kernels: Sequence[tuple[Kernel, int]], add: bool) -> LeafFn:
-        formula, constants = traced(kernels, add)
+def _compiled(kernels: Sequence[tuple[Kernel, int]], add: bool) -> FillFn:
+    """The `Engine`: trace the step's kernels, and hand their numbers to the loop of their formula."""
+    formula, constants = traced(kernels, add)
+    loop = _loop(formula)
 
-        def leaf(g: FloatArray, p: FloatArray, old: Arrays) -> tuple[FloatArray, list[FloatArray]]:
-            result, new = fresh_results(g, old)
-            shared = threads > 1 and g.size >= WORTH_A_THREAD
-            arrays = [array.reshape(-1) for array in (g, p, *old, result, *new)]
-            if shared:
-                numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-            _loop(formula, shared)(np.array(constants, result.dtype), *arrays)
-            return result, new
+    def fill(g: FloatArray, p: FloatArray, old: Arrays, out: FloatArray, new: Arrays) -> None:
+        loop(np.array(constants, out.dtype), g, p, *old, out, *new)
 
-        return leaf
-
-    return engine
+    return fill
 
 
 @lru_cache(maxsize=256)
-def _loop(formula: Formula, shared: bool) -> Callable[..., None]:
+def _loop(formula: Formula) -> Callable[..., None]:
     """Compile a formula; numba makes machine code for each precision when it is first asked for."""
-    names: dict[str, Any] = {"np": np, "prange": numba.prange}
+    names: dict[str, Any] = {"np": np}
     exec(source(formula), names)
     # Without `fastmath`, LLVM neither reorders nor contracts; divisions by zero give infinity, as NumPy's do.
-    loop: Callable[..., None] = numba.njit(names["loop"], nogil=True, error_model="numpy", parallel=shared)
+    loop: Callable[..., None] = numba.njit(names["loop"], nogil=True, error_model="numpy")
     return loop
 
 
@@ -109,7 +97,7 @@ def source(formula: Formula) -> str:
         >>> print(source(traced([(halve, 0)], add=True)[0]))
         def loop(constants, g, p, result):
             c0 = constants[0]
-            for i in prange(g.size):
+            for i in range(g.size):
                 v0 = g[i] * c0
                 v1 = p[i] + v0
                 result[i] = v1
@@ -119,7 +107,7 @@ def source(formula: Formula) -> str:
     used = [name for operation in formula.operations for name in operation.operands if name.startswith("c[")]
     lines = [f"def loop({', '.join(names)}):"]
     lines += [f"    {_name(name)} = constants[{index}]" for index, name in enumerate(used)]
-    lines.append("    for i in prange(g.size):")
+    lines.append("    for i in range(g.size):")
     for index, operation in enumerate(formula.operations):
         form = SYMBOLS.get(operation.name, f"np.{operation.name}({', '.join('{}' for _ in operation.operands)})")
         lines.append(f"        v{index} = {form.format(*map(_name, operation.operands))}")

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 
 from bpfunc.memory import empty
+from bpfunc.transforms.sharing import share
 from bpfunc.tree import Tree, tree_fill, tree_leaves_with_path, tree_rows
 from bpfunc.types import FloatArray, readonly
 
@@ -44,13 +45,13 @@ class Part:
     applies: Callable[[str], bool] | None = None
 
 
-LeafFn: TypeAlias = Callable[[FloatArray, FloatArray, Arrays], tuple[FloatArray, list[FloatArray]]]
-"""``(g, p, old) -> (result, new)`` for one leaf: the new parameters or the update, and the new state, all fresh."""
-Engine: TypeAlias = Callable[[Sequence[tuple[Kernel, int]], bool], LeafFn]
-"""``(kernels, add) -> LeafFn``: what runs kernels, each with its number of slots, over the leaves that they act on."""
+FillFn: TypeAlias = Callable[[FloatArray, FloatArray, Arrays, FloatArray, Arrays], None]
+"""``(g, p, old, out, new)``, flat and of one length: fills ``out``, the update or the new parameters, and ``new``."""
+Engine: TypeAlias = Callable[[Sequence[tuple[Kernel, int]], bool], FillFn]
+"""``(kernels, add) -> FillFn``: runs kernels, each with its number of slots, and adds the update where asked to."""
 
 
-def in_blocks(kernels: Sequence[tuple[Kernel, int]], add: bool) -> LeafFn:
+def in_blocks(kernels: Sequence[tuple[Kernel, int]], add: bool) -> FillFn:
     """Run kernels with NumPy, block by block. The `Engine` that a chain has unless it is given another one.
 
     Args:
@@ -58,41 +59,27 @@ def in_blocks(kernels: Sequence[tuple[Kernel, int]], add: bool) -> LeafFn:
         add: Whether to add the update to the parameters.
 
     Returns:
-        What treats one leaf.
+        What fills the results.
 
     Example:
         >>> halve = lambda g, p, old, new, out, work: np.divide(g, 2, out=out)
-        >>> in_blocks([(halve, 0)], True)(np.array([4.0]), np.array([1.0]), [])[0]
+        >>> out = np.empty(1)
+        >>> in_blocks([(halve, 0)], True)(np.array([4.0]), np.array([1.0]), [], out, [])
+        >>> out
         array([3.])
     """
 
-    def leaf(g: FloatArray, p: FloatArray, old: Arrays) -> tuple[FloatArray, list[FloatArray]]:
-        result, new = fresh_results(g, old)
+    def fill(g: FloatArray, p: FloatArray, old: Arrays, out: FloatArray, new: Arrays) -> None:
+        work = empty((min(g.size, BLOCK),), out.dtype)
         if g.size <= BLOCK:
-            _run_block(kernels, g, p, old, new, result, empty(g.shape, result.dtype), add=add)
-        else:
-            _run_blocks(kernels, g, p, old, new, result, add=add)
-        return result, new
+            _run_block(kernels, g, p, old, new, out, work, add=add)
+            return
+        for start in range(0, g.size, BLOCK):
+            block = slice(start, start + BLOCK)
+            old_blocks, new_blocks = [slot[block] for slot in old], [slot[block] for slot in new]
+            _run_block(kernels, g[block], p[block], old_blocks, new_blocks, out[block], work[: g.size - start], add=add)
 
-    return leaf
-
-
-def fresh_results(g: FloatArray, old: Arrays) -> tuple[FloatArray, list[FloatArray]]:
-    """Allocate what a leaf's result and new state go into.
-
-    Args:
-        g: The gradient; whole numbers give floating results.
-        old: The state.
-
-    Returns:
-        An array like the gradient, and one like each of the state's; not filled.
-
-    Example:
-        >>> fresh_results(np.ones(2, np.float32), [np.ones(2)])[0].dtype
-        dtype('float32')
-    """
-    dtype = g.dtype if g.dtype.kind == "f" else np.result_type(g.dtype, 1.0)
-    return empty(g.shape, dtype), [empty(slot.shape, slot.dtype) for slot in old]
+    return fill
 
 
 @attrs.frozen
@@ -104,12 +91,14 @@ class Elementwise:
         open: ``state -> trees``: the slots of all parts, each a tree like the parameters.
         close: ``trees -> state``, the way back.
         engine: What runs the kernels; `bpfunc.interop.numba.compiled` puts a compiler here.
+        threads: How many share large leaves; `bpfunc.transforms.threaded` says how many.
     """
 
     parts: tuple[Part, ...]
     open: Callable[[Tree], tuple[Tree, ...]]
     close: Callable[[tuple[Tree, ...]], Tree]
     engine: Engine = in_blocks
+    threads: int = 1
 
 
 def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *, add: bool) -> tuple[Tree, Tree]:
@@ -140,17 +129,19 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     rows = tree_rows(grads, params if has_params else grads, *slots)
     kernels = [(part.kernel(step), part.slots) for part in chain.parts]
     chosen = _chosen(chain.parts, grads, len(rows))
-    engines = {which: chain.engine([kernels[index] for index in which], add) for which in set(chosen)}
-    results: list[Any] = []
-    columns: list[list[Any]] = [[] for _ in slots]
-    for row, which in zip(rows, chosen, strict=True):
-        result, new = _run_leaf(engines[which], row[0], row[1], row[2:])
-        results.append(result)
-        for column, slot in zip(columns, new, strict=True):
-            column.append(slot)
-    return tree_fill(grads, results), chain.close(
-        tuple(tree_fill(slot, column) for slot, column in zip(slots, columns, strict=True))
-    )
+    fills = {which: chain.engine([kernels[index] for index in which], add) for which in set(chosen)}
+    leaves = [_opened(row) for row in rows]
+
+    def fill(index: int, part: slice | None) -> None:
+        given, fresh = leaves[index]
+        if part is not None:
+            given, fresh = [array[part] for array in given], [array[part] for array in fresh]
+        fills[chosen[index]](given[0], given[1], given[2:], fresh[0], fresh[1:])
+
+    share(fill, [given[0].size for given, _ in leaves], chain.threads)
+    columns = zip(*[_closed(row[0], fresh) for row, (_, fresh) in zip(rows, leaves, strict=True)], strict=True)
+    result, *new_slots = [tree_fill(tree, column) for tree, column in zip((grads, *slots), columns, strict=True)]
+    return result, chain.close(tuple(new_slots))
 
 
 def _chosen(parts: tuple[Part, ...], grads: Tree, leaves: int) -> list[tuple[int, ...]]:
@@ -163,31 +154,23 @@ def _chosen(parts: tuple[Part, ...], grads: Tree, leaves: int) -> list[tuple[int
     ]
 
 
-def _run_leaf(leaf: LeafFn, g: Any, p: Any, old: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
-    if not isinstance(g, np.ndarray):
-        return _run_number(leaf, g, p, old)
-    result, new = leaf(g, p, old)
-    return readonly(result), [readonly(slot) for slot in new]
+def _opened(row: Sequence[Any]) -> tuple[list[FloatArray], list[FloatArray]]:
+    """One leaf of all trees as flat arrays, and fresh ones for its results; a number goes as an array of one."""
+    given = [leaf.ravel() if isinstance(leaf, np.ndarray) else np.array([leaf]) for leaf in row]
+    g, _, *old = given
+    dtype = g.dtype if g.dtype.kind == "f" else np.result_type(g.dtype, 1.0)  # whole numbers give floating results
+    return given, [empty(g.shape, dtype), *(empty(slot.shape, slot.dtype) for slot in old)]
 
 
-def _run_blocks(
-    kernels: Sequence[tuple[Kernel, int]],
-    g: FloatArray,
-    p: FloatArray,
-    old: Arrays,
-    new: Arrays,
-    result: FloatArray,
-    *,
-    add: bool,
-) -> None:
-    flat_g, flat_p, flat_result = g.reshape(-1), p.reshape(-1), result.reshape(-1)
-    flat_old, flat_new = [slot.reshape(-1) for slot in old], [slot.reshape(-1) for slot in new]
-    work = empty((BLOCK,), result.dtype)
-    for start in range(0, g.size, BLOCK):
-        block = slice(start, start + BLOCK)
-        old_blocks, new_blocks = [slot[block] for slot in flat_old], [slot[block] for slot in flat_new]
-        out = flat_result[block]
-        _run_block(kernels, flat_g[block], flat_p[block], old_blocks, new_blocks, out, work[: len(out)], add=add)
+def _closed(like: Any, results: Sequence[FloatArray]) -> Sequence[Any]:
+    """A leaf's results in the form of its gradient."""
+    if isinstance(like, np.ndarray):
+        shaped = [result.reshape(like.shape) for result in results]
+        for view in shaped:
+            view.setflags(False)  # by position, which is a third of the time by name
+        return shaped
+    plain = isinstance(like, int | float) and not isinstance(like, np.floating)
+    return [result.item() if plain else result[0] for result in results]
 
 
 def _run_block(
@@ -210,10 +193,3 @@ def _run_block(
         np.add(p, u, out=out)
     elif u is not out:
         np.copyto(out, u)
-
-
-def _run_number(leaf: LeafFn, g: Any, p: Any, old: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
-    """Run a leaf that is a number, as an array of one."""
-    result, new = leaf(np.array([g]), np.array([p]), [np.array([slot]) for slot in old])
-    plain = isinstance(g, int | float) and not isinstance(g, np.floating)
-    return (result.item() if plain else result[0]), [slot.item() if plain else slot[0] for slot in new]
