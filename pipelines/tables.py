@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,26 @@ def fixed_size_rows(matrix: NDArray[np.generic], item: pa.DataType) -> pa.FixedS
     width = matrix.shape[1]
     values = pa.array(np.ascontiguousarray(matrix).reshape(-1), item)
     return pa.FixedSizeListArray.from_arrays(values, type=pa.list_(pa.field("item", item, nullable=False), width))
+
+
+def column_of(values: Sequence[float | None], kind: pa.DataType) -> pa.Array:
+    """Make an Arrow array of numbers; as `numbers_of`, without pandas.
+
+    Args:
+        values: Numbers, and None where there is none.
+        kind: Arrow type of the numbers.
+
+    Returns:
+        The array.
+
+    Example:
+        >>> column_of([1.5, None], pa.float64()).to_pylist()
+        [1.5, None]
+    """
+    present = np.array([value is not None for value in values], np.bool_)
+    numbers = np.array([0 if value is None else value for value in values], kind.to_pandas_dtype())
+    valid = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(numbers)])
 
 
 def numbers_of(array: pa.Array) -> NDArray[np.generic]:
@@ -85,8 +106,17 @@ def matrix_of(column: pa.ChunkedArray, dtype: type[ScalarT]) -> NDArray[ScalarT]
 def _rows_of(array: pa.Array) -> NDArray[np.generic]:
     """View a column's part: (N, W) where it holds lists, (N,) where it holds numbers."""
     if pa.types.is_fixed_size_list(array.type):
-        return numbers_of(array.flatten()).reshape(-1, array.type.list_size)
+        if array.null_count:
+            raise ValueError(f"{array.null_count} rows are missing")
+        width = array.type.list_size  # `flatten` would import pyarrow.compute
+        return numbers_of(array.values.slice(array.offset * width, len(array) * width)).reshape(-1, width)
     return numbers_of(array)
+
+
+def _room_for(kind: pa.DataType, rows: int) -> NDArray[Any]:
+    if pa.types.is_fixed_size_list(kind):
+        return np.empty((rows, kind.list_size), kind.value_type.to_pandas_dtype())
+    return np.empty(rows, kind.to_pandas_dtype())
 
 
 def row_bytes(schema: pa.Schema) -> int:
@@ -147,9 +177,7 @@ def read_columns(path: Path, sha256: str, schema: pa.Schema, *, rows: int) -> di
                 where=str(path),
                 remedy="take fewer rows",
             )
-        empty = schema.empty_table()
-        columns = {name: _rows_of(empty[name].combine_chunks()) for name in schema.names}
-        columns = {name: np.empty((rows, *column.shape[1:]), column.dtype) for name, column in columns.items()}
+        columns = {field.name: _room_for(field.type, rows) for field in schema}
         begin = 0
         for batch in file.iter_batches(ROWS_AT_A_TIME, use_threads=False):
             for name, column in columns.items():

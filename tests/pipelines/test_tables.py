@@ -13,7 +13,7 @@ import pytest
 
 from pipelines import tables
 from pipelines.errors import DataProblem
-from pipelines.tables import fixed_size_rows, matrix_of, read_columns
+from pipelines.tables import column_of, fixed_size_rows, matrix_of, read_columns
 
 SCHEMA = pa.schema(
     [
@@ -47,6 +47,12 @@ def test_any_layout_is_written_row_by_row(layout: Callable[[np.ndarray], np.ndar
     np.testing.assert_array_equal(matrix_of(column, np.uint8), matrix)
 
 
+def test_a_part_of_a_column_is_that_part() -> None:
+    """An array that begins within its buffer gives its own rows."""
+    part = fixed_size_rows(MATRIX, pa.uint8()).slice(3, 5)
+    np.testing.assert_array_equal(matrix_of(pa.chunked_array([part]), np.uint8), MATRIX[3:8])
+
+
 @pytest.mark.parametrize("rows", [0, 1, 511, 512, 513, 1000])
 def test_any_number_of_rows_comes_back(tmp_path: Path, rows: int) -> None:
     """Row groups and the rows read at a time need not divide each other."""
@@ -65,6 +71,16 @@ def test_nulls_where_none_may_be_are_refused(tmp_path: Path) -> None:
     digest = hashlib.sha256((tmp_path / "t.parquet").read_bytes()).hexdigest()
     with pytest.raises(DataProblem, match="damaged Parquet"):
         read_columns(tmp_path / "t.parquet", digest, schema, rows=2)
+
+
+@pytest.mark.parametrize("values", [[], [1], [None], [1, None, 3], list(range(9)), [None] * 9], ids=str)
+@pytest.mark.parametrize("kind", [pa.int32(), pa.float64()], ids=str)
+def test_a_column_is_the_one_that_arrow_makes(values: list[int | None], kind: pa.DataType) -> None:
+    """Numbers and missing ones, more than fit one byte of validity bits too."""
+    column = column_of(values, kind)
+    column.validate(full=True)
+    assert column.equals(pa.array(values, kind))
+    assert column.null_count == values.count(None)
 
 
 @pytest.mark.parametrize(
