@@ -1,450 +1,64 @@
 """Backpropagation as pure functions on NumPy.
 
-The public names, in the order in which data flows through them. Everything is a value: parameters, gradients,
-optimiser state and randomness go in and come out, nothing is changed in place.
+Everything is a value: parameters, gradients, optimiser state and randomness go in and come out, nothing is changed in
+place. The public names are listed in ``__init__.pyi``. A name's module is imported when the name is first used, so that
+a program pays for what it uses; see SPEC 1 of the Scientific Python project.
 """
 
-from bpfunc.augment import (
-    Augmentation,
-    augmented,
-    compose,
-    cutout,
-    flip_horizontal,
-    flip_vertical,
-    mixup,
-    noise,
-    rotate,
-    shift,
-    sometimes,
-)
-from bpfunc.batches import (
-    Batch,
-    Sampler,
-    batches_per_epoch,
-    class_balanced,
-    epoch_batches,
-    in_order,
-    shuffled,
-    take,
-    weighted,
-)
-from bpfunc.consumers import (
-    EpochLike,
-    ValidatedEpoch,
-    best,
-    describe,
-    early_stopping,
-    every,
-    logged,
-    validated,
-    validation_loss,
-)
-from bpfunc.finite import NotFiniteError, finite_gradient, finite_step, first_not_finite, fold_finite_steps
-from bpfunc.gradcheck import GradCheck, check_projection, check_sweep, gradcheck
-from bpfunc.gradient import (
-    GradientMaker,
-    Value,
-    accumulated,
-    example_grad_norms,
-    example_grads,
-    hvp,
-    input_gradient,
-    jvp,
-    value,
-    value_and_grad,
-)
-from bpfunc.initializers import (
-    Initializer,
-    glorot_normal,
-    glorot_uniform,
-    he_normal,
-    he_uniform,
-    lecun_normal,
-    lecun_uniform,
-    orthogonal,
-    truncated_normal,
-    zeros,
-)
-from bpfunc.keys import Key, fold_in, split
-from bpfunc.layers import (
-    INFERENCE,
-    Context,
-    DenseParams,
-    Layer,
-    ShapeError,
-    batch_norm,
-    dense,
-    dropout,
-    elu,
-    embedding,
-    gelu,
-    gelu_tanh,
-    layer_norm,
-    leaky_relu,
-    log_softmax,
-    relu,
-    rms_norm,
-    selu,
-    sigmoid,
-    silu,
-    softmax,
-    softplus,
-    tanh,
-)
-from bpfunc.loop import Epoch, EpochBatches, evaluate, fold_steps, predict, steps, train
-from bpfunc.losses import (
-    Loss,
-    absolute_error,
-    binary_cross_entropy,
-    cross_entropy,
-    focal,
-    huber,
-    kl_divergence,
-    multilabel_cross_entropy,
-    squared_error,
-)
-from bpfunc.metrics import (
-    Averages,
-    ClassFigures,
-    Mean,
-    Metric,
-    accuracy,
-    all_of,
-    averages,
-    binary_accuracy,
-    brier,
-    class_figures,
-    confusion,
-    confusion_matrix,
-    expected_calibration_error,
-    f1,
-    fit_temperature,
-    log_loss,
-    mean,
-    mean_absolute_error,
-    mean_metric,
-    mean_squared_error,
-    precision,
-    recall,
-    roc_auc,
-    top_k,
-)
-from bpfunc.mirror import mirror_averaged
-from bpfunc.model import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
-from bpfunc.optimizers import adadelta, adagrad, adam, adamw, amsgrad, lamb, lion, nadam, rmsprop, sgd, weights_only
-from bpfunc.parallel_step import Alone, Communicator, data_parallel
-from bpfunc.schedules import (
-    Schedule,
-    constant,
-    cosine,
-    exponential,
-    join,
-    linear,
-    one_cycle,
-    piecewise,
-    polynomial,
-    step_decay,
-    warm_restarts,
-    warm_up,
-)
-from bpfunc.sharpness import sharpness_aware
-from bpfunc.splits import k_fold, train_validation_split
-from bpfunc.step import StepFn, StepMetrics, TrainState, init_train_state, make_step
-from bpfunc.summary import summary
-from bpfunc.transforms import (
-    EmaState,
-    GradientTransform,
-    accumulate,
-    add_decayed_weights,
-    add_noise,
-    centralize,
-    chain,
-    clip_by_global_norm,
-    clip_by_norm,
-    clip_by_value,
-    ema_of_params,
-    find_state,
-    lookahead,
-    masked,
-    max_norm,
-    momentum,
-    non_negative,
-    partitioned,
-    projected,
-    scale,
-    scale_by_adadelta,
-    scale_by_adagrad,
-    scale_by_adam,
-    scale_by_amsgrad,
-    scale_by_learning_rate,
-    scale_by_lion,
-    scale_by_nadam,
-    scale_by_rmsprop,
-    scale_by_schedule,
-    scale_by_trust_ratio,
-    stateless,
-)
-from bpfunc.tree import (
-    flatten,
-    freeze,
-    merge,
-    partition,
-    ravel,
-    replace_leaf,
-    tree_add,
-    tree_allclose,
-    tree_bytes,
-    tree_cast,
-    tree_dot,
-    tree_leaves,
-    tree_leaves_with_path,
-    tree_map,
-    tree_map_with_path,
-    tree_norm,
-    tree_reduce,
-    tree_scale,
-    tree_size,
-    tree_zeros_like,
-    unflatten,
-    unravel,
-)
-from bpfunc.types import readonly, readonly_arrays
-from bpfunc.update import apply_updates, updated
+from functools import cache as _cache
+from sys import modules as _modules
+from types import ModuleType as _ModuleType
 
 __version__ = "0.1.0"
 
-__all__ = [
-    # randomness and trees
-    "Key",
-    "fold_in",
-    "split",
-    "flatten",
-    "unflatten",
-    "tree_map",
-    "tree_map_with_path",
-    "tree_allclose",
-    "tree_leaves",
-    "tree_leaves_with_path",
-    "tree_reduce",
-    "tree_add",
-    "tree_scale",
-    "tree_zeros_like",
-    "tree_cast",
-    "tree_dot",
-    "tree_norm",
-    "tree_size",
-    "tree_bytes",
-    "partition",
-    "merge",
-    "replace_leaf",
-    "freeze",
-    "ravel",
-    "unravel",
-    "readonly",
-    "readonly_arrays",
-    # data
-    "Batch",
-    "Sampler",
-    "epoch_batches",
-    "shuffled",
-    "in_order",
-    "weighted",
-    "class_balanced",
-    "batches_per_epoch",
-    "take",
-    "train_validation_split",
-    "k_fold",
-    # what the data might have been
-    "Augmentation",
-    "augmented",
-    "compose",
-    "sometimes",
-    "flip_horizontal",
-    "flip_vertical",
-    "shift",
-    "rotate",
-    "cutout",
-    "noise",
-    "mixup",
-    # networks
-    "Layer",
-    "Context",
-    "INFERENCE",
-    "ShapeError",
-    "dense",
-    "DenseParams",
-    "Initializer",
-    "he_normal",
-    "he_uniform",
-    "glorot_normal",
-    "glorot_uniform",
-    "lecun_normal",
-    "lecun_uniform",
-    "orthogonal",
-    "truncated_normal",
-    "zeros",
-    "relu",
-    "softmax",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "gelu",
-    "gelu_tanh",
-    "silu",
-    "softplus",
-    "tanh",
-    "sigmoid",
-    "log_softmax",
-    "dropout",
-    "layer_norm",
-    "rms_norm",
-    "batch_norm",
-    "embedding",
-    "serial",
-    "SerialParams",
-    "residual",
-    "parallel",
-    "ParallelParams",
-    "named",
-    "NamedParams",
-    "mirror_averaged",
-    "summary",
-    # losses and gradients
-    "Loss",
-    "cross_entropy",
-    "binary_cross_entropy",
-    "multilabel_cross_entropy",
-    "squared_error",
-    "absolute_error",
-    "huber",
-    "focal",
-    "kl_divergence",
-    "Value",
-    "value",
-    "value_and_grad",
-    "jvp",
-    "hvp",
-    "example_grads",
-    "example_grad_norms",
-    "input_gradient",
-    "GradientMaker",
-    "accumulated",
-    "data_parallel",
-    "Communicator",
-    "Alone",
-    "sharpness_aware",
-    "gradcheck",
-    "GradCheck",
-    "check_projection",
-    "check_sweep",
-    # gradients to updates
-    "GradientTransform",
-    "chain",
-    "scale",
-    "scale_by_schedule",
-    "scale_by_learning_rate",
-    "momentum",
-    "stateless",
-    "scale_by_adagrad",
-    "scale_by_rmsprop",
-    "scale_by_adadelta",
-    "scale_by_adam",
-    "scale_by_amsgrad",
-    "scale_by_nadam",
-    "scale_by_lion",
-    "scale_by_trust_ratio",
-    "add_decayed_weights",
-    "clip_by_value",
-    "clip_by_norm",
-    "clip_by_global_norm",
-    "centralize",
-    "add_noise",
-    "masked",
-    "partitioned",
-    "accumulate",
-    "lookahead",
-    "ema_of_params",
-    "EmaState",
-    "find_state",
-    "projected",
-    "max_norm",
-    "non_negative",
-    "sgd",
-    "adagrad",
-    "rmsprop",
-    "adadelta",
-    "adam",
-    "amsgrad",
-    "nadam",
-    "adamw",
-    "lion",
-    "lamb",
-    "weights_only",
-    "Schedule",
-    "constant",
-    "linear",
-    "polynomial",
-    "step_decay",
-    "exponential",
-    "piecewise",
-    "cosine",
-    "warm_restarts",
-    "warm_up",
-    "one_cycle",
-    "join",
-    "apply_updates",
-    "updated",
-    # training
-    "TrainState",
-    "StepMetrics",
-    "StepFn",
-    "init_train_state",
-    "make_step",
-    "finite_gradient",
-    "finite_step",
-    "fold_finite_steps",
-    "first_not_finite",
-    "NotFiniteError",
-    "steps",
-    "fold_steps",
-    "Epoch",
-    "EpochBatches",
-    "train",
-    "evaluate",
-    "predict",
-    # what to do with the epochs
-    "EpochLike",
-    "ValidatedEpoch",
-    "validated",
-    "validation_loss",
-    "early_stopping",
-    "best",
-    "every",
-    "logged",
-    "describe",
-    # metrics
-    "Metric",
-    "Mean",
-    "mean",
-    "mean_metric",
-    "all_of",
-    "accuracy",
-    "binary_accuracy",
-    "top_k",
-    "confusion",
-    "confusion_matrix",
-    "ClassFigures",
-    "class_figures",
-    "Averages",
-    "averages",
-    "precision",
-    "recall",
-    "f1",
-    "log_loss",
-    "brier",
-    "expected_calibration_error",
-    "fit_temperature",
-    "roc_auc",
-    "mean_absolute_error",
-    "mean_squared_error",
-]
+
+@_cache
+def _public() -> tuple[dict[str, str], list[str]]:
+    """Read the list: public name -> module, and the names in their order."""
+    import ast
+    from pathlib import Path
+
+    text = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    homes: dict[str, str] = {}
+    names: list[str] = []
+    for statement in ast.parse(text).body:
+        if isinstance(statement, ast.ImportFrom) and statement.module is not None:
+            homes |= {alias.name: statement.module for alias in statement.names}
+        elif isinstance(statement, ast.Assign):
+            names = ast.literal_eval(statement.value)
+    return homes, names
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for: a public name, or a module of the package."""
+    if name == "__all__":
+        return _public()[1]
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    home = _public()[0].get(name)
+    if home is not None:
+        value = getattr(import_module(home), name)
+        globals()[name] = value
+        return value
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=_modules[__name__])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_public()[1]})
+
+
+class _Package(_ModuleType):
+    """The package's own class, for what a module cannot say: `gradcheck` and `summary` are functions."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Bind a name; a module gives way to the public thing in it that has the same name.
+
+        Python binds a module to its package when it is first imported, by whomever.
+        """
+        super().__setattr__(name, getattr(value, name, value) if isinstance(value, _ModuleType) else value)
+
+
+_modules[__name__].__class__ = _Package

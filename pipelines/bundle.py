@@ -14,7 +14,7 @@ from pipelines.artifacts import PIXELS, Decoded, RawSplit
 from pipelines.errors import DataProblem
 from pipelines.files import make_directory, write_bytes
 from pipelines.sources import BundleFile, official_sources
-from pipelines.tables import fixed_size_rows, matrix_of, read_table
+from pipelines.tables import fixed_size_rows, read_columns
 
 BUNDLE_SCHEMA = pa.schema(
     [
@@ -98,5 +98,5 @@ def read_bundle_split(file: BundleFile) -> RawSplit:
     Raises:
         DataProblem: It is not what was pinned.
     """
-    table = read_table(file.path, file.sha256, BUNDLE_SCHEMA, rows=file.rows)
-    return RawSplit(matrix_of(table["image"], np.uint8), table["label"].to_numpy(), table["source_index"].to_numpy())
+    columns = read_columns(file.path, file.sha256, BUNDLE_SCHEMA, rows=file.rows)
+    return RawSplit(columns["image"], columns["label"], columns["source_index"])

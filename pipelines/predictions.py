@@ -14,7 +14,7 @@ from pipelines.artifacts import Evaluation
 from pipelines.errors import DataProblem
 from pipelines.files import write_bytes
 from pipelines.seals import read_sealed_table, sealed_table
-from pipelines.tables import fixed_size_rows, matrix_of, row_bytes
+from pipelines.tables import fixed_size_rows, matrix_of, numbers_of, row_bytes
 
 NAME = "predictions.parquet"
 
@@ -103,8 +103,8 @@ def read_predictions(run: Path) -> Predictions:
     if len(names) != classes:
         raise DataProblem(f"it names {len(names)} classes, not {classes}", where=str(path), remedy=remedy)
     return Predictions(
-        table["source_index"].to_numpy(),
-        table["label"].to_numpy(),
+        numbers_of(table["source_index"].combine_chunks()),
+        numbers_of(table["label"].combine_chunks()),
         matrix_of(table["probabilities"], np.float32),
         tuple(names),
     )

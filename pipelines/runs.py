@@ -31,7 +31,7 @@ from pipelines.seals import (
     sealed_json,
     sealed_table,
 )
-from pipelines.tables import row_bytes
+from pipelines.tables import column_of, row_bytes
 
 TRAIN_AGAIN = "take a copy of the file, or remove it and run `bpfunc resume` on the directory"
 EVALUATE_AGAIN = "remove it and run `bpfunc evaluate` on the directory"
@@ -150,7 +150,10 @@ def write_history(run: Path, history: tuple[EpochRecord, ...]) -> None:
         history: Of the training.
     """
     names = [field.name for field in attrs.fields(EpochRecord)]
-    columns = {name: [getattr(record, name) for record in history] for name in names}
+    kinds = [HISTORY_SCHEMA.field(name).type for name in names]
+    columns = [
+        column_of([getattr(record, name) for record in history], kind) for name, kind in zip(names, kinds, strict=True)
+    ]
     write_bytes(run / "history.parquet", sealed_table(pa.table(columns, schema=HISTORY_SCHEMA)))
 
 

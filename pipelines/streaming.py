@@ -28,6 +28,7 @@ from bpfunc.types import FloatArray, IntArray
 from pipelines.artifacts import PIXELS, PreparedTrain
 from pipelines.errors import DataProblem
 from pipelines.partitions import open_partitions
+from pipelines.tables import numbers_of
 
 WINDOW = 2
 """Row groups that are shuffled together."""
@@ -271,7 +272,7 @@ def read_group(stream: Stream, index: int) -> Batch:
     pixels = table["pixels"].combine_chunks()
     start = pixels.offset * PIXELS
     flat = np.frombuffer(pixels.buffers()[1], np.uint8)[start : start + group.rows * PIXELS]
-    label: IntArray = table["label"].to_numpy()
+    label: IntArray = numbers_of(table["label"].combine_chunks())
     if label.max() >= stream.classes:
         raise _damaged(group, f"a label of {label.max()}, and there are {stream.classes} classes")
     return Batch(cast(FloatArray, flat.reshape(-1, PIXELS)), label)  # whole numbers until `encoded`

@@ -125,15 +125,53 @@ def test_library_modules_import_in_order() -> None:
             assert ORDER.index(other) <= ORDER.index(own), f"{name} imports {target}"
 
 
-def test_import_bpfunc_loads_numpy_and_attrs_only() -> None:
-    """`import bpfunc` pays for nothing of the pipeline."""
-    code = (
-        "import sys, numpy, attrs; before = set(sys.modules); import bpfunc; "
-        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    others = set(done.stdout.split()) - {"bpfunc", "numpy", "attr", "attrs"} - sys.stdlib_module_names
-    assert others == set()
+def loaded_after(code: str) -> set[str]:
+    """Names of the modules that a fresh process holds after some code."""
+    printing = f"{code}\nimport sys; print('loaded:', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", printing], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_import_bpfunc_loads_nothing_else() -> None:
+    """`import bpfunc` pays for no name before it is used: neither for the library's modules nor for NumPy."""
+    loaded = loaded_after("import bpfunc")
+    assert "bpfunc" in loaded
+    assert {name for name in loaded if name.startswith(("bpfunc.", "numpy", "attr"))} == set()
+
+
+def test_a_name_loads_what_it_needs() -> None:
+    """A name brings its module and what that is built on, and nothing of what comes later in the data flow."""
+    loaded = loaded_after("import bpfunc; bpfunc.dense")
+    assert "bpfunc.layers.dense" in loaded
+    assert not loaded & {"bpfunc.transforms", "bpfunc.losses", "bpfunc.step", "bpfunc.gradcheck"}
+
+
+def test_all_names_load_numpy_and_attrs_only() -> None:
+    """The whole library pays for nothing of the pipeline."""
+    before = loaded_after("import numpy, attrs")
+    loaded = loaded_after("from bpfunc import *")
+    others = {name.split(".")[0] for name in loaded - before} - {"bpfunc", "numpy", "attr", "attrs"}
+    assert others - sys.stdlib_module_names == set()
+
+
+@pytest.mark.parametrize("name", ["gradcheck", "summary"])
+@pytest.mark.parametrize("first", ["import bpfunc.{0}", "from bpfunc.{0} import {0}", "import bpfunc; bpfunc.{0}"])
+def test_a_function_wins_over_the_module_of_its_name(name: str, first: str) -> None:
+    """Whoever imports the module, and whenever, `bpfunc.gradcheck` is the function."""
+    code = f"{first.format(name)}\nimport bpfunc\nassert bpfunc.{name}.__module__ == 'bpfunc.{name}', bpfunc.{name}"
+    assert f"bpfunc.{name}" in loaded_after(code)
+
+
+def test_what_is_not_there_is_an_attribute_error_with_a_suggestion() -> None:
+    """A slip of the pen is answered as by any module, and Python knows the names to suggest."""
+    import bpfunc
+
+    with pytest.raises(AttributeError, match="module 'bpfunc' has no attribute 'dens'") as caught:
+        bpfunc.dens  # type: ignore[attr-defined]
+    assert caught.value.name == "dens"
+    assert "dense" in dir(caught.value.obj)
+    with pytest.raises(ImportError, match="cannot import name 'dens' from 'bpfunc'"):
+        from bpfunc import dens  # type: ignore[attr-defined]  # noqa: F401
 
 
 def test_help_loads_no_heavy_library() -> None:
@@ -176,6 +214,8 @@ def test_public_names_are_there_and_listed_once() -> None:
     """`bpfunc.__all__` names each public member once, and `bpfunc` has no other public member but modules."""
     import bpfunc
 
-    assert len(bpfunc.__all__) == len(set(bpfunc.__all__))
+    assert len(bpfunc.__all__) == len(set(bpfunc.__all__)) > 200
+    assert set(bpfunc.__all__) <= set(dir(bpfunc))
+    assert not [name for name in bpfunc.__all__ if type(getattr(bpfunc, name)).__name__ == "module"]
     members = {name for name, value in vars(bpfunc).items() if name[0] != "_" and type(value).__name__ != "module"}
     assert members == set(bpfunc.__all__)

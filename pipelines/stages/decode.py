@@ -13,7 +13,7 @@ from pipelines.errors import DataProblem
 from pipelines.idx import read_idx
 from pipelines.sources import IDX_DIMENSIONS, idx_file, official_sources
 
-VERSION = 3
+VERSION = 4
 
 
 def decode(source: Acquired) -> Decoded:

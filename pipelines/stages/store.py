@@ -29,9 +29,9 @@ from pipelines.artifacts import (
 )
 from pipelines.errors import DataProblem, first_line
 from pipelines.files import make_directory, publish_directory, sha256_of
-from pipelines.tables import fixed_size_rows, matrix_of, read_table
+from pipelines.tables import fixed_size_rows, read_columns
 
-VERSION = 4
+VERSION = 5
 ROW_GROUP = 8192
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 2
@@ -282,10 +282,5 @@ def read_split(handle: PreparedTrain | SealedTest) -> EncodedSplit:
     Raises:
         DataProblem: The file is not what it was when the entry was opened.
     """
-    table = read_table(handle.path, handle.sha256, prepared_schema(handle.classes), rows=handle.rows)
-    return EncodedSplit(
-        matrix_of(table["pixels"], np.float32),
-        matrix_of(table["target"], np.float32),
-        table["label"].to_numpy(),
-        table["source_index"].to_numpy(),
-    )
+    columns = read_columns(handle.path, handle.sha256, prepared_schema(handle.classes), rows=handle.rows)
+    return EncodedSplit(columns["pixels"], columns["target"], columns["label"], columns["source_index"])
