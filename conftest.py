@@ -8,6 +8,7 @@ import pytest
 EXTRAS = {
     "sklearn": ["bpfunc/interop/sklearn.py"],
     "onnx": ["bpfunc/interop/onnx.py", "bpfunc/interop/onnx_chain.py", "bpfunc/interop/onnx_nodes.py"],
+    "numba": ["bpfunc/interop/numba.py"],
 }
 """Modules whose examples need a library that need not be there."""
 

@@ -182,6 +182,7 @@ from bpfunc.transforms import (
     scale_by_schedule,
     scale_by_trust_ratio,
     stateless,
+    threaded,
 )
 from bpfunc.tree import (
     flatten,
@@ -344,6 +345,7 @@ __all__ = [
     "scale_by_learning_rate",
     "momentum",
     "stateless",
+    "threaded",
     "scale_by_adagrad",
     "scale_by_rmsprop",
     "scale_by_adadelta",

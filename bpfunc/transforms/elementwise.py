@@ -16,7 +16,7 @@ import numpy as np
 from bpfunc.memory import empty
 from bpfunc.transforms.sharing import share
 from bpfunc.tree import Tree, tree_fill, tree_leaves_with_path, tree_rows
-from bpfunc.types import FloatArray, readonly
+from bpfunc.types import FloatArray
 
 BLOCK = 65536
 """Numbers in a block: small enough for a core's second cache, large enough that calls cost little beside it."""
@@ -51,23 +51,8 @@ Engine: TypeAlias = Callable[[Sequence[tuple[Kernel, int]], bool], FillFn]
 """``(kernels, add) -> FillFn``: runs kernels, each with its number of slots, and adds the update where asked to."""
 
 
-def in_blocks(kernels: Sequence[tuple[Kernel, int]], add: bool) -> FillFn:
-    """Run kernels with NumPy, block by block. The `Engine` that a chain has unless it is given another one.
-
-    Args:
-        kernels: In order, each with its number of slots.
-        add: Whether to add the update to the parameters.
-
-    Returns:
-        What fills the results.
-
-    Example:
-        >>> halve = lambda g, p, old, new, out, work: np.divide(g, 2, out=out)
-        >>> out = np.empty(1)
-        >>> in_blocks([(halve, 0)], True)(np.array([4.0]), np.array([1.0]), [], out, [])
-        >>> out
-        array([3.])
-    """
+def _in_blocks(kernels: Sequence[tuple[Kernel, int]], add: bool) -> FillFn:
+    """Run kernels with NumPy, block by block: the `Engine` that a chain has unless it is given another one."""
 
     def fill(g: FloatArray, p: FloatArray, old: Arrays, out: FloatArray, new: Arrays) -> None:
         work = empty((min(g.size, BLOCK),), out.dtype)
@@ -97,7 +82,7 @@ class Elementwise:
     parts: tuple[Part, ...]
     open: Callable[[Tree], tuple[Tree, ...]]
     close: Callable[[tuple[Tree, ...]], Tree]
-    engine: Engine = in_blocks
+    engine: Engine = _in_blocks
     threads: int = 1
 
 
@@ -139,8 +124,8 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
         fills[chosen[index]](given[0], given[1], given[2:], fresh[0], fresh[1:])
 
     share(fill, [given[0].size for given, _ in leaves], chain.threads)
-    columns = zip(*[_closed(row[0], fresh) for row, (_, fresh) in zip(rows, leaves, strict=True)], strict=True)
-    result, *new_slots = [tree_fill(tree, column) for tree, column in zip((grads, *slots), columns, strict=True)]
+    closed = [_closed(row[0], fresh) for row, (_, fresh) in zip(rows, leaves, strict=True)]
+    result, *new_slots = [tree_fill(tree, [leaf[n] for leaf in closed]) for n, tree in enumerate((grads, *slots))]
     return result, chain.close(tuple(new_slots))
 
 
@@ -167,7 +152,7 @@ def _closed(like: Any, results: Sequence[FloatArray]) -> Sequence[Any]:
     if isinstance(like, np.ndarray):
         shaped = [result.reshape(like.shape) for result in results]
         for view in shaped:
-            view.setflags(False)  # by position, which is a third of the time by name
+            view.setflags(write=False)
         return shaped
     plain = isinstance(like, int | float) and not isinstance(like, np.floating)
     return [result.item() if plain else result[0] for result in results]

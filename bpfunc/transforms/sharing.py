@@ -24,6 +24,9 @@ def share(work: Callable[[int, slice | None], None], sizes: Sequence[int], threa
         sizes: Of the arrays, in numbers.
         threads: How many, at least 1; the calling one is one of them.
 
+    Returns:
+        Nothing, as soon as all of it is done. What a part raises is raised here.
+
     Example:
         >>> import numpy as np
         >>> numbers, doubled = np.ones(100_000), np.empty(100_000)

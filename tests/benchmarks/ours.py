@@ -14,7 +14,11 @@ import bpfunc as bp
 from tests.benchmarks.problem import Floats, Layers, Problem, Runner
 from tests.benchmarks.settings import CLASSES, Optimizer
 
-CONFIGURATIONS = {"bpfunc": "tests.benchmarks.ours:plain"}
+CONFIGURATIONS = {
+    "bpfunc": "tests.benchmarks.ours:plain",
+    "bpfunc threads": "tests.benchmarks.ours:threads",
+    "bpfunc compiled": "tests.benchmarks.ours:compiled",
+}
 """Name -> function that makes a `Runner`."""
 PREDICTORS = {"bpfunc": "tests.benchmarks.ours:predictor"}
 """Name -> function that makes ``inputs -> logits``."""
@@ -54,6 +58,21 @@ def layers_of(params: bp.SerialParams) -> Layers:
 def plain(problem: Problem) -> Runner:
     """Plain NumPy, put together as the README does."""
     return composed(network(problem.cell.hidden), transform_of(problem.optimizer), problem)
+
+
+def threads(problem: Problem) -> Runner:
+    """Plain NumPy, the update shared by as many threads as there are."""
+    return composed(
+        network(problem.cell.hidden), bp.threaded(transform_of(problem.optimizer), problem.threads), problem
+    )
+
+
+def compiled(problem: Problem) -> Runner:
+    """The update as one loop of machine code, shared by as many threads as there are."""
+    from bpfunc.interop.numba import compiled
+
+    transform = bp.threaded(compiled(transform_of(problem.optimizer)), problem.threads)
+    return composed(network(problem.cell.hidden), transform, problem)
 
 
 def composed(model: bp.Layer, transform: bp.GradientTransform, problem: Problem) -> Runner:
