@@ -61,7 +61,7 @@ def column_of(values: Sequence[float | None], kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(numbers)])
 
 
-def numbers_of(array: pa.Array) -> NDArray[np.generic]:
+def numbers_of(array: pa.Array) -> NDArray[Any]:
     """View an Arrow array of numbers as a NumPy array, without a copy.
 
     Arrow's own ``to_numpy`` imports pandas where that is installed, which takes longer than reading the rows.
@@ -103,7 +103,7 @@ def matrix_of(column: pa.ChunkedArray, dtype: type[ScalarT]) -> NDArray[ScalarT]
     return np.asarray(chunks[0] if len(chunks) == 1 else np.concatenate(chunks), dtype)
 
 
-def _rows_of(array: pa.Array) -> NDArray[np.generic]:
+def _rows_of(array: pa.Array) -> NDArray[Any]:
     """View a column's part: (N, W) where it holds lists, (N,) where it holds numbers."""
     if pa.types.is_fixed_size_list(array.type):
         if array.null_count:

@@ -22,11 +22,16 @@ from tests.benchmarks.processes import ProcessFailedError, ProcessTime, in_turns
 from tests.benchmarks.settings import ROOT, Settings, child_environment, python
 
 ACCURACY = 0.9848
-HIDDEN, BATCH, EPOCHS, RATE, MOMENTUM = (128, 64), 128, 15, 0.02, 0.9
+# The same for everybody, and chosen without the test split: of some 40 settings (inputs unit or standard; hidden
+# (128, 64), (64, 32), (128,); batches of 32 to 256; rates .01 to .3; momentum 0, .5, .9; up to 10 epochs) on 3,000
+# validation rows held out of the training split, cheap ones whose accuracy is 98.9 % in the mean over seeds and never
+# below `ACCURACY`. This one: twelve seeds, four with initial weights as each of the three libraries draws them, 98.98 %
+# in the mean, 98.63 % the lowest, after 9 epochs; the epoch before, one of them is at 98.23 %.
+HIDDEN, BATCH, EPOCHS, RATE, MOMENTUM, SCALING = (128, 64), 128, 9, 0.05, 0.9, "standard"
 CONFIG = f"""
 name = "benchmark"
 [dataset]
-scaling = "unit"
+scaling = "{SCALING}"
 [model]
 hidden = {list(HIDDEN)}
 [train]
@@ -110,10 +115,13 @@ def _accuracy(path: Path, entry: Path) -> float:
 
 
 def _layers(path: Path, width: int) -> Layers:
-    """Read weights and biases in the order of the numbers in their names; torch stores weights the other way round."""
+    """Read weights and biases in the order of the numbers in their names; torch stores weights the other way round.
+
+    Ours keeps the statistics of the scaling too; the prepared rows are scaled already.
+    """
     from safetensors.numpy import load_file
 
-    tensors = load_file(path)
+    tensors = {name: tensor for name, tensor in load_file(path).items() if not name.startswith("scaling")}
     order = sorted(tensors, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
     matrices = [tensors[name] for name in order if tensors[name].ndim == 2]
     vectors = [tensors[name] for name in order if tensors[name].ndim == 1]
