@@ -19,6 +19,7 @@ from pipelines.config import to_toml
 from pipelines.errors import UsageProblem
 from pipelines.files import write_bytes
 from pipelines.model_card import NAME as CARD
+from pipelines.network import NAME as PARAMS
 from pipelines.network import Network, read_network
 
 Target = Literal["onnx", "safetensors", "npz", "torch-state-dict"]
@@ -42,7 +43,8 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
             replaced.
 
     Returns:
-        What was written; with safetensors a copy of the model card is beside the file, under its name with ``.md``.
+        What was written; with safetensors the model card, which then speaks of that file, is beside it, under its name
+        with ``.md``.
 
     Raises:
         PipelineError: There is no such network, a library is missing, or a file cannot be written.
@@ -53,7 +55,8 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
     card = run / CARD
     if target != "safetensors" or not card.is_file():
         return (path,)
-    write_bytes(path.with_suffix(".md"), card.read_bytes())
+    text = card.read_text(encoding="utf-8").replace(json.dumps(PARAMS), json.dumps(path.name))
+    write_bytes(path.with_suffix(".md"), text.encode())
     return path, path.with_suffix(".md")
 
 

@@ -33,7 +33,7 @@ from pipelines.inputs import read_images
 from pipelines.network import read_network
 from pipelines.predict import predict
 
-network = read_network(Path("."))  # the directory of this card
+network = read_network(Path("."))  # the run's directory
 answers = predict(network, read_images([Path("picture.png")]))
 print(answers.class_names[answers.labels[0]], answers.probabilities[0].max())
 """

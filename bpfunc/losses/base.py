@@ -54,6 +54,7 @@ def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
 
     Raises:
         ShapeError: The logits are not (B, K), or the targets do not fit them.
+        TypeError: The class indices are not whole numbers.
         ValueError: A class index is outside 0..K-1.
 
     Example:
@@ -67,6 +68,11 @@ def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
         )
     if targets.ndim == 2:
         return targets.astype(logits.dtype, copy=False)
+    if targets.dtype.kind not in "iu":
+        raise TypeError(
+            f"class indices are whole numbers, found {targets.dtype}; "
+            "if that is what they stand for, pass targets.astype(np.intp)"
+        )
     classes = logits.shape[1]
     if len(targets) and not 0 <= targets.min() <= targets.max() < classes:
         raise ValueError(f"class indices run from 0 to {classes - 1}, found {targets.min()} to {targets.max()}")

@@ -155,6 +155,12 @@ def test_absolute_error_is_flat_at_zero() -> None:
     np.testing.assert_array_equal(loss.vjp_jvp(residual, one, np.ones(1), np.zeros(1)), [[0.0, 0.0]])
 
 
+def test_floating_class_indices_are_refused() -> None:
+    """Numbers that stand for classes are whole; the message says so, and what to do."""
+    with pytest.raises(TypeError, match=r"class indices are whole numbers, found float64.*targets\.astype\(np\.intp\)"):
+        losses.cross_entropy().forward(np.zeros((2, 3)), np.array([0.0, 1.0]))
+
+
 def test_rows_far_apart_do_not_disturb_each_other() -> None:
     """A row of huge logits beside a row of small ones leaves the small one exact."""
     logits = np.array([[1e4, 0.0], [0.0, 0.0]])
