@@ -182,7 +182,6 @@ from bpfunc.transforms import (
     scale_by_schedule,
     scale_by_trust_ratio,
     stateless,
-    threaded,
 )
 from bpfunc.tree import (
     flatten,
@@ -345,7 +344,6 @@ __all__ = [
     "scale_by_learning_rate",
     "momentum",
     "stateless",
-    "threaded",
     "scale_by_adagrad",
     "scale_by_rmsprop",
     "scale_by_adadelta",

@@ -10,7 +10,7 @@ from bpfunc.transforms.adaptive import (
     scale_by_rmsprop,
     scale_by_trust_ratio,
 )
-from bpfunc.transforms.base import GradientTransform, chain, identity, stateless, threaded
+from bpfunc.transforms.base import GradientTransform, chain, identity, stateless
 from bpfunc.transforms.combining import (
     EmaState,
     accumulate,
@@ -68,5 +68,4 @@ __all__ = [
     "scale_by_schedule",
     "scale_by_trust_ratio",
     "stateless",
-    "threaded",
 ]

@@ -99,36 +99,6 @@ def fused(init: InitFn, form: Elementwise) -> GradientTransform:
     return GradientTransform(init, lambda *arguments: run(form, *arguments, add=False), form)
 
 
-def threaded(transform: GradientTransform, threads: int = 2) -> GradientTransform:
-    """Share an optimiser's update among threads. Same states, same numbers, bit for bit.
-
-    Worth it from about a hundred thousand parameters on, on cores that have nothing else to do.
-
-    Args:
-        transform: Any chain of transforms that treat each number by itself (its `elementwise` is not None).
-        threads: How many, at least 1; the calling one is one of them.
-
-    Returns:
-        A transform with the same states and results. Chained with others, it shares its part only where they fuse.
-
-    Raises:
-        ValueError: The transform looks at more than one number at a time, or there are no threads.
-
-    Example:
-        >>> import numpy as np
-        >>> double = elementwise(
-        ...     lambda params: (), lambda step: lambda g, p, old, new, out, work: np.multiply(g, 2, out=out)
-        ... )
-        >>> threaded(double).update((np.ones(100_000),), (), (), 0)[0][0].sum()
-        np.float64(200000.0)
-    """
-    if transform.elementwise is None:
-        raise ValueError("this transform looks at more than one number at a time; share the links that do not")
-    if threads < 1:
-        raise ValueError(f"an update takes at least 1 thread, got {threads}")
-    return fused(transform.init, attrs.evolve(transform.elementwise, threads=threads))
-
-
 def stateless(function: Callable[[Tree, Tree, int], Tree]) -> GradientTransform:
     """Make a transform that keeps nothing between steps.
 
@@ -189,9 +159,9 @@ def chain(*transforms: GradientTransform) -> GradientTransform:
 
 
 def _chained(links: list[Elementwise | None]) -> Elementwise | None:
-    """Fuse elementwise transforms into one, if all are, and all are run by the same engine and threads."""
+    """Fuse elementwise transforms into one, if all are, and all are run by the same engine."""
     fusable = [link for link in links if link is not None]
-    if len(fusable) < len(links) or len({(link.engine, link.threads) for link in fusable}) > 1:
+    if len(fusable) < len(links) or len({link.engine for link in fusable}) > 1:
         return None
     counts = [sum(part.slots for part in link.parts) for link in fusable]
 
@@ -208,4 +178,4 @@ def _chained(links: list[Elementwise | None]) -> Elementwise | None:
     parts = tuple(part for link in fusable for part in link.parts)
     if not fusable:
         return Elementwise(parts, open_state, close_state)
-    return Elementwise(parts, open_state, close_state, fusable[0].engine, fusable[0].threads)
+    return Elementwise(parts, open_state, close_state, fusable[0].engine)

@@ -14,7 +14,6 @@ import attrs
 import numpy as np
 
 from bpfunc.memory import empty
-from bpfunc.transforms.sharing import share
 from bpfunc.tree import Tree, tree_fill, tree_leaves_with_path, tree_rows
 from bpfunc.types import FloatArray
 
@@ -76,14 +75,12 @@ class Elementwise:
         open: ``state -> trees``: the slots of all parts, each a tree like the parameters.
         close: ``trees -> state``, the way back.
         engine: What runs the kernels; `bpfunc.interop.numba.compiled` puts a compiler here.
-        threads: How many share large leaves; `bpfunc.transforms.threaded` says how many.
     """
 
     parts: tuple[Part, ...]
     open: Callable[[Tree], tuple[Tree, ...]]
     close: Callable[[tuple[Tree, ...]], Tree]
     engine: Engine = _in_blocks
-    threads: int = 1
 
 
 def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *, add: bool) -> tuple[Tree, Tree]:
@@ -116,14 +113,8 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     chosen = _chosen(chain.parts, grads, len(rows))
     fills = {which: chain.engine([kernels[index] for index in which], add) for which in set(chosen)}
     leaves = [_opened(row) for row in rows]
-
-    def fill(index: int, part: slice | None) -> None:
-        given, fresh = leaves[index]
-        if part is not None:
-            given, fresh = [array[part] for array in given], [array[part] for array in fresh]
-        fills[chosen[index]](given[0], given[1], given[2:], fresh[0], fresh[1:])
-
-    share(fill, [given[0].size for given, _ in leaves], chain.threads)
+    for which, (given, fresh) in zip(chosen, leaves, strict=True):
+        fills[which](given[0], given[1], given[2:], fresh[0], fresh[1:])
     closed = [_closed(row[0], fresh) for row, (_, fresh) in zip(rows, leaves, strict=True)]
     result, *new_slots = [tree_fill(tree, [leaf[n] for leaf in closed]) for n, tree in enumerate((grads, *slots))]
     return result, chain.close(tuple(new_slots))

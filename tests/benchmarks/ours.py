@@ -16,7 +16,6 @@ from tests.benchmarks.settings import CLASSES, Optimizer
 
 CONFIGURATIONS = {
     "bpfunc": "tests.benchmarks.ours:plain",
-    "bpfunc threads": "tests.benchmarks.ours:threads",
     "bpfunc compiled": "tests.benchmarks.ours:compiled",
 }
 """Name -> function that makes a `Runner`."""
@@ -60,19 +59,11 @@ def plain(problem: Problem) -> Runner:
     return composed(network(problem.cell.hidden), transform_of(problem.optimizer), problem)
 
 
-def threads(problem: Problem) -> Runner:
-    """Plain NumPy, the update shared by as many threads as there are."""
-    return composed(
-        network(problem.cell.hidden), bp.threaded(transform_of(problem.optimizer), problem.threads), problem
-    )
-
-
 def compiled(problem: Problem) -> Runner:
-    """The update as one loop of machine code, shared by as many threads as there are."""
+    """The update as one loop of machine code."""
     from bpfunc.interop.numba import compiled
 
-    transform = bp.threaded(compiled(transform_of(problem.optimizer)), problem.threads)
-    return composed(network(problem.cell.hidden), transform, problem)
+    return composed(network(problem.cell.hidden), compiled(transform_of(problem.optimizer)), problem)
 
 
 def composed(model: bp.Layer, transform: bp.GradientTransform, problem: Problem) -> Runner:

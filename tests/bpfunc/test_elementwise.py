@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -24,10 +20,8 @@ from bpfunc.transforms import (
     scale,
     scale_by_adam,
     scale_by_schedule,
-    threaded,
 )
 from bpfunc.transforms.elementwise import BLOCK
-from bpfunc.transforms.sharing import WORTH_CUTTING, share
 from bpfunc.tree import Tree, TreeStructureError, tree_leaves, tree_map
 from bpfunc.types import FloatDType
 from bpfunc.update import apply_updates, updated
@@ -47,10 +41,6 @@ CHAINS = {
 """Each is elementwise throughout, so `updated` runs it in one pass."""
 
 
-KINDS = {"one thread": lambda transform: transform, "three threads": lambda transform: threaded(transform, 3)}
-"""What runs the single pass."""
-
-
 def start(dtype: FloatDType) -> Tree:
     """Two layers: one leaf of several blocks and a part of one, others smaller than a block."""
     wide, _, _ = dense(300).init(Key(0), (2 * BLOCK // 300 + 1,))
@@ -65,83 +55,19 @@ def gradients(params: Tree, step: int) -> Tree:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", CHAINS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_pass_equals_transform_by_transform(kind: str, name: str, dtype: FloatDType) -> None:
+def test_one_pass_equals_transform_by_transform(name: str, dtype: FloatDType) -> None:
     """Parameters and state agree bit for bit after several steps, in value and dtype."""
-    composed, one_pass = CHAINS[name], KINDS[kind](CHAINS[name])
-    assert one_pass.elementwise is not None
+    transform = CHAINS[name]
+    assert transform.elementwise is not None
     params = other_params = start(dtype)
-    state = other_state = composed.init(params)
+    state = other_state = transform.init(params)
     for step in range(3):
-        params, state = updated(one_pass, gradients(params, step), state, params, step)
-        updates, other_state = composed.update(gradients(other_params, step), other_state, other_params, step)
+        params, state = updated(transform, gradients(params, step), state, params, step)
+        updates, other_state = transform.update(gradients(other_params, step), other_state, other_params, step)
         other_params = apply_updates(other_params, updates)
     for ours, theirs in zip(tree_leaves((params, state)), tree_leaves((other_params, other_state)), strict=True):
         assert ours.dtype == theirs.dtype == dtype
         np.testing.assert_array_equal(ours, theirs)
-
-
-def test_results_of_threads_are_fresh_and_read_only() -> None:
-    """However an update is shared, its results are its own."""
-    transform, params = threaded(CHAINS["average"], 3), start(np.float32)
-    assert max(leaf.size for leaf in tree_leaves(params)) > WORTH_CUTTING
-    assert_fresh(transform, params)
-
-
-def test_chains_fuse_only_what_runs_alike() -> None:
-    """A link that is shared among threads stays so in a chain with one that is not: the chain is composed."""
-    shared, params = threaded(scale(2.0)), start(np.float32)
-    assert chain(shared, threaded(scale(3.0))).elementwise is not None
-    mixed = chain(shared, scale(3.0))
-    assert mixed.elementwise is None
-    ours, _ = updated(mixed, params, mixed.init(params), params, 0)
-    theirs, _ = updated(scale(6.0), params, (), params, 0)
-    for one, other in zip(tree_leaves(ours), tree_leaves(theirs), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
-
-
-@pytest.mark.parametrize("how", [lambda: threaded(clip_by_global_norm(1.0)), lambda: threaded(sgd(0.1), 0)])
-def test_what_cannot_be_shared_is_refused(how: Callable[[], GradientTransform]) -> None:
-    """A link that looks across numbers cannot be cut; nobody is no thread."""
-    with pytest.raises(ValueError, match=r"more than one number at a time|at least 1 thread"):
-        how()
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_every_number_is_worked_on_once(threads: int) -> None:
-    """Parts cover each array, and do not overlap."""
-    arrays = [np.zeros(size) for size in (0, 5, WORTH_CUTTING - 1, WORTH_CUTTING, 3 * WORTH_CUTTING + 7)]
-
-    def work(index: int, part: slice | None) -> None:
-        arrays[index][part if part is not None else slice(None)] += 1
-
-    share(work, [len(array) for array in arrays], threads)
-    assert all((array == 1).all() for array in arrays)
-
-
-def test_a_failure_in_a_thread_is_told() -> None:
-    """An error is not lost with the thread that met it."""
-
-    def work(index: int, part: slice | None) -> None:
-        if part is not None and part.start:
-            raise ArithmeticError(f"in array {index}")
-
-    with pytest.raises(ArithmeticError, match="in array 0"):
-        share(work, [WORTH_CUTTING], 2)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_forked_process_has_threads_of_its_own() -> None:
-    """A child would wait for ever for threads that only its parent has."""
-    transform, params = threaded(scale(2.0)), (np.ones(WORTH_CUTTING),)
-    expected, _ = transform.update(params, (), params, 0)
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
-        result, _ = transform.update(params, (), params, 0)
-        os._exit(0 if np.array_equal(result[0], expected[0]) else 1)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_layout_does_not_matter() -> None:

@@ -59,7 +59,6 @@ ARGUMENTS: dict[str, tuple[object, ...]] = {
     "masked": (scale(2.0), weights_only),
     "partitioned": (lambda path: "all", {"all": scale(2.0)}),
     "chain": (momentum(0.9), scale(0.5)),
-    "threaded": (scale(0.5),),
     "stateless": (lambda grads, params, step: tree_map(lambda g: 2 * g, grads),),
 }
 """What each maker takes that has no default."""

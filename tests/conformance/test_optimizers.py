@@ -267,7 +267,6 @@ ORACLES: dict[str, list[tuple[GradientTransform, Callable[[], list[np.ndarray]]]
 CASES = [(name, case) for name, cases in ORACLES.items() for case in range(len(cases))]
 WITHOUT_ORACLE = {
     "chain": "every recipe is one",
-    "threaded": "equal to what it shares, bit for bit, in tests/bpfunc/test_elementwise.py",
     "stateless": "every preconditioner-free transform is one",
     "identity": "a law, in tests/bpfunc/test_optimizers.py",
     "scale": "a law, in tests/bpfunc/test_optimizers.py",

@@ -277,7 +277,6 @@ def transforms() -> None:
     assert_type(bp.scale_by_learning_rate(0.1), bp.GradientTransform)
     assert_type(bp.momentum(0.9, nesterov=True), bp.GradientTransform)
     assert_type(bp.stateless(lambda grads, params, step: grads), bp.GradientTransform)
-    assert_type(bp.threaded(bp.scale(0.5), 2), bp.GradientTransform)
     assert_type(bp.scale_by_adagrad(), bp.GradientTransform)
     assert_type(bp.scale_by_rmsprop(), bp.GradientTransform)
     assert_type(bp.scale_by_adadelta(), bp.GradientTransform)
