@@ -60,16 +60,17 @@ def serial(*layers: Layer) -> Layer:
         return SerialParams(tuple(params)), tuple(states), shape
 
     def forward(params: SerialParams, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
-        y, states, residuals = x, [], []
-        for index, layer in enumerate(layers):
-            try:
-                y, layer_state, residual = layer.forward(
-                    params.layers[index], state[index], y, _child(ctx, index, layer)
-                )
-            except ShapeError as error:
-                raise error.inside(f"layers[{index}]") from None
-            states.append(layer_state)
-            residuals.append(residual)
+        y, keyless = x, ctx.key is None
+        states: list[Tree] = []
+        residuals: list[Tree] = []
+        try:
+            for layer, layer_params, layer_state in zip(layers, params.layers, state, strict=True):
+                inner = ctx if keyless else _child(ctx, len(states), layer)
+                y, new_state, residual = layer.forward(layer_params, layer_state, y, inner)
+                states.append(new_state)
+                residuals.append(residual)
+        except ShapeError as error:
+            raise error.inside(f"layers[{len(states)}]") from None
         return y, tuple(states), tuple(residuals)
 
     def backward(params: SerialParams, residual: Tree, dy: FloatArray) -> tuple[SerialParams, FloatArray]:

@@ -52,7 +52,7 @@ def readonly(value: ValueT) -> ValueT:
     """
     if isinstance(value, np.ndarray) and value.flags.writeable:
         view = value.view()
-        view.flags.writeable = False
+        view.setflags(write=False)
         return view
     return value
 

@@ -8,9 +8,12 @@ import numpy as np
 from bpfunc.initializers import Initializer, he_normal, zeros
 from bpfunc.keys import Key, split
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
-from bpfunc.memory import empty
+from bpfunc.memory import SMALL, empty
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape, readonly, readonly_arrays
+
+SMALL_RESULT = SMALL // 8
+"""Numbers in a product below which its place does not matter, whatever its dtype."""
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -67,7 +70,7 @@ def dense(
         return DenseParams(weight, bias_init(bias_key, (width,)) if use_bias else None), (), (width,)
 
     def forward(params: DenseParams, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, FloatArray]:
-        if x.ndim != 2 or x.shape[1] != params.weight.shape[0]:
+        if x.ndim != 2 or x.shape[1] != len(params.weight):
             raise ShapeError(f"dense expected an input of shape (B, {params.weight.shape[0]}), found {x.shape}")
         return _affine(x, params), state, readonly(x)
 
@@ -89,6 +92,9 @@ def dense(
 
 def _matmul(a: FloatArray, b: FloatArray) -> FloatArray:
     """Multiply into an array that lies well in memory."""
+    if len(a) * b.shape[1] < SMALL_RESULT:
+        small: FloatArray = a.dot(b)  # the same product as `matmul`, called faster
+        return small
     dtype = a.dtype if a.dtype == b.dtype else np.result_type(a, b)
     return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), dtype))
 

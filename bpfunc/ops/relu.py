@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.memory import empty
+from bpfunc.memory import SMALL, empty
 from bpfunc.types import FloatArray
 
 
@@ -24,7 +24,7 @@ def relu(x: FloatArray) -> tuple[FloatArray, FloatArray]:
 
     Reference: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
     """
-    y: FloatArray = np.maximum(x, 0, out=empty(x.shape, x.dtype))
+    y: FloatArray = np.maximum(x, 0, out=empty(x.shape, x.dtype)) if x.nbytes >= SMALL else np.maximum(x, 0)
     return y, y
 
 
