@@ -79,7 +79,8 @@ def _loop(formula: Formula) -> Callable[..., None]:
     names: dict[str, Any] = {"np": np}
     exec(source(formula), names)
     # Without `fastmath`, LLVM neither reorders nor contracts; divisions by zero give infinity, as NumPy's do.
-    loop: Callable[..., None] = numba.njit(names["loop"], nogil=True, error_model="numpy")
+    njit: Any = numba.njit  # pyright: ignore[reportAttributeAccessIssue]  # without numba it takes this file for it
+    loop: Callable[..., None] = njit(names["loop"], nogil=True, error_model="numpy")
     return loop
 
 

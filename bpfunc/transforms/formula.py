@@ -7,7 +7,7 @@ taking a note, it leaves a list of operations on single numbers: enough for a co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 import numpy as np
@@ -69,17 +69,17 @@ def traced(kernels: Sequence[tuple[Kernel, int]], add: bool) -> tuple[Formula, t
     Reference: Griewank and Walther, "Evaluating derivatives" (2008), on tracing by overloaded operators.
     """
     notes = _Notes([], [])
-    u, p = _Symbol(notes, "g"), _Symbol(notes, "p")
-    out, work = _Symbol(notes), _Symbol(notes)
+    u: Any = _Symbol(notes, "g")  # symbols stand in for arrays
+    p, out, work = _Symbol(notes, "p"), _Symbol(notes), _Symbol(notes)
     every_new: list[_Symbol] = []
     for kernel, slots in kernels:
         first = len(every_new)
         old = [_Symbol(notes, f"old[{first + index}]") for index in range(slots)]
         new = [_Symbol(notes) for _ in range(slots)]
-        u = kernel(u, p, old, new, out, work)  # type: ignore[arg-type,assignment]  # symbols stand in for arrays
+        u = cast(Any, kernel)(u, p, old, new, out, work)
         every_new += new
     if add:
-        u = np.add(p, u)  # type: ignore[call-overload]
+        u = np.add(cast(Any, p), u)
     return (
         Formula(tuple(notes.operations), u.read(), tuple(slot.read() for slot in every_new)),
         tuple(notes.constants),
