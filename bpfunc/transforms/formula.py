@@ -117,6 +117,8 @@ class _Symbol(NDArrayOperatorsMixin):
         (out,) = options.pop("out", (None,))
         if method != "__call__" or options:
             raise TypeError(f"np.{ufunc.__name__} is called in a way that cannot be compiled: {method} {options}")
+        if getattr(np, ufunc.__name__, None) is not ufunc:
+            raise TypeError(f"{ufunc.__name__} is none of NumPy's own functions, and cannot be compiled")
         names = tuple(self._notes.operand(operand) for operand in operands)
         self._notes.operations.append(Operation(ufunc.__name__, names))
         target = _Symbol(self._notes) if out is None else out
