@@ -7,6 +7,7 @@ checks then measure it too. `PREDICTORS` and `COMMANDS` do the same for predicti
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -16,9 +17,9 @@ from tests.benchmarks.settings import CLASSES, Optimizer
 
 CONFIGURATIONS = {
     "bpfunc": "tests.benchmarks.ours:plain",
-    "bpfunc compiled": "tests.benchmarks.ours:compiled",
+    **({"bpfunc compiled": "tests.benchmarks.ours:compiled"} if find_spec("numba") else {}),
 }
-"""Name -> function that makes a `Runner`."""
+"""Name -> function that makes a `Runner`; what needs an extra that is not installed is left out."""
 PREDICTORS = {"bpfunc": "tests.benchmarks.ours:predictor"}
 """Name -> function that makes ``inputs -> logits``."""
 COMMANDS = {"bpfunc": ("-m", "pipelines", "train")}

@@ -13,6 +13,7 @@ import pytest
 import bpfunc
 
 EXTRAS = {
+    "bpfunc.interop.numba": "numba",
     "bpfunc.interop.sklearn": "sklearn",
     "bpfunc.interop.onnx": "onnx",
     "bpfunc.interop.onnx_chain": "onnx",
