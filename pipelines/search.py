@@ -18,10 +18,11 @@ import attrs
 from bpfunc import Key
 from bpfunc.splits import k_fold
 from pipelines.artifacts import PreparedTrain
-from pipelines.config import RunSpec, load_recipe, merged
+from pipelines.config import RunSpec, load_recipe, merged, to_table
 from pipelines.errors import UsageProblem
 from pipelines.files import write_bytes
-from pipelines.graph import prepare
+from pipelines.graph import cache_key, prepare
+from pipelines.provenance import OPTION, flat
 from pipelines.run import Places
 from pipelines.signals import stop_requested
 from pipelines.stages.train import fit, read_training_rows
@@ -51,18 +52,24 @@ class Trial:
     train_seconds: float
 
 
-def load_search(path: Path) -> Search:
+OWN = {"train.seed", "train.keep", "train.validation_fraction"}
+"""Fields that a search gives every trial: the seed is the fold's, and so are the validation rows."""
+
+
+def load_search(path: Path, changes: Mapping[str, object] | None = None) -> Search:
     """Read a search file.
 
     Args:
         path: TOML with ``recipe``, ``folds``, ``take``, perhaps a table ``[base]`` of changes to the recipe for all
             variants, and tables ``[variant.NAME]`` of changes for one.
+        changes: Laid over the base, such as the values of ``--set``.
 
     Returns:
         What to try.
 
     Raises:
-        UsageProblem: The file cannot be read or is not valid.
+        UsageProblem: The file cannot be read or is not valid, or a change is of a field that the search or a variant
+            sets: neither is taken over the other in silence.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -79,10 +86,23 @@ def load_search(path: Path) -> Search:
     if not isinstance(recipe, str) or not isinstance(variants, dict) or not variants:
         raise UsageProblem("no recipe or no variant", where=str(path), remedy="add recipe = ... and [variant.NAME]")
     base = merged(load_recipe(recipe), _table(table, "base", path), where=f"{path}, base")
+    base = merged(base, changes or {}, where=OPTION)
+    _check_changes({name for name, _ in flat(changes or {})}, variants, path)
     # Validation rows are the fold's, so none is cut off again.
     base = attrs.evolve(base, train=attrs.evolve(base.train, keep="last", validation_fraction=0.0))
     specs = {name: merged(base, _table(variants, name, path), where=f"{path}, variant {name}") for name in variants}
     return Search(recipe, folds, take, specs)
+
+
+def _check_changes(changed: set[str], variants: Mapping[str, object], path: Path) -> None:
+    for field in sorted(changed & OWN):
+        raise UsageProblem(f"{field} is the search's own", where=OPTION, remedy="leave it out")
+    for name in variants:
+        for field, _ in flat(_table(variants, name, path)):
+            if field in changed:
+                raise UsageProblem(
+                    f"{field} is set in variant {name}, and set as well", where=OPTION, remedy="leave one of them out"
+                )
 
 
 def _table(tables: Mapping[str, object], name: str, path: Path) -> Mapping[str, object]:
@@ -97,7 +117,8 @@ def run_search(search: Search, directory: Path, places: Places, executor: Execut
 
     Args:
         search: What to try.
-        directory: Where ``trials/`` keeps a file for each trial; finished ones are not run again.
+        directory: Where ``trials/`` keeps a file for each trial, named by variant, fold, and a hash of all that its
+            figures depend on; what is there is not run again.
         places: Where data and cache lie.
         executor: What runs the trials.
 
@@ -121,7 +142,8 @@ def run_search(search: Search, directory: Path, places: Places, executor: Execut
 
 
 def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTrain, directory: Path) -> Trial:
-    path = directory / "trials" / f"{name}-{fold}.json"
+    key = cache_key({"spec": to_table(spec), "folds": folds, "rows": prepared.sha256})[:16]
+    path = directory / "trials" / f"{name}-{fold}-{key}.json"
     if path.is_file():
         return Trial(**json.loads(path.read_bytes()))
     rows = read_training_rows(prepared)

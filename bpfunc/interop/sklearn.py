@@ -459,10 +459,14 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
         if not 2 <= len(validation_data) <= 3:
             raise ValueError("validation_data is (X, y) or (X, y, sample_weight)")
         X = validate_data(self, validation_data[0], accept_sparse="csr", dtype=dtype, reset=False)
-        y = self._check_y(validation_data[1])
+        try:
+            y = self._check_y(validation_data[1])
+            targets = self._targets(y, dtype)
+        except ValueError as error:
+            raise ValueError(f"validation_data: {error}") from None
         check_consistent_length(X, y)
         weights = _check_weights(validation_data[2], len(y)) if len(validation_data) == 3 else None
-        return Batch(_dense(X), self._targets(y, dtype), weights)
+        return Batch(_dense(X), targets, weights)
 
     def _start(self, dtype: np.dtype[np.floating], key: Key, *, fresh: bool, incremental: bool) -> TrainState:
         """A new state, the last one, or (warm start) a new one with the last one's parameters."""

@@ -42,6 +42,30 @@ class Loss:
     vjp_jvp: Callable[[Tree, FloatArray, FloatArray, FloatArray], FloatArray]
 
 
+def whole_numbers(targets: Targets) -> Targets:
+    """Refuse numbers that cannot be class indices, before they are cut down to such or fail as such.
+
+    Args:
+        targets: (B,) what is to be class indices.
+
+    Returns:
+        The same array.
+
+    Raises:
+        TypeError: They are not whole numbers.
+
+    Example:
+        >>> whole_numbers(np.array([2, 0]))
+        array([2, 0])
+    """
+    if targets.dtype.kind not in "iu":
+        raise TypeError(
+            f"class indices are whole numbers, found {targets.dtype}; "
+            "if that is what they stand for, pass targets.astype(np.intp)"
+        )
+    return targets
+
+
 def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
     """Bring targets into the form of rows: class indices become one-hot, rows stay.
 
@@ -68,11 +92,7 @@ def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
         )
     if targets.ndim == 2:
         return targets.astype(logits.dtype, copy=False)
-    if targets.dtype.kind not in "iu":
-        raise TypeError(
-            f"class indices are whole numbers, found {targets.dtype}; "
-            "if that is what they stand for, pass targets.astype(np.intp)"
-        )
+    targets = whole_numbers(targets)
     classes = logits.shape[1]
     if len(targets) and not 0 <= targets.min() <= targets.max() < classes:
         raise ValueError(f"class indices run from 0 to {classes - 1}, found {targets.min()} to {targets.max()}")

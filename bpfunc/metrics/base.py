@@ -10,6 +10,7 @@ import numpy as np
 
 from bpfunc.batches import Batch, class_indices
 from bpfunc.layers import ShapeError
+from bpfunc.losses.base import whole_numbers
 from bpfunc.tree import Tree, tree_add
 from bpfunc.types import BoolArray, FloatArray, IntArray
 
@@ -182,6 +183,7 @@ def labels_for(outputs: FloatArray, batch: Batch) -> IntArray:
 
     Raises:
         ShapeError: The outputs are not (B, K), or the targets do not fit them.
+        TypeError: The targets are (B,), and not whole numbers.
 
     Example:
         >>> labels_for(np.zeros((2, 3)), Batch(np.zeros((2, 1)), np.eye(3)[[2, 0]]))
@@ -193,4 +195,4 @@ def labels_for(outputs: FloatArray, batch: Batch) -> IntArray:
             f"the metric expected outputs (B, K) and targets (B, K) or (B,), found {outputs.shape} and {shape};"
             " where these are no classes, pass another metric"
         )
-    return class_indices(batch.targets)
+    return class_indices(batch.targets if batch.targets.ndim == 2 else whole_numbers(batch.targets))

@@ -112,6 +112,7 @@ def search(
     space: Annotated[Path, typer.Argument(metavar="SEARCH.toml", help="Recipe, folds and variants to try.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the log is kept; resumes what is there.")],
     jobs: Annotated[int, typer.Option("--jobs", metavar="M", min=1, help="Processes at a time.")] = 1,
+    settings: Settings = None,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -123,14 +124,16 @@ def search(
 
     Example:
         bpfunc search docs/searches/best-1.toml --out data/runs/search --jobs 2
+        bpfunc search docs/searches/best-1.toml --out data/runs/search --set train.epochs=10
     """
     use_threads(threads)
     from pipelines.executors import open_executor
     from pipelines.files import write_bytes
+    from pipelines.provenance import settings_table
     from pipelines.run import Places
     from pipelines.search import load_search, run_search, search_table
 
-    plan = load_search(space)
+    plan = load_search(space, settings_table(settings or []))
     trials = []
     with open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):

@@ -94,7 +94,7 @@ SOURCED = ("bpfunc.ops.", "bpfunc.losses.", "bpfunc.transforms.adaptive", "bpfun
         name
         for name in FUNCTIONS
         if name.startswith(SOURCED)
-        and not name.endswith(("_vjp", "_jvp", ".zeros", ".weights_only", ".paired", ".class_rows"))
+        and not name.endswith(("_vjp", "_jvp", ".zeros", ".weights_only", ".paired", ".class_rows", ".whole_numbers"))
         and ".special." not in name
     ],
 )

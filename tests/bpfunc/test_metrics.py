@@ -186,6 +186,14 @@ def test_metric_on_classes_refuses_what_are_no_classes(name: str) -> None:
         ALL[name].measure(np.zeros((4, K)), column)
 
 
+@pytest.mark.parametrize("name", ON_CLASSES)
+def test_metric_on_classes_refuses_floating_indices(name: str) -> None:
+    """2.7 is no class: it is neither cut down to 2 nor counted as a mistake, and the message is that of the losses."""
+    batch = Batch(np.zeros((2, 1)), np.array([0.0, 2.7]))
+    with pytest.raises(TypeError, match=r"class indices are whole numbers, found float64.*targets\.astype\(np\.intp\)"):
+        ALL[name].measure(np.zeros((2, K)), batch)
+
+
 @pytest.mark.parametrize("name", ON_NUMBERS)
 def test_metric_on_numbers_refuses_a_column_against_a_vector(name: str) -> None:
     """(B, 1) against (B,) would broadcast to (B, B)."""

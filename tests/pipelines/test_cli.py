@@ -303,6 +303,10 @@ def test_search(cli: Cli, own_data: Path, tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) == 2
     kept = json.loads((tmp_path / "log" / "search.json").read_text())
     assert [row["variant"] for row in kept] == [line.split()[-1] for line in done.stdout.splitlines()]
+    changed = ("search", "search.toml", "--source", "own", "--out", "log", "--set")
+    assert cli(*changed, "train.learning_rate=0.01").returncode == 0
+    assert json.loads((tmp_path / "log" / "search.json").read_text()) != kept
+    assert "train.epochs is set in variant short" in complaint(cli(*changed, "train.epochs=2"), 2)
 
 
 def test_threads_are_told_before_numpy_wakes(cli: Cli) -> None:

@@ -15,7 +15,7 @@ from pipelines.compare import bootstrap_interval, compare, mcnemar
 from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.run import Places
-from pipelines.search import load_search, run_search, search_table
+from pipelines.search import Trial, load_search, run_search, search_table
 from pipelines.study import SeedResult, read_seed, run_study, student_t, study_table, summarised
 
 SPEC = RunSpec(
@@ -165,8 +165,35 @@ def test_search_judges_on_rows_left_out(tmp_path: Path, places: Places, monkeypa
     table = search_table(trials)
     assert [row["variant"] for row in table] == ["long", "short"]
     assert table[0]["validation_accuracy"] == np.mean([t.validation_accuracy for t in trials if t.variant == "long"])
-    kept = json.loads((tmp_path / "log" / "trials" / "long-1.json").read_text())
-    assert kept["validation_loss"] == trials[3].validation_loss
+    (file,) = (tmp_path / "log" / "trials").glob("long-1-*.json")
+    assert json.loads(file.read_text())["validation_loss"] == trials[3].validation_loss
+
+
+def test_a_search_resumes_only_what_is_the_same(tmp_path: Path, places: Places) -> None:
+    """A trial under a changed base is trained, not taken from the log; the first base's trials are still there."""
+    path, log = tmp_path / "search.toml", tmp_path / "log"
+    path.write_text(
+        'recipe = "report"\nfolds = 2\ntake = 1\n[base]\ndataset = { classes = ["0", "1", "2"], pinned = false }\n'
+        "train = { epochs = 1, batch_size = 16 }\nmodel = { hidden = [8] }\n[variant.a]\n"
+    )
+
+    def searched(changes: dict[str, object]) -> Trial:
+        with ThreadPoolExecutor(1) as pool:
+            (trial,) = run_search(load_search(path, changes), log, places, pool)
+        return trial
+
+    first = searched({})
+    longer = searched({"train": {"epochs": 2}})
+    assert longer.validation_loss != first.validation_loss
+    assert searched({}) == first
+    path.write_text(path.read_text().replace("folds = 2", "folds = 3"))
+    assert searched({}).validation_loss != first.validation_loss
+    assert len(list((log / "trials").iterdir())) == 3
+    with pytest.raises(UsageProblem, match=r"train\.seed is the search's own"):
+        load_search(path, {"train": {"seed": 3}})
+    path.write_text(path.read_text() + "[variant.b.train]\nepochs = 3\n")
+    with pytest.raises(UsageProblem, match=r"train\.epochs is set in variant b, and set as well"):
+        load_search(path, {"train": {"epochs": 2}})
 
 
 @pytest.mark.parametrize(

@@ -448,7 +448,8 @@ def test_wrong_validation_data_is_refused(groups: tuple[np.ndarray, np.ndarray])
         ((X,), "validation_data is"),
         ((X[:, :1], y), "features"),
         ((X, y[:5]), "inconsistent numbers"),
-        ((X, np.array(["down"] * len(y))), "down"),
+        ((X, np.array(["down"] * len(y))), "validation_data: .*down"),
+        ((X, np.linspace(0.0, 1.0, len(y))), "validation_data: Unknown label type: continuous"),
         ((X, y, -np.ones(len(y))), "at least 0"),
     ):
         with pytest.raises(ValueError, match=message):
