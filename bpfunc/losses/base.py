@@ -10,7 +10,7 @@ import numpy as np
 
 from bpfunc.layers import ShapeError
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, IntArray
+from bpfunc.types import FloatArray, IntArray, readonly
 
 Targets: TypeAlias = FloatArray | IntArray
 """One-hot or soft (B, K) rows, class indices (B,), or numbers to regress on."""
@@ -49,7 +49,7 @@ def whole_numbers(targets: Targets) -> Targets:
         targets: (B,) what is to be class indices.
 
     Returns:
-        The same array.
+        The same numbers, read-only.
 
     Raises:
         TypeError: They are not whole numbers.
@@ -63,7 +63,7 @@ def whole_numbers(targets: Targets) -> Targets:
             f"class indices are whole numbers, found {targets.dtype}; "
             "if that is what they stand for, pass targets.astype(np.intp)"
         )
-    return targets
+    return readonly(targets)
 
 
 def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
