@@ -1,35 +1,41 @@
-"""Optimisers compiled: the whole chain, from gradient to parameter, as one loop of machine code.
+"""Machine code, made by numba: optimisers as one loop, and whole epochs. Needs the extra ``fast``.
 
-NumPy goes over a block once for each operation; numbers that a loop of machine code keeps in registers travel to the
-cache and back. Compiled, a chain reads each array once and writes each once. The operations, their order and their
-rounding are the same, so the results are too, bit for bit. Needs the extra ``fast``.
+`compiled` does an optimiser's work in one loop, bit for bit as NumPy does it. `compiled_epoch` makes a whole epoch of a
+network of dense layers one program that all cores work on, with the results of the composed steps up to rounding.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any
+from typing import Protocol
 
 import attrs
 import numpy as np
 
+from bpfunc.batches import Batch, Sampler, batches_per_epoch, row_count, shuffled
+from bpfunc.keys import Key, fold_in
+from bpfunc.layers import Layer
+from bpfunc.losses import Loss
+from bpfunc.losses.softmax_cross_entropy import softmax_cross_entropy_vjp
+from bpfunc.memory import keep_freed_memory
+from bpfunc.metrics import Mean
+from bpfunc.step import StepMetrics, TrainState
 from bpfunc.transforms import GradientTransform
 from bpfunc.transforms.base import fused
-from bpfunc.transforms.elementwise import Arrays, FillFn, Kernel
-from bpfunc.transforms.formula import Formula, Operand, traced
+from bpfunc.transforms.elementwise import Arrays, Elementwise, FillFn, Part
+from bpfunc.transforms.formula import constants
+from bpfunc.tree import tree_leaves
 from bpfunc.types import FloatArray
 
 try:
-    import numba
+    from threadpoolctl import ThreadpoolController
+
+    from bpfunc.interop.compiled.loops import loop_of, traced_once
+    from bpfunc.interop.compiled.network import network_of
+    from bpfunc.interop.compiled.work import learn, lesson
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
-        "bpfunc.interop.numba needs numba; add it with: pip install 'bpfunc[fast]'", name=missing.name
+        f"bpfunc.interop.numba needs {missing.name}; add it with: pip install 'bpfunc[fast]'", name=missing.name
     ) from None
-
-SYMBOLS = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}"}
-"""Universal functions that have a sign of their own; all others are called by name."""
 
 
 def compiled(transform: GradientTransform) -> GradientTransform:
@@ -57,67 +63,121 @@ def compiled(transform: GradientTransform) -> GradientTransform:
 
     Reference: Lam, Pitrou and Seibert, "Numba: a LLVM-based Python JIT compiler" (2015).
     """
+    return fused(transform.init, attrs.evolve(_elementwise(transform), engine=_compiled))
+
+
+def _elementwise(transform: GradientTransform) -> Elementwise:
     if transform.elementwise is None:
         raise ValueError("this transform looks at more than one number at a time; compile the links that do not")
-    return fused(transform.init, attrs.evolve(transform.elementwise, engine=_compiled))
+    return transform.elementwise
 
 
-def _compiled(kernels: Sequence[tuple[Kernel, int]], add: bool) -> FillFn:
-    """The `Engine`: trace the step's kernels, and hand their numbers to the loop of their formula."""
-    formula, constants = traced(kernels, add)
-    loop = _loop(formula)
+def _compiled(parts: tuple[Part, ...], step: int, add: bool) -> FillFn:
+    """The `Engine`: hand the numbers of the step to the loop of the parts' formula."""
+    formula, settings = traced_once(parts, add)
+    numbers, loop = constants(parts, settings, step), loop_of(formula)
 
     def fill(g: FloatArray, p: FloatArray, old: Arrays, out: FloatArray, new: Arrays) -> None:
-        loop(np.array(constants, out.dtype), g, p, *old, out, *new)
+        loop(np.array(numbers, out.dtype), g, p, *old, out, *new)
 
     return fill
 
 
-@lru_cache(maxsize=256)
-def _loop(formula: Formula) -> Callable[..., None]:
-    """Compile a formula; numba makes machine code for each precision when it is first asked for."""
-    names: dict[str, Any] = {"np": np}
-    exec(source(formula), names)
-    # Without `fastmath`, LLVM neither reorders nor contracts; divisions by zero give infinity, as NumPy's do.
-    njit: Any = numba.njit  # pyright: ignore[reportAttributeAccessIssue]  # without numba it takes this file for it
-    loop: Callable[..., None] = njit(names["loop"], nogil=True, error_model="numpy")
-    return loop
+class EpochFn(Protocol):
+    """``(state, data, key, epoch, batch_size) -> (state, metrics)``: one epoch, as `compiled_epoch` makes it."""
+
+    def __call__(
+        self,
+        state: TrainState,
+        data: Batch,
+        key: Key,
+        epoch: int,
+        batch_size: int,
+        *,
+        sampler: Sampler = shuffled,
+        drop_last: bool = False,
+        start: int = 0,
+    ) -> tuple[TrainState, StepMetrics]:
+        """Train one epoch; all arguments but the first are those of `bpfunc.batches.epoch_batches`."""
+        ...
 
 
-def source(formula: Formula) -> str:
-    """Write a formula as the loop that is compiled.
+def compiled_epoch(model: Layer, loss: Loss, transform: GradientTransform, *, threads: int | None = None) -> EpochFn:
+    """Compile a whole epoch: gathering, forward, backward and update of every step in one program.
+
+    ``compiled_epoch(model, loss, transform)(state, ...)`` does what
+    ``fold_steps(make_step(model, loss, transform), state, epoch_batches(...))`` does, and its results differ from those
+    by rounding alone. A core of each thread is kept busy all the time. While it runs, SciPy's and NumPy's matrix
+    library is held to one thread in all of the process. The first call takes some seconds longer, to compile.
 
     Args:
-        formula: From `bpfunc.transforms.formula.traced`.
+        model: `dense` layers in a `serial` (or several, nested), each followed by nothing or by `relu`, `leaky_relu`,
+            `tanh`, `sigmoid` or `identity`.
+        loss: `cross_entropy`, with any of its settings.
+        transform: As for `compiled`.
+        threads: How many share the work, at least 1; where None, as many as NumPy's matrix library uses. The same
+            number gives the same bits.
 
     Returns:
-        Python.
+        The function of an epoch. Its metric is accuracy. It raises ValueError where there is no batch or the batch size
+        is below 1, IndexError where the sampler names a row that is not there, ShapeError where data and model do not
+        fit, and TypeError where the inputs are not of the parameters' dtype.
+
+    Raises:
+        ValueError: The model has another layer, the loss is another one, the transform looks at more than one number at
+            a time, or the number of threads is below 1; the message says which.
 
     Example:
-        >>> halve = lambda g, p, old, new, out, work: np.multiply(g, 0.5, out=out)
-        >>> print(source(traced([(halve, 0)], add=True)[0]))
-        def loop(constants, g, p, result):
-            c0 = constants[0]
-            for i in range(g.size):
-                v0 = g[i] * c0
-                v1 = p[i] + v0
-                result[i] = v1
+        >>> from bpfunc.layers import dense, relu
+        >>> from bpfunc.losses import cross_entropy
+        >>> from bpfunc.model import serial
+        >>> from bpfunc.optimizers import sgd
+        >>> from bpfunc.step import init_train_state
+        >>> model, optimizer = serial(dense(4), relu(), dense(2)), sgd(0.5)
+        >>> epoch = compiled_epoch(model, cross_entropy(), optimizer)
+        >>> state = init_train_state(model, optimizer, Key(0), (3,))
+        >>> data = Batch(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
+        >>> for number in range(20):
+        ...     state, metrics = epoch(state, data, Key(1), number, 2)
+        >>> state.step, metrics.metric
+        (40, Mean(total=3.0, weight=3.0))
+
+    Reference: Rumelhart, Hinton and Williams (1986); the compiler: Lam, Pitrou and Seibert, "Numba" (2015).
     """
-    slots = range(len(formula.new))
-    names = ["constants", "g", "p", *(f"old{slot}" for slot in slots), "result", *(f"new{slot}" for slot in slots)]
-    used = [name for operation in formula.operations for name in operation.operands if name.startswith("c[")]
-    lines = [f"def loop({', '.join(names)}):"]
-    lines += [f"    {_name(name)} = constants[{index}]" for index, name in enumerate(used)]
-    lines.append("    for i in range(g.size):")
-    for index, operation in enumerate(formula.operations):
-        form = SYMBOLS.get(operation.name, f"np.{operation.name}({', '.join('{}' for _ in operation.operands)})")
-        lines.append(f"        v{index} = {form.format(*map(_name, operation.operands))}")
-    lines += [f"        new{slot}[i] = {_name(name)}" for slot, name in zip(slots, formula.new, strict=True)]
-    lines.append(f"        result[i] = {_name(formula.result)}")
-    return "\n".join(lines)
+    keep_freed_memory()
+    network, chain = network_of(model), _elementwise(transform)
+    if loss.vjp is not softmax_cross_entropy_vjp:
+        raise ValueError(
+            f"a compiled epoch takes cross_entropy, found the loss {loss.name}; compose the step for others"
+        )
+    if threads is not None and threads < 1:
+        raise ValueError(f"a compiled epoch takes at least 1 thread, got {threads}")
+    controller = ThreadpoolController()
+    among = threads or max([library["num_threads"] for library in controller.select(user_api="blas").info()], default=1)
 
+    def epoch(
+        state: TrainState,
+        data: Batch,
+        key: Key,
+        epoch: int,
+        batch_size: int,
+        *,
+        sampler: Sampler = shuffled,
+        drop_last: bool = False,
+        start: int = 0,
+    ) -> tuple[TrainState, StepMetrics]:
+        rows = sampler(fold_in(key, epoch), row_count(data))
+        batches = batches_per_epoch(len(rows), batch_size, drop_last=drop_last)
+        rows = rows[start * batch_size : batches * batch_size]
+        if start < 0 or not len(rows):
+            raise ValueError(f"there is no batch to learn from: {batches} in the epoch, starting from {start}")
+        leaves = tree_leaves(state.params)
+        taught = lesson(loss, data, rows, batch_size, leaves[-1].shape[-1], leaves[-1].dtype)
+        with controller.limit(limits=1, user_api="blas"):
+            found = learn(network, chain, state, taught, batch_size, among)
+        weight = float(taught.weights.sum())
+        metrics = StepMetrics(Mean(found.loss, weight), Mean(found.hits, weight))
+        done = state.step + batches - start
+        return TrainState(found.params, state.layer_state, found.optimizer_state, done, state.key), metrics
 
-def _name(operand: Operand) -> str:
-    """``g`` -> ``g[i]``, ``old[1]`` -> ``old1[i]``, ``v[3]`` -> ``v3``, ``c[0]`` -> ``c0``."""
-    name = re.sub(r"\[(\d+)\]", r"\1", operand)
-    return f"{name}[i]" if name in ("g", "p") or name.startswith("old") else name
+    return epoch

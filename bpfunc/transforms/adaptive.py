@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from bpfunc.transforms.base import GradientTransform, elementwise
-from bpfunc.transforms.elementwise import Arrays, Kernel
+from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, tree_map, tree_zeros_like
 from bpfunc.types import FloatArray, readonly
 
@@ -251,24 +251,23 @@ def scale_by_adam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
     """
     beta1, beta2, eps = _adam_settings(beta1, beta2, eps)
 
-    def kernel(step: int) -> Kernel:
+    def numbers(step: int) -> Numbers:
+        # The corrections are the same for all numbers, so the roots and the quotient take them as two numbers.
         first, second = 1 - beta1 ** (step + 1), math.sqrt(1 - beta2 ** (step + 1))
+        return eps * second, second / first
 
-        def precondition(
-            g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-        ) -> FloatArray:
-            np.multiply(g, g, out=work)
-            squares = _averaged(beta2, old[1], work, new[1], work)
-            mean = _averaged(beta1, old[0], g, new[0], work)
-            # The corrections are of the whole block, so the roots and the quotient take them as two numbers.
-            np.sqrt(squares, out=work)
-            work += eps * second
-            np.divide(mean, work, out=out)
-            return np.multiply(out, second / first, out=out)
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.multiply(g, g, out=work)
+        squares = _averaged(beta2, old[1], work, new[1], work)
+        mean = _averaged(beta1, old[0], g, new[0], work)
+        np.sqrt(squares, out=work)
+        work += c[0]
+        np.divide(mean, work, out=out)
+        return np.multiply(out, c[1], out=out)
 
-        return precondition
-
-    return elementwise(_adam_init, kernel, slots=("mean", "squares"), state=AdamState)
+    return elementwise(_adam_init, kernel, slots=("mean", "squares"), state=AdamState, numbers=numbers)
 
 
 @attrs.frozen(eq=False)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import attrs
 
-from bpfunc.transforms.elementwise import Elementwise, Kernel, Part, run
+from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, no_numbers, run
 from bpfunc.tree import Tree, tree_map
 from bpfunc.types import readonly
 
@@ -45,20 +45,22 @@ class GradientTransform:
 
 def elementwise(
     init: InitFn,
-    kernel: Callable[[int], Kernel],
+    kernel: Kernel,
     *,
     slots: tuple[str, ...] = (),
     state: Callable[..., Tree] | None = None,
     reads_params: bool = False,
+    numbers: Callable[[int], Numbers] = no_numbers,
 ) -> GradientTransform:
     """Make a transform that treats each number by itself from one formula over blocks of memory.
 
     Args:
         init: ``params -> state``.
-        kernel: ``step -> Kernel``; see `bpfunc.transforms.elementwise.Kernel`.
+        kernel: The formula; see `bpfunc.transforms.elementwise.Kernel`.
         slots: Names of the state's fields, each a tree like the parameters.
         state: Makes the state of them; without it the state is ``()``.
         reads_params: Whether the kernel reads the parameters.
+        numbers: ``step -> numbers``: what the kernel needs to know of the step, such as a learning rate.
 
     Returns:
         A transform that fuses with others of its kind.
@@ -66,13 +68,13 @@ def elementwise(
     Example:
         >>> import numpy as np
         >>> double = elementwise(
-        ...     lambda params: (), lambda step: lambda g, p, old, new, out, work: np.multiply(g, 2, out=out)
+        ...     lambda params: (), lambda c, g, p, old, new, out, work: np.multiply(g, 2, out=out)
         ... )
         >>> double.update((np.ones(2),), (), (), 0)[0]
         (array([2., 2.]),)
     """
     form = Elementwise(
-        (Part(kernel, len(slots), reads_params),),
+        (Part(kernel, len(slots), reads_params, numbers=numbers),),
         lambda whole: tuple(getattr(whole, name) for name in slots),
         lambda trees: () if state is None else state(*trees),
     )
@@ -91,7 +93,7 @@ def fused(init: InitFn, form: Elementwise) -> GradientTransform:
 
     Example:
         >>> import numpy as np
-        >>> halve = Part(lambda step: lambda g, p, old, new, out, work: np.divide(g, 2, out=out))
+        >>> halve = Part(lambda c, g, p, old, new, out, work: np.divide(g, 2, out=out))
         >>> form = Elementwise((halve,), lambda state: (), lambda trees: ())
         >>> fused(lambda params: (), form).update((4.0,), (), (), 0)[0]
         (2.0,)

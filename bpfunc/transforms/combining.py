@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from bpfunc.transforms.base import GradientTransform, elementwise
-from bpfunc.transforms.elementwise import Arrays, Elementwise, Kernel
+from bpfunc.transforms.elementwise import Arrays, Elementwise, Numbers
 from bpfunc.tree import (
     STATIC,
     Tree,
@@ -242,19 +242,18 @@ def ema_of_params(decay: float) -> GradientTransform:
     if not 0 <= decay < 1:
         raise ValueError(f"ema_of_params takes a decay in [0, 1), got {decay}")
 
-    def kernel(step: int) -> Kernel:
+    def numbers(step: int) -> Numbers:
         kept = min(decay, (2 + step) / (11 + step))
+        return kept, 1 - kept
 
-        def average(
-            u: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-        ) -> FloatArray:
-            np.add(p, u, out=work)
-            work *= 1 - kept
-            np.multiply(old[0], kept, out=new[0])
-            np.add(new[0], work, out=new[0])
-            return u
-
-        return average
+    def kernel(
+        c: Numbers, u: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.add(p, u, out=work)
+        work *= c[1]
+        np.multiply(old[0], c[0], out=new[0])
+        np.add(new[0], work, out=new[0])
+        return u
 
     return elementwise(
         lambda params: EmaState(tree_map(readonly, params)),
@@ -262,6 +261,7 @@ def ema_of_params(decay: float) -> GradientTransform:
         slots=("average",),
         state=EmaState,
         reads_params=True,
+        numbers=numbers,
     )
 
 

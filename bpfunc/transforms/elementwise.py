@@ -21,10 +21,28 @@ BLOCK = 65536
 """Numbers in a block: small enough for a core's second cache, large enough that calls cost little beside it."""
 
 Arrays: TypeAlias = Sequence[FloatArray]
-Kernel: TypeAlias = Callable[[FloatArray, FloatArray, Arrays, Arrays, FloatArray, FloatArray], FloatArray]
-"""``(g, p, old, new, out, work) -> u``, all of one shape. Reads the incoming gradient, the parameters and the old
-state; fills the new state; may fill ``out`` and ``work``. It reads ``g`` before it writes ``out``: they may be one.
-Returns where the update is: ``out``, a state or ``g``."""
+Numbers: TypeAlias = Sequence[float]
+"""What a kernel knows of the step: a learning rate, a correction. The kernel uses them as they are."""
+Kernel: TypeAlias = Callable[[Numbers, FloatArray, FloatArray, Arrays, Arrays, FloatArray, FloatArray], FloatArray]
+"""``(c, g, p, old, new, out, work) -> u``, all arrays of one shape. Reads the step's numbers, the incoming gradient,
+the parameters and the old state; fills the new state; may fill ``out`` and ``work``. It reads ``g`` before it writes
+``out``: they may be one. Returns where the update is: ``out``, a state or ``g``."""
+
+
+def no_numbers(step: int) -> Numbers:
+    """Tell nothing of the step: what a formula needs that is the same at every step.
+
+    Args:
+        step: Not used.
+
+    Returns:
+        ``()``.
+
+    Example:
+        >>> no_numbers(3)
+        ()
+    """
+    return ()
 
 
 @attrs.frozen
@@ -32,26 +50,29 @@ class Part:
     """One transform of an elementwise chain.
 
     Args:
-        kernel: ``step -> Kernel``.
+        kernel: The formula.
         slots: How many arrays of state there are for each leaf.
         reads_params: Whether the kernel reads the parameters.
         applies: Which leaves it acts on, by their paths; all where None. Only for parts without state.
+        numbers: ``step -> numbers``: what the kernel is told of the step.
     """
 
-    kernel: Callable[[int], Kernel]
+    kernel: Kernel
     slots: int = 0
     reads_params: bool = False
     applies: Callable[[str], bool] | None = None
+    numbers: Callable[[int], Numbers] = no_numbers
 
 
 FillFn: TypeAlias = Callable[[FloatArray, FloatArray, Arrays, FloatArray, Arrays], None]
 """``(g, p, old, out, new)``, flat and of one length: fills ``out``, the update or the new parameters, and ``new``."""
-Engine: TypeAlias = Callable[[Sequence[tuple[Kernel, int]], bool], FillFn]
-"""``(kernels, add) -> FillFn``: runs kernels, each with its number of slots, and adds the update where asked to."""
+Engine: TypeAlias = Callable[[tuple[Part, ...], int, bool], FillFn]
+"""``(parts, step, add) -> FillFn``: runs the parts' kernels, and adds the update where asked to."""
 
 
-def _in_blocks(kernels: Sequence[tuple[Kernel, int]], add: bool) -> FillFn:
+def _in_blocks(parts: tuple[Part, ...], step: int, add: bool) -> FillFn:
     """Run kernels with NumPy, block by block: the `Engine` that a chain has unless it is given another one."""
+    kernels = [(part.kernel, part.numbers(step), part.slots) for part in parts]
 
     def fill(g: FloatArray, p: FloatArray, old: Arrays, out: FloatArray, new: Arrays) -> None:
         work = empty((min(g.size, BLOCK),), out.dtype)
@@ -101,7 +122,7 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
         TreeStructureError: The trees differ.
 
     Example:
-        >>> halve = Part(lambda step: lambda g, p, old, new, out, work: np.divide(g, 2, out=out))
+        >>> halve = Part(lambda c, g, p, old, new, out, work: np.divide(g, 2, out=out))
         >>> chain = Elementwise((halve,), lambda state: (), lambda trees: ())
         >>> run(chain, (np.array([4.0]),), (), (np.array([1.0]),), 0, add=True)[0]
         (array([3.]),)
@@ -109,24 +130,38 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     slots = chain.open(state)
     has_params = add or any(part.reads_params for part in chain.parts)
     rows = tree_rows(grads, params if has_params else grads, *slots)
-    kernels = [(part.kernel(step), part.slots) for part in chain.parts]
-    chosen = _chosen(chain.parts, grads, len(rows))
-    fills = {which: chain.engine([kernels[index] for index in which], add) for which in set(chosen)}
+    chosen = acting(chain.parts, grads, len(rows))
+    fills = {parts: chain.engine(parts, step, add) for parts in set(chosen)}
     leaves = [_opened(row) for row in rows]
-    for which, (given, fresh) in zip(chosen, leaves, strict=True):
-        fills[which](given[0], given[1], given[2:], fresh[0], fresh[1:])
+    for parts, (given, fresh) in zip(chosen, leaves, strict=True):
+        fills[parts](given[0], given[1], given[2:], fresh[0], fresh[1:])
     closed = [_closed(row[0], fresh) for row, (_, fresh) in zip(rows, leaves, strict=True)]
     result, *new_slots = [tree_fill(tree, [leaf[n] for leaf in closed]) for n, tree in enumerate((grads, *slots))]
     return result, chain.close(tuple(new_slots))
 
 
-def _chosen(parts: tuple[Part, ...], grads: Tree, leaves: int) -> list[tuple[int, ...]]:
-    """For each leaf the parts that act on it."""
+def acting(parts: tuple[Part, ...], tree: Tree, leaves: int) -> list[tuple[Part, ...]]:
+    """For each leaf, find the parts that act on it.
+
+    Args:
+        parts: Of a chain.
+        tree: Its paths decide.
+        leaves: How many it has.
+
+    Returns:
+        For each leaf from left to right the parts, in order.
+
+    Example:
+        >>> halve = lambda c, g, p, old, new, out, work: np.divide(g, 2, out=out)
+        >>> first = Part(halve, applies=lambda path: path == "[0]")
+        >>> [len(parts) for parts in acting((first,), (1.0, 2.0), 2)]
+        [1, 0]
+    """
     if all(part.applies is None for part in parts):
-        return [tuple(range(len(parts)))] * leaves
+        return [parts] * leaves
     return [
-        tuple(index for index, part in enumerate(parts) if part.applies is None or part.applies(path))
-        for path, _ in tree_leaves_with_path(grads)
+        tuple([part for part in parts if part.applies is None or part.applies(path)])
+        for path, _ in tree_leaves_with_path(tree)
     ]
 
 
@@ -150,7 +185,7 @@ def _closed(like: Any, results: Sequence[FloatArray]) -> Sequence[Any]:
 
 
 def _run_block(
-    kernels: Sequence[tuple[Kernel, int]],
+    kernels: Sequence[tuple[Kernel, Numbers, int]],
     g: FloatArray,
     p: FloatArray,
     old: Arrays,
@@ -162,8 +197,8 @@ def _run_block(
 ) -> None:
     """Run the kernels and leave their update, or the parameters with it, in ``out``."""
     u, first = g, 0
-    for kernel, slots in kernels:
-        u = kernel(u, p, old[first : first + slots], new[first : first + slots], out, work)
+    for kernel, numbers, slots in kernels:
+        u = kernel(numbers, u, p, old[first : first + slots], new[first : first + slots], out, work)
         first += slots
     if add:
         np.add(p, u, out=out)

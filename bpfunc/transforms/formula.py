@@ -6,17 +6,16 @@ taking a note, it leaves a list of operations on single numbers: enough for a co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
 import attrs
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from bpfunc.transforms.elementwise import Kernel
+from bpfunc.transforms.elementwise import Part
 
 Operand: TypeAlias = str
-"""``g``, ``p``, ``old[i]``: what goes in; ``v[i]``: what operation ``i`` gave; ``c[i]``: a number of this step."""
+"""``g``, ``p``, ``old[i]``: what goes in; ``v[i]``: what operation ``i`` gave; ``c[i]``: a constant."""
 
 
 @attrs.frozen
@@ -34,56 +33,93 @@ class Operation:
 
 @attrs.frozen
 class Formula:
-    """What a chain computes of each number. Two steps of one chain have equal formulas; only constants differ.
+    """What a chain computes of each number. Chains that differ in their settings alone have equal formulas.
 
     Args:
         operations: In order; each may use what those before it gave.
         result: The update, or the parameter with it.
         new: The new state.
+        constants: How many there are.
     """
 
     operations: tuple[Operation, ...]
     result: Operand
     new: tuple[Operand, ...]
+    constants: int = 0
 
 
-def traced(kernels: Sequence[tuple[Kernel, int]], add: bool) -> tuple[Formula, tuple[float, ...]]:
-    """Write down what kernels compute, one after the other.
+def traced(parts: tuple[Part, ...], add: bool) -> tuple[Formula, tuple[float, ...]]:
+    """Write down what the kernels of a chain compute, one after the other.
 
     Args:
-        kernels: In order, each with its number of slots.
+        parts: Of the chain, in order.
         add: Whether the update is added to the parameters.
 
     Returns:
-        The formula, and the constants that it speaks of: those of this step.
+        The formula, and the settings that stand in it. Its constants are the numbers that the parts tell of a step,
+        and then these; see `constants`.
 
     Raises:
         TypeError: A kernel does something else than call universal functions, or leaves a slot of its state unfilled.
 
     Example:
-        >>> halve = lambda g, p, old, new, out, work: np.multiply(g, 0.5, out=out)
-        >>> formula, constants = traced([(halve, 0)], add=True)
-        >>> [(operation.name, *operation.operands) for operation in formula.operations], constants
+        >>> halve = Part(lambda c, g, p, old, new, out, work: np.multiply(g, 0.5, out=out))
+        >>> formula, settings = traced((halve,), add=True)
+        >>> [(operation.name, *operation.operands) for operation in formula.operations], settings
         ([('multiply', 'g', 'c[0]'), ('add', 'p', 'v[0]')], (0.5,))
 
     Reference: Griewank and Walther, "Evaluating derivatives" (2008), on tracing by overloaded operators.
     """
-    notes = _Notes([], [])
+    notes = _Notes([], [], sum(len(part.numbers(0)) for part in parts))
     u: Any = _Symbol(notes, "g")  # symbols stand in for arrays
     p, out, work = _Symbol(notes, "p"), _Symbol(notes), _Symbol(notes)
     every_new: list[_Symbol] = []
-    for kernel, slots in kernels:
+    told = 0
+    for part in parts:
         first = len(every_new)
-        old = [_Symbol(notes, f"old[{first + index}]") for index in range(slots)]
-        new = [_Symbol(notes) for _ in range(slots)]
-        u = cast(Any, kernel)(u, p, old, new, out, work)
+        old = [_Symbol(notes, f"old[{first + index}]") for index in range(part.slots)]
+        new = [_Symbol(notes) for _ in range(part.slots)]
+        numbers = [_Number(f"c[{told + index}]") for index in range(len(part.numbers(0)))]
+        u = cast(Any, part.kernel)(numbers, u, p, old, new, out, work)
         every_new += new
+        told += len(numbers)
     if add:
         u = np.add(cast(Any, p), u)
     return (
-        Formula(tuple(notes.operations), u.read(), tuple(slot.read() for slot in every_new)),
-        tuple(notes.constants),
+        Formula(
+            tuple(notes.operations),
+            u.read(),
+            tuple([slot.read() for slot in every_new]),
+            told + len(notes.settings),
+        ),
+        tuple(notes.settings),
     )
+
+
+def constants(parts: tuple[Part, ...], settings: tuple[float, ...], step: int) -> tuple[float, ...]:
+    """Say what the constants of a formula are in a step.
+
+    Args:
+        parts: Of the chain.
+        settings: From `traced`.
+        step: Updates made so far.
+
+    Returns:
+        The constants in the order of the formula.
+
+    Example:
+        >>> rise = lambda c, g, p, old, new, out, work: np.multiply(g, c[0], out=out)
+        >>> constants((Part(rise, numbers=lambda step: (step,)),), (), 3)
+        (3,)
+    """
+    return (*[number for part in parts for number in part.numbers(step)], *settings)
+
+
+@attrs.frozen
+class _Number:
+    """Stands for a number of the step."""
+
+    name: Operand
 
 
 @attrs.frozen(eq=False)
@@ -91,14 +127,18 @@ class _Notes:
     """The only thing here that changes; it lives and dies within one call of `traced`."""
 
     operations: list[Operation]
-    constants: list[float]
+    settings: list[float]
+    told: int
+    """How many numbers the parts tell of a step."""
 
     def operand(self, value: Any) -> Operand:
         if isinstance(value, _Symbol):
             return value.read()
+        if isinstance(value, _Number):
+            return value.name
         if isinstance(value, int | float | np.floating | np.integer):
-            self.constants.append(float(value))
-            return f"c[{len(self.constants) - 1}]"
+            self.settings.append(float(value))
+            return f"c[{self.told + len(self.settings) - 1}]"
         raise TypeError(f"a compiled kernel takes arrays and numbers, found {type(value).__name__}")
 
 

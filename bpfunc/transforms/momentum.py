@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from bpfunc.transforms.base import GradientTransform, elementwise
-from bpfunc.transforms.elementwise import Arrays, Kernel
+from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, tree_zeros_like
 from bpfunc.types import FloatArray
 
@@ -48,18 +48,15 @@ def momentum(decay: float, *, nesterov: bool = False) -> GradientTransform:
     if not 0 <= decay < 1:
         raise ValueError(f"momentum takes a decay in [0, 1), got {decay}")
 
-    def kernel(step: int) -> Kernel:
-        def accumulate(
-            g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-        ) -> FloatArray:
-            velocity = np.multiply(old[0], decay, out=new[0])
-            velocity += g
-            if not nesterov:
-                return velocity
-            np.multiply(velocity, decay, out=work)
-            return np.add(g, work, out=out)
-
-        return accumulate
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        velocity = np.multiply(old[0], decay, out=new[0])
+        velocity += g
+        if not nesterov:
+            return velocity
+        np.multiply(velocity, decay, out=work)
+        return np.add(g, work, out=out)
 
     return elementwise(
         lambda params: MomentumState(tree_zeros_like(params)), kernel, slots=("velocity",), state=MomentumState

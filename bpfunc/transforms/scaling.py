@@ -8,22 +8,17 @@ import numpy as np
 
 from bpfunc.schedules import Schedule, as_schedule
 from bpfunc.transforms.base import GradientTransform, elementwise
-from bpfunc.transforms.elementwise import Arrays, Kernel
+from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.types import FloatArray
 
 
 def _scaled(factor: Callable[[int], float]) -> GradientTransform:
-    def kernel(step: int) -> Kernel:
-        this_step = factor(step)
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        return np.multiply(g, c[0], out=out)
 
-        def scale_block(
-            g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-        ) -> FloatArray:
-            return np.multiply(g, this_step, out=out)
-
-        return scale_block
-
-    return elementwise(lambda params: (), kernel)
+    return elementwise(lambda params: (), kernel, numbers=lambda step: (factor(step),))
 
 
 def scale(factor: float) -> GradientTransform:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bpfunc.keys import Key, fold_in, generator
 from bpfunc.transforms.base import GradientTransform, elementwise, stateless
-from bpfunc.transforms.elementwise import Arrays, Kernel
+from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, flatten, tree_map, tree_norm, unflatten
 from bpfunc.types import FloatArray, readonly
 
@@ -38,14 +38,11 @@ def add_decayed_weights(decay: float) -> GradientTransform:
     if not decay >= 0:
         raise ValueError(f"weight decay is at least 0, got {decay}")
 
-    def kernel(step: int) -> Kernel:
-        def add_decay(
-            g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-        ) -> FloatArray:
-            np.multiply(p, decay, out=work)
-            return np.add(g, work, out=out)
-
-        return add_decay
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.multiply(p, decay, out=work)
+        return np.add(g, work, out=out)
 
     return elementwise(lambda params: (), kernel, reads_params=True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,6 +21,8 @@ CONFIGURATIONS = {
     **({"bpfunc compiled": "tests.benchmarks.ours:compiled"} if find_spec("numba") else {}),
 }
 """Name -> function that makes a `Runner`; what needs an extra that is not installed is left out."""
+Epoch: TypeAlias = Callable[..., tuple[bp.TrainState, bp.StepMetrics]]
+"""``(state, *arguments of epoch_batches) -> (state, metrics)``."""
 PREDICTORS = {"bpfunc": "tests.benchmarks.ours:predictor"}
 """Name -> function that makes ``inputs -> logits``."""
 COMMANDS = {"bpfunc": ("-m", "pipelines", "train")}
@@ -56,21 +59,26 @@ def layers_of(params: bp.SerialParams) -> Layers:
 
 
 def plain(problem: Problem) -> Runner:
-    """Plain NumPy, put together as the README does."""
-    return composed(network(problem.cell.hidden), transform_of(problem.optimizer), problem)
+    """Plain NumPy, put together as the README does: an epoch as a fold of `make_step`'s step over `epoch_batches`."""
+    model, transform = network(problem.cell.hidden), transform_of(problem.optimizer)
+    step = bp.make_step(model, bp.cross_entropy(), transform)
+
+    def epoch(state: bp.TrainState, *which: Any, **options: Any) -> tuple[bp.TrainState, bp.StepMetrics]:
+        return bp.fold_steps(step, state, bp.epoch_batches(*which, **options))
+
+    return _runner(model, transform, problem, epoch)
 
 
 def compiled(problem: Problem) -> Runner:
-    """The update as one loop of machine code."""
-    from bpfunc.interop.numba import compiled
+    """Whole epochs of machine code."""
+    from bpfunc.interop.numba import compiled_epoch
 
-    return composed(network(problem.cell.hidden), compiled(transform_of(problem.optimizer)), problem)
+    model, transform = network(problem.cell.hidden), transform_of(problem.optimizer)
+    return _runner(model, transform, problem, compiled_epoch(model, bp.cross_entropy(), transform))
 
 
-def composed(model: bp.Layer, transform: bp.GradientTransform, problem: Problem) -> Runner:
-    """An epoch as a fold of `make_step`'s step over `epoch_batches`."""
+def _runner(model: bp.Layer, transform: bp.GradientTransform, problem: Problem, epoch: Epoch) -> Runner:
     data = bp.Batch(problem.inputs, np.eye(CLASSES, dtype=np.float32)[problem.labels])
-    step = bp.make_step(model, bp.cross_entropy(), transform)
     start = bp.init_train_state(model, transform, bp.Key(0), data.inputs.shape[1:])
     params = params_of(problem.first_weights())
     state = bp.TrainState(params, start.layer_state, transform.init(params), 0, start.key)
@@ -79,8 +87,7 @@ def composed(model: bp.Layer, transform: bp.GradientTransform, problem: Problem)
     def run(order: bp.IntArray | None) -> None:
         nonlocal state, number
         sampler = bp.shuffled if order is None else lambda key, count: order
-        batches = bp.epoch_batches(data, bp.Key(1), number, problem.cell.batch, sampler=sampler)
-        state, _ = bp.fold_steps(step, state, batches)
+        state, _ = epoch(state, data, bp.Key(1), number, problem.cell.batch, sampler=sampler)
         number += 1
 
     return Runner(run, lambda: layers_of(state.params))

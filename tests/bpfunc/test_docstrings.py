@@ -14,6 +14,11 @@ import bpfunc
 
 EXTRAS = {
     "bpfunc.interop.numba": "numba",
+    "bpfunc.interop.compiled.epoch": "numba",
+    "bpfunc.interop.compiled.loops": "numba",
+    "bpfunc.interop.compiled.machine": "numba",
+    "bpfunc.interop.compiled.network": "numba",
+    "bpfunc.interop.compiled.work": "numba",
     "bpfunc.interop.sklearn": "sklearn",
     "bpfunc.interop.onnx": "onnx",
     "bpfunc.interop.onnx_chain": "onnx",

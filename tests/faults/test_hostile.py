@@ -273,7 +273,7 @@ def runs_code(text: str) -> list[str]:
     return found
 
 
-WRITTEN_HERE = {"bpfunc/interop/numba.py": ["exec"]}
+WRITTEN_HERE = {"bpfunc/interop/compiled/loops.py": ["exec"]}
 """Runs what it has itself written: a loop of NumPy's own functions, by NumPy's names. Nothing that was read."""
 
 

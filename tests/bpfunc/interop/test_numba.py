@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba")
+pytest.importorskip("scipy")
 
-from bpfunc.interop.numba import compiled, source
+from bpfunc.interop.compiled.loops import source
+from bpfunc.interop.numba import compiled
 from bpfunc.optimizers import adam, sgd
 from bpfunc.transforms import GradientTransform, chain, clip_by_global_norm, scale
 from bpfunc.transforms.base import elementwise
-from bpfunc.transforms.elementwise import Arrays
-from bpfunc.transforms.formula import traced
+from bpfunc.transforms.elementwise import Arrays, Numbers
+from bpfunc.transforms.formula import constants, traced
 from bpfunc.tree import Tree, tree_leaves
 from bpfunc.types import FloatArray, FloatDType
 from bpfunc.update import apply_updates, updated
@@ -86,41 +88,48 @@ def test_a_chain_compiles_what_it_can() -> None:
 
 
 def test_the_loop_is_made_once() -> None:
-    """Other steps have other constants (Adam's bias corrections), and the same formula, hence the same loop."""
+    """Other steps and settings have other constants, and the same formula, hence the same loop."""
     form = adam(0.1).elementwise
     assert form is not None
-    formulas = [traced([(part.kernel(step), part.slots) for part in form.parts], True) for step in (0, 7)]
-    assert formulas[0][0] == formulas[1][0]
-    assert formulas[0][1] != formulas[1][1]
-    assert source(formulas[0][0]).count("for i in range") == 1
+    other = adam(0.2, beta1=0.5).elementwise
+    assert other is not None
+    formula, settings = traced(form.parts, True)
+    assert traced(other.parts, True)[0] == formula
+    assert traced(other.parts, True)[1] != settings
+    assert constants(form.parts, settings, 0) != constants(form.parts, settings, 7)
+    assert source(formula).count("for i in range") == 1
 
 
 def _unfit(kernel: object) -> GradientTransform:
-    return compiled(elementwise(lambda params: (), lambda step: kernel))  # type: ignore[arg-type,return-value]
+    return compiled(elementwise(lambda params: (), kernel))  # type: ignore[arg-type]
 
 
-def _sorts(g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray) -> FloatArray:
+def _sorts(
+    c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
     return np.sort(g)
 
 
-def _sums(g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray) -> FloatArray:
+def _sums(
+    c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
     return np.add.reduce(g, out=out)
 
 
 def _reads_nothing(
-    g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
 ) -> FloatArray:
     return np.add(g, work, out=out)
 
 
 def _calls_its_own(
-    g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
 ) -> FloatArray:
     return np.frompyfunc(lambda x: x, 1, 1)(g, out=out)  # type: ignore[no-any-return]
 
 
 def _adds_an_array(
-    g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
 ) -> FloatArray:
     return np.add(g, np.ones(3), out=out)
 
