@@ -12,7 +12,7 @@ import attrs
 from tests.benchmarks.settings import Settings
 from tests.benchmarks.worker import Worker
 
-PAUSE = 0.03
+PAUSE = 0.15
 """Seconds between turns: idle threads of a matrix library spin for about this long before they sleep."""
 
 
