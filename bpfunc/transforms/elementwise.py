@@ -8,11 +8,13 @@ after the other, so the numbers are the same bit for bit. What is written was al
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 
+from bpfunc.denormals import denormals_as_zero
 from bpfunc.memory import empty
 from bpfunc.tree import Tree, tree_fill, tree_leaves_with_path, tree_rows
 from bpfunc.types import FloatArray
@@ -133,8 +135,9 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     chosen = acting(chain.parts, grads, len(rows))
     fills = {parts: chain.engine(parts, step, add) for parts in set(chosen)}
     leaves = [_opened(row) for row in rows]
-    for parts, (given, fresh) in zip(chosen, leaves, strict=True):
-        fills[parts](given[0], given[1], given[2:], fresh[0], fresh[1:])
+    with denormals_as_zero() if slots else nullcontext():  # what averages end among
+        for parts, (given, fresh) in zip(chosen, leaves, strict=True):
+            fills[parts](given[0], given[1], given[2:], fresh[0], fresh[1:])
     closed = [_closed(row[0], fresh) for row, (_, fresh) in zip(rows, leaves, strict=True)]
     result, *new_slots = [tree_fill(tree, [leaf[n] for leaf in closed]) for n, tree in enumerate((grads, *slots))]
     return result, chain.close(tuple(new_slots))

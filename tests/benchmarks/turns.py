@@ -1,4 +1,4 @@
-"""Taking turns: every worker once a round, in an order that rotates, so that no one always follows the same one."""
+"""Taking turns: every worker once a round, in an order that rotates, so that no one is always the first."""
 
 from __future__ import annotations
 

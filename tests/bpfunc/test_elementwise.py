@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import sys
+
 import numpy as np
 import pytest
 
@@ -125,3 +128,15 @@ def test_arrays_begin_at_cache_lines() -> None:
     assert [array.ctypes.data % CACHE_LINE for array in kept] == [0] * len(kept)
     assert [array.shape for array in kept] == [(size,) for size in sizes]
     assert empty((3, 0), np.float64).shape == (3, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="done there alone")
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_averages_do_not_linger_among_denormal_numbers(name: str) -> None:
+    """An average decays to zero, and no number just above it, which would slow down every later step."""
+    transform, params = CHAINS[name], (np.ones(4, np.float32),)
+    _, state = transform.update((np.full(4, 1e-36, np.float32),), transform.init(params), params, 0)
+    for step in range(1, 200):
+        params, state = updated(transform, (np.zeros(4, np.float32),), state, params, step)
+    assert all((leaf == 0).all() for leaf in tree_leaves(state))
+    assert (np.full(4, 1e-40, np.float32) * np.float32(1)).all()

@@ -13,6 +13,8 @@ import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  # loaded now, so that whoever limits its threads finds it
 from llvmlite import ir
 
+from bpfunc.denormals import FLUSH
+
 numba: Any = import_module("numba")  # which says nothing of its types
 extending: Any = import_module("numba.extending")
 njit, intrinsic, types = numba.njit, extending.intrinsic, numba.types
@@ -20,8 +22,6 @@ Precision: TypeAlias = np.dtype[Any]
 """float32 or float64."""
 PATIENCE = 2000
 """Looks at a barrier before the processor is offered to others."""
-FLUSH = 0x8040
-"""Bits of x86's control register: take denormal numbers for zero, and make none."""
 _X86 = platform.machine() in ("x86_64", "AMD64", "i686")
 _WORD, _FLAGS, _BYTES = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
 
@@ -106,8 +106,7 @@ def wait_for_all(counter, threads, passed):
 def flush_denormals(typing_context: Any) -> Any:
     """Let this thread take denormal numbers for zero, as XLA does; returns what `restore_denormals` wants.
 
-    An average that decays towards zero ends at a denormal number and stays there, and each operation on one takes a
-    hundred times as long. On processors other than x86 this does nothing.
+    What `bpfunc.denormals.denormals_as_zero` is to NumPy. On processors other than x86 this does nothing.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
