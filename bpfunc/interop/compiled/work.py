@@ -98,12 +98,10 @@ def _targets(loss: Loss, targets: Targets, rows: int, classes: int, dtype: Preci
     if targets.shape == (rows, classes):
         labels = np.empty(rows, np.intp)
         if _one_hot(targets, labels):  # as most are; then there are but as many different rows as classes
-            each: FloatArray = loss.forward(np.zeros((classes, classes), dtype), np.eye(classes, dtype=dtype))[
-                1
-            ].targets
-            return each[labels], labels
-    weighed = loss.forward(np.zeros((rows, classes), dtype), targets)[1].targets
-    return np.ascontiguousarray(weighed), class_indices(targets)
+            residual = loss.forward(np.zeros((classes, classes), dtype), np.eye(classes, dtype=dtype))[1]
+            return residual.targets[labels], labels
+    residual = loss.forward(np.zeros((rows, classes), dtype), targets)[1]
+    return np.ascontiguousarray(residual.targets), class_indices(targets)
 
 
 @njit(nogil=True)  # numba has no types
