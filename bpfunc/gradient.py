@@ -1,6 +1,7 @@
 """From a model and a loss to gradients: reverse mode, forward mode, and both at once.
 
-The objective is the weighted mean over the batch: ``sum_b w_b l_b / sum_b w_b``, in nats.
+The objective is the weighted mean over the batch: ``sum_b w_b l_b / sum_b w_b``, in nats. Inputs of another dtype are
+brought to the parameters' before the model sees them; targets and weights follow the outputs.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 
 from bpfunc.batches import Batch, take
 from bpfunc.keys import fold_in
-from bpfunc.layers import Context, Layer
+from bpfunc.layers import Context, Layer, inputs_for
 from bpfunc.losses import Loss
+from bpfunc.losses.base import weighed
 from bpfunc.tree import Tree, tree_add, tree_scale
 from bpfunc.types import FloatArray, readonly_arrays
 
@@ -66,6 +68,8 @@ def mean_weights(losses: FloatArray, weights: FloatArray | None) -> FloatArray:
 class _Forward:
     """A forward pass with all that a derivative needs of it."""
 
+    inputs: FloatArray
+    """Of the parameters' dtype, or whole numbers to look up."""
     value: Value
     residual: Tree
     loss_residual: Tree
@@ -74,10 +78,16 @@ class _Forward:
 
 
 def _forward(model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context) -> _Forward:
-    outputs, new_state, residual = model.forward(params, state, batch.inputs, ctx)
+    inputs = inputs_for(model, params, batch.inputs)
+    outputs, new_state, residual = model.forward(params, state, inputs, ctx)
     losses, loss_residual = loss.forward(outputs, batch.targets)
     weights = mean_weights(losses, batch.weights)
-    return _Forward(Value(np.dot(losses, weights), losses, outputs, new_state), residual, loss_residual, weights)
+    with np.errstate(invalid="ignore"):
+        mean = np.dot(losses, weights)
+    if not np.isfinite(mean):
+        mean = weighed(weights, losses).sum()  # a row that does not count may have an infinite loss
+    found = Value(mean, losses, outputs, new_state)
+    return _Forward(inputs, found, residual, loss_residual, weights)
 
 
 def value(model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context) -> Value:
@@ -183,7 +193,7 @@ def jvp(
     Reference: Wengert, "A simple automatic derivative evaluation program" (1964).
     """
     there = _forward(model, loss, params, state, batch, ctx)
-    outputs_dot = model.jvp(params, there.residual, params_dot, np.zeros_like(batch.inputs))
+    outputs_dot = model.jvp(params, there.residual, params_dot, np.zeros_like(there.inputs))
     return there.value.loss, np.dot(loss.jvp(there.loss_residual, outputs_dot), there.weights)
 
 
@@ -222,7 +232,7 @@ def hvp(
     Reference: Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
     there = _forward(model, loss, params, state, batch, ctx)
-    inputs_dot = np.zeros_like(batch.inputs)
+    inputs_dot = np.zeros_like(there.inputs)
     outputs_dot = model.jvp(params, there.residual, params_dot, inputs_dot)
     doutputs = loss.vjp(there.loss_residual, there.weights)
     doutputs_dot = loss.vjp_jvp(there.loss_residual, outputs_dot, there.weights, np.zeros_like(there.weights))

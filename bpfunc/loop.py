@@ -13,7 +13,7 @@ import attrs
 from bpfunc.batches import Batch, epoch_batches, in_order
 from bpfunc.gradient import value
 from bpfunc.keys import Key
-from bpfunc.layers import INFERENCE, Layer
+from bpfunc.layers import INFERENCE, Layer, inputs_for
 from bpfunc.losses import Loss
 from bpfunc.metrics import Mean, Metric, accuracy, merge_means
 from bpfunc.step import StepFn, StepMetrics, TrainState, weighted_mean
@@ -217,7 +217,7 @@ def predict(model: Layer, params: Tree, layer_state: Tree, inputs: FloatArray) -
         model: Any layer.
         params: Its parameters.
         layer_state: Its state.
-        inputs: (B, ...) rows.
+        inputs: (B, ...) rows; brought to the parameters' dtype.
 
     Returns:
         The outputs, such as (B, K) logits.
@@ -231,5 +231,5 @@ def predict(model: Layer, params: Tree, layer_state: Tree, inputs: FloatArray) -
         >>> predict(relu(), (), (), np.array([[-1.0, 2.0]]))
         array([[0., 2.]])
     """
-    outputs, _, _ = model.forward(params, layer_state, inputs, INFERENCE)
+    outputs, _, _ = model.forward(params, layer_state, inputs_for(model, params, inputs), INFERENCE)
     return outputs

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from bpfunc.keys import Key, fold_in
-from bpfunc.layers import Context, Layer, Maker, ShapeError
+from bpfunc.layers import Context, Layer, Maker, ShapeError, inputs_for
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape
 
@@ -344,8 +344,9 @@ def parallel(*layers: Layer, combine: Literal["concatenate", "add"] = "concatena
         outputs, states, residuals = [], [], []
         for index, layer in enumerate(layers):
             with _inside(f"branches[{index}]"):
+                own = inputs_for(layer, params.branches[index], x) if x.dtype.kind != "f" else x
                 y, branch_state, kept = layer.forward(
-                    params.branches[index], state[index], x, _child(ctx, index, layer)
+                    params.branches[index], state[index], own, _child(ctx, index, layer)
                 )
             outputs.append(y)
             states.append(branch_state)

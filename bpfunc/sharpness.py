@@ -36,6 +36,7 @@ def sharpness_aware(rho: float, *, gradient: GradientMaker = value_and_grad) -> 
     """
     if not rho >= 0:
         raise ValueError(f"rho is at least 0, got {rho}")
+    rho = float(rho)
 
     def make(model: Layer, loss: Loss) -> GradientFn:
         inner = gradient(model, loss)

@@ -403,6 +403,118 @@ def _collect_rows(rows: list[tuple[Any, ...]], nodes: tuple[Tree, ...]) -> None:
             _collect_rows(rows, row)
 
 
+def matched_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
+    """Lay the leaves of trees side by side, and refuse leaves of different shapes: what arithmetic on trees goes over.
+
+    Args:
+        tree: A tree of arrays or numbers.
+        rest: Trees of the same structure and shapes.
+
+    Returns:
+        For each place a tuple with the leaf of each tree.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape; the message names the first place where they do.
+
+    Example:
+        >>> import numpy as np
+        >>> matched_rows((1, {"a": 2}), (10, {"a": 20}))
+        [(1, 10), (2, 20)]
+        >>> matched_rows({"w": np.zeros((1, 3))}, {"w": np.zeros(3)})
+        Traceback (most recent call last):
+            ...
+        bpfunc.tree.TreeStructureError: trees differ at ['w']: an array of shape (1, 3) against an array of shape (3,)
+    """
+    rows = tree_rows(tree, *rest)
+    for index, (first, *others) in enumerate(rows):
+        shape = first.shape if type(first) is np.ndarray else np.shape(first)
+        for other in others:
+            if (other.shape if type(other) is np.ndarray else np.shape(other)) != shape:
+                path = tree_leaves_with_path(tree)[index][0] or "the root"
+                raise TreeStructureError(f"trees differ at {path}: {_describe(first)} against {_describe(other)}")
+    return rows
+
+
+def tree_combine(function: Callable[..., Any], tree: TreeT, *rest: Tree) -> TreeT:
+    """Apply a function to the leaves at one place of several trees, all of one shape: `tree_map` for arithmetic.
+
+    Args:
+        function: Takes one leaf of each tree, returns the new leaf.
+        tree: Gives the structure of the result.
+        rest: Trees of the same structure and shapes.
+
+    Returns:
+        A tree of the results.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape; the message names the first place where they do.
+
+    Example:
+        >>> tree_combine(lambda a, b: a - b, (11, 22), (10, 20))
+        (1, 2)
+    """
+    return tree_fill(tree, [function(*row) for row in matched_rows(tree, *rest)])
+
+
+def tree_cast_like(tree: TreeT, like: Tree) -> TreeT:
+    """Convert each leaf to the dtype of the leaf at the same place of another tree.
+
+    Args:
+        tree: A tree of arrays or numbers.
+        like: A tree of the same structure and shapes; gives the dtypes. Where it has a number, the leaf stays.
+
+    Returns:
+        The tree; itself where nothing has to be converted.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape.
+
+    Example:
+        >>> import numpy as np
+        >>> tree_cast_like((np.ones(2, np.float16),), (np.zeros(2, np.float32),))
+        (array([1., 1.], dtype=float32),)
+    """
+    rows = matched_rows(tree, like)
+    if all(_dtype(leaf) == _dtype(other) for leaf, other in rows):
+        return tree
+    return tree_fill(tree, [_cast_like(leaf, _dtype(other)) for leaf, other in rows])
+
+
+def _cast_like(leaf: Any, dtype: Any) -> Any:
+    if dtype is None:
+        return leaf
+    return leaf.astype(dtype, copy=False) if isinstance(leaf, np.ndarray) else dtype.type(leaf)
+
+
+def _dtype(leaf: Any) -> Any:
+    return getattr(leaf, "dtype", None)
+
+
+def float_dtype(tree: Tree) -> np.dtype[np.floating] | None:
+    """Find the dtype that a tree computes in: that of its first floating leaf.
+
+    Args:
+        tree: Any tree.
+
+    Returns:
+        The dtype; None where no leaf is a floating array.
+
+    Example:
+        >>> import numpy as np
+        >>> float_dtype(((), np.arange(3), np.zeros(2, np.float32)))
+        dtype('float32')
+    """
+    kind = None if type(tree) is np.ndarray else _kind(type(tree))
+    if kind is None:
+        dtype = _dtype(tree)
+        return dtype if dtype is not None and dtype.kind == "f" else None
+    for child in kind.children(tree):
+        found = float_dtype(child)
+        if found is not None:
+            return found
+    return None
+
+
 def tree_fill(like: TreeT, leaves: Iterable[Any]) -> TreeT:
     """Put leaves into the structure of a tree.
 
@@ -481,19 +593,19 @@ def tree_add(left: TreeT, right: Tree) -> TreeT:
 
     Args:
         left: Any tree of arrays or numbers.
-        right: A tree of the same structure.
+        right: A tree of the same structure and shapes.
 
     Returns:
         Their sum.
 
     Raises:
-        TreeStructureError: The trees differ.
+        TreeStructureError: The trees differ in structure or shape.
 
     Example:
         >>> tree_add((1, 2), (10, 20))
         (11, 22)
     """
-    return tree_map(operator.add, left, right)
+    return tree_combine(operator.add, left, right)
 
 
 def tree_scale(factor: float, tree: TreeT) -> TreeT:
@@ -510,7 +622,8 @@ def tree_scale(factor: float, tree: TreeT) -> TreeT:
         >>> tree_scale(3, (1, 2))
         (3, 6)
     """
-    return tree_map(lambda leaf: factor * leaf, tree)
+    own = factor.item() if isinstance(factor, np.generic) else factor  # a float64 would make float64 of float32
+    return tree_map(lambda leaf: own * leaf, tree)
 
 
 def tree_zeros_like(tree: TreeT) -> TreeT:
@@ -564,7 +677,7 @@ def tree_dot(left: Tree, right: Tree) -> float:
         The inner product.
 
     Raises:
-        TreeStructureError: The trees differ.
+        TreeStructureError: The trees differ in structure or shape.
 
     Example:
         >>> import numpy as np
@@ -575,7 +688,7 @@ def tree_dot(left: Tree, right: Tree) -> float:
     def dot(a: Any, b: Any) -> float:
         return float(np.vdot(np.asarray(a, np.float64), np.asarray(b, np.float64)))
 
-    return float(sum(tree_leaves(tree_map(dot, left, right))))
+    return float(sum(dot(a, b) for a, b in matched_rows(left, right)))
 
 
 def tree_norm(tree: Tree) -> float:

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 
 from bpfunc.keys import Key
-from bpfunc.tree import STATIC, Tree, tree_leaves
+from bpfunc.tree import STATIC, Tree, float_dtype, tree_leaves
 from bpfunc.types import FloatArray, Shape
 
 
@@ -164,6 +164,13 @@ def _draws(layer: Layer) -> bool:
     return not layer.parts or any(part.draws for _, part in layer.parts)
 
 
+def _looks_up(layer: Layer) -> bool | None:
+    if not layer.parts:
+        return layer.maker is None
+    known = [part.looks_up for _, part in layer.parts if part.looks_up is not None]
+    return (known[0] if layer.chained else any(known)) if known else None
+
+
 @attrs.frozen
 class Layer:
     """A differentiable function with parameters, as a record of pure functions.
@@ -189,6 +196,9 @@ class Layer:
         chained: Whether the parts follow one another; otherwise all see the combinator's input.
         draws: Whether the forward pass may draw random numbers, and so needs a key of its own; a layer that says no
             spares its combinator the making of one. By default it may, and a combinator if one of its parts may.
+        looks_up: Whether whole numbers are categories to the layer, which then gets them as they are, and not as
+            floating numbers. None where that depends on the layer behind it. By default true for a layer of one's own,
+            and for a combinator what it is for its first part.
         maker: How it was made, for those who write it in another form, as `bpfunc.interop.onnx` does; None for a layer
             of one's own, and to be set to None where a built-in layer's functions are replaced.
 
@@ -220,6 +230,32 @@ class Layer:
     chained: bool = True
     draws: bool = attrs.field(default=attrs.Factory(_draws, takes_self=True))
     maker: Maker | None = None
+    looks_up: bool | None = attrs.field(default=attrs.Factory(_looks_up, takes_self=True))
+
+
+def inputs_for(layer: Layer, params: Tree, inputs: FloatArray) -> FloatArray:
+    """Bring inputs to the dtype of a layer's parameters, so that all that follows is computed in it.
+
+    Args:
+        layer: Any layer; where it looks whole numbers up, these stay as they are.
+        params: Its parameters. Where they hold no array, the inputs stay as they are.
+        inputs: (B, ...) floating, whole numbers or truth values.
+
+    Returns:
+        The inputs; themselves where nothing has to be converted.
+
+    Example:
+        >>> from bpfunc.layers import dense
+        >>> layer = dense(2)
+        >>> params, _, _ = layer.init(Key(0), (3,))
+        >>> inputs_for(layer, params, np.zeros((5, 3))).dtype
+        dtype('float32')
+    """
+    kind = inputs.dtype.kind
+    if kind not in "fiub" or (kind != "f" and layer.looks_up):
+        return inputs
+    dtype = float_dtype(params)
+    return inputs if dtype is None or dtype == inputs.dtype else inputs.astype(dtype)
 
 
 def stateless(

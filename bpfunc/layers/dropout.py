@@ -66,7 +66,7 @@ def dropout_factor(key: Key, x: FloatArray, rate: float) -> FloatArray:
         rate: In [0, 1).
 
     Returns:
-        Array of ``x``'s shape and dtype.
+        Array of ``x``'s shape and dtype; float64 where ``x`` holds whole numbers.
 
     Example:
         >>> from bpfunc.keys import Key
@@ -74,7 +74,8 @@ def dropout_factor(key: Key, x: FloatArray, rate: float) -> FloatArray:
         1.0
     """
     kept = uniform(key, x.shape) >= rate
-    return np.multiply(kept, np.asarray(1 / (1 - rate), x.dtype))
+    factor: FloatArray = np.multiply(kept, np.asarray(1 / (1 - rate), x.dtype if x.dtype.kind == "f" else np.float64))
+    return factor
 
 
 def _scaled(factor: FloatArray | None, values: FloatArray) -> FloatArray:

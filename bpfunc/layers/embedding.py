@@ -76,6 +76,7 @@ def embedding(categories: int, width: int, *, table_init: Initializer = normal) 
         flops=lambda in_shape, out_shape: 0,
         draws=False,
         maker=Maker("embedding", (("categories", int(categories)), ("width", int(width)))),
+        looks_up=True,
     )
 
 

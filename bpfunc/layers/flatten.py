@@ -35,6 +35,7 @@ def flatten() -> Layer:
         flops=lambda in_shape, out_shape: 0,
         draws=False,
         maker=Maker("flatten"),
+        looks_up=None,
     )
 
 

@@ -145,7 +145,7 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
         >>> params, state, _ = layer.init(Key(0), (1,))
         >>> y, state, _ = layer.forward(params, state, np.array([[1.0], [3.0]]), Context(train=True))
         >>> y.round(3).ravel(), state.mean
-        (array([-1.,  1.]), array([0.2]))
+        (array([-1.,  1.]), array([0.2], dtype=float32))
 
     Reference: Ioffe and Szegedy, "Batch normalization" (2015).
     """
@@ -185,10 +185,10 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
 
 
 def _followed(state: BatchStatistics, x: FloatArray, momentum: float) -> BatchStatistics:
-    mean, variance = x.mean(axis=0), x.var(axis=0, ddof=1)
-    return BatchStatistics(
-        (1 - momentum) * state.mean + momentum * mean, (1 - momentum) * state.variance + momentum * variance
-    )
+    def followed(old: FloatArray, new: FloatArray) -> FloatArray:
+        return (1 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
+
+    return BatchStatistics(followed(state.mean, x.mean(axis=0)), followed(state.variance, x.var(axis=0, ddof=1)))
 
 
 def _checked_eps(name: str, eps: float) -> float:

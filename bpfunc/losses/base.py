@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
@@ -99,6 +100,29 @@ def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
     rows = np.zeros(logits.shape, logits.dtype)
     rows[np.arange(len(targets)), cast(IntArray, targets)] = 1
     return rows
+
+
+def weighed(weights: FloatArray, values: FloatArray) -> FloatArray:
+    """Multiply numbers by their weights, where a weight of 0 takes an infinite number out.
+
+    A class of probability 0 has an infinite logarithm, and counts nothing where no target asks for it.
+
+    Args:
+        weights: Any shape.
+        values: The same shape, floating.
+
+    Returns:
+        The products; NaN stays NaN.
+
+    Example:
+        >>> weighed(np.array([0.0, 2.0, 0.0]), np.array([-np.inf, 3.0, np.nan]))
+        array([ 0.,  6., nan])
+    """
+    with np.errstate(invalid="ignore"):
+        products: FloatArray = weights * values
+    if math.isnan(products.min(initial=0.0)):
+        products[(weights == 0) & np.isinf(values)] = 0
+    return products
 
 
 def paired(name: str, outputs: FloatArray, targets: Targets) -> FloatArray:

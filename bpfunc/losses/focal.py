@@ -7,7 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
-from bpfunc.losses.base import Loss, Targets, class_rows
+from bpfunc.losses.base import Loss, Targets, class_rows, weighed
 from bpfunc.ops import log_softmax, log_softmax_jvp, log_softmax_vjp, log_softmax_vjp_jvp
 from bpfunc.tree import STATIC
 from bpfunc.types import FloatArray, readonly_arrays
@@ -54,7 +54,7 @@ def focal_cross_entropy(
     """
     rows = class_rows(outputs, targets)
     log_p, p = log_softmax(outputs)
-    losses: FloatArray = -(rows * (-np.expm1(log_p)) ** gamma * log_p).sum(axis=1)
+    losses: FloatArray = -weighed(rows * (-np.expm1(log_p)) ** gamma, log_p).sum(axis=1)
     return losses, FocalResidual(log_p, p, rows, gamma)
 
 
@@ -127,7 +127,7 @@ def _slope(residual: FocalResidual) -> FloatArray:
     gamma, u, p = residual.gamma, residual.log_p, residual.probabilities
     rest = -np.expm1(u)
     slope: FloatArray = -(rest**gamma)
-    return slope + gamma * rest ** (gamma - 1) * p * u if gamma else slope
+    return slope + gamma * rest ** (gamma - 1) * weighed(p, u) if gamma else slope
 
 
 def _curvature(residual: FocalResidual) -> FloatArray:
@@ -136,9 +136,10 @@ def _curvature(residual: FocalResidual) -> FloatArray:
     if gamma == 0:
         return np.zeros_like(u)
     rest = -np.expm1(u)
-    # u / (1 - e^u) tends to -1 as the probability tends to 1.
-    ratio = np.divide(u, rest, out=np.full_like(u, -1), where=rest > 0)
-    curvature: FloatArray = gamma * p * rest ** (gamma - 1) * (u + 2 - (gamma - 1) * p * ratio)
+    pu = weighed(p, u)
+    # p u / (1 - p) tends to -1 as the probability tends to 1.
+    ratio = np.divide(pu, rest, out=np.full_like(u, -1), where=rest > 0)
+    curvature: FloatArray = gamma * rest ** (gamma - 1) * (pu + 2 * p - (gamma - 1) * p * ratio)
     return curvature
 
 

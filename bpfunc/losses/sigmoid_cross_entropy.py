@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from bpfunc.layers import ShapeError
-from bpfunc.losses.base import Loss, Targets, paired
+from bpfunc.losses.base import Loss, Targets, paired, weighed
 from bpfunc.ops.special import logistic
 from bpfunc.types import FloatArray, readonly_arrays
 
@@ -46,8 +46,10 @@ def sigmoid_cross_entropy(outputs: FloatArray, targets: Targets) -> tuple[FloatA
     Reference: Cox, "The regression analysis of binary sequences" (1958).
     """
     rows = paired("sigmoid_cross_entropy", outputs, targets)
-    softplus = np.maximum(outputs, 0) + np.log1p(np.exp(-np.abs(outputs)))
-    losses: FloatArray = (softplus - rows * outputs).sum(axis=1) / max(outputs.shape[1], 1)
+    # max(z, 0) - t z in one product: the difference would lose a small loss among large logits.
+    size = np.abs(outputs)
+    missed = weighed(np.where(outputs > 0, 1 - rows, rows), size)
+    losses: FloatArray = (missed + np.log1p(np.exp(-size))).sum(axis=1) / max(outputs.shape[1], 1)
     return losses, SigmoidResidual(logistic(outputs), rows)
 
 

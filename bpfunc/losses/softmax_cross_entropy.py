@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
-from bpfunc.losses.base import Loss, Targets, class_rows
+from bpfunc.losses.base import Loss, Targets, class_rows, weighed
 from bpfunc.ops import softmax_jvp
 from bpfunc.types import FloatArray, readonly_arrays
 
@@ -29,6 +29,9 @@ class CrossEntropyResidual:
 
 def softmax_cross_entropy(logits: FloatArray, targets: Targets) -> tuple[FloatArray, CrossEntropyResidual]:
     """Cross-entropy of the softmax, fused: ``l = sum_k t_k (log sum_j exp(z_j) - z_k)``.
+
+    A logit of -inf is a probability of 0: its class adds nothing where its target is 0; where it is above 0, the loss is
+    infinite. A logit of +inf, or a row of nothing but -inf, has no softmax: the loss is NaN.
 
     Args:
         logits: (B, K) ``z``, in nats.
@@ -53,7 +56,7 @@ def softmax_cross_entropy(logits: FloatArray, targets: Targets) -> tuple[FloatAr
     exponentials = np.exp(shifted)
     total = exponentials.sum(axis=1, keepdims=True)
     mass = rows.sum(axis=1, keepdims=True)
-    losses: FloatArray = (mass * np.log(total))[:, 0] - (rows * shifted).sum(axis=1)
+    losses: FloatArray = (mass * np.log(total))[:, 0] - weighed(rows, shifted).sum(axis=1)
     exponentials /= total
     return losses, CrossEntropyResidual(exponentials, rows, mass)
 

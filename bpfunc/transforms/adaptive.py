@@ -1,7 +1,7 @@
 """Preconditioners that scale each parameter by the size of its past gradients.
 
 They only precondition: the recipes in `bpfunc.optimizers` add weight decay and the learning rate. ``g`` is the
-gradient, ``t`` counts updates from 1.
+gradient, ``t`` counts updates from 1. Gradients are brought to the state's dtype.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
-from bpfunc.tree import Tree, tree_map, tree_zeros_like
+from bpfunc.tree import Tree, tree_cast_like, tree_map, tree_zeros_like
 from bpfunc.types import FloatArray, readonly
 
 
@@ -85,6 +85,7 @@ def scale_by_adagrad(*, initial: float = 0.1, eps: float = 1e-10) -> GradientTra
         return SquaresState(tree_map(lambda p: np.full_like(p, initial), params))
 
     def update(grads: Tree, state: SquaresState, params: Tree, step: int) -> tuple[Tree, SquaresState]:
+        grads = tree_cast_like(grads, state.squares)
         squares = tree_map(lambda s, g: s + g * g, state.squares, grads)
         return tree_map(lambda g, s: g / (np.sqrt(s) + eps), grads, squares), SquaresState(squares)
 
@@ -135,10 +136,12 @@ def scale_by_rmsprop(*, decay: float = 0.99, eps: float = 1e-8, centred: bool = 
         return CentredState(zeros, zeros) if centred else SquaresState(zeros)
 
     def plain(grads: Tree, state: SquaresState, params: Tree, step: int) -> tuple[Tree, SquaresState]:
+        grads = tree_cast_like(grads, state.squares)
         squares = _average_squares(decay, state.squares, grads)
         return tree_map(lambda g, s: g / (np.sqrt(s) + eps), grads, squares), SquaresState(squares)
 
     def centring(grads: Tree, state: CentredState, params: Tree, step: int) -> tuple[Tree, CentredState]:
+        grads = tree_cast_like(grads, state.squares)
         squares = _average_squares(decay, state.squares, grads)
         mean = _average(decay, state.mean, grads)
         updates = tree_map(
@@ -196,6 +199,7 @@ def scale_by_adadelta(*, decay: float = 0.9, eps: float = 1e-6) -> GradientTrans
         return AdadeltaState(zeros, zeros)
 
     def update(grads: Tree, state: AdadeltaState, params: Tree, step: int) -> tuple[Tree, AdadeltaState]:
+        grads = tree_cast_like(grads, state.squares)
         squares = _average_squares(decay, state.squares, grads)
         updates = tree_map(lambda g, s, d: g * np.sqrt(d + eps) / np.sqrt(s + eps), grads, squares, state.updates)
         return updates, AdadeltaState(squares, _average_squares(decay, state.updates, updates))
@@ -315,6 +319,7 @@ def scale_by_amsgrad(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1
         return AmsgradState(zeros, zeros, zeros)
 
     def update(grads: Tree, state: AmsgradState, params: Tree, step: int) -> tuple[Tree, AmsgradState]:
+        grads = tree_cast_like(grads, state.mean)
         mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
         largest = tree_map(np.maximum, state.largest, squares)
         first, second = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
@@ -351,6 +356,7 @@ def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-
     beta1, beta2, eps = _adam_settings(beta1, beta2, eps)
 
     def update(grads: Tree, state: AdamState, params: Tree, step: int) -> tuple[Tree, AdamState]:
+        grads = tree_cast_like(grads, state.mean)
         mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
         now, ahead, second = 1 - beta1 ** (step + 1), 1 - beta1 ** (step + 2), 1 - beta2 ** (step + 1)
         updates = tree_map(
@@ -401,6 +407,7 @@ def scale_by_lion(*, beta1: float = 0.9, beta2: float = 0.99) -> GradientTransfo
     beta2 = _fraction("beta2", beta2)
 
     def update(grads: Tree, state: LionState, params: Tree, step: int) -> tuple[Tree, LionState]:
+        grads = tree_cast_like(grads, state.mean)
         updates = tree_map(lambda g, m: np.sign(beta1 * m + (1 - beta1) * g), grads, state.mean)
         return updates, LionState(_average(beta2, state.mean, grads))
 

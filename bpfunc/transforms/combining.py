@@ -16,6 +16,7 @@ from bpfunc.tree import (
     merge,
     partition,
     tree_add,
+    tree_cast_like,
     tree_leaves_with_path,
     tree_map,
     tree_scale,
@@ -147,6 +148,7 @@ def accumulate(transform: GradientTransform, every: int) -> GradientTransform:
         return AccumulateState(tree_zeros_like(params), transform.init(params))
 
     def update(grads: Tree, state: AccumulateState, params: Tree, step: int) -> tuple[Tree, AccumulateState]:
+        grads = tree_cast_like(grads, state.total)
         total = tree_add(state.total, grads)
         if (step + 1) % every:
             return tree_zeros_like(grads), AccumulateState(total, state.inner)
@@ -200,6 +202,7 @@ def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5
         updates, inner = transform.update(grads, state.inner, params, step)
         if (step + 1) % every:
             return updates, LookaheadState(state.slow, inner)
+        updates = tree_cast_like(updates, params)
         slow = tree_map(lambda s, p, u: s + float(rate) * (p + u - s), state.slow, params, updates)
         return tree_map(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
 

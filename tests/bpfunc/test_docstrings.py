@@ -99,7 +99,9 @@ SOURCED = ("bpfunc.ops.", "bpfunc.losses.", "bpfunc.transforms.adaptive", "bpfun
         name
         for name in FUNCTIONS
         if name.startswith(SOURCED)
-        and not name.endswith(("_vjp", "_jvp", ".zeros", ".weights_only", ".paired", ".class_rows", ".whole_numbers"))
+        and not name.endswith(
+            ("_vjp", "_jvp", ".zeros", ".weights_only", ".paired", ".class_rows", ".whole_numbers", ".weighed")
+        )
         and ".special." not in name
     ],
 )
