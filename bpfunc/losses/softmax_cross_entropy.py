@@ -30,8 +30,8 @@ class CrossEntropyResidual:
 def softmax_cross_entropy(logits: FloatArray, targets: Targets) -> tuple[FloatArray, CrossEntropyResidual]:
     """Cross-entropy of the softmax, fused: ``l = sum_k t_k (log sum_j exp(z_j) - z_k)``.
 
-    A logit of -inf is a probability of 0: its class adds nothing where its target is 0; where it is above 0, the loss is
-    infinite. A logit of +inf, or a row of nothing but -inf, has no softmax: the loss is NaN.
+    A logit of -inf is a probability of 0: its class adds nothing where its target is 0; where that is above 0, the
+    loss is infinite. A logit of +inf, or a row of nothing but -inf, has no softmax: the loss is NaN.
 
     Args:
         logits: (B, K) ``z``, in nats.
