@@ -6,6 +6,7 @@ brought to the parameters' before the model sees them; targets and weights follo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -84,7 +85,7 @@ def _forward(model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, 
     weights = mean_weights(losses, batch.weights)
     with np.errstate(invalid="ignore"):
         mean = np.dot(losses, weights)
-    if not np.isfinite(mean):
+    if math.isnan(mean):
         mean = weighed(weights, losses).sum()  # a row that does not count may have an infinite loss
     found = Value(mean, losses, outputs, new_state)
     return _Forward(inputs, found, residual, loss_residual, weights)

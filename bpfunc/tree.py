@@ -426,12 +426,12 @@ def matched_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
         bpfunc.tree.TreeStructureError: trees differ at ['w']: an array of shape (1, 3) against an array of shape (3,)
     """
     rows = tree_rows(tree, *rest)
-    for index, (first, *others) in enumerate(rows):
-        shape = first.shape if type(first) is np.ndarray else np.shape(first)
-        for other in others:
-            if (other.shape if type(other) is np.ndarray else np.shape(other)) != shape:
-                path = tree_leaves_with_path(tree)[index][0] or "the root"
-                raise TreeStructureError(f"trees differ at {path}: {_describe(first)} against {_describe(other)}")
+    for index, row in enumerate(rows):
+        shapes = [leaf.shape if type(leaf) is np.ndarray else np.shape(leaf) for leaf in row]
+        if shapes.count(shapes[0]) < len(row):
+            other = next(leaf for leaf, shape in zip(row, shapes, strict=True) if shape != shapes[0])
+            path = tree_leaves_with_path(tree)[index][0] or "the root"
+            raise TreeStructureError(f"trees differ at {path}: {_describe(row[0])} against {_describe(other)}")
     return rows
 
 
