@@ -54,8 +54,9 @@ def first_not_finite(tree: Tree) -> str | None:
         "['w']"
     """
     # Sums of squares are much cheaper than masks. They overflow for huge numbers; those are then looked at one by one.
-    if math.isfinite(sum(_squares(leaf) for leaf in tree_leaves(tree))):
-        return None
+    with np.errstate(over="ignore"):
+        if math.isfinite(sum(_squares(leaf) for leaf in tree_leaves(tree))):
+            return None
     return next((path for path, leaf in tree_leaves_with_path(tree) if not np.isfinite(leaf).all()), None)
 
 

@@ -18,7 +18,7 @@ from bpfunc.keys import fold_in
 from bpfunc.layers import Context, Layer, inputs_for
 from bpfunc.losses import Loss
 from bpfunc.losses.base import weighed
-from bpfunc.tree import Tree, tree_add, tree_scale
+from bpfunc.tree import Tree, tree_add, tree_leaves, tree_norm, tree_scale
 from bpfunc.types import FloatArray, readonly_arrays
 
 
@@ -312,9 +312,13 @@ def example_grad_norms(
     """
     there = _forward(model, loss, params, state, batch, ctx)
     losses = there.value.losses
-    squares, _ = model.example_norms(params, there.residual, loss.vjp(there.loss_residual, np.ones_like(losses)))
-    norms: FloatArray = np.sqrt(squares)
-    return losses, norms
+    doutputs = loss.vjp(there.loss_residual, np.ones_like(losses))
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares, _ = model.example_norms(params, there.residual, doutputs)
+    if np.isfinite(squares).all():
+        return losses, np.sqrt(squares).astype(losses.dtype)
+    grads, _ = model.example_grads(params, there.residual, doutputs)
+    return losses, np.array([tree_norm(row) for row in zip(*tree_leaves(grads), strict=True)], losses.dtype)
 
 
 def input_gradient(

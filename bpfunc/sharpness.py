@@ -6,7 +6,7 @@ from bpfunc.batches import Batch
 from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
-from bpfunc.tree import Tree, tree_map, tree_norm
+from bpfunc.tree import Tree, norm_factors, tree_map, with_norm
 
 
 def sharpness_aware(rho: float, *, gradient: GradientMaker = value_and_grad) -> GradientMaker:
@@ -43,10 +43,10 @@ def sharpness_aware(rho: float, *, gradient: GradientMaker = value_and_grad) -> 
 
         def uphill_first(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
             value, grads = inner(params, state, batch, ctx)
-            norm = tree_norm(grads)
-            if norm == 0:
+            norm = norm_factors(grads)
+            if norm[1] == 0:
                 return value, grads
-            uphill = tree_map(lambda p, g: p + (rho / norm) * g, params, grads)
+            uphill = tree_map(lambda p, g: p + with_norm(g, norm, (1.0, rho)), params, grads)
             _, sharp = inner(uphill, state, batch, ctx)
             return value, sharp
 

@@ -10,6 +10,7 @@ This is the only module that may say ``Any``: a tree's type is known to whoever 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -692,7 +693,7 @@ def tree_dot(left: Tree, right: Tree) -> float:
 
 
 def tree_norm(tree: Tree) -> float:
-    """Euclidean norm over all leaves, in float64.
+    """Euclidean norm over all leaves, in float64; squares that overflow or underflow do no harm.
 
     Args:
         tree: A tree of arrays.
@@ -704,8 +705,67 @@ def tree_norm(tree: Tree) -> float:
         >>> import numpy as np
         >>> tree_norm((np.array([3.0]), np.array([4.0])))
         5.0
+        >>> bool(np.isclose(tree_norm((np.array([3e200, 4e200]),)), 5e200))
+        True
+
+    Reference: Blue, "A portable Fortran program to find the Euclidean norm of a vector" (1978), on the scaling.
     """
-    return float(np.sqrt(tree_dot(tree, tree)))
+    return math.prod(norm_factors(tree))
+
+
+def norm_factors(tree: Tree) -> tuple[float, float]:
+    """Euclidean norm over all leaves as the product of two numbers, for those who divide by it.
+
+    The first is 1 unless the squares of the leaves overflow or underflow, else the largest size of a number in them.
+
+    Args:
+        tree: A tree of arrays.
+
+    Returns:
+        The two factors; NaN among them where a leaf holds NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> norm_factors(np.array([3.0, 4.0])), norm_factors(np.array([1.5e308, 1.5e308]))
+        ((1.0, 5.0), (1.5e+308, 1.4142135623730951))
+    """
+    leaves = [np.asarray(leaf, np.float64).ravel() for leaf in tree_leaves(tree)]
+    with np.errstate(over="ignore", under="ignore"):
+        squares = sum(float(leaf.dot(leaf)) for leaf in leaves)
+        if _SAFE < squares < 1 / _SAFE:
+            return 1.0, math.sqrt(squares)
+        largest = float(np.max([np.abs(leaf).max(initial=0.0) for leaf in leaves], initial=0.0))
+        if largest == 0 or not math.isfinite(largest):
+            return 1.0, largest
+        return largest, math.sqrt(sum(float(np.square(leaf / largest).sum()) for leaf in leaves))
+
+
+_SAFE: Final = 1e-200
+"""Sums of squares between this and its inverse have lost nothing, whatever the sizes of the squares."""
+
+
+def with_norm(leaf: FloatArray, norm: tuple[float, float], wanted: tuple[float, float]) -> FloatArray:
+    """Multiply by the quotient of two norms, where the quotient itself may be too large or too small for the dtype.
+
+    Args:
+        leaf: Array of any shape, floating.
+        norm: `norm_factors` of it, or of the tree that it is of.
+        wanted: Two factors of the norm that it should have.
+
+    Returns:
+        A fresh array of the same dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> with_norm(np.array([3e20, 4e20], np.float32), (1.0, 5e20), (1.0, 1.0)).round(4)
+        array([0.6, 0.8], dtype=float32)
+    """
+    known, whole = np.finfo(np.result_type(leaf, np.float16)), math.prod(norm)
+    factor = math.prod(wanted) / whole if whole else math.inf
+    if float(known.tiny) <= factor <= float(known.max):
+        return leaf * factor
+    with np.errstate(invalid="ignore"):  # infinity over infinity
+        return (np.asarray(leaf, np.float64) / norm[0] / norm[1] * wanted[1] * wanted[0]).astype(known.dtype)
 
 
 def tree_allclose(left: Tree, right: Tree, *, rtol: float = 1e-5, atol: float = 1e-8) -> bool:

@@ -79,7 +79,7 @@ BackwardJvpFn: TypeAlias = Callable[[Tree, Tree, Tree, FloatArray, FloatArray, F
 FlopsFn: TypeAlias = Callable[[Shape, Shape], int]
 """``(in_shape, out_shape) -> count``: floating-point operations of one example's forward pass."""
 ExampleNormsFn: TypeAlias = Callable[[Tree, Tree, FloatArray], tuple[FloatArray, FloatArray]]
-"""``(params, residual, dy) -> (norms, dx)``: squared gradient norms (B,) of each example."""
+"""``(params, residual, dy) -> (norms, dx)``: squared gradient norms (B,) float64 of each example."""
 Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
 """What an argument of a layer's maker may be, for its `Maker` to name it."""
 
@@ -138,12 +138,30 @@ def _example_grads_without_params(layer: Layer) -> BackwardFn:
 def _example_norms_of_grads(layer: Layer) -> ExampleNormsFn:
     def from_grads(params: Tree, residual: Tree, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
         grads, dx = layer.example_grads(params, residual, dy)
-        norms: FloatArray = np.zeros(len(dy), dy.dtype)
+        norms: FloatArray = np.zeros(len(dy))
         for leaf in tree_leaves(grads):
-            norms = norms + np.square(leaf).sum(axis=tuple(range(1, leaf.ndim)))
+            norms = norms + squared_sums(leaf)
         return norms, dx
 
     return from_grads
+
+
+def squared_sums(rows: FloatArray) -> FloatArray:
+    """Sum of each row's squares in float64, where squares of float32 neither overflow nor vanish.
+
+    Args:
+        rows: (B, ...) floating.
+
+    Returns:
+        (B,) float64.
+
+    Example:
+        >>> squared_sums(np.array([[3e30, 4e30]], np.float32)).round(-55)
+        array([2.5e+61])
+    """
+    with np.errstate(over="ignore"):
+        sums: FloatArray = np.square(rows, dtype=np.float64).sum(axis=tuple(range(1, rows.ndim)))
+    return sums
 
 
 def _flops_of_parts(layer: Layer) -> FlopsFn:

@@ -7,7 +7,7 @@ import numpy as np
 
 from bpfunc.initializers import Initializer, he_normal, zeros
 from bpfunc.keys import Key, split
-from bpfunc.layers.base import Context, Layer, Maker, ShapeError
+from bpfunc.layers.base import Context, Layer, Maker, ShapeError, squared_sums
 from bpfunc.memory import SMALL, empty
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape, readonly, readonly_arrays
@@ -140,7 +140,7 @@ def _dense_example_grads(params: DenseParams, residual: FloatArray, dy: FloatArr
 
 def _dense_example_norms(params: DenseParams, residual: FloatArray, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
     # The gradient of one example is an outer product, whose norm is the product of the norms (Goodfellow, 2015).
-    inputs = np.square(residual).sum(axis=1)
+    inputs = squared_sums(residual)
     if params.bias is not None:
         inputs = inputs + 1
-    return inputs * np.square(dy).sum(axis=1), dy @ params.weight.T
+    return inputs * squared_sums(dy), dy @ params.weight.T

@@ -13,7 +13,7 @@ import numpy as np
 
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
-from bpfunc.tree import Tree, tree_cast_like, tree_map, tree_zeros_like
+from bpfunc.tree import Tree, norm_factors, tree_cast_like, tree_map, tree_zeros_like, with_norm
 from bpfunc.types import FloatArray, readonly
 
 
@@ -436,8 +436,10 @@ def scale_by_trust_ratio(*, eps: float = 0.0) -> GradientTransform:
     eps = _small(eps)
 
     def scaled(g: FloatArray, p: FloatArray) -> FloatArray:
-        of_params, of_update = float(np.linalg.norm(p)), float(np.linalg.norm(g))
-        return g * (of_params / (of_update + eps)) if of_params > 0 and of_update > 0 else readonly(g)
+        of_params, (scale, rest) = norm_factors(p), norm_factors(g)
+        if of_params[1] == 0 or rest == 0:
+            return readonly(g)
+        return with_norm(g, (scale, rest + eps / scale), of_params)
 
     return GradientTransform(
         lambda params: (), lambda grads, state, params, step: (tree_map(scaled, grads, params), state)

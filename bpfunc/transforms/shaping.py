@@ -9,7 +9,7 @@ import numpy as np
 from bpfunc.keys import Key, fold_in, generator
 from bpfunc.transforms.base import GradientTransform, elementwise, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
-from bpfunc.tree import Tree, flatten, tree_map, tree_norm, unflatten
+from bpfunc.tree import Tree, flatten, norm_factors, tree_map, unflatten, with_norm
 from bpfunc.types import FloatArray, readonly
 
 
@@ -74,8 +74,8 @@ def clip_by_value(limit: float) -> GradientTransform:
     return stateless(lambda grads, params, step: tree_map(lambda g: np.clip(g, -limit, limit), grads))
 
 
-def _shrunk(g: FloatArray, norm: float, limit: float) -> FloatArray:
-    return g * (limit / norm) if norm > limit else readonly(g)
+def _shrunk(g: FloatArray, norm: tuple[float, float], limit: float) -> FloatArray:
+    return with_norm(g, norm, (1.0, limit)) if norm[1] > limit / norm[0] else readonly(g)
 
 
 def clip_by_norm(limit: float) -> GradientTransform:
@@ -95,7 +95,7 @@ def clip_by_norm(limit: float) -> GradientTransform:
         (array([0.6, 0.8]), array([0.5]))
     """
     limit = _positive("limit", limit)
-    return stateless(lambda grads, params, step: tree_map(lambda g: _shrunk(g, float(np.linalg.norm(g)), limit), grads))
+    return stateless(lambda grads, params, step: tree_map(lambda g: _shrunk(g, norm_factors(g), limit), grads))
 
 
 def clip_by_global_norm(limit: float) -> GradientTransform:
@@ -119,7 +119,7 @@ def clip_by_global_norm(limit: float) -> GradientTransform:
     limit = _positive("limit", limit)
 
     def clipped(grads: Tree, params: Tree, step: int) -> Tree:
-        norm = tree_norm(grads)
+        norm = norm_factors(grads)
         return tree_map(lambda g: _shrunk(g, norm, limit), grads)
 
     return stateless(clipped)
@@ -238,8 +238,15 @@ def max_norm(limit: float) -> GradientTransform:
     def project(p: FloatArray) -> FloatArray:
         if p.ndim < 2:
             return p
-        norms: FloatArray = np.sqrt(np.square(p).sum(axis=tuple(range(p.ndim - 1)), keepdims=True))
-        allowed: FloatArray = p * (limit / np.maximum(norms, limit))
+        axes = tuple(range(p.ndim - 1))
+        # A column is divided by its largest number first: the squares of what is left neither overflow nor vanish.
+        largest = np.abs(p).max(axis=axes, keepdims=True, initial=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = np.divide(p, largest, out=np.zeros_like(p), where=largest > 0)
+            norms = np.sqrt(np.square(parts).sum(axis=axes, keepdims=True, dtype=np.float64))
+            outside = norms * largest > limit
+        scales = np.divide(limit, norms, out=np.ones_like(norms), where=outside).astype(p.dtype, copy=False)
+        allowed: FloatArray = np.where(outside, parts * scales, p)
         return allowed
 
     return projected(project)
