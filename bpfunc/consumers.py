@@ -82,7 +82,7 @@ def validated(
         model: Any layer.
         loss: The loss to report.
         data: The validation rows.
-        metric: What else to measure; accuracy where None.
+        metric: What else to measure; where None what goes with the loss.
         batch_size: Rows at a time.
         params: Which parameters to measure, such as an average that the optimiser's state keeps; those of the state
             where None.
@@ -257,7 +257,7 @@ def logged(
     Args:
         records: Of a training.
         write: Takes the line, such as ``print``.
-        metric: The metric that was measured; accuracy where None.
+        metric: The metric that was measured, where the records do not carry it; accuracy where None.
 
     Returns:
         An iterator of the same records.
@@ -278,8 +278,8 @@ def describe(record: EpochLike, *, metric: Metric | None = None) -> str:
 
     Args:
         record: Of a training, validated or not.
-        metric: The metric that was measured; accuracy where None. Of a figure with several parts, those that are
-            single numbers are told.
+        metric: The metric that was measured, where the record does not carry it; accuracy where None. Of a figure with
+            several parts, those that are single numbers are told.
 
     Returns:
         Such as ``epoch 3: loss 0.1234, accuracy 0.9712; validation loss 0.1301, accuracy 0.9650``.
@@ -297,7 +297,8 @@ def describe(record: EpochLike, *, metric: Metric | None = None) -> str:
 
 
 def _told(metrics: StepMetrics, metric: Metric) -> str:
-    figure = metric.value(metrics.metric)
-    figures = figure if isinstance(figure, Mapping) else {metric.name: figure}
+    known = metrics.measured_by or metric
+    figure = known.value(metrics.metric)
+    figures = figure if isinstance(figure, Mapping) else {known.name: figure}
     numbers = {"loss": mean(metrics.loss)} | {name: found for name, found in figures.items() if np.ndim(found) == 0}
     return ", ".join(f"{name} {found:.4f}" for name, found in numbers.items())

@@ -125,9 +125,9 @@ def scaled(loss: Loss, factor: float) -> Loss:
         losses, residual = loss.forward(outputs, targets)
         return factor * losses, residual
 
-    return Loss(
-        loss.name,
-        forward,
+    return attrs.evolve(
+        loss,
+        forward=forward,
         vjp=lambda residual, dlosses: loss.vjp(residual, factor * dlosses),
         jvp=lambda residual, outputs_dot: factor * loss.jvp(residual, outputs_dot),
         vjp_jvp=lambda residual, outputs_dot, dlosses, dlosses_dot: loss.vjp_jvp(

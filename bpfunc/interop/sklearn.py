@@ -61,6 +61,7 @@ from bpfunc.losses import (
     squared_error,
 )
 from bpfunc.metrics import Metric, mean, mean_metric
+from bpfunc.metrics.base import never_of_nan
 from bpfunc.ops import log_softmax, sigmoid, softmax
 from bpfunc.optimizers import adam, adamw, weights_only
 from bpfunc.schedules import Schedule, constant, cosine, one_cycle
@@ -929,7 +930,7 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
                 if logistic
                 else outputs.argmax(axis=1) == batch.targets.argmax(axis=1)
             )
-            return right
+            return never_of_nan(outputs, right)
 
         return mean_metric("accuracy", hits)
 

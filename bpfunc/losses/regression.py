@@ -133,7 +133,14 @@ def squared_error() -> Loss:
         >>> squared_error().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([4.])
     """
-    return Loss("squared_error", squared_errors, squared_errors_vjp, squared_errors_jvp, squared_errors_vjp_jvp)
+    return Loss(
+        "squared_error",
+        squared_errors,
+        squared_errors_vjp,
+        squared_errors_jvp,
+        squared_errors_vjp_jvp,
+        metric="mean squared error",
+    )
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -256,7 +263,14 @@ def absolute_error() -> Loss:
         >>> absolute_error().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([2.])
     """
-    return Loss("absolute_error", absolute_errors, absolute_errors_vjp, absolute_errors_jvp, absolute_errors_vjp_jvp)
+    return Loss(
+        "absolute_error",
+        absolute_errors,
+        absolute_errors_vjp,
+        absolute_errors_jvp,
+        absolute_errors_vjp_jvp,
+        metric="mean absolute error",
+    )
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -397,7 +411,9 @@ def huber(*, delta: float = 1.0) -> Loss:
     if not delta > 0:
         raise ValueError(f"huber takes a delta above 0, got {delta}")
     forward = partial(huber_errors, delta=float(delta))
-    return Loss("huber", forward, huber_errors_vjp, huber_errors_jvp, huber_errors_vjp_jvp)
+    return Loss(
+        "huber", forward, huber_errors_vjp, huber_errors_jvp, huber_errors_vjp_jvp, metric="mean absolute error"
+    )
 
 
 def _example_sums(values: FloatArray) -> FloatArray:

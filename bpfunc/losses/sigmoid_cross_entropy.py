@@ -157,4 +157,11 @@ def multilabel_cross_entropy() -> Loss:
 
 
 def _loss(name: str, forward: Callable[[FloatArray, Targets], tuple[FloatArray, SigmoidResidual]]) -> Loss:
-    return Loss(name, forward, sigmoid_cross_entropy_vjp, sigmoid_cross_entropy_jvp, sigmoid_cross_entropy_vjp_jvp)
+    return Loss(
+        name,
+        forward,
+        sigmoid_cross_entropy_vjp,
+        sigmoid_cross_entropy_jvp,
+        sigmoid_cross_entropy_vjp_jvp,
+        metric="binary accuracy",
+    )

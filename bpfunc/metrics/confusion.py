@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.batches import Batch
-from bpfunc.metrics.base import Metric, labels_for
+from bpfunc.metrics.base import Metric, labels_for, never_of_nan
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
 
 Averaging: TypeAlias = Literal["macro", "micro", "weighted"]
@@ -166,7 +166,8 @@ def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> NDArray[np.fl
 def confusion(classes: int) -> Metric:
     """Count how often each true class was taken for each class; `accuracy`'s rule says which was taken.
 
-    Takes logits or probabilities (B, K). Counts rows: the batch's weights are not used.
+    Takes logits or probabilities (B, K). Counts rows: the batch's weights are not used. A row with NaN is never right:
+    it counts as taken for the class after its own.
 
     Args:
         classes: K, at least 1.
@@ -256,7 +257,10 @@ def _of_counts(name: str, classes: int, figure: Callable[[IntArray], float | Int
 
     def measure(outputs: FloatArray, batch: Batch) -> ConfusionState:
         label = labels_for(outputs, batch)
-        return ConfusionState(confusion_matrix(outputs.argmax(axis=1), label, classes))
+        taken = outputs.argmax(axis=1)
+        unknown = ~never_of_nan(outputs, np.ones(len(taken), np.bool_))
+        taken[unknown] = (label[unknown] + 1) % outputs.shape[1]
+        return ConfusionState(confusion_matrix(taken, label, classes))
 
     def value(state: ConfusionState) -> float | IntArray:
         return figure(state.counts)

@@ -41,7 +41,7 @@ def area_under_roc(scores: FloatArray, positive: BoolArray, *, weights: FloatArr
         weights: (N,) at least 0; None where all count the same.
 
     Returns:
-        0 to 1; NaN where there is no positive or no negative row.
+        0 to 1; NaN where there is no positive or no negative row, or where the score of a row that counts is NaN.
 
     Raises:
         ValueError: The vectors differ in length.
@@ -59,6 +59,8 @@ def area_under_roc(scores: FloatArray, positive: BoolArray, *, weights: FloatArr
             f"expected vectors of one length, found scores {scores.shape}, positive {positive.shape},"
             f" weights {counted.shape}"
         )
+    if np.isnan(scores[counted != 0]).any():
+        return float("nan")
     distinct, place = np.unique(scores, return_inverse=True)
     positives = np.bincount(place, counted * positive, len(distinct))
     negatives = np.bincount(place, counted * ~positive, len(distinct))

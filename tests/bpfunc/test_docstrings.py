@@ -100,7 +100,17 @@ SOURCED = ("bpfunc.ops.", "bpfunc.losses.", "bpfunc.transforms.adaptive", "bpfun
         for name in FUNCTIONS
         if name.startswith(SOURCED)
         and not name.endswith(
-            ("_vjp", "_jvp", ".zeros", ".weights_only", ".paired", ".class_rows", ".whole_numbers", ".weighed")
+            (
+                "_vjp",
+                "_jvp",
+                ".zeros",
+                ".weights_only",
+                ".paired",
+                ".class_rows",
+                ".whole_numbers",
+                ".weighed",
+                ".labels_in_range",
+            )
         )
         and ".special." not in name
     ],
