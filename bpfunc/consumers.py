@@ -18,6 +18,7 @@ from bpfunc.layers import Layer
 from bpfunc.loop import Epoch, evaluate
 from bpfunc.losses import Loss
 from bpfunc.metrics import Metric, accuracy, mean
+from bpfunc.ranges import number, whole
 from bpfunc.step import StepMetrics, TrainState
 from bpfunc.tree import Tree
 
@@ -159,11 +160,8 @@ def early_stopping(
 
     Reference: Prechelt, "Early stopping - but when?" (1998).
     """
-    if patience < 1 or not min_delta >= 0:
-        raise ValueError(
-            "early_stopping takes a patience of at least 1 and a min_delta of at least 0, "
-            f"got {patience} and {min_delta}"
-        )
+    patience = whole("early_stopping", "patience", patience, "[1, inf)")
+    min_delta = number("early_stopping", "min_delta", min_delta, "[0, inf)")
     sign = _sign(mode)
 
     def until_exhausted() -> Iterator[RecordT]:
@@ -237,8 +235,7 @@ def every(records: Iterable[EpochT], count: int, action: Callable[[EpochT], None
         epoch 4
         4
     """
-    if count < 1:
-        raise ValueError(f"every takes a count of at least 1, got {count}")
+    count = whole("every", "count", count, "[1, inf)")
 
     def acted() -> Iterator[EpochT]:
         for record in records:

@@ -18,6 +18,7 @@ from bpfunc.keys import fold_in
 from bpfunc.layers import Context, Layer, inputs_for
 from bpfunc.losses import Loss
 from bpfunc.losses.base import weighed
+from bpfunc.ranges import whole
 from bpfunc.tree import Tree, tree_add, tree_leaves, tree_norm, tree_scale
 from bpfunc.types import FloatArray, readonly_arrays
 
@@ -55,6 +56,9 @@ def mean_weights(losses: FloatArray, weights: FloatArray | None) -> FloatArray:
     Returns:
         (B,) that sums to 1. All zeros where B is 0 or the weights sum to 0, so that an empty batch teaches nothing.
 
+    Raises:
+        ValueError: A weight is negative or not finite.
+
     Example:
         >>> mean_weights(np.zeros(2), np.array([1.0, 3.0]))
         array([0.25, 0.75])
@@ -62,6 +66,8 @@ def mean_weights(losses: FloatArray, weights: FloatArray | None) -> FloatArray:
     if weights is None:
         return np.full_like(losses, 1.0 / max(len(losses), 1))
     total = float(weights.sum())
+    if len(weights) and not (weights.min() >= 0 and total < math.inf):
+        raise ValueError("the weights of a batch are finite numbers of at least 0, and so is their sum")
     return (weights / total if total else np.zeros_like(losses)).astype(losses.dtype, copy=False)
 
 
@@ -389,8 +395,7 @@ def accumulated(parts: int, *, gradient: GradientMaker = value_and_grad) -> Grad
 
     Reference: none needed: the gradient of a sum is the sum of gradients.
     """
-    if parts < 1:
-        raise ValueError(f"accumulated takes at least 1 part, got {parts}")
+    parts = whole("accumulated", "parts", parts, "[1, inf)")
 
     def make(model: Layer, loss: Loss) -> GradientFn:
         inner = gradient(model, loss)

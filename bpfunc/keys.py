@@ -15,6 +15,7 @@ import hashlib
 import attrs
 import numpy as np
 
+from bpfunc.ranges import whole
 from bpfunc.tree import STATIC
 from bpfunc.types import FloatArray, FloatDType, IntArray, Shape
 
@@ -40,8 +41,8 @@ class Key:
 
     def __attrs_post_init__(self) -> None:
         """Check the seed."""
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
-            raise ValueError(f"a seed is a whole number of at least 0, got {self.seed!r}")
+        if type(self.seed) is not int or self.seed < 0:
+            object.__setattr__(self, "seed", whole("Key", "seed", self.seed, "[0, inf)"))
 
 
 def fold_in(key: Key, number: int) -> Key:
@@ -55,15 +56,15 @@ def fold_in(key: Key, number: int) -> Key:
         A key whose numbers are independent of those of ``key`` and of every other number's.
 
     Raises:
-        ValueError: The number is negative.
+        ValueError: The number is negative, or not a whole number.
 
     Example:
         >>> fold_in(Key(7), 0) == fold_in(Key(7), 1)
         False
     """
-    if number < 0:
-        raise ValueError(f"fold_in takes numbers of at least 0, got {number}")
-    return Key(key.seed, (*key.path, int(number)))
+    if type(number) is not int or number < 0:
+        number = whole("fold_in", "number", number, "[0, inf)")
+    return Key(key.seed, (*key.path, number))
 
 
 def split(key: Key, count: int = 2) -> tuple[Key, ...]:
@@ -77,15 +78,14 @@ def split(key: Key, count: int = 2) -> tuple[Key, ...]:
         ``count`` keys with independent streams.
 
     Raises:
-        ValueError: The count is negative.
+        ValueError: The count is negative, or not a whole number.
 
     Example:
         >>> weights, noise = split(Key(0))
         >>> weights == noise
         False
     """
-    if count < 0:
-        raise ValueError(f"split takes a count of at least 0, got {count}")
+    count = whole("split", "count", count, "[0, inf)")
     return tuple(Key(key.seed, (*key.path, -1 - index)) for index in range(count))
 
 
@@ -161,8 +161,11 @@ def permutation(key: Key, count: int) -> IntArray:
     Returns:
         (count,) int64.
 
+    Raises:
+        ValueError: The count is negative, or not a whole number.
+
     Example:
         >>> sorted(permutation(Key(0), 4).tolist())
         [0, 1, 2, 3]
     """
-    return generator(key).permutation(count)
+    return generator(key).permutation(whole("permutation", "count", count, "[0, inf)"))

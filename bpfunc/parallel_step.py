@@ -15,6 +15,7 @@ from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.keys import fold_in
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
+from bpfunc.ranges import whole
 from bpfunc.tree import Tree, ravel, tree_scale, tree_size, unravel
 from bpfunc.types import FloatArray
 
@@ -64,10 +65,14 @@ def share_of(rows: int, comm: Communicator) -> slice:
     Returns:
         A slice of 0..B; those of all ranks make the whole.
 
+    Raises:
+        ValueError: The rows are negative, or not a whole number.
+
     Example:
         >>> share_of(5, Alone())
         slice(0, 5, None)
     """
+    rows = whole("share_of", "rows", rows, "[0, inf)")
     return slice(rows * comm.rank // comm.size, rows * (comm.rank + 1) // comm.size)
 
 

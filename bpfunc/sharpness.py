@@ -6,6 +6,7 @@ from bpfunc.batches import Batch
 from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
+from bpfunc.ranges import number
 from bpfunc.tree import Tree, norm_factors, tree_map, with_norm
 
 
@@ -34,9 +35,7 @@ def sharpness_aware(rho: float, *, gradient: GradientMaker = value_and_grad) -> 
 
     Reference: Foret, Kleiner, Mobahi and Neyshabur, "Sharpness-aware minimization" (2021).
     """
-    if not rho >= 0:
-        raise ValueError(f"rho is at least 0, got {rho}")
-    rho = float(rho)
+    rho = number("sharpness_aware", "rho", rho, "[0, inf)")
 
     def make(model: Layer, loss: Loss) -> GradientFn:
         inner = gradient(model, loss)

@@ -9,6 +9,7 @@ from bpfunc.initializers import Initializer, he_normal, zeros
 from bpfunc.keys import Key, split
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError, squared_sums
 from bpfunc.memory import SMALL, empty
+from bpfunc.ranges import whole
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape, readonly, readonly_arrays
 
@@ -59,8 +60,7 @@ def dense(
 
     Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
     """
-    if width < 1:
-        raise ValueError(f"dense takes a width of at least 1, got {width}")
+    width = whole("dense", "width", width, "[1, inf)")
 
     def init(key: Key, in_shape: Shape) -> tuple[DenseParams, Tree, Shape]:
         if len(in_shape) != 1:
@@ -86,7 +86,7 @@ def dense(
         example_norms=_dense_example_norms,
         flops=lambda in_shape, out_shape: 2 * in_shape[0] * width + (width if use_bias else 0),
         draws=False,
-        maker=Maker("dense", (("width", int(width)), ("use_bias", bool(use_bias)))),
+        maker=Maker("dense", (("width", width), ("use_bias", bool(use_bias)))),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from bpfunc.initializers import Initializer
 from bpfunc.keys import Key, normal
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
+from bpfunc.ranges import whole
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, IntArray, Shape, readonly, readonly_arrays
 
@@ -48,8 +49,8 @@ def embedding(categories: int, width: int, *, table_init: Initializer = normal) 
 
     Reference: Bengio, Ducharme, Vincent and Jauvin, "A neural probabilistic language model" (2003).
     """
-    if categories < 1 or width < 1:
-        raise ValueError(f"embedding takes at least 1 category and width 1, got {categories} and {width}")
+    categories = whole("embedding", "categories", categories, "[1, inf)")
+    width = whole("embedding", "width", width, "[1, inf)")
 
     def init(key: Key, in_shape: Shape) -> tuple[EmbeddingParams, Tree, Shape]:
         if len(in_shape) > 1:
@@ -75,7 +76,7 @@ def embedding(categories: int, width: int, *, table_init: Initializer = normal) 
         example_grads=_example_grads,
         flops=lambda in_shape, out_shape: 0,
         draws=False,
-        maker=Maker("embedding", (("categories", int(categories)), ("width", int(width)))),
+        maker=Maker("embedding", (("categories", categories), ("width", width))),
         looks_up=True,
     )
 

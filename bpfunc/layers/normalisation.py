@@ -14,6 +14,7 @@ from bpfunc.ops.standardize import (
     standardize_vjp,
     standardize_vjp_jvp,
 )
+from bpfunc.ranges import number
 from bpfunc.tree import Tree
 from bpfunc.types import FloatArray, Shape, readonly_arrays
 
@@ -95,7 +96,7 @@ def rms_norm(*, eps: float = 1e-6) -> Layer:
 
 
 def _feature_norm(name: str, eps: float, *, centred: bool) -> Layer:
-    eps = _checked_eps(name, eps)
+    eps = number(name, "eps", eps, "(0, inf)")
 
     def init(key: Key, in_shape: Shape) -> tuple[NormParams, Tree, Shape]:
         return _init_params(name, in_shape, shift=centred), (), in_shape
@@ -149,9 +150,8 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
 
     Reference: Ioffe and Szegedy, "Batch normalization" (2015).
     """
-    eps = _checked_eps("batch_norm", eps)
-    if not 0 < momentum <= 1:
-        raise ValueError(f"batch_norm takes a momentum in (0, 1], got {momentum}")
+    eps = number("batch_norm", "eps", eps, "(0, inf)")
+    momentum = number("batch_norm", "momentum", momentum, "(0, 1]")
 
     def init(key: Key, in_shape: Shape) -> tuple[NormParams, BatchStatistics, Shape]:
         params = _init_params("batch_norm", in_shape, shift=True)
@@ -165,7 +165,7 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
             if len(x) < 2:
                 raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {len(x)}")
             y, residual = standardize(x, axis=0, eps=eps)
-            return _affine(params, y), _followed(state, x, float(momentum)), residual
+            return _affine(params, y), _followed(state, x, momentum), residual
         inverse = (1 / np.sqrt(state.variance + eps)).astype(x.dtype, copy=False)[None]
         y = (x - state.mean.astype(x.dtype, copy=False)) * inverse
         return _affine(params, y), state, StandardizeResidual(y, inverse, None, True)
@@ -180,7 +180,7 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
         example_grads=_example_grads,
         flops=lambda in_shape, out_shape: 8 * out_shape[0],
         draws=False,
-        maker=Maker("batch_norm", (("momentum", float(momentum)), ("eps", eps))),
+        maker=Maker("batch_norm", (("momentum", momentum), ("eps", eps))),
     )
 
 
@@ -189,13 +189,6 @@ def _followed(state: BatchStatistics, x: FloatArray, momentum: float) -> BatchSt
         return (1 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
 
     return BatchStatistics(followed(state.mean, x.mean(axis=0)), followed(state.variance, x.var(axis=0, ddof=1)))
-
-
-def _checked_eps(name: str, eps: float) -> float:
-    """Check a number, and hand it on as Python's own: NumPy's float64 would turn float32 arrays into float64."""
-    if not eps > 0:
-        raise ValueError(f"{name} takes an eps above 0, got {eps}")
-    return float(eps)
 
 
 def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:

@@ -9,6 +9,7 @@ import numpy as np
 
 from bpfunc.losses.base import Loss, Targets, class_rows, weighed
 from bpfunc.ops import log_softmax, log_softmax_jvp, log_softmax_vjp, log_softmax_vjp_jvp
+from bpfunc.ranges import number
 from bpfunc.tree import STATIC
 from bpfunc.types import FloatArray, readonly_arrays
 
@@ -30,6 +31,11 @@ class FocalResidual:
     gamma: float = attrs.field(metadata=STATIC)
 
 
+def _checked_gamma(function: str, gamma: float) -> float:
+    words = "of 0 or at least 1"
+    return number(function, "gamma", gamma, "[0, inf)" if gamma == 0 else "[1, inf)", words=words)
+
+
 def focal_cross_entropy(
     outputs: FloatArray, targets: Targets, *, gamma: float = 2.0
 ) -> tuple[FloatArray, FocalResidual]:
@@ -45,6 +51,7 @@ def focal_cross_entropy(
 
     Raises:
         ShapeError: Outputs and targets do not fit.
+        ValueError: gamma is neither 0 nor at least 1.
 
     Example:
         >>> focal_cross_entropy(np.zeros((1, 2)), np.array([0]))[0].round(4)
@@ -52,6 +59,7 @@ def focal_cross_entropy(
 
     Reference: Lin, Goyal, Girshick, He and Dollar, "Focal loss for dense object detection" (2017).
     """
+    gamma = _checked_gamma("focal_cross_entropy", gamma)
     rows = class_rows(outputs, targets)
     log_p, p = log_softmax(outputs)
     losses: FloatArray = -weighed(rows * (-np.expm1(log_p)) ** gamma, log_p).sum(axis=1)
@@ -159,7 +167,5 @@ def focal(*, gamma: float = 2.0) -> Loss:
         >>> focal().forward(np.zeros((1, 2)), np.array([0]))[0].round(3)
         array([0.173])
     """
-    if gamma != 0 and not gamma >= 1:
-        raise ValueError(f"focal takes a gamma of 0 or at least 1, got {gamma}")
-    forward = partial(focal_cross_entropy, gamma=float(gamma))
+    forward = partial(focal_cross_entropy, gamma=_checked_gamma("focal", gamma))
     return Loss("focal", forward, focal_cross_entropy_vjp, focal_cross_entropy_jvp, focal_cross_entropy_vjp_jvp)

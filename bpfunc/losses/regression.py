@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from bpfunc.losses.base import Loss, Targets, paired
+from bpfunc.ranges import number
 from bpfunc.tree import STATIC
 from bpfunc.types import FloatArray, readonly_arrays
 
@@ -303,6 +304,7 @@ def huber_errors(
 
     Raises:
         ShapeError: Outputs and targets do not fit.
+        ValueError: delta is not above 0.
 
     Example:
         >>> huber_errors(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
@@ -310,6 +312,7 @@ def huber_errors(
 
     Reference: Huber, "Robust estimation of a location parameter" (1964).
     """
+    delta = number("huber_errors", "delta", delta, "(0, inf)")
     error = outputs - paired("huber", outputs, targets)
     losses = _example_sums(
         np.where(
@@ -408,9 +411,7 @@ def huber(*, delta: float = 1.0) -> Loss:
         >>> huber().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([1.5])
     """
-    if not delta > 0:
-        raise ValueError(f"huber takes a delta above 0, got {delta}")
-    forward = partial(huber_errors, delta=float(delta))
+    forward = partial(huber_errors, delta=number("huber", "delta", delta, "(0, inf)"))
     return Loss(
         "huber", forward, huber_errors_vjp, huber_errors_jvp, huber_errors_vjp_jvp, metric="mean absolute error"
     )

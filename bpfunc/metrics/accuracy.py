@@ -8,6 +8,7 @@ from bpfunc.batches import Batch
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import paired
 from bpfunc.metrics.base import Metric, labels_for, mean_metric, never_of_nan, row_means
+from bpfunc.ranges import whole
 from bpfunc.types import BoolArray, FloatArray
 
 
@@ -61,8 +62,7 @@ def top_k(k: int) -> Metric:
         >>> top_k(2).measure(outputs, Batch(np.zeros((2, 1)), np.array([1, 2])))
         Mean(total=1.0, weight=2.0)
     """
-    if k < 1:
-        raise ValueError(f"top_k takes a k of at least 1, got {k}")
+    k = whole("top_k", "k", k, "[1, inf)")
 
     def hits(outputs: FloatArray, batch: Batch) -> BoolArray:
         label = labels_for(outputs, batch)[:, None]

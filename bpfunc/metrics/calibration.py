@@ -8,6 +8,7 @@ import numpy as np
 from bpfunc.batches import Batch
 from bpfunc.metrics.base import Metric, labels_for, never_of_nan
 from bpfunc.ops import softmax
+from bpfunc.ranges import whole
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
 
 _NOTHING = 1e-12
@@ -54,8 +55,7 @@ def expected_calibration_error(bins: int = 15) -> Metric:
 
     Reference: Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning" (2015).
     """
-    if bins < 1:
-        raise ValueError(f"expected_calibration_error takes at least 1 bin, got {bins}")
+    bins = whole("expected_calibration_error", "bins", bins, "[1, inf)")
     inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
 
     def measure(outputs: FloatArray, batch: Batch) -> CalibrationState:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bpfunc.batches import Batch
 from bpfunc.metrics.base import Metric, labels_for, never_of_nan
+from bpfunc.ranges import whole
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
 
 Averaging: TypeAlias = Literal["macro", "micro", "weighted"]
@@ -185,7 +186,7 @@ def confusion(classes: int) -> Metric:
         array([[1, 1],
                [0, 0]])
     """
-    return _of_counts("confusion", classes, lambda counts: counts)
+    return _of_counts("confusion", "confusion", classes, lambda counts: counts)
 
 
 def precision(classes: int, *, average: Averaging = "macro") -> Metric:
@@ -206,7 +207,9 @@ def precision(classes: int, *, average: Averaging = "macro") -> Metric:
         >>> metric.value(metric.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0]))))
         0.5
     """
-    return _of_counts(f"{_known(average)} precision", classes, lambda counts: averages(counts, average).precision)
+    return _of_counts(
+        "precision", f"{_known(average)} precision", classes, lambda counts: averages(counts, average).precision
+    )
 
 
 def recall(classes: int, *, average: Averaging = "macro") -> Metric:
@@ -227,7 +230,7 @@ def recall(classes: int, *, average: Averaging = "macro") -> Metric:
         >>> metric.value(metric.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0]))))
         0.5
     """
-    return _of_counts(f"{_known(average)} recall", classes, lambda counts: averages(counts, average).recall)
+    return _of_counts("recall", f"{_known(average)} recall", classes, lambda counts: averages(counts, average).recall)
 
 
 def f1(classes: int, *, average: Averaging = "macro") -> Metric:
@@ -248,12 +251,11 @@ def f1(classes: int, *, average: Averaging = "macro") -> Metric:
         >>> metric.value(metric.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0]))))
         0.5
     """
-    return _of_counts(f"{_known(average)} F1", classes, lambda counts: averages(counts, average).f1)
+    return _of_counts("f1", f"{_known(average)} F1", classes, lambda counts: averages(counts, average).f1)
 
 
-def _of_counts(name: str, classes: int, figure: Callable[[IntArray], float | IntArray]) -> Metric:
-    if classes < 1:
-        raise ValueError(f"{name} takes at least 1 class, got {classes}")
+def _of_counts(function: str, name: str, classes: int, figure: Callable[[IntArray], float | IntArray]) -> Metric:
+    classes = whole(function, "classes", classes, "[1, inf)")
 
     def measure(outputs: FloatArray, batch: Batch) -> ConfusionState:
         label = labels_for(outputs, batch)

@@ -8,6 +8,7 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.ranges import number, whole
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Elementwise, Numbers
 from bpfunc.tree import (
@@ -141,8 +142,7 @@ def accumulate(transform: GradientTransform, every: int) -> GradientTransform:
         >>> float(first), float(slow.update(4.0, state, 0.0, 1)[0])
         (0.0, 3.0)
     """
-    if every < 1:
-        raise ValueError(f"accumulate takes at least 1 step, got {every}")
+    every = whole("accumulate", "every", every, "[1, inf)")
 
     def init(params: Tree) -> AccumulateState:
         return AccumulateState(tree_zeros_like(params), transform.init(params))
@@ -195,15 +195,15 @@ def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5
 
     Reference: Zhang, Lucas, Hinton and Ba, "Lookahead optimizer: k steps forward, 1 step back" (2019).
     """
-    if every < 1 or not 0 < rate <= 1:
-        raise ValueError(f"lookahead takes every >= 1 and a rate in (0, 1], got {every} and {rate}")
+    every = whole("lookahead", "every", every, "[1, inf)")
+    rate = number("lookahead", "rate", rate, "(0, 1]")
 
     def update(grads: Tree, state: LookaheadState, params: Tree, step: int) -> tuple[Tree, LookaheadState]:
         updates, inner = transform.update(grads, state.inner, params, step)
         if (step + 1) % every:
             return updates, LookaheadState(state.slow, inner)
         updates = tree_cast_like(updates, params)
-        slow = tree_map(lambda s, p, u: s + float(rate) * (p + u - s), state.slow, params, updates)
+        slow = tree_map(lambda s, p, u: s + rate * (p + u - s), state.slow, params, updates)
         return tree_map(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
 
     return GradientTransform(lambda params: LookaheadState(tree_map(readonly, params), transform.init(params)), update)
@@ -242,8 +242,7 @@ def ema_of_params(decay: float) -> GradientTransform:
 
     Reference: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
     """
-    if not 0 <= decay < 1:
-        raise ValueError(f"ema_of_params takes a decay in [0, 1), got {decay}")
+    decay = number("ema_of_params", "decay", decay, "[0, 1)")
 
     def numbers(step: int) -> Numbers:
         kept = min(decay, (2 + step) / (11 + step))

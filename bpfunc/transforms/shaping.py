@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from bpfunc.keys import Key, fold_in, generator
+from bpfunc.ranges import number
+from bpfunc.schedules import times_power
 from bpfunc.transforms.base import GradientTransform, elementwise, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, flatten, norm_factors, tree_map, unflatten, with_norm
@@ -35,8 +37,7 @@ def add_decayed_weights(decay: float) -> GradientTransform:
     Reference: Krogh and Hertz, "A simple weight decay can improve generalization" (1992); decoupled: Loshchilov and
         Hutter, "Decoupled weight decay regularization" (2019).
     """
-    if not decay >= 0:
-        raise ValueError(f"weight decay is at least 0, got {decay}")
+    decay = number("add_decayed_weights", "decay", decay, "[0, inf)")
 
     def kernel(
         c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
@@ -45,13 +46,6 @@ def add_decayed_weights(decay: float) -> GradientTransform:
         return np.add(g, work, out=out)
 
     return elementwise(lambda params: (), kernel, reads_params=True)
-
-
-def _positive(name: str, value: float) -> float:
-    """Check a number, and hand it on as Python's own: NumPy's float64 would turn float32 arrays into float64."""
-    if not value > 0:
-        raise ValueError(f"{name} is above 0, got {value}")
-    return float(value)
 
 
 def clip_by_value(limit: float) -> GradientTransform:
@@ -70,7 +64,7 @@ def clip_by_value(limit: float) -> GradientTransform:
         >>> clip_by_value(1.0).update((np.array([-3.0, 0.5]),), (), (), 0)[0]
         (array([-1. ,  0.5]),)
     """
-    limit = _positive("limit", limit)
+    limit = number("clip_by_value", "limit", limit, "(0, inf)")
     return stateless(lambda grads, params, step: tree_map(lambda g: np.clip(g, -limit, limit), grads))
 
 
@@ -94,7 +88,7 @@ def clip_by_norm(limit: float) -> GradientTransform:
         >>> clip_by_norm(1.0).update((np.array([3.0, 4.0]), np.array([0.5])), (), (), 0)[0]
         (array([0.6, 0.8]), array([0.5]))
     """
-    limit = _positive("limit", limit)
+    limit = number("clip_by_norm", "limit", limit, "(0, inf)")
     return stateless(lambda grads, params, step: tree_map(lambda g: _shrunk(g, norm_factors(g), limit), grads))
 
 
@@ -116,7 +110,7 @@ def clip_by_global_norm(limit: float) -> GradientTransform:
 
     Reference: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
     """
-    limit = _positive("limit", limit)
+    limit = number("clip_by_global_norm", "limit", limit, "(0, inf)")
 
     def clipped(grads: Tree, params: Tree, step: int) -> Tree:
         norm = norm_factors(grads)
@@ -167,13 +161,13 @@ def add_noise(key: Key, scale: float, *, decay: float = 0.55) -> GradientTransfo
 
     Reference: Neelakantan et al., "Adding gradient noise improves learning for very deep networks" (2015).
     """
-    if not (scale >= 0 and decay >= 0):
-        raise ValueError(f"scale and decay are at least 0, got {scale} and {decay}")
+    scale = number("add_noise", "scale", scale, "[0, inf)")
+    decay = number("add_noise", "decay", decay, "[0, inf)")
 
     def noisy(grads: Tree, params: Tree, step: int) -> Tree:
         leaves, structure = flatten(grads)
         random = generator(fold_in(key, step))
-        deviation = (scale / (1 + step) ** decay) ** 0.5
+        deviation = times_power(scale, 1 + step, -decay) ** 0.5
         return unflatten(
             structure, [g + (deviation * random.standard_normal(np.shape(g))).astype(g.dtype) for g in leaves]
         )
@@ -233,7 +227,7 @@ def max_norm(limit: float) -> GradientTransform:
 
     Reference: Srebro and Shraibman (2005), as used by Srivastava et al., "Dropout" (2014).
     """
-    limit = _positive("limit", limit)
+    limit = number("max_norm", "limit", limit, "(0, inf)")
 
     def project(p: FloatArray) -> FloatArray:
         if p.ndim < 2:

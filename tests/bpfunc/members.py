@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, Any] = {
     "end": 0.01,
     "every": 2,
     "factor": 0.5,
+    "first": 0.1,
     "function": lambda grads, params, step: grads,
     "figures": lambda outputs, batch: outputs.max(axis=1),
     "gradient": bp.value_and_grad,
@@ -50,6 +51,8 @@ ARGUMENTS: dict[str, Any] = {
     "probability": 0.5,
     "project": lambda p: np.maximum(p, 0),
     "rate": 0.5,
+    "rates": (),
+    "tol": 0.0,
     "rho": 0.05,
     "scale": 0.1,
     "schedule": lambda step: np.float64(0.1),
@@ -78,8 +81,14 @@ def modules() -> list[ModuleType]:
 def public_functions() -> dict[str, Callable[..., Any]]:
     """Qualified name -> function, each where it is defined."""
     return {
-        f"{module.__name__}.{name}": member
-        for module in modules()
+        f"{module.__name__}.{name}": member for module in modules() for name, member in functions_of(module).items()
+    }
+
+
+def functions_of(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """The public functions that are defined in a module."""
+    return {
+        name: member
         for name, member in vars(module).items()
         if inspect.isfunction(member) and member.__module__ == module.__name__ and not name.startswith("_")
     }

@@ -125,7 +125,7 @@ def test_parts_thread_the_state_through() -> None:
     first = batch_norm(momentum=0.5).forward(params.layers[0], state[0], batch.inputs[:4], ctx)[1]
     second = batch_norm(momentum=0.5).forward(params.layers[0], first, batch.inputs[4:], ctx)[1]
     np.testing.assert_allclose(found.state[0].mean, second.mean, rtol=1e-6)
-    with pytest.raises(ValueError, match="at least 1 part"):
+    with pytest.raises(ValueError, match="parts of at least 1"):
         accumulated(0)
 
 

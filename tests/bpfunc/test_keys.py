@@ -73,7 +73,7 @@ def test_draws_have_the_distribution_they_say() -> None:
 @pytest.mark.parametrize("seed", [-1, 1.0, True, "0"])
 def test_seeds_are_whole_numbers(seed: object) -> None:
     """Anything else is refused by name."""
-    with pytest.raises(ValueError, match="a seed is a whole number of at least 0"):
+    with pytest.raises(ValueError, match="takes a seed of at least 0, got"):
         Key(seed)
 
 

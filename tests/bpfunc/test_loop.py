@@ -161,8 +161,8 @@ def test_evaluation_is_inference() -> None:
 def test_metrics_that_do_not_add_up_merge_in_training() -> None:
     """A metric that merges by concatenation is measured over an epoch as over one batch."""
     metric = roc_auc()
-    step = make_step(MODEL, cross_entropy(), sgd(0.0), metric=metric)
-    begin = init_train_state(MODEL, sgd(0.0), Key(0), (4,))
+    step = make_step(MODEL, cross_entropy(), sgd(lambda step: 0.0), metric=metric)
+    begin = init_train_state(MODEL, sgd(lambda step: 0.0), Key(0), (4,))
     (record,) = train(step, begin, plain, epochs=1, metric=metric)
     outputs = predict(MODEL, begin.params, begin.layer_state, data().inputs)
     assert metric.value(record.metrics.metric) == pytest.approx(metric.value(metric.measure(outputs, data())), rel=1e-6)
