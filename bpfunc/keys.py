@@ -15,7 +15,7 @@ import hashlib
 import attrs
 import numpy as np
 
-from bpfunc.ranges import whole
+from bpfunc.ranges import number, whole
 from bpfunc.tree import STATIC
 from bpfunc.types import FloatArray, FloatDType, IntArray, Shape
 
@@ -110,26 +110,50 @@ def generator(key: Key) -> np.random.Generator:
 def uniform(
     key: Key, shape: Shape, *, low: float = 0.0, high: float = 1.0, dtype: FloatDType = np.float32
 ) -> FloatArray:
-    """Draw numbers uniformly from [low, high).
+    """Draw numbers uniformly from [low, high); both ends are kept where numbers are rounded.
 
     Args:
         key: Names the stream.
         shape: Shape of the result.
-        low: Lower bound.
-        high: Upper bound.
+        low: Lower bound, finite.
+        high: Upper bound, finite, at least ``low``; where the two are equal all numbers are.
         dtype: float32 or float64.
 
     Returns:
         An array of that shape and dtype.
+
+    Raises:
+        ValueError: A bound is not finite, they are out of order, or the dtype has no number between them.
 
     Example:
         >>> uniform(Key(0), (2, 3)).shape
         (2, 3)
     """
     unit = generator(key).random(shape, dtype=dtype)
-    unit *= high - low
-    unit += low
-    return unit
+    if low == 0 and high == 1:
+        return unit
+    least, most = _ends(low, high, dtype)
+    if high - low > float(np.finfo(dtype).max):
+        unit = unit * dtype(high) + (1 - unit) * dtype(low)
+    else:
+        unit *= high - low
+        unit += low
+    return np.clip(unit, least, most, out=unit)
+
+
+def _ends(low: float, high: float, dtype: FloatDType) -> tuple[np.floating, np.floating]:
+    """The smallest number of a dtype that is not below ``low``, and the largest that is below ``high``."""
+    bounds = number("uniform", "low", low, "(-inf, inf)"), number("uniform", "high", high, "(-inf, inf)")
+    least, most = (dtype(bound) for bound in bounds)
+    if bounds[0] == bounds[1]:
+        return least, least
+    if float(least) < bounds[0]:
+        least = np.nextafter(least, dtype(np.inf))
+    if float(most) >= bounds[1]:
+        most = np.nextafter(most, dtype(-np.inf))
+    if not least <= most:
+        raise ValueError(f"uniform takes a low below high with a {dtype.__name__} between them, got {low} and {high}")
+    return least, most
 
 
 def normal(key: Key, shape: Shape, *, dtype: FloatDType = np.float32) -> FloatArray:

@@ -20,7 +20,7 @@ from bpfunc import layers
 from bpfunc.batches import Batch
 from bpfunc.consumers import EpochLike
 from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
-from bpfunc.keys import uniform
+from bpfunc.keys import Key, uniform
 from bpfunc.layers import Context, DenseParams, Layer
 from bpfunc.losses import Loss
 from bpfunc.model import SerialParams, serial
@@ -29,7 +29,7 @@ from bpfunc.schedules import Schedule, constant, times_power
 from bpfunc.step import TrainState
 from bpfunc.transforms import GradientTransform, chain, momentum, scale_by_learning_rate
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, FloatDType, IntArray
+from bpfunc.types import FloatArray, FloatDType, IntArray, Shape
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "identity": layers.identity,
@@ -54,7 +54,8 @@ Stage: TypeAlias = Callable[[Schedule, TrainState, int], Iterator[EpochT]]
 def network(sizes: Sequence[int], activation: str | Layer, *, dropout: float = 0.0, dtype: FloatDType) -> Layer:
     """Make the network: dense layers with activation and dropout between them.
 
-    Weights and biases are drawn uniformly within ``sqrt(6 / (fan_in + fan_out))``, for logistic ``sqrt(2 / ...)``.
+    Weights and biases are drawn uniformly within ``sqrt(6 / (fan_in + fan_out))``, for logistic ``sqrt(2 / ...)``, in
+    float64: a float32 network starts as the same one, rounded.
 
     Args:
         sizes: Units of each layer, inputs first; at least two.
@@ -85,9 +86,14 @@ def network(sizes: Sequence[int], activation: str | Layer, *, dropout: float = 0
         if parts:
             parts += [between, layers.dropout(dropout)] if dropout else [between]
         bound = math.sqrt(factor / (fan_in + width))
-        start = partial(uniform, low=-bound, high=bound, dtype=dtype)
+        start = partial(_drawn, bound, dtype)
         parts.append(layers.dense(width, weight_init=start, bias_init=start))
     return serial(*parts)
+
+
+def _drawn(bound: float, dtype: FloatDType, key: Key, shape: Shape) -> FloatArray:
+    """Drawn in float64 and rounded, so that one seed starts one network, whatever the dtype."""
+    return uniform(key, shape, low=-bound, high=bound, dtype=np.float64).astype(dtype, copy=False)
 
 
 def dense_params(params: SerialParams) -> list[DenseParams]:

@@ -136,7 +136,18 @@ def test_numbers_of_numpy_are_numbers(name: str) -> None:
         call(member, np.int64(3))
         call(member, np.uint8(3))
         return
-    inside = {"beta1", "beta2", "decay", "dropout", "momentum", "momentum_decay", "rate", "warm", "label_smoothing", "fraction"}
+    inside = {
+        "beta1",
+        "beta2",
+        "decay",
+        "dropout",
+        "momentum",
+        "momentum_decay",
+        "rate",
+        "warm",
+        "label_smoothing",
+        "fraction",
+    }
     value = 0.5 if member.name in inside or "probability" in member.name else 2.0
     for kind in (np.float64, np.float32, np.float16, np.array):
         call(member, kind(value))

@@ -261,3 +261,16 @@ def test_a_small_loss_among_large_logits_is_not_lost() -> None:
     np.testing.assert_allclose(values, np.log1p(np.exp(-30.0)), rtol=1e-12)
     values, _ = losses.binary_cross_entropy().forward(np.array([[20.0]], np.float32), np.array([1]))
     np.testing.assert_allclose(values, np.exp(-20.0), rtol=1e-6)
+
+
+def test_class_weights_are_checked() -> None:
+    """A vector of finite numbers of at least 0, one for each class."""
+    for weights in ([1.0, np.nan], [1.0, -1.0], [np.inf, 1.0], 3.0, [[1.0, 2.0]], ["1", "2"], [True, False]):
+        with pytest.raises(ValueError, match="cross_entropy takes a vector of class_weights of at least 0, got"):
+            losses.cross_entropy(class_weights=weights)
+    with pytest.raises(ShapeError, match=r"cross_entropy has 2 class weights, found logits \(4, 3\)"):
+        losses.cross_entropy(class_weights=[1.0, 2.0]).forward(np.zeros((4, 3)), np.zeros(4, int))
+    with pytest.raises(ShapeError, match=r"has 1 class weights"):
+        losses.cross_entropy(class_weights=[2.0]).forward(np.zeros((4, 3)), np.zeros(4, int))
+    without = losses.cross_entropy(class_weights=[0, 1]).forward(np.array([[-np.inf, 0.0]]), np.array([0]))[0]
+    assert without[0] == 0
