@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.batches import Batch
+from bpfunc.batches import Batch, row_count
 from bpfunc.keys import Key, fold_in, generator, normal, split, uniform
 from bpfunc.layers import ShapeError
 from bpfunc.ranges import number, whole
@@ -358,7 +358,8 @@ def mixup(alpha: float) -> Augmentation:
         if not np.issubdtype(targets.dtype, np.floating):
             raise ValueError(f"mixup takes floating targets, such as one-hot rows, found {targets.dtype}")
         draw = generator(key)
-        part, partner = draw.beta(alpha, alpha, len(batch.inputs)), draw.permutation(len(batch.inputs))
+        rows = row_count(batch)
+        part, partner = draw.beta(alpha, alpha, rows), draw.permutation(rows)
 
         def mix(given: FloatArray | IntArray) -> FloatArray:
             values = _floating(given)

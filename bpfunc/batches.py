@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.keys import Key, fold_in, permutation, split, uniform
+from bpfunc.layers import ShapeError
 from bpfunc.ranges import whole
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
 
@@ -44,7 +45,7 @@ def row_count(data: Batch) -> int:
         B.
 
     Raises:
-        ValueError: The fields differ in length.
+        ShapeError: The fields differ in length.
 
     Example:
         >>> row_count(Batch(np.zeros((2, 3)), np.array([0, 1])))
@@ -55,7 +56,7 @@ def row_count(data: Batch) -> int:
         lengths["weights"] = len(data.weights)
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{count} {name}" for name, count in lengths.items())
-        raise ValueError(f"a batch has one row of each kind for each example, found {found}")
+        raise ShapeError(f"a batch has one row of each kind for each example, found {found}")
     return lengths["inputs"]
 
 

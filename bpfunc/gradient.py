@@ -13,13 +13,13 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
-from bpfunc.batches import Batch, take
+from bpfunc.batches import Batch, row_count, take
 from bpfunc.keys import fold_in
-from bpfunc.layers import Context, Layer, inputs_for
+from bpfunc.layers import Context, Layer, ShapeError, inputs_for
 from bpfunc.losses import Loss
 from bpfunc.losses.base import weighed
 from bpfunc.ranges import whole
-from bpfunc.tree import Tree, tree_add, tree_leaves, tree_norm, tree_scale
+from bpfunc.tree import Tree, tree_add, tree_cast_like, tree_leaves, tree_norm, tree_scale
 from bpfunc.types import FloatArray, readonly_arrays
 
 
@@ -57,6 +57,7 @@ def mean_weights(losses: FloatArray, weights: FloatArray | None) -> FloatArray:
         (B,) that sums to 1. All zeros where B is 0 or the weights sum to 0, so that an empty batch teaches nothing.
 
     Raises:
+        ShapeError: There is not one weight for each row.
         ValueError: A weight is negative or not finite.
 
     Example:
@@ -65,6 +66,8 @@ def mean_weights(losses: FloatArray, weights: FloatArray | None) -> FloatArray:
     """
     if weights is None:
         return np.full_like(losses, 1.0 / max(len(losses), 1))
+    if weights.shape != losses.shape:
+        raise ShapeError(f"the weights of a batch are one for each row, found {weights.shape} for {losses.shape}")
     total = float(weights.sum())
     if len(weights) and not (weights.min() >= 0 and total < math.inf):
         raise ValueError("the weights of a batch are finite numbers of at least 0, and so is their sum")
@@ -181,6 +184,7 @@ def jvp(
         The mean loss, and its derivative along the direction.
 
     Raises:
+        TreeStructureError: The direction is not a tree like the parameters.
         ShapeError: The batch does not fit the model.
         NotImplementedError: A layer has no jvp.
 
@@ -199,6 +203,7 @@ def jvp(
 
     Reference: Wengert, "A simple automatic derivative evaluation program" (1964).
     """
+    params_dot = tree_cast_like(params_dot, params)
     there = _forward(model, loss, params, state, batch, ctx)
     outputs_dot = model.jvp(params, there.residual, params_dot, np.zeros_like(there.inputs))
     return there.value.loss, np.dot(loss.jvp(there.loss_residual, outputs_dot), there.weights)
@@ -222,6 +227,7 @@ def hvp(
         ``grads`` and ``H @ params_dot``, trees like ``params``.
 
     Raises:
+        TreeStructureError: The vector is not a tree like the parameters.
         ShapeError: The batch does not fit the model.
         NotImplementedError: A layer lacks one of the two functions.
 
@@ -238,6 +244,7 @@ def hvp(
 
     Reference: Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
+    params_dot = tree_cast_like(params_dot, params)
     there = _forward(model, loss, params, state, batch, ctx)
     inputs_dot = np.zeros_like(there.inputs)
     outputs_dot = model.jvp(params, there.residual, params_dot, inputs_dot)
@@ -404,7 +411,7 @@ def accumulated(parts: int, *, gradient: GradientMaker = value_and_grad) -> Grad
             found: list[Value] = []
             total: Tree = None
             weights = []
-            for number, rows in enumerate(np.array_split(np.arange(len(batch.inputs)), parts)):
+            for number, rows in enumerate(np.array_split(np.arange(row_count(batch)), parts)):
                 if len(rows) == 0 and found:
                     continue
                 part = take(batch, rows)

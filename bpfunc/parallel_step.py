@@ -10,7 +10,7 @@ from typing import Protocol
 import attrs
 import numpy as np
 
-from bpfunc.batches import Batch, take
+from bpfunc.batches import Batch, row_count, take
 from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.keys import fold_in
 from bpfunc.layers import Context, Layer
@@ -119,7 +119,7 @@ def data_parallel(comm: Communicator, *, gradient: GradientMaker = value_and_gra
             return inner
 
         def together(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
-            rows = len(batch.inputs)
+            rows = row_count(batch)
             share = share_of(rows, comm)
             own_ctx = ctx if ctx.key is None else Context(ctx.train, fold_in(ctx.key, comm.rank))
             value, grads = inner(params, state, _share(batch, share), own_ctx)

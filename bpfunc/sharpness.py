@@ -7,7 +7,7 @@ from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
 from bpfunc.ranges import number
-from bpfunc.tree import Tree, norm_factors, tree_map, with_norm
+from bpfunc.tree import Tree, norm_factors, tree_combine, with_norm
 
 
 def sharpness_aware(rho: float, *, gradient: GradientMaker = value_and_grad) -> GradientMaker:
@@ -45,7 +45,7 @@ def sharpness_aware(rho: float, *, gradient: GradientMaker = value_and_grad) -> 
             norm = norm_factors(grads)
             if norm[1] == 0:
                 return value, grads
-            uphill = tree_map(lambda p, g: p + with_norm(g, norm, (1.0, rho)), params, grads)
+            uphill = tree_combine(lambda p, g: p + with_norm(g, norm, (1.0, rho)), params, grads)
             _, sharp = inner(uphill, state, batch, ctx)
             return value, sharp
 

@@ -70,8 +70,12 @@ def dense(
         return DenseParams(weight, bias_init(bias_key, (width,)) if use_bias else None), (), (width,)
 
     def forward(params: DenseParams, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, FloatArray]:
-        if x.ndim != 2 or x.shape[1] != len(params.weight):
-            raise ShapeError(f"dense expected an input of shape (B, {params.weight.shape[0]}), found {x.shape}")
+        if x.ndim != 2 or x.shape[1:] != params.weight.shape[:-1]:
+            raise _misfit(params, x)
+        if params.bias is not None and params.bias.shape != params.weight.shape[1:]:
+            raise ShapeError(
+                f"dense has a weight {params.weight.shape}, and a bias {params.bias.shape} that does not fit"
+            )
         return _affine(x, params), state, readonly(x)
 
     return Layer(
@@ -88,6 +92,12 @@ def dense(
         draws=False,
         maker=Maker("dense", (("width", width), ("use_bias", bool(use_bias)))),
     )
+
+
+def _misfit(params: DenseParams, x: FloatArray) -> ShapeError:
+    if params.weight.ndim != 2:
+        return ShapeError(f"dense expected a weight of shape (D, H), found {params.weight.shape}")
+    return ShapeError(f"dense expected an input of shape (B, {params.weight.shape[0]}), found {x.shape}")
 
 
 def _matmul(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -112,6 +122,8 @@ def _dense_backward(params: DenseParams, residual: FloatArray, dy: FloatArray) -
 
 def _dense_backward_params(params: DenseParams, residual: FloatArray, dy: FloatArray) -> DenseParams:
     x = residual
+    if dy.shape != (len(x), params.weight.shape[1]):
+        raise ShapeError(f"dense expected a cotangent of shape {(len(x), params.weight.shape[1])}, found {dy.shape}")
     return DenseParams(_matmul(x.T, dy), None if params.bias is None else dy.sum(axis=0))
 
 

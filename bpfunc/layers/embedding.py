@@ -60,6 +60,8 @@ def embedding(categories: int, width: int, *, table_init: Initializer = normal) 
     def forward(params: EmbeddingParams, state: Tree, x: IntArray, ctx: Context) -> tuple[FloatArray, Tree, IntArray]:
         if x.ndim not in (1, 2):
             raise ShapeError(f"embedding expected an input of shape (B,) or (B, F), found {x.shape}")
+        if params.table.shape != (categories, width):
+            raise ShapeError(f"embedding expected a table of shape {(categories, width)}, found {params.table.shape}")
         if not np.issubdtype(x.dtype, np.integer):
             raise ValueError(f"embedding takes whole numbers, found {x.dtype}")
         if x.size and not 0 <= x.min() <= x.max() < categories:
@@ -82,6 +84,9 @@ def embedding(categories: int, width: int, *, table_init: Initializer = normal) 
 
 
 def _backward(params: EmbeddingParams, residual: IntArray, dy: FloatArray) -> tuple[EmbeddingParams, FloatArray]:
+    if dy.shape != (*residual.shape, params.table.shape[1]):
+        shape = (*residual.shape, params.table.shape[1])
+        raise ShapeError(f"embedding expected a cotangent of shape {shape}, found {dy.shape}")
     table = np.zeros(params.table.shape, dy.dtype)
     np.add.at(table, residual, dy)
     return EmbeddingParams(table), np.zeros(residual.shape, dy.dtype)

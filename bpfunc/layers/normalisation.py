@@ -161,6 +161,11 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
         params: NormParams, state: BatchStatistics, x: FloatArray, ctx: Context
     ) -> tuple[FloatArray, BatchStatistics, StandardizeResidual]:
         _check_input("batch_norm", params, x)
+        if not state.mean.shape == state.variance.shape == params.scale.shape:
+            raise ShapeError(
+                f"batch_norm has a scale {params.scale.shape}, and a state that does not fit:"
+                f" mean {state.mean.shape}, variance {state.variance.shape}"
+            )
         if ctx.train:
             if len(x) < 2:
                 raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {len(x)}")
@@ -199,7 +204,11 @@ def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:
 
 def _check_input(name: str, params: NormParams, x: FloatArray) -> None:
     if x.ndim != 2 or x.shape[1:] != params.scale.shape:
+        if params.scale.ndim != 1:
+            raise ShapeError(f"{name} expected a scale of shape (H,), found {params.scale.shape}")
         raise ShapeError(f"{name} expected an input of shape (B, {params.scale.shape[0]}), found {x.shape}")
+    if params.shift is not None and params.shift.shape != params.scale.shape:
+        raise ShapeError(f"{name} has a scale {params.scale.shape}, and a shift {params.shift.shape} that does not fit")
 
 
 def _affine(params: NormParams, y: FloatArray) -> FloatArray:
@@ -210,6 +219,8 @@ def _affine(params: NormParams, y: FloatArray) -> FloatArray:
 
 
 def _backward(params: NormParams, residual: StandardizeResidual, dy: FloatArray) -> tuple[NormParams, FloatArray]:
+    if dy.shape != residual.y.shape:
+        raise ShapeError(f"a normalisation expected a cotangent of shape {residual.y.shape}, found {dy.shape}")
     shift = None if params.shift is None else dy.sum(axis=0)
     return NormParams((dy * residual.y).sum(axis=0), shift), standardize_vjp(residual, dy * params.scale)
 

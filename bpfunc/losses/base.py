@@ -10,7 +10,7 @@ import numpy as np
 
 from bpfunc.layers import ShapeError
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, IntArray, readonly
+from bpfunc.types import FloatArray, IntArray, Shape, readonly
 
 Targets: TypeAlias = FloatArray | IntArray
 """One-hot or soft (B, K) rows, class indices (B,), or numbers to regress on."""
@@ -123,6 +123,33 @@ def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
     rows = np.zeros(logits.shape, logits.dtype)
     rows[np.arange(len(labels)), labels] = 1
     return rows
+
+
+def check_derivative(
+    name: str, shape: Shape, *, outputs_dot: FloatArray | None = None, dlosses: tuple[FloatArray, ...] = ()
+) -> None:
+    """Refuse tangents and cotangents of other shapes than the outputs and losses that they belong to.
+
+    Args:
+        name: Of the loss, for the message.
+        shape: Of the outputs.
+        outputs_dot: Tangent of the outputs, of that shape.
+        dlosses: Cotangents of the losses, (B,) each.
+
+    Returns:
+        None.
+
+    Raises:
+        ShapeError: One has another shape.
+
+    Example:
+        >>> check_derivative("focal", (5, 2), dlosses=(np.ones(5),))
+    """
+    if outputs_dot is not None and outputs_dot.shape != shape:
+        raise ShapeError(f"{name} expected a tangent of shape {shape}, found {outputs_dot.shape}")
+    for cotangent in dlosses:
+        if cotangent.shape != shape[:1]:
+            raise ShapeError(f"{name} expected a cotangent of shape {shape[:1]}, found {cotangent.shape}")
 
 
 def weighed(weights: FloatArray, values: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
-from bpfunc.losses.base import Loss, Targets, class_rows, weighed
+from bpfunc.losses.base import Loss, Targets, check_derivative, class_rows, weighed
 from bpfunc.ops import log_softmax, log_softmax_jvp, log_softmax_vjp, log_softmax_vjp_jvp
 from bpfunc.ranges import number
 from bpfunc.tree import STATIC
@@ -81,6 +81,7 @@ def focal_cross_entropy_vjp(residual: FocalResidual, dlosses: FloatArray) -> Flo
         >>> focal_cross_entropy_vjp(residual, np.ones(1)).round(4)
         array([[-0.2983,  0.2983]])
     """
+    check_derivative("focal", residual.probabilities.shape, dlosses=(dlosses,))
     return log_softmax_vjp(residual.probabilities, residual.targets * _slope(residual) * dlosses[:, None])
 
 
@@ -99,6 +100,7 @@ def focal_cross_entropy_jvp(residual: FocalResidual, outputs_dot: FloatArray) ->
         >>> focal_cross_entropy_jvp(residual, np.array([[1.0, 0.0]])).round(4)
         array([-0.2983])
     """
+    check_derivative("focal", residual.probabilities.shape, outputs_dot=outputs_dot)
     log_p_dot = log_softmax_jvp(residual.probabilities, outputs_dot)
     losses_dot: FloatArray = (residual.targets * _slope(residual) * log_p_dot).sum(axis=1)
     return losses_dot
@@ -124,6 +126,7 @@ def focal_cross_entropy_vjp_jvp(
         array([[ 0.3991, -0.3991]])
     """
     p, t = residual.probabilities, residual.targets
+    check_derivative("focal", p.shape, outputs_dot=outputs_dot, dlosses=(dlosses, dlosses_dot))
     log_p_dot = log_softmax_jvp(p, outputs_dot)
     dlog_p = t * _slope(residual) * dlosses[:, None]
     dlog_p_dot = t * (_curvature(residual) * log_p_dot * dlosses[:, None] + _slope(residual) * dlosses_dot[:, None])

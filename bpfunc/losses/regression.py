@@ -8,7 +8,7 @@ from functools import partial
 import attrs
 import numpy as np
 
-from bpfunc.losses.base import Loss, Targets, paired
+from bpfunc.losses.base import Loss, Targets, check_derivative, paired
 from bpfunc.ranges import number
 from bpfunc.tree import STATIC
 from bpfunc.types import FloatArray, readonly_arrays
@@ -66,6 +66,7 @@ def squared_errors_vjp(residual: SquaredErrorsResidual, dlosses: FloatArray) -> 
         >>> squared_errors_vjp(residual, np.ones(1)).round(4)
         array([[4.]])
     """
+    check_derivative("squared_error", residual.error.shape, dlosses=(dlosses,))
     doutputs: FloatArray = _squared_error_slope(residual) * _column(dlosses, residual.error)
     return doutputs
 
@@ -85,6 +86,7 @@ def squared_errors_jvp(residual: SquaredErrorsResidual, outputs_dot: FloatArray)
         >>> squared_errors_jvp(residual, np.array([[1.0]])).round(4)
         array([4.])
     """
+    check_derivative("squared_error", residual.error.shape, outputs_dot=outputs_dot)
     return _example_sums(_squared_error_slope(residual) * outputs_dot)
 
 
@@ -107,6 +109,7 @@ def squared_errors_vjp_jvp(
         >>> squared_errors_vjp_jvp(residual, np.array([[1.0]]), np.ones(1), np.zeros(1)).round(4)
         array([[2.]])
     """
+    check_derivative("squared_error", residual.error.shape, outputs_dot=outputs_dot, dlosses=(dlosses, dlosses_dot))
     second = _squared_error_curvature(residual) * outputs_dot * _column(dlosses, residual.error)
     doutputs_dot: FloatArray = second + _squared_error_slope(residual) * _column(dlosses_dot, residual.error)
     return doutputs_dot
@@ -196,6 +199,7 @@ def absolute_errors_vjp(residual: AbsoluteErrorsResidual, dlosses: FloatArray) -
         >>> absolute_errors_vjp(residual, np.ones(1)).round(4)
         array([[1.]])
     """
+    check_derivative("absolute_error", residual.error.shape, dlosses=(dlosses,))
     doutputs: FloatArray = _absolute_error_slope(residual) * _column(dlosses, residual.error)
     return doutputs
 
@@ -215,6 +219,7 @@ def absolute_errors_jvp(residual: AbsoluteErrorsResidual, outputs_dot: FloatArra
         >>> absolute_errors_jvp(residual, np.array([[1.0]])).round(4)
         array([1.])
     """
+    check_derivative("absolute_error", residual.error.shape, outputs_dot=outputs_dot)
     return _example_sums(_absolute_error_slope(residual) * outputs_dot)
 
 
@@ -237,6 +242,7 @@ def absolute_errors_vjp_jvp(
         >>> absolute_errors_vjp_jvp(residual, np.array([[1.0]]), np.ones(1), np.zeros(1)).round(4)
         array([[0.]])
     """
+    check_derivative("absolute_error", residual.error.shape, outputs_dot=outputs_dot, dlosses=(dlosses, dlosses_dot))
     second = _absolute_error_curvature(residual) * outputs_dot * _column(dlosses, residual.error)
     doutputs_dot: FloatArray = second + _absolute_error_slope(residual) * _column(dlosses_dot, residual.error)
     return doutputs_dot
@@ -337,6 +343,7 @@ def huber_errors_vjp(residual: HuberErrorsResidual, dlosses: FloatArray) -> Floa
         >>> huber_errors_vjp(residual, np.ones(1)).round(4)
         array([[1.]])
     """
+    check_derivative("huber", residual.error.shape, dlosses=(dlosses,))
     doutputs: FloatArray = _huber_slope(residual) * _column(dlosses, residual.error)
     return doutputs
 
@@ -356,6 +363,7 @@ def huber_errors_jvp(residual: HuberErrorsResidual, outputs_dot: FloatArray) -> 
         >>> huber_errors_jvp(residual, np.array([[1.0]])).round(4)
         array([1.])
     """
+    check_derivative("huber", residual.error.shape, outputs_dot=outputs_dot)
     return _example_sums(_huber_slope(residual) * outputs_dot)
 
 
@@ -378,6 +386,7 @@ def huber_errors_vjp_jvp(
         >>> huber_errors_vjp_jvp(residual, np.array([[1.0]]), np.ones(1), np.zeros(1)).round(4)
         array([[0.]])
     """
+    check_derivative("huber", residual.error.shape, outputs_dot=outputs_dot, dlosses=(dlosses, dlosses_dot))
     second = _huber_curvature(residual) * outputs_dot * _column(dlosses, residual.error)
     doutputs_dot: FloatArray = second + _huber_slope(residual) * _column(dlosses_dot, residual.error)
     return doutputs_dot

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from bpfunc.layers import ShapeError
-from bpfunc.losses.base import Loss, Targets, paired, weighed
+from bpfunc.losses.base import Loss, Targets, check_derivative, paired, weighed
 from bpfunc.ops.special import logistic
 from bpfunc.types import FloatArray, readonly_arrays
 
@@ -68,6 +68,7 @@ def sigmoid_cross_entropy_vjp(residual: SigmoidResidual, dlosses: FloatArray) ->
         >>> sigmoid_cross_entropy_vjp(residual, np.ones(1)).round(4)
         array([[-0.5]])
     """
+    check_derivative("sigmoid_cross_entropy", residual.probabilities.shape, dlosses=(dlosses,))
     doutputs: FloatArray = _slope(residual) * dlosses[:, None]
     return doutputs
 
@@ -87,6 +88,7 @@ def sigmoid_cross_entropy_jvp(residual: SigmoidResidual, outputs_dot: FloatArray
         >>> sigmoid_cross_entropy_jvp(residual, np.array([[1.0]])).round(4)
         array([-0.5])
     """
+    check_derivative("sigmoid_cross_entropy", residual.probabilities.shape, outputs_dot=outputs_dot)
     losses_dot: FloatArray = (_slope(residual) * outputs_dot).sum(axis=1)
     return losses_dot
 
@@ -111,6 +113,7 @@ def sigmoid_cross_entropy_vjp_jvp(
         array([[0.25]])
     """
     p = residual.probabilities
+    check_derivative("sigmoid_cross_entropy", p.shape, outputs_dot=outputs_dot, dlosses=(dlosses, dlosses_dot))
     second = p * (1 - p) / max(p.shape[1], 1) * outputs_dot * dlosses[:, None]
     doutputs_dot: FloatArray = second + _slope(residual) * dlosses_dot[:, None]
     return doutputs_dot

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from bpfunc.layers import ShapeError
-from bpfunc.losses.base import Loss, Targets, class_rows, weighed
+from bpfunc.losses.base import Loss, Targets, check_derivative, class_rows, weighed
 from bpfunc.ops import softmax_jvp
 from bpfunc.ranges import number
 from bpfunc.types import FloatArray, readonly_arrays
@@ -79,6 +79,7 @@ def softmax_cross_entropy_vjp(residual: CrossEntropyResidual, dlosses: FloatArra
         >>> softmax_cross_entropy_vjp(residual, np.ones(1))
         array([[-0.5,  0.5]])
     """
+    check_derivative("cross_entropy", residual.probabilities.shape, dlosses=(dlosses,))
     dlogits = residual.probabilities * residual.mass
     dlogits -= residual.targets
     dlogits *= dlosses[:, None]
@@ -101,6 +102,7 @@ def softmax_cross_entropy_jvp(residual: CrossEntropyResidual, logits_dot: FloatA
         >>> softmax_cross_entropy_jvp(residual, np.array([[1.0, 0.0]]))
         array([-0.5])
     """
+    check_derivative("cross_entropy", residual.probabilities.shape, outputs_dot=logits_dot)
     losses_dot: FloatArray = ((residual.probabilities * residual.mass - residual.targets) * logits_dot).sum(axis=1)
     return losses_dot
 
@@ -125,6 +127,8 @@ def softmax_cross_entropy_vjp_jvp(
         >>> softmax_cross_entropy_vjp_jvp(residual, np.array([[1.0, 0.0]]), np.ones(1), np.zeros(1))
         array([[ 0.25, -0.25]])
     """
+    shape = residual.probabilities.shape
+    check_derivative("cross_entropy", shape, outputs_dot=logits_dot, dlosses=(dlosses, dlosses_dot))
     # softmax_jvp of the tangent is the tangent of the probabilities.
     probabilities_dot = softmax_jvp(residual.probabilities, logits_dot)
     dlogits_dot: FloatArray = probabilities_dot * residual.mass * dlosses[:, None]

@@ -8,6 +8,7 @@ from typing import TypeAlias, cast
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from bpfunc.batches import Batch, class_indices
 from bpfunc.layers import ShapeError
@@ -114,7 +115,7 @@ def mean_metric(name: str, figures: Callable[[FloatArray, Batch], FloatArray | B
         found = figures(outputs, batch)
         if batch.weights is None:
             return Mean(float(found.sum(dtype=np.float64)), float(len(found)))
-        weights = batch.weights.astype(np.float64)
+        weights = row_weights(batch, len(found))
         return Mean(float(weighed(weights, found.astype(np.float64)).sum()), float(weights.sum()))
 
     return Metric(name, measure, mean, merge_means)
@@ -153,6 +154,30 @@ def all_of(*metrics: Metric) -> Metric:
         return tuple(metric.merge(*parts) for metric, *parts in zip(metrics, left, right, strict=True))
 
     return Metric(", ".join(names), measure, value, merge)
+
+
+def row_weights(batch: Batch, rows: int) -> NDArray[np.float64]:
+    """Return how much each row counts.
+
+    Args:
+        batch: With weights or without.
+        rows: B, rows of the outputs.
+
+    Returns:
+        (B,) float64, all 1 where the batch has no weights.
+
+    Raises:
+        ShapeError: There is not one weight for each row.
+
+    Example:
+        >>> row_weights(Batch(np.zeros((2, 1)), np.array([0, 1])), 2)
+        array([1., 1.])
+    """
+    if batch.weights is None:
+        return np.ones(rows)
+    if batch.weights.shape != (rows,):
+        raise ShapeError(f"the metric expected weights of shape {(rows,)}, found {batch.weights.shape}")
+    return batch.weights.astype(np.float64)
 
 
 def row_means(array: FloatArray | BoolArray) -> FloatArray:

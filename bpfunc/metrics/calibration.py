@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from bpfunc.batches import Batch
-from bpfunc.metrics.base import Metric, labels_for, never_of_nan
+from bpfunc.metrics.base import Metric, labels_for, never_of_nan, row_weights
 from bpfunc.ops import softmax
 from bpfunc.ranges import whole
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
@@ -63,7 +63,7 @@ def expected_calibration_error(bins: int = 15) -> Metric:
         probabilities, _ = softmax(outputs.astype(np.float64))
         confidence = probabilities.max(axis=1, initial=0.0)
         correct = never_of_nan(outputs, outputs.argmax(axis=1) == label)
-        weights = np.ones(len(label)) if batch.weights is None else batch.weights.astype(np.float64)
+        weights = row_weights(batch, len(label))
         place = np.searchsorted(inner_edges, confidence)
 
         def binned(values: FloatArray) -> FloatArray:

@@ -13,18 +13,24 @@ import numpy as np
 
 from bpfunc.ranges import number
 from bpfunc.transforms.base import GradientTransform, elementwise
-from bpfunc.transforms.elementwise import Arrays, Numbers
-from bpfunc.tree import Tree, norm_factors, tree_cast_like, tree_map, tree_zeros_like, with_norm
+from bpfunc.transforms.elementwise import Arrays, Numbers, check_alike
+from bpfunc.tree import Tree, norm_factors, tree_cast_like, tree_combine, tree_map, tree_zeros_like, with_norm
 from bpfunc.types import FloatArray, readonly
+
+
+def _brought(grads: Tree, like: Tree, params: Tree) -> Tree:
+    """Gradients in the state's dtype, checked to be those of the parameters."""
+    check_alike(grads, params)
+    return tree_cast_like(grads, like)
 
 
 def _average(decay: float, old: Tree, new: Tree) -> Tree:
     """Exponential moving average: ``decay * old + (1 - decay) * new``."""
-    return tree_map(lambda a, g: decay * a + (1 - decay) * g, old, new)
+    return tree_combine(lambda a, g: decay * a + (1 - decay) * g, old, new)
 
 
 def _average_squares(decay: float, old: Tree, grads: Tree) -> Tree:
-    return tree_map(lambda a, g: decay * a + (1 - decay) * (g * g), old, grads)
+    return tree_combine(lambda a, g: decay * a + (1 - decay) * (g * g), old, grads)
 
 
 def _averaged(decay: float, old: FloatArray, value: FloatArray, new: FloatArray, work: FloatArray) -> FloatArray:
@@ -72,9 +78,9 @@ def scale_by_adagrad(*, initial: float = 0.1, eps: float = 1e-10) -> GradientTra
         return SquaresState(tree_map(lambda p: np.full_like(p, initial), params))
 
     def update(grads: Tree, state: SquaresState, params: Tree, step: int) -> tuple[Tree, SquaresState]:
-        grads = tree_cast_like(grads, state.squares)
-        squares = tree_map(lambda s, g: s + g * g, state.squares, grads)
-        return tree_map(lambda g, s: g / (np.sqrt(s) + eps), grads, squares), SquaresState(squares)
+        grads = _brought(grads, state.squares, params)
+        squares = tree_combine(lambda s, g: s + g * g, state.squares, grads)
+        return tree_combine(lambda g, s: g / (np.sqrt(s) + eps), grads, squares), SquaresState(squares)
 
     return GradientTransform(init, update)
 
@@ -123,15 +129,15 @@ def scale_by_rmsprop(*, decay: float = 0.99, eps: float = 1e-8, centred: bool = 
         return CentredState(zeros, zeros) if centred else SquaresState(zeros)
 
     def plain(grads: Tree, state: SquaresState, params: Tree, step: int) -> tuple[Tree, SquaresState]:
-        grads = tree_cast_like(grads, state.squares)
+        grads = _brought(grads, state.squares, params)
         squares = _average_squares(decay, state.squares, grads)
-        return tree_map(lambda g, s: g / (np.sqrt(s) + eps), grads, squares), SquaresState(squares)
+        return tree_combine(lambda g, s: g / (np.sqrt(s) + eps), grads, squares), SquaresState(squares)
 
     def centring(grads: Tree, state: CentredState, params: Tree, step: int) -> tuple[Tree, CentredState]:
-        grads = tree_cast_like(grads, state.squares)
+        grads = _brought(grads, state.squares, params)
         squares = _average_squares(decay, state.squares, grads)
         mean = _average(decay, state.mean, grads)
-        updates = tree_map(
+        updates = tree_combine(
             # Rounding can push the variance of a constant gradient below 0.
             lambda g, s, m: g / (np.sqrt(np.maximum(s - m * m, 0)) + eps),
             grads,
@@ -186,9 +192,9 @@ def scale_by_adadelta(*, decay: float = 0.9, eps: float = 1e-6) -> GradientTrans
         return AdadeltaState(zeros, zeros)
 
     def update(grads: Tree, state: AdadeltaState, params: Tree, step: int) -> tuple[Tree, AdadeltaState]:
-        grads = tree_cast_like(grads, state.squares)
+        grads = _brought(grads, state.squares, params)
         squares = _average_squares(decay, state.squares, grads)
-        updates = tree_map(lambda g, s, d: g * np.sqrt(d + eps) / np.sqrt(s + eps), grads, squares, state.updates)
+        updates = tree_combine(lambda g, s, d: g * np.sqrt(d + eps) / np.sqrt(s + eps), grads, squares, state.updates)
         return updates, AdadeltaState(squares, _average_squares(decay, state.updates, updates))
 
     return GradientTransform(init, update)
@@ -310,11 +316,11 @@ def scale_by_amsgrad(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1
         return AmsgradState(zeros, zeros, zeros)
 
     def update(grads: Tree, state: AmsgradState, params: Tree, step: int) -> tuple[Tree, AmsgradState]:
-        grads = tree_cast_like(grads, state.mean)
+        grads = _brought(grads, state.mean, params)
         mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
-        largest = tree_map(np.maximum, state.largest, squares)
+        largest = tree_combine(np.maximum, state.largest, squares)
         first, second = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
-        updates = tree_map(lambda m, s: (m / first) / (np.sqrt(s / second) + eps), mean, largest)
+        updates = tree_combine(lambda m, s: (m / first) / (np.sqrt(s / second) + eps), mean, largest)
         return updates, AmsgradState(mean, squares, largest)
 
     return GradientTransform(init, update)
@@ -347,10 +353,10 @@ def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-
     beta1, beta2, eps = _adam_settings("scale_by_nadam", beta1, beta2, eps)
 
     def update(grads: Tree, state: AdamState, params: Tree, step: int) -> tuple[Tree, AdamState]:
-        grads = tree_cast_like(grads, state.mean)
+        grads = _brought(grads, state.mean, params)
         mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
         now, ahead, second = 1 - beta1 ** (step + 1), 1 - beta1 ** (step + 2), 1 - beta2 ** (step + 1)
-        updates = tree_map(
+        updates = tree_combine(
             lambda g, m, s: (beta1 / ahead * m + (1 - beta1) / now * g) / (np.sqrt(s / second) + eps),
             grads,
             mean,
@@ -398,8 +404,8 @@ def scale_by_lion(*, beta1: float = 0.9, beta2: float = 0.99) -> GradientTransfo
     beta2 = number("scale_by_lion", "beta2", beta2, "[0, 1)")
 
     def update(grads: Tree, state: LionState, params: Tree, step: int) -> tuple[Tree, LionState]:
-        grads = tree_cast_like(grads, state.mean)
-        updates = tree_map(lambda g, m: np.sign(beta1 * m + (1 - beta1) * g), grads, state.mean)
+        grads = _brought(grads, state.mean, params)
+        updates = tree_combine(lambda g, m: np.sign(beta1 * m + (1 - beta1) * g), grads, state.mean)
         return updates, LionState(_average(beta2, state.mean, grads))
 
     return GradientTransform(lambda params: LionState(tree_zeros_like(params)), update)
@@ -433,5 +439,5 @@ def scale_by_trust_ratio(*, eps: float = 0.0) -> GradientTransform:
         return with_norm(g, (scale, rest + eps / scale), of_params)
 
     return GradientTransform(
-        lambda params: (), lambda grads, state, params, step: (tree_map(scaled, grads, params), state)
+        lambda params: (), lambda grads, state, params, step: (tree_combine(scaled, grads, params), state)
     )

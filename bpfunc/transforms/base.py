@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import attrs
 
-from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, no_numbers, run
+from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, check_alike, no_numbers, run
 from bpfunc.tree import Tree, tree_map
 from bpfunc.types import readonly
 
@@ -114,9 +114,12 @@ def stateless(function: Callable[[Tree, Tree, int], Tree]) -> GradientTransform:
         >>> stateless(lambda grads, params, step: grads + params).update(1.0, (), 2.0, 0)
         (3.0, ())
     """
-    return GradientTransform(
-        lambda params: (), lambda grads, state, params, step: (function(grads, params, step), state)
-    )
+
+    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        check_alike(grads, params)
+        return function(grads, params, step), state
+
+    return GradientTransform(lambda params: (), update)
 
 
 def identity() -> GradientTransform:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bpfunc.ranges import number, whole
 from bpfunc.transforms.base import GradientTransform, elementwise
-from bpfunc.transforms.elementwise import Arrays, Elementwise, Numbers
+from bpfunc.transforms.elementwise import Arrays, Elementwise, Numbers, check_alike
 from bpfunc.tree import (
     STATIC,
     Tree,
@@ -18,6 +18,7 @@ from bpfunc.tree import (
     partition,
     tree_add,
     tree_cast_like,
+    tree_combine,
     tree_leaves_with_path,
     tree_map,
     tree_scale,
@@ -52,6 +53,7 @@ def masked(transform: GradientTransform, applies: Callable[[str], bool]) -> Grad
         return transform.init(partition(params, applies)[0])
 
     def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        check_alike(grads, params)
         chosen, others = partition(grads, applies)
         updates, state = transform.update(chosen, state, partition(params, applies)[0], step)
         return merge(updates, tree_map(readonly, others)), state
@@ -97,6 +99,7 @@ def partitioned(label: Callable[[str], str], transforms: Mapping[str, GradientTr
         return {name: part.init(partition(params, only(name))[0]) for name, part in parts.items()}
 
     def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        check_alike(grads, params)
         updates, states = tree_map(lambda g: None, grads), {}
         for name, part in parts.items():
             chosen, _ = partition(grads, only(name))
@@ -148,6 +151,7 @@ def accumulate(transform: GradientTransform, every: int) -> GradientTransform:
         return AccumulateState(tree_zeros_like(params), transform.init(params))
 
     def update(grads: Tree, state: AccumulateState, params: Tree, step: int) -> tuple[Tree, AccumulateState]:
+        check_alike(grads, params)
         grads = tree_cast_like(grads, state.total)
         total = tree_add(state.total, grads)
         if (step + 1) % every:
@@ -199,12 +203,13 @@ def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5
     rate = number("lookahead", "rate", rate, "(0, 1]")
 
     def update(grads: Tree, state: LookaheadState, params: Tree, step: int) -> tuple[Tree, LookaheadState]:
+        check_alike(state.slow, params)
         updates, inner = transform.update(grads, state.inner, params, step)
         if (step + 1) % every:
             return updates, LookaheadState(state.slow, inner)
         updates = tree_cast_like(updates, params)
-        slow = tree_map(lambda s, p, u: s + rate * (p + u - s), state.slow, params, updates)
-        return tree_map(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
+        slow = tree_combine(lambda s, p, u: s + rate * (p + u - s), state.slow, params, updates)
+        return tree_combine(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
 
     return GradientTransform(lambda params: LookaheadState(tree_map(readonly, params), transform.init(params)), update)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from bpfunc.denormals import denormals_as_zero
 from bpfunc.memory import empty
-from bpfunc.tree import Tree, matched_rows, tree_fill, tree_leaves_with_path
+from bpfunc.tree import Tree, matched_rows, tree_fill, tree_leaves, tree_leaves_with_path
 from bpfunc.types import FloatArray
 
 BLOCK = 65536
@@ -115,7 +115,7 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
         chain: What to run.
         grads: The gradients.
         state: Of the chain.
-        params: The parameters; not looked at where no part reads them and nothing is added. The dtype is then the
+        params: The parameters; may be ``()`` where no part reads them and nothing is added. The dtype is then the
             state's, or the gradients' where there is none.
         step: Updates made so far.
         add: Whether to add the updates to the parameters.
@@ -134,6 +134,8 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     """
     slots = chain.open(state)
     has_params = add or any(part.reads_params for part in chain.parts)
+    if not has_params:
+        check_alike(grads, params)
     rows = matched_rows(grads, params if has_params else slots[0] if slots else grads, *slots)
     chosen = acting(chain.parts, grads, len(rows))
     fills = {parts: chain.engine(parts, step, add) for parts in set(chosen)}
@@ -144,6 +146,26 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     closed = [_closed(row[has_params], fresh) for row, (_, fresh) in zip(rows, leaves, strict=True)]
     result, *new_slots = [tree_fill(tree, [leaf[n] for leaf in closed]) for n, tree in enumerate((grads, *slots))]
     return result, chain.close(tuple(new_slots))
+
+
+def check_alike(grads: Tree, params: Tree) -> None:
+    """Refuse parameters that the gradients are not those of; ``()`` stands for parameters that are not looked at.
+
+    Args:
+        grads: The gradients.
+        params: The parameters, or a tree without leaves.
+
+    Returns:
+        None.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape.
+
+    Example:
+        >>> check_alike((np.zeros(3),), ())
+    """
+    if tree_leaves(params):
+        matched_rows(grads, params)
 
 
 def acting(parts: tuple[Part, ...], tree: Tree, leaves: int) -> list[tuple[Part, ...]]:

@@ -11,7 +11,7 @@ from bpfunc.ranges import number
 from bpfunc.schedules import times_power
 from bpfunc.transforms.base import GradientTransform, elementwise, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
-from bpfunc.tree import Tree, flatten, norm_factors, tree_map, unflatten, with_norm
+from bpfunc.tree import Tree, flatten, norm_factors, tree_combine, tree_map, unflatten, with_norm
 from bpfunc.types import FloatArray, readonly
 
 
@@ -190,7 +190,7 @@ def projected(project: Callable[[FloatArray], FloatArray]) -> GradientTransform:
 
     Reference: Goldstein, "Convex programming in Hilbert space" (1964).
     """
-    return stateless(lambda updates, params, step: tree_map(lambda u, p: project(p + u) - p, updates, params))
+    return stateless(lambda updates, params, step: tree_combine(lambda u, p: project(p + u) - p, updates, params))
 
 
 def non_negative() -> GradientTransform:

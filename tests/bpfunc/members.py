@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, Any] = {
     "layers": (bp.dense(3),),
     "learning_rate": 0.1,
     "limit": 0.1,
+    "loss": bp.cross_entropy(),
     "metrics": (bp.accuracy(),),
     "name": "of one's own",
     "parts": (("head", bp.dense(3)),),

@@ -110,6 +110,7 @@ SOURCED = ("bpfunc.ops.", "bpfunc.losses.", "bpfunc.transforms.adaptive", "bpfun
                 ".whole_numbers",
                 ".weighed",
                 ".labels_in_range",
+                ".check_derivative",
             )
         )
         and ".special." not in name
