@@ -428,12 +428,18 @@ def matched_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
     """
     rows = tree_rows(tree, *rest)
     for index, row in enumerate(rows):
-        shapes = [leaf.shape if type(leaf) is np.ndarray else np.shape(leaf) for leaf in row]
+        try:
+            shapes = list(map(_shape_of, row))
+        except AttributeError:  # numbers
+            shapes = [np.shape(leaf) for leaf in row]
         if shapes.count(shapes[0]) < len(row):
             other = next(leaf for leaf, shape in zip(row, shapes, strict=True) if shape != shapes[0])
             path = tree_leaves_with_path(tree)[index][0] or "the root"
             raise TreeStructureError(f"trees differ at {path}: {_describe(row[0])} against {_describe(other)}")
     return rows
+
+
+_shape_of = operator.attrgetter("shape")
 
 
 def tree_combine(function: Callable[..., Any], tree: TreeT, *rest: Tree) -> TreeT:
