@@ -153,7 +153,7 @@ def weighted(weights: FloatArray | IntArray) -> Sampler:
     """
     if weights.ndim != 1 or not np.isfinite(weights).all() or not (weights >= 0).all() or not weights.any():
         raise ValueError("weights are a vector of finite numbers of at least 0 that are not all 0")
-    cumulative = np.cumsum(weights, dtype=np.float64)
+    cumulative = np.cumsum(_scaled(weights), dtype=np.float64)
     cumulative /= cumulative[-1]
 
     def sampler(key: Key, count: int) -> IntArray:
@@ -161,6 +161,12 @@ def weighted(weights: FloatArray | IntArray) -> Sampler:
         return np.searchsorted(cumulative, uniform(key, (count,), dtype=np.float64), side="right")
 
     return sampler
+
+
+def _scaled(weights: FloatArray | IntArray) -> FloatArray | IntArray:
+    """Weights whose sums neither overflow nor vanish: only their proportions matter."""
+    largest = float(weights.max())
+    return weights if 1e-100 < largest < 1e100 else weights.astype(np.float64) / largest
 
 
 def class_balanced(targets: FloatArray | IntArray) -> Sampler:

@@ -109,6 +109,8 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
     Reference: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017).
     """
     z, label = _checked_logits(logits, labels)
+    if np.abs(z).max() > 1e300:  # differences would overflow
+        return 4 * fit_temperature(z / 4, label)
     z = z - z[np.arange(len(z)), label][:, None]
     scale = float(np.abs(z).max()) or 1.0
     z = z / scale

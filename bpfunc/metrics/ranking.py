@@ -60,6 +60,9 @@ def area_under_roc(scores: FloatArray, positive: BoolArray, *, weights: FloatArr
             f"expected vectors of one length, found scores {scores.shape}, positive {positive.shape},"
             f" weights {counted.shape}"
         )
+    heaviest = counted.max(initial=0.0)
+    if heaviest > 0 and not 1e-100 < heaviest < 1e100:  # products of sums would overflow or vanish
+        counted = counted / heaviest
     if np.isnan(scores[counted != 0]).any():
         return float("nan")
     distinct, place = np.unique(scores, return_inverse=True)
