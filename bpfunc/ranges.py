@@ -36,9 +36,13 @@ def number(function: str, name: str, value: object, interval: str, *, words: str
     plain = _plain(value)
     if not isinstance(plain, Real):
         raise _refusal(function, name, value, words or _in_words(interval), ", which is not a number")
-    if not math.isfinite(plain) or not _inside(interval, float(plain)):
+    try:
+        found = float(plain)
+    except OverflowError:  # a whole number beyond float64
+        found = math.inf
+    if not _inside(interval, found):
         raise _refusal(function, name, value, words or _in_words(interval))
-    return float(plain)
+    return found
 
 
 def whole(function: str, name: str, value: object, interval: str) -> int:

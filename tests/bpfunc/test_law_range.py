@@ -190,6 +190,8 @@ def test_intervals() -> None:
         (5e-324, "(0, inf)", True),
         (3.0, "[2, 1]", False),
         (2.0, "[2, 1]", False),
+        (10**400, "[0, inf)", False),
+        (-(10**400), "(-inf, inf)", False),
     ):
         if inside:
             assert number("f", "x", value, interval) == value

@@ -91,6 +91,18 @@ def test_steps_left_out_need_no_metric() -> None:
         assert found.metric.weight == alone.metric.weight == 6
 
 
+def test_steps_left_out_merge_with_any_metric() -> None:
+    """A state that is no mean is taken over as it is."""
+    model, transform = bp.dense(3), bp.sgd(0.1)
+    gradient = bp.finite_gradient()
+    made = bp.make_step(model, bp.cross_entropy(), transform, gradient=gradient, metric=bp.confusion(3))
+    step = bp.finite_step(made, on_nan="skip")
+    state = bp.init_train_state(model, transform, bp.Key(0), (2,))
+    good, bad = (bp.Batch(inputs, np.arange(6) % 3) for inputs in (INPUTS, np.full((6, 2), np.nan)))
+    for batches in ([bad, good], [good, bad], [bad, bad, good, bad]):
+        assert bp.fold_steps(step, state, batches)[1].metric.counts.sum() == 6
+
+
 def test_numbers_are_no_classes() -> None:
     """A loss of one's own that names no metric is measured by accuracy, which refuses a column of numbers."""
     own = attrs.evolve(bp.squared_error(), metric="accuracy")
