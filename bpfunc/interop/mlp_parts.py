@@ -24,8 +24,8 @@ from bpfunc.keys import Key, uniform
 from bpfunc.layers import Context, DenseParams, Layer
 from bpfunc.losses import Loss
 from bpfunc.model import SerialParams, serial
-from bpfunc.ranges import number
-from bpfunc.schedules import Schedule, constant, times_power
+from bpfunc.ranges import number, times_power
+from bpfunc.schedules import Schedule, constant
 from bpfunc.step import TrainState
 from bpfunc.transforms import GradientTransform, chain, momentum, scale_by_learning_rate
 from bpfunc.tree import Tree

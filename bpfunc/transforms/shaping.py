@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bpfunc.keys import Key, fold_in, generator
-from bpfunc.ranges import number
-from bpfunc.schedules import times_power
+from bpfunc.ranges import number, times_power
 from bpfunc.transforms.base import GradientTransform, elementwise, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, flatten, norm_factors, tree_combine, tree_map, unflatten, with_norm
