@@ -11,11 +11,11 @@ import math
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.ranges import number
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers, check_alike
 from bpfunc.tree import Tree, norm_factors, tree_cast_like, tree_combine, tree_map, tree_zeros_like, with_norm
-from bpfunc.types import FloatArray, readonly
 
 
 def _brought(grads: Tree, like: Tree, params: Tree) -> Tree:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, fold_in, generator
 from bpfunc.ranges import number
-from bpfunc.schedules import times_power
 from bpfunc.transforms.base import GradientTransform, elementwise, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
+from bpfunc.transforms.schedules import times_power
 from bpfunc.tree import Tree, flatten, norm_factors, tree_combine, tree_map, unflatten, with_norm
-from bpfunc.types import FloatArray, readonly
 
 
 def add_decayed_weights(decay: float) -> GradientTransform:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import bpfunc as bp
 from bpfunc import layers
 from bpfunc.layers import inputs_for
-from bpfunc.step import TrainState
+from bpfunc.training.step import TrainState
+from bpfunc.transforms.update import apply_updates, updated
 from bpfunc.tree import float_dtype, tree_cast, tree_leaves, tree_leaves_with_path, tree_map
-from bpfunc.update import apply_updates, updated
 from tests.bpfunc.members import makers
 
 LAYERS, LOSSES, TRANSFORMS, GRADIENTS = map(makers, ("Layer", "Loss", "GradientTransform", "GradientMaker"))

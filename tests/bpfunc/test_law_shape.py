@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 import bpfunc as bp
-from bpfunc.gradcheck import check_sweep
+from bpfunc.gradient.check import check_sweep
 from bpfunc.metrics.base import Mean
-from bpfunc.step import TrainState
+from bpfunc.training.step import TrainState
+from bpfunc.transforms.update import apply_updates, updated
 from bpfunc.tree import TreeStructureError, replace_leaf, tree_leaves, tree_leaves_with_path
-from bpfunc.update import apply_updates, updated
 from tests.bpfunc.members import makers, public_functions
 
 LAYERS, LOSSES, TRANSFORMS, METRICS = map(makers, ("Layer", "Loss", "GradientTransform", "Metric"))

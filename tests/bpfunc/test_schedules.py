@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import bpfunc as bp
 from bpfunc.interop.mlp_parts import inverse_scaling
-from bpfunc.schedules import times_power
+from bpfunc.transforms.schedules import times_power
 from tests.bpfunc.members import makers
 
 SCHEDULES = makers("Schedule")
