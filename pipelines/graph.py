@@ -21,6 +21,7 @@ from pipelines.classes import class_names, class_numbers
 from pipelines.config import DatasetSpec
 from pipelines.errors import DataProblem
 from pipelines.files import TEMPORARY, remove_leftovers
+from pipelines.ownership import ENTRY_FILES
 from pipelines.sources import official_sources
 from pipelines.stages import acquire as acquire_stage
 from pipelines.stages import decode as decode_stage
@@ -259,7 +260,7 @@ def prepare(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -
         DataProblem: There is no source, or it is not what was pinned.
         WorkFailed: The cache cannot be written to.
     """
-    remove_leftovers(cache)
+    remove_leftovers(cache, ENTRY_FILES)
     found = plan(spec, source=source, cache=cache, raw=raw)
     if isinstance(found.decision, Hit):
         return open_prepared(found.entry), found.decision

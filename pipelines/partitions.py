@@ -21,6 +21,7 @@ from pyarrow import fs
 from pipelines.artifacts import PIXELS, PreparedMeta, RawSplit
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import make_directory, write_bytes
+from pipelines.ownership import check_new_directory
 
 MANIFEST = "partitions.json"
 FORMAT = "bpfunc-partitions-1"
@@ -117,15 +118,17 @@ def write_partitions(
         The number of rows written.
 
     Raises:
-        UsageProblem: There are partitions already.
+        UsageProblem: The directory holds anything already, or lies in that of a run or such.
         DataProblem: The place cannot be written to.
     """
     filesystem, root = file_system(place)
     table = _table(rows, meta)
     groups = [table.slice(start, group_rows) for _ in range(copies) for start in range(0, len(table), group_rows)]
+    if isinstance(filesystem, fs.LocalFileSystem):
+        check_new_directory(Path(root), "partitioned data")
     try:
-        if filesystem.get_file_info(f"{root}/{MANIFEST}").type != fs.FileType.NotFound:
-            raise UsageProblem("there are partitions already", where=place, remedy="choose another directory")
+        if filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True)):
+            raise UsageProblem("the directory is not empty", where=place, remedy="choose another directory")
         filesystem.create_dir(root, recursive=True)
         parts = {}
         for start in range(0, len(groups), groups_per_part):

@@ -25,6 +25,7 @@ from pipelines.config import RunSpec, from_toml, load_config, to_toml
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import write_bytes
 from pipelines.json_values import json_value
+from pipelines.ownership import require_run
 from pipelines.seals import (
     read_sealed_json,
     read_sealed_table,
@@ -102,10 +103,9 @@ def read_config(run: Path) -> RunSpec:
         The specification.
 
     Raises:
-        UsageProblem: There is no such run, or its configuration is not valid.
+        UsageProblem: There is no such run, it is a study or another directory, or its configuration is not valid.
     """
-    if not (run / "config.toml").is_file():
-        raise UsageProblem("this is no run directory: it has no config.toml", where=str(run), remedy="see data/runs")
+    require_run(run)
     return load_config(run / "config.toml", RunSpec())
 
 

@@ -176,9 +176,11 @@ def bundle(
     """
     from pipelines.bundle import write_bundle
     from pipelines.config import DatasetSpec
+    from pipelines.ownership import check_new_directory
     from pipelines.stages.acquire import acquire
     from pipelines.stages.decode import decode
 
+    check_new_directory(out, "bundle")
     hashes = write_bundle(decode(acquire(DatasetSpec(), source=source)), out)
     say(f"{len(hashes)} files of the bundle, made from {source}", quiet=quiet)
     if as_json:

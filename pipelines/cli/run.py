@@ -71,8 +71,11 @@ def run(
         bpfunc run --recipe best --set train.learning_rate=0.001 --json
     """
     use_threads(threads)
+    from pipelines.ownership import check_new_directory
     from pipelines.run import Places, evaluate_run, report_run
 
+    if out is not None:
+        check_new_directory(out)
     spec = merged_spec(
         recipe,
         config,
@@ -118,8 +121,11 @@ def train(
     """
     use_threads(threads)
     with _processes(data_parallel) as processes:
+        from pipelines.ownership import check_new_directory
         from pipelines.run import Places
 
+        if out is not None:
+            check_new_directory(out)
         spec = merged_spec(
             recipe,
             config,

@@ -27,6 +27,7 @@ from pipelines.cli.options import (
     Source,
     Threads,
     Unpinned,
+    file_name,
     merged_spec,
 )
 from pipelines.cli.terminal import print_json, say
@@ -68,6 +69,7 @@ def study(
     from pipelines.ablation import ablation_rows, run_ablation, write_ablation
     from pipelines.executors import open_executor
     from pipelines.graph import prepare
+    from pipelines.ownership import check_new_directory
     from pipelines.run import Places
     from pipelines.study import run_study, study_command, study_table, summarised, write_study
     from pipelines.tabulate import ablation_lines, study_lines
@@ -76,6 +78,7 @@ def study(
         recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned, settings=settings
     )
     directory = out or Path("data/runs") / f"study-{spec.name}"
+    check_new_directory(directory, "study", reads=[directory / "config.toml"])
     places = Places(source=source, cache=cache, raw=raw)
     # Prepared once, here: the workers then find it.
     prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
@@ -129,11 +132,13 @@ def search(
     use_threads(threads)
     from pipelines.executors import open_executor
     from pipelines.files import write_bytes
+    from pipelines.ownership import check_new_directory
     from pipelines.provenance import settings_table
     from pipelines.run import Places
     from pipelines.search import load_search, run_search, search_table
 
     plan = load_search(space, settings_table(settings or []))
+    check_new_directory(out, "search", reads=[space], writes=("search.json",))
     trials = []
     with open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
@@ -179,6 +184,7 @@ def sweep(
     from pipelines.config import to_toml
     from pipelines.executors import open_executor
     from pipelines.files import make_directory, write_bytes
+    from pipelines.ownership import check_new_directory
     from pipelines.provenance import settings_table
     from pipelines.run import Places
     from pipelines.sweep import best_trial, load_space, run_sweep, settled, storage_url, sweep_results, sweep_table
@@ -186,6 +192,7 @@ def sweep(
 
     plan, places = load_space(space, settings_table(settings or [])), Places(source=source, cache=cache, raw=raw)
     directory = out or Path("data/runs") / f"sweep-{space.stem}"
+    check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
     make_directory(directory)
     url = storage or storage_url(directory)
     with open_executor(executor, jobs=jobs, threads=threads) as pool:
@@ -209,7 +216,9 @@ def sweep(
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write a page with pictures here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", parser=file_name, help="Page with pictures.")
+    ] = None,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -229,6 +238,9 @@ def compare(
     if out is None:
         found = compared(a, b)
     else:
+        from pipelines.ownership import check_output
+
+        check_output(out, reads=[path for path in (a, b, source) if path is not None])
         from pipelines.report.comparison_page import write_comparison_page
         from pipelines.run import Places
         from pipelines.side_by_side import side_by_side

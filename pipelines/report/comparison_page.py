@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from pipelines.compare import RESAMPLES
-from pipelines.files import write_bytes
+from pipelines.ownership import write_output
 from pipelines.report.confusion import confusion_figure
 from pipelines.report.gallery import sheet, tile
 from pipelines.report.layout import again, document, header, note, paragraph, scroll, section, table
@@ -33,7 +33,7 @@ def write_comparison_page(path: Path, found: SideBySide, command: str) -> None:
     Raises:
         WorkFailed: It cannot be written.
     """
-    write_bytes(path, comparison_page(found, command).encode())
+    write_output(path, comparison_page(found, command).encode())
 
 
 def comparison_page(found: SideBySide, command: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bpfunc.types import FloatArray
 from pipelines.artifacts import IMAGE_SIDE
 from pipelines.explain import Explained, Operation, Spread
-from pipelines.files import write_bytes
+from pipelines.ownership import write_output
 from pipelines.report.bitmaps import data_uri, diverging_png, grey_png
 from pipelines.report.layout import table
 from pipelines.report.markup import Html, element, join, text, trusted
@@ -35,9 +35,10 @@ def write_explain_page(path: Path, found: Explained) -> None:
         found: The step.
 
     Raises:
+        UsageProblem: The file is not to be written, see `pipelines.ownership.check_output`.
         WorkFailed: The file cannot be written.
     """
-    write_bytes(path, explain_page(found).encode())
+    write_output(path, explain_page(found).encode())
 
 
 def explain_page(found: Explained) -> str:
