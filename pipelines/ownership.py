@@ -62,16 +62,26 @@ def kind_of(directory: Path) -> Kind | None:
         return "cache entry"
     if has("partitions.json", "part-00000.parquet"):
         return "partitioned data"
-    if has("sweep.db") or has("sweep.json", "best.toml"):
+    if _begins(directory / "sweep.db", b"SQLite format 3") or (
+        _begins(directory / "sweep.json", b"[") and _is_whole_config(directory / "best.toml")
+    ):
         return "sweep"
     if (directory / "trials").is_dir() and _is_search(directory):
         return "search"
     if not has("config.toml"):
         return None
-    if has("study.json") or seed_directories(directory):
+    whole = _is_whole_config(directory / "config.toml")
+    if (whole and has("study.json")) or seed_directories(directory):
         return "study"
-    begun = (directory / "checkpoints").is_dir() and _is_whole_config(directory / "config.toml")
+    begun = whole and (directory / "checkpoints").is_dir()
     return "run" if begun or any(map(has, _ONLY_IN_A_RUN)) else None
+
+
+def _begins(path: Path, magic: bytes) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
 
 
 def _is_search(directory: Path) -> bool:
@@ -83,7 +93,7 @@ def _is_search(directory: Path) -> bool:
 
 def _is_whole_config(path: Path) -> bool:
     """Whether a file has the tables of a configuration as it is written into a run."""
-    if path.stat().st_size > _CONFIG_LIMIT:
+    if not path.is_file() or path.stat().st_size > _CONFIG_LIMIT:
         return False
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return {"[dataset]", "[model]", "[train]"} <= {line.strip() for line in lines}
@@ -229,7 +239,7 @@ def check_new_directory(
     _check_place(path)
     found, known = kind_of(path), [file for file in reads if file.exists()]
     if found not in (None, kind):
-        raise UsageProblem(f"this is the directory of a {found}", where=str(path), remedy=ELSEWHERE)
+        raise UsageProblem(f"in this directory there is a {found}", where=str(path), remedy=ELSEWHERE)
     for place in (path / name for name in writes):
         if place.exists() and any(place.samefile(file) for file in known):
             raise UsageProblem(

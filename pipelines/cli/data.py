@@ -118,11 +118,12 @@ def partition(
         bpfunc data partition data/rows
     """
     from pipelines.graph import prepare
-    from pipelines.partitions import write_partitions
+    from pipelines.partitions import new_place, write_partitions
     from pipelines.stages.acquire import acquire
     from pipelines.stages.decode import decode
     from pipelines.stages.select import select
 
+    new_place(place)
     spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned, settings=settings).dataset
     meta = prepare(spec, source=source, cache=cache, raw=raw)[0].meta
     rows = write_partitions(select(decode(acquire(spec, source=source, raw=raw)), spec).train, meta, place)
