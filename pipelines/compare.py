@@ -96,7 +96,8 @@ def runs_of(path: Path) -> list[Path]:
         raise UsageProblem(f"this is neither a run nor a study; {what}", where=str(path), remedy=remedy)
     runs = [run for run in ([path] if kind == "run" else seed_directories(path)) if (run / NAME).is_file()]
     if not runs:
-        command = f"bpfunc evaluate {shlex.quote(str(path))}" if kind == "run" else study_command(path)
+        verb = "evaluate" if (path / "params.safetensors").is_file() else "resume"
+        command = shlex.join(["bpfunc", verb, str(path)]) if kind == "run" else study_command(path)
         raise UsageProblem(f"this {kind} is not evaluated yet", where=str(path), remedy=f"run `{command}` first")
     return runs
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pipelines.errors import UsageProblem, WorkFailed
-from pipelines.files import TEMPORARY, make_directory, write_bytes
+from pipelines.files import TEMPORARY, write_bytes
 
 Kind: TypeAlias = Literal["run", "study", "search", "sweep", "cache entry", "partitioned data", "bundle"]
 
@@ -40,6 +40,7 @@ _IDX = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IG
 _SEED = re.compile(r"seed-[0-9]{3,}")
 _TRIAL = re.compile(r".+-[0-9]+-[0-9a-f]{16}\.json")
 _CONFIG_LIMIT = 1_000_000
+ELSEWHERE = "choose a new directory"
 
 
 def kind_of(directory: Path) -> Kind | None:
@@ -62,9 +63,8 @@ def kind_of(directory: Path) -> Kind | None:
         return "cache entry"
     if has("partitions.json", "part-00000.parquet"):
         return "partitioned data"
-    if _begins(directory / "sweep.db", b"SQLite format 3") or (
-        _begins(directory / "sweep.json", b"[") and _is_whole_config(directory / "best.toml")
-    ):
+    results = _beginning(directory / "sweep.json").startswith(b"[") and _is_whole_config(directory / "best.toml")
+    if results or _beginning(directory / "sweep.db").startswith(b"SQLite format 3"):
         return "sweep"
     if (directory / "trials").is_dir() and _is_search(directory):
         return "search"
@@ -74,29 +74,30 @@ def kind_of(directory: Path) -> Kind | None:
     if (whole and has("study.json")) or seed_directories(directory):
         return "study"
     begun = whole and (directory / "checkpoints").is_dir()
-    return "run" if begun or any(map(has, _ONLY_IN_A_RUN)) else None
+    saved = any((directory / "checkpoints").glob("epoch-*.safetensors"))
+    return "run" if begun or saved or any(map(has, _ONLY_IN_A_RUN)) else None
 
 
-def _begins(path: Path, magic: bytes) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(magic)) == magic
+def _beginning(path: Path) -> bytes:
+    """The first part of a regular file; nothing where there is none, or it may not be read."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(_CONFIG_LIMIT)
+    except OSError:
+        pass
+    return b""
 
 
 def _is_search(directory: Path) -> bool:
-    with os.scandir(directory / "trials") as trials:
-        if any(_TRIAL.fullmatch(trial.name) for trial in trials):
-            return True
+    if any(_TRIAL.fullmatch(trial.name) for trial in (directory / "trials").glob("*.json")):
+        return True
     return {path.name for path in directory.iterdir()} <= {"trials", "search.json"}
 
 
 def _is_whole_config(path: Path) -> bool:
     """Whether a file has the tables of a configuration as it is written into a run."""
-    if not path.is_file() or path.stat().st_size > _CONFIG_LIMIT:
-        return False
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return {"[dataset]", "[model]", "[train]"} <= {line.strip() for line in lines}
+    return {b"[dataset]", b"[model]", b"[train]"} <= {line.strip() for line in _beginning(path).splitlines()}
 
 
 def seed_directories(directory: Path) -> list[Path]:
@@ -199,8 +200,9 @@ def check_output(path: Path, *, reads: Iterable[Path] = ()) -> None:
 
     Raises:
         UsageProblem: It is a directory, a link or a special file; it is one of the files that are read, under
-            whatever name; it lies in a directory of `kind_of`; or it is a file of raw data or of the bundle.
-        WorkFailed: It would lie below a file.
+            whatever name; it lies in a directory of `kind_of`; or it is a file of raw data, of the bundle or of this
+            package.
+        WorkFailed: The directory that it is to lie in does not exist.
     """
     if path.is_dir():
         raise UsageProblem("this is a directory", where=str(path), remedy=f"name a file, such as {path / 'result'}")
@@ -209,12 +211,18 @@ def check_output(path: Path, *, reads: Iterable[Path] = ()) -> None:
             "refusing to replace what is no regular file", where=str(path), remedy="name a file that is not a link"
         )
     _check_place(path)
+    if not path.parent.is_dir():
+        raise WorkFailed(
+            f"cannot write: there is no directory {path.parent}",
+            where=str(path),
+            remedy=f"make it first: mkdir -p {shlex.quote(str(path.parent))}",
+        )
     if not path.exists():
         return
     if any(path.samefile(file) for file in _files(reads)):
         raise UsageProblem("this file is read by the command", where=str(path), remedy="choose another name")
-    if _is_data(path.resolve()):
-        raise UsageProblem("this is a file of training data", where=str(path), remedy="choose another name")
+    if _is_data(_real(path)):
+        raise UsageProblem("this is a file of data or of bpfunc", where=str(path), remedy="choose another name")
 
 
 def check_new_directory(
@@ -236,6 +244,9 @@ def check_new_directory(
     """
     if kind is not None and os.path.lexists(path) and not path.is_dir():
         raise UsageProblem("this is not a directory", where=str(path), remedy="choose another directory")
+    for above in path.absolute().parents:
+        if above.exists() and not above.is_dir():
+            raise WorkFailed("cannot make the directory: Not a directory", where=str(path), remedy=f"{above} is a file")
     _check_place(path)
     found, known = kind_of(path), [file for file in reads if file.exists()]
     if found not in (None, kind):
@@ -250,21 +261,15 @@ def check_new_directory(
     others = sorted(
         child.name
         for child in path.iterdir()
-        if not child.name.startswith(TEMPORARY) and not any(child.samefile(file) for file in known)
+        if not child.name.startswith(TEMPORARY) and not any(child.exists() and child.samefile(file) for file in known)
     )
     if others:
         raise UsageProblem(f"this directory is no {kind}: it holds {others[0]}", where=str(path), remedy=ELSEWHERE)
 
 
-ELSEWHERE = "choose a new directory"
-
-
 def _check_place(path: Path) -> None:
-    """Refuse what lies in a directory that is another's, or below a file."""
-    for above in path.absolute().parents:
-        if above.exists() and not above.is_dir():
-            raise WorkFailed("cannot make the directory: Not a directory", where=str(path), remedy=f"{above} is a file")
-    for above in path.resolve().parents:
+    """Refuse what lies in a directory that is another's."""
+    for above in _real(path).parents:
         if (kind := kind_of(above)) is not None:
             raise UsageProblem(
                 f"this lies in the directory of a {kind}, {above}", where=str(path), remedy="choose a place outside it"
@@ -276,15 +281,21 @@ def _files(reads: Iterable[Path]) -> Iterator[Path]:
         yield from (child for child in (path.iterdir() if path.is_dir() else [path]) if child.exists())
 
 
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # `Path.resolve` fails on links in a circle
+
+
 def _is_data(path: Path) -> bool:
-    """Whether a file is one of raw data or of the bundle."""
+    """Whether a file is one of raw data, of the bundle or of this package."""
+    if (path.name == "sources.toml" and (path.parent / "bundle").is_dir()) or Path(__file__).parent in path.parents:
+        return True
     if path.name in ("train.parquet", "test.parquet"):
         return all((path.parent / name).is_file() for name in ("train.parquet", "test.parquet"))
     return _IDX.fullmatch(path.name) is not None
 
 
 def write_output(path: Path, data: bytes, *, reads: Iterable[Path] = ()) -> None:
-    """Write the file that a command was asked for; the directories above it are made.
+    """Write the file that a command was asked for, where `check_output` allows it.
 
     Args:
         path: Where to.
@@ -296,5 +307,4 @@ def write_output(path: Path, data: bytes, *, reads: Iterable[Path] = ()) -> None
         WorkFailed: It cannot be written.
     """
     check_output(path, reads=reads)
-    make_directory(path.parent)
     write_bytes(path, data)

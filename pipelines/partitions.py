@@ -101,7 +101,9 @@ def new_place(place: str) -> tuple[fs.FileSystem, str]:
             f"cannot look at the place: {_first_line(error)}", where=place, remedy="check rights there"
         ) from None
     if found:
-        raise UsageProblem("there are partitions already, or other files", where=place, remedy="choose another directory")
+        raise UsageProblem(
+            "there are partitions already, or other files", where=place, remedy="choose another directory"
+        )
     return filesystem, root
 
 

@@ -387,11 +387,22 @@ def test_a_damaged_entry_with_notes_stays(copy: Path) -> None:
     app(["data", "prepare", *OWN, "--cache", "cache"], standalone_mode=False)
 
 
-def test_a_name_in_a_missing_directory_is_made(copy: Path) -> None:
-    """All commands make the directories above what they write; without work, none is made."""
+def test_a_missing_directory_is_named(copy: Path) -> None:
+    """All commands that write a file name the directory that is missing, before any work, and make none."""
+    before = state(copy)
+    for words, option in FILES:
+        ended = called(words, "new/deep/result.out", option)
+        assert isinstance(ended, WorkFailed), (words, ended)
+        assert "no directory new/deep" in ended.what
+        assert state(copy) == before
+
+
+def test_what_may_be_written_is_written(copy: Path) -> None:
+    """The refusals above are not of everything: each of these commands writes a new file, and over its own old one."""
     for number, (words, option) in enumerate(FILES):
-        assert called(words, f"new{number}/deep/result.out", option) is None
-        assert (copy / f"new{number}" / "deep" / "result.out").is_file()
+        for _ in range(2):
+            assert called(words, f"result{number}.out", option) is None
+            assert (copy / f"result{number}.out").is_file()
 
 
 def test_a_card_replaces_a_card_alone(copy: Path) -> None:
@@ -446,6 +457,35 @@ def test_planted_violation_is_seen(copy: Path) -> None:
     before = state(copy)
     (copy / "run" / "params.safetensors").write_bytes(b"x")
     assert state(copy) != before
+
+
+def test_an_unfinished_run_is_told_how_it_is_finished(copy: Path) -> None:
+    """What needs a network names the command that trains it; a comparison the one that evaluates it."""
+    (copy / "run" / "predictions.parquet").unlink()
+    with pytest.raises(UsageProblem) as caught:
+        app(["compare", "run", "run"], standalone_mode=False)
+    assert "bpfunc evaluate run" in caught.value.remedy
+    (copy / "run" / "params.safetensors").unlink()
+    for words in (["compare", "run", "run"], ["predict", "run", "images.npy"], ["export", "run", "--to", "npz"]):
+        with pytest.raises(PipelineError) as found:
+            app(words, standalone_mode=False)
+        assert "bpfunc resume run" in found.value.remedy
+
+
+def test_a_directory_as_configuration_names_its_file(copy: Path) -> None:
+    """`--config STUDY` and `--config SWEEP` are told which file in it is one."""
+    for place, name in (("study", "config.toml"), ("sweep", "best.toml")):
+        with pytest.raises(UsageProblem) as caught:
+            app(["explain", "--config", place], standalone_mode=False)
+        assert caught.value.remedy.endswith(f"{place}/{name}")
+
+
+def test_links_in_a_circle(copy: Path) -> None:
+    """A place that the file system cannot follow is one message."""
+    (copy / "loop").symlink_to("loop")
+    for place in ("loop", "loop/x"):
+        with pytest.raises(PipelineError):
+            app(["export", "run", "--to", "npz", "--out", place], standalone_mode=False)
 
 
 def test_kinds(copy: Path) -> None:
