@@ -14,7 +14,7 @@ from pipelines.cli.terminal import print_version
 from pipelines.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from pipelines.config import RunSpec
+    from pipelines.spec.run_spec import RunSpec
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file laid over the recipe.")]
 Recipe = Annotated[
@@ -90,7 +90,7 @@ def kept_apart(directory: Path) -> Path:
         'cache'
     """
     if directory not in (DEFAULT_CACHE, DEFAULT_RAW):
-        from pipelines.ownership import check_new_directory
+        from pipelines.disk.ownership import check_new_directory
 
         check_new_directory(directory)
     return directory
@@ -158,8 +158,8 @@ def merged_spec(
         >>> merged_spec("report", None, epochs=3).train.epochs
         3
     """
-    from pipelines.config import load_config, load_recipe, merged
-    from pipelines.provenance import joined, settings_table
+    from pipelines.spec.settings import joined, settings_table
+    from pipelines.spec.toml import load_config, load_recipe, merged
 
     spec = load_recipe(recipe)
     if config is not None:

@@ -24,12 +24,14 @@ import pytest
 import typer
 
 from pipelines.cli.main import app
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec, to_toml
+from pipelines.dataset.places import Places
+from pipelines.disk.atomic import remove_directory
+from pipelines.disk.ownership import check_output, kind_of
 from pipelines.errors import PipelineError, UsageProblem, WorkFailed
-from pipelines.files import remove_directory
-from pipelines.ownership import check_output, kind_of
-from pipelines.run import Places, evaluate_run, report_run, train_run
-from pipelines.study import run_study
+from pipelines.runs.run import evaluate_run, report_run, train_run
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.spec.toml import to_toml
+from pipelines.studies.study import run_study
 from tests.conftest import NAMES, ROOT, write_own_data
 
 SPEC = RunSpec(
@@ -211,14 +213,17 @@ def test_commands_are_found() -> None:
     found = {(words, name) for words, name, _ in OUTPUTS}
     assert {("predict", "out"), ("explain", "html"), ("data partition", "place"), ("run", "cache")} <= found
     assert len(found) >= 40
+    assert {words for words, _ in FILES} >= {"predict", "export", "explain", "compare", "runs compare"}
     assert {words for words, _ in found} <= CALLS.keys()
 
 
 FILES = [
-    (words, option)
-    for words, name, option in OUTPUTS
-    if name in ("out", "html") and words in ("predict", "export", "compare", "runs compare", "explain")
+    (words, tuple(parameter.opts))
+    for words, parameters in TREE.items()
+    for parameter in parameters
+    if parameter.metavar == "FILE" and parameter.name not in READ
 ]
+"""Command and option of every file that may be written."""
 
 
 @pytest.mark.parametrize(("words", "option"), FILES, ids=lambda value: value if isinstance(value, str) else "")
@@ -313,7 +318,7 @@ def test_advice_for_a_study_goes_on_with_it(copy: Path) -> None:
 def living(directory: Path) -> Iterator[None]:
     """Another process that works in a directory."""
     code = (
-        "import sys; from pathlib import Path; from pipelines.files import claimed\n"
+        "import sys; from pathlib import Path; from pipelines.disk.atomic import claimed\n"
         "with claimed(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
@@ -367,7 +372,7 @@ def test_clean_keeps_foreign_files(copy: Path, capsys: pytest.CaptureFixture[str
 
 def test_old_checkpoints_alone_are_pruned(copy: Path) -> None:
     """Files in checkpoints/ with other names are never taken for checkpoints, neither to be read nor to be removed."""
-    from pipelines.checkpoints import checkpoint_paths
+    from pipelines.runs.checkpoints import checkpoint_paths
 
     for name in ("epoch-best.safetensors", "epoch-00009-copy.safetensors", "epoch-00009.safetensors.bak"):
         (copy / "run" / "checkpoints" / name).write_text("precious")
@@ -433,7 +438,7 @@ def test_two_removers_and_a_late_note(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "d" / "late.txt").read_text() == "precious"
 
 
-REMOVERS = {"files.py", "checkpoints.py", "sweep.py"}
+REMOVERS = {"atomic.py", "checkpoints.py", "storage.py"}
 """Files that remove: the one home, old checkpoints by exact names, a temporary database that was just made."""
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalogue import list_runs, list_studies, read_entry, remove_run, unwanted
-from pipelines.config import RunSpec, to_toml
+from pipelines.disk.atomic import foreign_files
+from pipelines.disk.json_text import sealed_json
+from pipelines.disk.ownership import RUN_FILES
 from pipelines.errors import UsageProblem
-from pipelines.files import foreign_files
-from pipelines.ownership import RUN_FILES
-from pipelines.seals import sealed_json
+from pipelines.runs.listing import list_runs, list_studies, read_entry, remove_run, unwanted
+from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.toml import to_toml
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 OWN = ("--unpinned", "--classes", "0,1,2", "--source", "own")
