@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 
-def same(left: Any, right: Any, _met: frozenset[tuple[int, int]] = frozenset()) -> bool:
+def same(left: Any, right: Any) -> bool:
     """Compare two values; functions by their code and by what it encloses.
 
     Args:
@@ -30,21 +30,25 @@ def same(left: Any, right: Any, _met: frozenset[tuple[int, int]] = frozenset()) 
         >>> same(adder(1), adder(1)), same(adder(1), adder(2))
         (True, False)
     """
-    if left is right or (id(left), id(right)) in _met:
+    return _same(left, right, frozenset())
+
+
+def _same(left: Any, right: Any, met: frozenset[tuple[int, int]]) -> bool:
+    if left is right or (id(left), id(right)) in met:
         return True
     if type(left) is not type(right):
         return False
     if isinstance(left, np.ndarray):
         return left.dtype == right.dtype and np.array_equal(left, right)
-    met = _met | {(id(left), id(right))}  # a function may enclose the record that it stands in
+    met |= {(id(left), id(right))}  # a function may enclose the record that it stands in
     if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key], met) for key in left)
+        return left.keys() == right.keys() and all(_same(left[key], right[key], met) for key in left)
     if isinstance(left, FunctionType) and left.__code__ is not right.__code__:
         return False
     inside, other = _inside(left), _inside(right)
     if inside is None or other is None:
         return bool(left == right)
-    return len(inside) == len(other) and all(same(one, two, met) for one, two in zip(inside, other, strict=True))
+    return len(inside) == len(other) and all(_same(one, two, met) for one, two in zip(inside, other, strict=True))
 
 
 def _inside(value: Any) -> list[Any] | None:

@@ -16,6 +16,8 @@ from bpfunc.transforms.formula import Formula, Operand, traced
 SYMBOLS = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}"}
 """Universal functions that have a sign of their own; all others are called by name."""
 
+REFUSAL = 'raise ValueError("a compiled loop takes arrays of one size and all its constants")'
+
 
 traced_once = lru_cache(maxsize=256)(traced)
 """`bpfunc.transforms.formula.traced`, which has to run once for each chain."""
@@ -135,10 +137,9 @@ def source(formula: Formula) -> str:
     Example:
         >>> from bpfunc.transforms.formula import Operation
         >>> double = Operation("multiply", ("g", "c[0]"))
-        >>> print(source(Formula((double, Operation("add", ("p", "v[0]"))), "v[1]", (), 1)))
+        >>> print(source(Formula((double, Operation("add", ("p", "v[0]"))), "v[1]", (), 1)))  # doctest: +ELLIPSIS
         def loop(constants, g, p, result):
-            if not (constants.size == 1 and g.size == p.size == result.size):
-                raise ValueError("a compiled loop takes arrays of one size and all its constants")
+            ...
             c0 = constants[0]
             for i in range(g.size):
                 v0 = g[i] * c0
@@ -150,7 +151,7 @@ def source(formula: Formula) -> str:
     sizes = " == ".join([f"{name}.size" for name in names[1:]])
     body = [
         f"if not (constants.size == {formula.constants} and {sizes}):",
-        '    raise ValueError("a compiled loop takes arrays of one size and all its constants")',
+        f"    {REFUSAL}",
         *_loop_lines(formula, 0, "result", [f"new{slot}" for slot in slots]),
     ]
     return "\n".join([f"def loop({', '.join(names)}):", *(f"    {line}" for line in body)])

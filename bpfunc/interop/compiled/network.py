@@ -210,8 +210,8 @@ def precision_of(params: Tree) -> Precision:
             raise TypeError(f"{path}: parameters of a compiled epoch are arrays, found {type(leaf).__name__}")
         if leaf.dtype not in PRECISIONS or leaf.dtype != leaves[0][1].dtype:
             raise TypeError(
-                f"{path}: parameters of a compiled epoch are all of float32 or all of float64, found {leaf.dtype} and "
-                f"{leaves[0][1].dtype}; convert them and the optimiser's state with tree_cast"
+                f"{path}: parameters of a compiled epoch are all of float32 or all of float64, found {leaf.dtype}, and "
+                f"{leaves[0][1].dtype} at {leaves[0][0]}; convert them and the optimiser's state with tree_cast"
             )
     dtype: Precision = leaves[0][1].dtype
     return dtype

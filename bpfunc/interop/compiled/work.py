@@ -33,6 +33,9 @@ from bpfunc.transforms.formula import constants
 from bpfunc.tree import Tree, TreeStructureError, tree_fill, tree_leaves, tree_rows
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
 
+OPEN = 2**62
+"""More than threads ever meet at a barrier."""
+
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Lesson:
@@ -193,12 +196,15 @@ class Outcome:
     hits: float
 
 
-def check_structure(model: Layer, state: TrainState) -> None:
+def check_structure(model: Layer, state: TrainState) -> TrainState:
     """Check that parameters and layer state are trees as the model's `init` makes them.
 
     Args:
         model: One that `bpfunc.interop.compiled.network.network_of` takes.
         state: The state before an epoch.
+
+    Returns:
+        The same state.
 
     Raises:
         ShapeError: The parameters are other trees; the message names the place.
@@ -207,7 +213,8 @@ def check_structure(model: Layer, state: TrainState) -> None:
     Example:
         >>> from bpfunc.keys import Key
         >>> from bpfunc.layers import dense
-        >>> check_structure(dense(2), TrainState(dense(2).init(Key(0), (3,))[0], (), (), 0, Key(1)))
+        >>> check_structure(dense(2), TrainState(dense(2).init(Key(0), (3,))[0], (), (), 0, Key(1))).step
+        0
     """
     params, layer_state = template(model)
     try:
@@ -216,6 +223,7 @@ def check_structure(model: Layer, state: TrainState) -> None:
         count = len(network_of(model))
         raise ShapeError(f"the parameters are not those of {count} dense layers: {error}") from None
     tree_rows(layer_state, state.layer_state)
+    return state
 
 
 def learn(
@@ -285,7 +293,7 @@ def learn(
         )  # fmt: skip
 
     work(0, 1, numbers[:0])  # compiles where that is still to be done, before anybody waits for anybody
-    _together(lambda number: work(number, threads, numbers), threads)
+    _together(lambda number: work(number, threads, numbers), threads, met)
     params, *slots = [tree_fill(tree, unpacked(layout, row)) for tree, row in zip(trees, table, strict=True)]
     total = sums.sum(axis=0)
     return Outcome(params, chain.close(tuple(slots)), float(total[0]), float(total[1]))
@@ -300,14 +308,22 @@ def _check_fit(layout: Layout, lesson: Lesson, dtype: Precision) -> None:
         raise TypeError(f"inputs are of {lesson.data.dtype}, parameters of {dtype}")
 
 
-def _together(work: Callable[[int], None], threads: int) -> None:
-    """Run ``work(number)`` in this thread and in new ones, or, where they cannot all be started, in none."""
-    ready, complete = threading.Event(), False
+def _together(work: Callable[[int], None], threads: int, met: IntArray) -> None:
+    """Run ``work(number)`` in this thread and in new ones, or, where they cannot all be started, in none.
+
+    Where one of them fails, the barrier, which ``met`` counts for, is opened for all others.
+    """
+    ready, complete, errors = threading.Event(), False, list[BaseException]()
 
     def wait_and_work(number: int) -> None:
         ready.wait()
-        if complete:  # a thread that worked without all others would wait for them for ever
+        if not complete:  # a thread that worked without all others would wait for them for ever
+            return
+        try:
             work(number)
+        except BaseException as error:
+            met[0] = OPEN
+            errors.append(error)
 
     others = [threading.Thread(target=wait_and_work, args=(number,)) for number in range(1, threads)]
     try:
@@ -316,9 +332,11 @@ def _together(work: Callable[[int], None], threads: int) -> None:
         complete = True
     finally:
         ready.set()
-    work(0)
+    wait_and_work(0)
     for other in others:
         other.join()
+    for error in errors:
+        raise error
 
 
 def _rules(chain: Elementwise, state: TrainState, steps: int, dtype: Precision) -> tuple[list[int], Any, FloatArray]:
