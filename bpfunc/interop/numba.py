@@ -90,6 +90,7 @@ def _compiled(parts: tuple[Part, ...], step: int, add: bool) -> FillFn:
     numbers, loop = counted(constants(parts, settings, step), formula), loop_of(formula)
 
     def fill(g: FloatArray, p: FloatArray, old: Arrays, out: FloatArray, new: Arrays) -> None:
+        # numba takes every array for an aligned one.
         given = [array if array.flags.aligned else array.copy() for array in (g, p, *old)]
         with refused_by_name():
             loop(np.array(numbers, out.dtype), *given, out, *new)

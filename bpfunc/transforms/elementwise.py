@@ -195,10 +195,8 @@ def fitting_rows(dtypes: tuple[np.dtype[Any], ...], *trees: Tree) -> list[tuple[
         TypeError: A leaf is not a plain array or number, or its dtype is another one.
 
     Example:
-        >>> fitting_rows((), (np.ones(3),), (np.ones(2),))
-        Traceback (most recent call last):
-            ...
-        bpfunc.tree.TreeStructureError: [0]: the parameter has shape (2,), expected (3,)
+        >>> fitting_rows((), (np.ones(3),), (np.zeros(3),))
+        [(array([1., 1., 1.]), array([0., 0., 0.]))]
     """
     rows = tree_rows(*trees)
     for index, row in enumerate(rows):

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpfunc.batches import Batch, epoch_batches
+from bpfunc.interop import numba as numba_bridge
 from bpfunc.interop.compiled import work
 from bpfunc.interop.compiled.epoch import thread_of_epoch
 from bpfunc.interop.compiled.loops import loop_of
@@ -239,6 +240,16 @@ def test_compiled_optimiser_takes_every_layout(data: st.DataObject, where: str) 
         np.testing.assert_array_equal(one, other)
 
 
+def test_loops_are_handed_aligned_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba does not look, so arrays that begin between two numbers are copied."""
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(numba_bridge, "loop_of", lambda formula: lambda *arrays: seen.extend(arrays))
+    odd = (_not_aligned(np.ones(5)),)
+    compiled(adam(0.1)).update(odd, adam(0.1).init(odd), odd, 0)
+    assert len(seen) == 8
+    assert all(array.flags.aligned for array in seen)
+
+
 EPOCH = compiled_epoch(MODEL, cross_entropy(), TRANSFORM, threads=2)
 
 
@@ -455,6 +466,32 @@ def test_forms_that_do_not_fit_are_refused() -> None:
         with pytest.raises(TreeStructureError):
             compiled_epoch(MODEL, cross_entropy(), adam(0.1))(
                 attrs.evolve(start(MODEL, adam(0.1)), optimizer_state=state), examples(), Key(3), 0, 4
+            )
+
+
+@pytest.mark.parametrize("transform", [sgd(0.1), adam(0.1), TRANSFORM])
+@pytest.mark.parametrize("fault", SHAPES)
+@pytest.mark.parametrize("path", ["layers[0].bias", "layers[2].bias", "layers[2].weight"])
+def test_parameters_that_do_not_fit_one_another_are_refused(
+    path: str, fault: str, transform: GradientTransform
+) -> None:
+    """Also where the state was made for them, or there is none."""
+    params = start(MODEL, transform).params
+    broken = replace_leaf(params, path, SHAPES[fault](dict(tree_leaves_with_path(params))[path]))
+    state = attrs.evolve(start(MODEL, transform), params=broken, optimizer_state=transform.init(broken))
+    # A last weight with other columns is right by itself; then its bias does not fit, which stands before it.
+    with pytest.raises(ValueError, match=r"layers\[2\]" if "2" in path else re.escape(path)):
+        compiled_epoch(MODEL, cross_entropy(), transform)(state, examples(), Key(3), 0, 4)
+
+
+def test_state_where_there_is_none_is_refused() -> None:
+    """What no part of the optimiser made is not dropped in silence."""
+    state = start(MODEL, adam(0.1))
+    (kept, _) = state.optimizer_state
+    for odd in ((kept, np.ones(3)), (kept, (np.ones(3),)), (kept, None)):
+        with pytest.raises(TreeStructureError, match="trees differ"):
+            compiled_epoch(MODEL, cross_entropy(), adam(0.1))(
+                attrs.evolve(state, optimizer_state=odd), examples(), Key(3), 0, 4
             )
 
 
