@@ -195,8 +195,8 @@ def fitting_rows(dtypes: tuple[np.dtype[Any], ...], *trees: Tree) -> list[tuple[
         TypeError: A leaf is not a plain array or number, or its dtype is another one.
 
     Example:
-        >>> fitting_rows((), (np.ones(3),), (np.zeros(3),))
-        [(array([1., 1., 1.]), array([0., 0., 0.]))]
+        >>> fitting_rows((), (1.0,), (2.0,))
+        [(1.0, 2.0)]
     """
     rows = tree_rows(*trees)
     for index, row in enumerate(rows):
