@@ -200,6 +200,8 @@ def fitting_rows(dtypes: tuple[np.dtype[Any], ...], *trees: Tree) -> list[tuple[
     """
     rows = tree_rows(*trees)
     for index, row in enumerate(rows):
+        if _fits(dtypes, row):
+            continue
         for n, leaf in enumerate(row):
             error = _misfit(dtypes, row[0], leaf)
             if error is not None:
@@ -207,6 +209,18 @@ def fitting_rows(dtypes: tuple[np.dtype[Any], ...], *trees: Tree) -> list[tuple[
                 name = ("the gradient", "the parameter")[n] if n < 2 else f"the optimiser's state, tree {n - 2} of it,"
                 raise type(error)(f"{path}: {name} has {error}")
     return rows
+
+
+def _fits(dtypes: tuple[np.dtype[Any], ...], row: tuple[Any, ...]) -> bool:
+    """Whether a row is of plain arrays that fit one another, as most are; a quick look, once a leaf and step."""
+    first = row[0]
+    if type(first) is not np.ndarray or (dtypes and first.dtype not in dtypes):
+        return False
+    shape, dtype = first.shape, first.dtype
+    for leaf in row:
+        if type(leaf) is not np.ndarray or leaf.shape != shape or (dtypes and leaf.dtype is not dtype):
+            return False
+    return True
 
 
 def _misfit(dtypes: tuple[np.dtype[Any], ...], first: Any, leaf: Any) -> TreeStructureError | TypeError | None:
