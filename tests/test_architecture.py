@@ -144,7 +144,7 @@ def test_a_name_loads_what_it_needs() -> None:
     """A name brings its module and what that is built on, and nothing of what comes later in the data flow."""
     loaded = loaded_after("import bpfunc; bpfunc.dense")
     assert "bpfunc.layers.dense" in loaded
-    assert not loaded & {"bpfunc.transforms", "bpfunc.losses", "bpfunc.step", "bpfunc.gradcheck"}
+    assert not loaded & {"bpfunc.transforms", "bpfunc.losses", "bpfunc.training.step", "bpfunc.gradient.check"}
 
 
 def test_all_names_load_numpy_and_attrs_only() -> None:
@@ -158,7 +158,7 @@ def test_all_names_load_numpy_and_attrs_only() -> None:
 @pytest.mark.parametrize("name", ["gradcheck", "summary"])
 @pytest.mark.parametrize("first", ["import bpfunc.{0}", "from bpfunc.{0} import {0}", "import bpfunc; bpfunc.{0}"])
 def test_a_function_wins_over_the_module_of_its_name(name: str, first: str) -> None:
-    """Whoever imports the module, and whenever, `bpfunc.gradcheck` is the function."""
+    """Whoever imports the module, and whenever, `bpfunc.gradient.check` is the function."""
     code = f"{first.format(name)}\nimport bpfunc\nassert bpfunc.{name}.__module__ == 'bpfunc.{name}', bpfunc.{name}"
     assert f"bpfunc.{name}" in loaded_after(code)
 

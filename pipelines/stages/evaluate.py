@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc import Batch, confusion_matrix, cross_entropy
-from bpfunc.gradient import value
+from bpfunc.arrays.types import FloatArray, IntArray
+from bpfunc.gradient.modes import value
 from bpfunc.layers import INFERENCE
 from bpfunc.ops import softmax
-from bpfunc.types import FloatArray, IntArray
 from pipelines.artifacts import (
     Calibration,
     Evaluation,
@@ -18,11 +18,11 @@ from pipelines.artifacts import (
     Temperature,
     Trained,
 )
-from pipelines.build import build_model
+from pipelines.dataset.entry import read_split
 from pipelines.errors import DataProblem
 from pipelines.stages.encode import unscaled
 from pipelines.stages.examine import reliability
-from pipelines.stages.store import read_split
+from pipelines.training.build import build_model
 
 
 def evaluate(
@@ -44,7 +44,7 @@ def evaluate(
         DataProblem: The cache entry is not what it was.
 
     Example:
-        See `pipelines.graph`, which calls the stages in order.
+        See `pipelines.stages.prepare`, which calls the stages in order.
     """
     split = read_split(test)
     model = build_model(trained.model, len(meta.class_names))

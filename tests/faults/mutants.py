@@ -68,13 +68,14 @@ def independent_idx(path: Path, dimensions: int) -> object:
 def subjects(directory: Path) -> dict[str, Subject]:
     """Make a finished run with its cache, and name the files of it that are mutated."""
     from bpfunc.tree import tree_leaves
-    from pipelines.checkpoints import checkpoint_paths, read_checkpoint
-    from pipelines.graph import prepare
-    from pipelines.idx import read_idx
-    from pipelines.network import read_trained
-    from pipelines.predictions import read_predictions
-    from pipelines.runs import read_config, read_history, read_metrics
-    from pipelines.stages.store import _seal, open_prepared, read_split
+    from pipelines.dataset.entry import _seal, open_prepared, read_split
+    from pipelines.dataset.idx import read_idx
+    from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint
+    from pipelines.runs.directory import read_config, read_history
+    from pipelines.runs.metrics import read_metrics
+    from pipelines.runs.network import read_trained
+    from pipelines.runs.predictions import read_predictions
+    from pipelines.stages.prepare import prepare
     from tests.faults.scene import SPEC, places_in, whole_run
 
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=2))

@@ -17,11 +17,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from pipelines.dataset.entry import damage, entry_paths, read_split
+from pipelines.dataset.places import Places
+from pipelines.disk.atomic import TEMPORARY
 from pipelines.errors import PipelineError
-from pipelines.files import TEMPORARY
-from pipelines.graph import entry_paths, prepare
-from pipelines.run import Places
-from pipelines.stages.store import damage, read_split
+from pipelines.stages.prepare import prepare
 from tests.faults.scene import SPEC, places_in
 
 PROCESSES = 8

@@ -16,18 +16,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import graph
 from pipelines.artifacts import Prepared
-from pipelines.config import DatasetSpec
+from pipelines.dataset.cache_key import Hit, Miss, Stale, cache_key
+from pipelines.dataset.entry import open_prepared, read_manifest, read_split
+from pipelines.dataset.pins import official_sources
 from pipelines.errors import DataProblem
-from pipelines.graph import CACHED_STAGES, Hit, Miss, Stale, cache_key, key_reasons, plan, prepare, verify
-from pipelines.sources import official_sources
+from pipelines.spec.run_spec import DatasetSpec
 from pipelines.stages import encode as encode_stage
+from pipelines.stages import prepare as graph
 from pipelines.stages.acquire import acquire
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode
+from pipelines.stages.prepare import CACHED_STAGES, key_reasons, plan, prepare, verify
 from pipelines.stages.select import select
-from pipelines.stages.store import open_prepared, read_manifest, read_split, store
+from pipelines.stages.store import store
 
 DEBIAN = official_sources().system_directories[0]
 OWN = DatasetSpec(classes=("0", "1", "2"), pinned=False)
@@ -287,10 +289,10 @@ def test_a_stage_answers_for_what_it_imports() -> None:
     """The code that is recorded for a stage is its own and that of the modules that compute for it."""
     assert modules_of("pipelines.stages.decode") == {
         "pipelines.stages.decode",
-        "pipelines.bundle",
-        "pipelines.idx",
-        "pipelines.sources",
-        "pipelines.tables",
+        "pipelines.dataset.bundle",
+        "pipelines.dataset.idx",
+        "pipelines.dataset.pins",
+        "pipelines.disk.parquet",
     }
 
 

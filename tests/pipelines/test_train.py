@@ -12,20 +12,22 @@ import pytest
 
 from bpfunc.tree import tree_allclose, tree_leaves
 from pipelines.artifacts import Prepared, PreparedTrain, SealedTest
-from pipelines.build import build_model
-from pipelines.checkpoints import read_checkpoint
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.dataset.entry import read_split
+from pipelines.dataset.places import Places
 from pipelines.errors import DataProblem
-from pipelines.graph import prepare
-from pipelines.network import read_trained
-from pipelines.predictions import read_predictions
-from pipelines.run import Places, evaluate_run, reopen_run, train_run
-from pipelines.runs import read_history
+from pipelines.runs.checkpoints import read_checkpoint
+from pipelines.runs.directory import read_history
+from pipelines.runs.network import read_trained
+from pipelines.runs.predictions import read_predictions
+from pipelines.runs.run import evaluate_run, reopen_run, train_run
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages import train as train_stage
 from pipelines.stages.encode import unscaled
 from pipelines.stages.evaluate import evaluate
-from pipelines.stages.store import read_split
-from pipelines.stages.train import fit, read_training_rows, train, training_split
+from pipelines.stages.prepare import prepare
+from pipelines.stages.train import fit, train
+from pipelines.training.build import build_model
+from pipelines.training.rows import read_training_rows, training_split
 
 ROOT = Path(__file__).parents[2]
 DATA = DatasetSpec(classes=("0", "1", "2"), pinned=False)

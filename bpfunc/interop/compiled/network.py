@@ -9,14 +9,14 @@ from typing import Any
 import attrs
 import numpy as np
 
+from bpfunc.arrays.aligned import CACHE_LINE, empty
+from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly
 from bpfunc.interop.compiled.epoch import IDENTITY, LEAKY, RELU, SIGMOID, TANH
 from bpfunc.interop.compiled.machine import LARGEST, PRECISIONS, Precision
 from bpfunc.interop.structure import inside, maker_of
 from bpfunc.layers import DenseParams, Layer, Maker, ShapeError
-from bpfunc.memory import CACHE_LINE, empty
-from bpfunc.model import SerialParams
+from bpfunc.layers.combinators import SerialParams
 from bpfunc.tree import Tree, tree_leaves, tree_leaves_with_path
-from bpfunc.types import FloatArray, IntArray, Shape, readonly
 
 KINDS = {"relu": RELU, "leaky_relu": LEAKY, "tanh": TANH, "sigmoid": SIGMOID, "identity": IDENTITY}
 """Makers of activations whose derivatives can be told from their outputs."""
@@ -52,7 +52,7 @@ def network_of(model: Layer) -> tuple[Stage, ...]:
 
     Example:
         >>> from bpfunc.layers import dense, relu
-        >>> from bpfunc.model import serial
+        >>> from bpfunc.layers.combinators import serial
         >>> network_of(serial(dense(4), relu(), dense(3, use_bias=False)))
         (Stage(use_bias=True, kind=0, slope=0.0), Stage(use_bias=False, kind=4, slope=0.0))
     """
@@ -102,7 +102,7 @@ def template(model: Layer) -> tuple[Tree, Tree]:
 
     Example:
         >>> from bpfunc.layers import dense, relu
-        >>> from bpfunc.model import serial
+        >>> from bpfunc.layers.combinators import serial
         >>> template(serial(dense(4, use_bias=False), relu()))
         (SerialParams(layers=(DenseParams(weight=0, bias=None), ())), ((), ()))
     """

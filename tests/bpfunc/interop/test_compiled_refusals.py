@@ -17,7 +17,7 @@ pytest.importorskip("scipy")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpfunc.batches import Batch, epoch_batches
+from bpfunc.batches.batch import Batch, epoch_batches
 from bpfunc.interop import numba as numba_bridge
 from bpfunc.interop.compiled import work
 from bpfunc.interop.compiled.epoch import thread_of_epoch
@@ -39,17 +39,17 @@ from bpfunc.layers import (
     softmax,
     tanh,
 )
-from bpfunc.loop import fold_steps
+from bpfunc.layers.combinators import named, residual, serial
 from bpfunc.losses import Loss, cross_entropy, focal
-from bpfunc.model import named, residual, serial
 from bpfunc.optimizers import adam, adamw, lamb, sgd
-from bpfunc.step import TrainState, init_train_state, make_step
+from bpfunc.training.loop import fold_steps
+from bpfunc.training.step import TrainState, init_train_state, make_step
 from bpfunc.transforms import GradientTransform, chain, ema_of_params, masked, momentum, scale
 from bpfunc.transforms.base import elementwise
 from bpfunc.transforms.elementwise import Elementwise, Part
 from bpfunc.transforms.formula import traced
+from bpfunc.transforms.update import apply_updates, updated
 from bpfunc.tree import Tree, TreeStructureError, replace_leaf, tree_cast, tree_leaves, tree_leaves_with_path
-from bpfunc.update import apply_updates, updated
 
 ROWS, FEATURES, CLASSES = 13, 5, 3
 KNOWN: dict[str, Callable[[], Layer]] = {
