@@ -18,7 +18,7 @@ from pipelines.artifacts import (
     Temperature,
     Trained,
 )
-from pipelines.dataset.entry import read_split
+from pipelines.dataset.sealed_split import read_test
 from pipelines.errors import DataProblem
 from pipelines.stages.encode import unscaled
 from pipelines.stages.examine import reliability
@@ -46,7 +46,7 @@ def evaluate(
     Example:
         See `pipelines.stages.prepare`, which calls the stages in order.
     """
-    split = read_split(test)
+    split = read_test(test)
     model = build_model(trained.model, len(meta.class_names))
     rows = Batch(split.pixels, split.target)
     # What overflows shows in the figures; a warning would only interrupt them.
@@ -86,7 +86,7 @@ def images_of_rows(test: SealedTest, meta: PreparedMeta, source_index: IntArray)
     Raises:
         DataProblem: The cache entry is not what it was, or has no such row.
     """
-    split = read_split(test)
+    split = read_test(test)
     # The stages keep the rows in the order of the file; were they not, the check below would refuse.
     rows = np.searchsorted(split.source_index, source_index).clip(max=len(split.source_index) - 1)
     if not np.array_equal(split.source_index[rows], source_index):

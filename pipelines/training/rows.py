@@ -5,8 +5,8 @@ from __future__ import annotations
 from bpfunc import Batch
 from bpfunc.batches.splits import train_validation_split
 from pipelines.artifacts import PreparedTrain
-from pipelines.dataset.entry import read_split
 from pipelines.dataset.streaming import Stream, open_stream, stream_validation
+from pipelines.dataset.train_split import read_train
 from pipelines.spec.run_spec import RunSpec, TrainSpec
 from pipelines.training.replay import _keys
 
@@ -43,7 +43,7 @@ def read_training_rows(prepared: PreparedTrain) -> Batch:
     Raises:
         DataProblem: The cache entry is not what it was.
     """
-    table = read_split(prepared)
+    table = read_train(prepared)
     return Batch(table.pixels, table.target)
 
 
