@@ -22,6 +22,7 @@ faults: $(VENV)/.installed-test-oracles
 	$(BIN)/python -m tests.faults mutants 2000
 	$(BIN)/python -m tests.faults races 20
 	$(BIN)/python -m pytest tests/faults
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest tests/bpfunc/interop/test_numba.py tests/bpfunc/interop/test_compiled_epoch.py tests/bpfunc/interop/test_compiled_refusals.py
 
 lint: $(VENV)/.installed-test-lint
 	$(BIN)/ruff check .
