@@ -10,9 +10,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.losses.base import Targets, paired
 from bpfunc.ops.elementwise import ElementwiseResidual, Formula, elementwise
-from bpfunc.types import FloatArray
 
 ArgumentsT = ParamSpec("ArgumentsT")
 

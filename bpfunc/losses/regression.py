@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.losses.base import Loss, Targets
 from bpfunc.losses.elementwise import elementwise_loss, jvp, vjp, vjp_jvp
-from bpfunc.types import FloatArray
 
 
 @elementwise_loss("squared_error", slope=lambda y, t: 2 * (y - t), curvature=lambda y, t: 2.0)

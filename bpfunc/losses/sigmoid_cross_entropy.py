@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import Loss, Targets
 from bpfunc.losses.elementwise import elementwise_loss, jvp, vjp, vjp_jvp
 from bpfunc.ops.elementwise import ElementwiseResidual
 from bpfunc.ops.special import logistic
-from bpfunc.types import FloatArray
 
 
 @elementwise_loss(

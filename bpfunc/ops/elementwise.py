@@ -12,8 +12,8 @@ from typing import Any, Literal, ParamSpec, TypeAlias
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.tree import STATIC
-from bpfunc.types import FloatArray, readonly
 
 Formula: TypeAlias = Callable[..., Any]
 """Takes arrays and settings; returns an array, or a number that holds for all inputs."""

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.ops.elementwise import elementwise
 from bpfunc.ops.special import normal_cdf, normal_pdf
-from bpfunc.types import FloatArray
 
 BOUND = 40
 """Beyond it the normal distribution function, and the form by tanh, are 0 or 1 exactly, in float64 too."""

@@ -1,7 +1,7 @@
 """Identity."""
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.ops.elementwise import elementwise
-from bpfunc.types import FloatArray
 
 
 @elementwise(keeps="x", slope=lambda x: 1.0)

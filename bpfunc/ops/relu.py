@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.ops.elementwise import elementwise
-from bpfunc.types import FloatArray
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 """The fixed point that keeps mean 0 and variance 1, as given in the paper's appendix."""

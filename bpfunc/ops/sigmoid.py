@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.ops.elementwise import elementwise
 from bpfunc.ops.special import logistic
-from bpfunc.types import FloatArray
 
 BOUND = 750
 """Beyond it the logistic sigmoid is 0 or 1 exactly, in float64 too."""

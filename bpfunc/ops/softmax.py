@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bpfunc.types import FloatArray, readonly
+from bpfunc.arrays.types import FloatArray, readonly
 
 
 def softmax(x: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bpfunc.types import FloatArray
+from bpfunc.arrays.types import FloatArray
 
 # Coefficients of the rational approximations, highest power first, from the paper's tables; relative error below 1e-15.
 # fmt: off

@@ -3,8 +3,8 @@
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly, readonly_arrays
 from bpfunc.tree import STATIC
-from bpfunc.types import FloatArray, readonly, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
