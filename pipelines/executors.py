@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor
 from contextlib import contextmanager
-from multiprocessing import get_context
 
 from pipelines.errors import UsageProblem, WorkFailed
-from pipelines.threads import use_threads
+from pipelines.workers import ProcessExecutor, WorkerLost
 
 RETRIES = 2
 """How often Dask runs a training again that failed; a training whose worker was lost is run again besides."""
@@ -33,15 +31,8 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
         WorkFailed: No scheduler answers there, or a worker died with its work undone.
     """
     if name == "processes":
-        context = get_context("spawn")
-        with _worker_deaths(), ProcessPoolExecutor(jobs, context, use_threads, (threads,)) as pool:
-            try:
-                yield pool
-            except BaseException:
-                # Whoever is interrupted does not wait for a training to end: workers save where they stand and leave.
-                for process in multiprocessing.active_children():
-                    process.terminate()
-                raise
+        with _worker_deaths(), ProcessExecutor(jobs, threads) as pool:
+            yield pool
     elif name.startswith("dask://") and len(name) > len("dask://"):
         with _dask_executor(name) as pool:
             yield pool
@@ -55,10 +46,10 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
 def _worker_deaths() -> Iterator[None]:
     try:
         yield
-    except BrokenExecutor:
-        raise WorkFailed(
-            "a worker process died", where="--jobs", remedy="run the same command again: what is finished stays"
-        ) from None
+    except WorkerLost as lost:
+        again = "run the same command again: it goes on with what is finished"
+        guard = 'in a script, put what starts the work below `if __name__ == "__main__":`'
+        raise WorkFailed(str(lost), where="--jobs", remedy=again if lost.again else guard) from None
 
 
 @contextmanager

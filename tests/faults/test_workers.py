@@ -6,13 +6,20 @@ import multiprocessing
 import os
 import signal
 import time
-from concurrent.futures import ProcessPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from pipelines import workers
+from pipelines.errors import WorkFailed
+from pipelines.executors import open_executor
 from pipelines.signals import Interrupted, stop_requested
+from pipelines.workers import ProcessExecutor, WorkerLost
 
 
 def asks_for_ever(begun: Path) -> None:
@@ -77,3 +84,102 @@ def test_signal_after_the_last_question_is_not_lost(number: int) -> None:
         assert came == [number]
     finally:
         signal.signal(number, before)
+
+
+def large_answer(begun: Path) -> bytes:
+    """Say who answers, and hand back more than a pipe takes at once."""
+    begun.write_text(str(os.getpid()))
+    return bytes(100_000_000)
+
+
+def talks_of(begun: Path) -> None:
+    """Fail with an error that cannot be pickled."""
+    raise type("Odd", (Exception,), {})(f"{begun.name} failed")
+
+
+def fails_oddly(begun: Path) -> None:
+    """Fail with an error that is pickled and cannot be put together again."""
+    raise UnicodeDecodeErrorLike(begun.name, "is odd")
+
+
+class UnicodeDecodeErrorLike(Exception):
+    """An error whose arguments are not what it is made of."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"{name} {what}")
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (signal.SIGKILL, "killed by SIGKILL"),
+        (signal.SIGTERM, "killed by SIGTERM"),
+        (signal.SIGINT, "killed by SIGINT"),
+        (signal.SIGSEGV, "killed by SIGSEGV"),
+        (signal.SIGSTOP, "it was stopped for 1 seconds"),
+        (signal.SIGTSTP, "it was stopped for 1 seconds"),
+    ],
+)
+def test_whatever_happens_to_a_worker_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, told: str
+) -> None:
+    """The job ends with what happened, the block ends, and no worker is left, whatever else waits or runs."""
+    monkeypatch.setattr(workers, "STOPPED_SECONDS", 1.0)
+    with pytest.raises(WorkerLost, match=told), ProcessExecutor(2) as pool:
+        jobs = [pool.submit(asks_for_ever, tmp_path / name) for name in "abcd"]
+        both = [read_when_there(tmp_path / name) for name in "ab"]
+        os.kill(both[0], number)
+        next(as_completed(jobs, timeout=60)).result()
+    assert all(gone(process) for process in both)
+    assert not (tmp_path / "c").exists(), "a job was begun after the loss"
+
+
+def test_worker_killed_in_the_middle_of_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half an answer is no answer: the parent does not wait for the rest. One stopped there is no different."""
+    monkeypatch.setattr(workers, "STOPPED_SECONDS", 1.0)
+    for number in (signal.SIGKILL, signal.SIGSTOP):
+        path = tmp_path / number.name
+        with pytest.raises(WorkerLost), ProcessExecutor(1) as pool, stalled_reader(monkeypatch):
+            job = pool.submit(large_answer, path)
+            process = read_when_there(path)
+            time.sleep(0.3)  # by now it waits for a reader
+            os.kill(process, number)
+            job.result(60)
+
+
+@contextmanager
+def stalled_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process take its time before it reads an answer."""
+    read = Connection.recv_bytes
+
+    def slow(pipe: Connection, *given: int) -> bytes:
+        pipe.poll(None)
+        time.sleep(1.0)
+        return read(pipe, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "recv_bytes", slow)
+        yield
+
+
+def test_worker_that_ends_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the same command does not help, so another remedy is given."""
+    monkeypatch.setattr(workers, "_serve", os._exit)
+    told = r'did not start: exit code 1 .*__name__ == "__main__"'
+    with pytest.raises(WorkFailed, match=told), open_executor("processes") as pool:
+        pool.submit(os.getpid).result(60)
+
+
+def test_errors_come_home(tmp_path: Path) -> None:
+    """A job's error is its own, with the worker's traceback behind it; the worker goes on with other jobs."""
+    with ProcessExecutor(1) as pool:
+        own = pool.submit(int, "x").exception(60)
+        assert isinstance(own, ValueError)
+        assert "Traceback" in str(own.__cause__)
+        assert str(pool.submit(talks_of, tmp_path / "a").exception(60)) == "Odd: a failed"
+        assert str(pool.submit(fails_oddly, tmp_path / "a").exception(60)) == "UnicodeDecodeErrorLike: a is odd"
+        assert "pickle" in str(pool.submit(open, os.devnull).exception(60))
+        first = pool.submit(os.getpid).result(60)
+        assert first != os.getpid()
+        assert pool.submit(os.getpid).result(60) == first
+    assert gone(first)

@@ -1,0 +1,271 @@
+"""Worker processes of this machine, each with a pipe of its own: one that dies, stops or is killed ends its job alone.
+
+`concurrent.futures.ProcessPoolExecutor` gives all workers one pipe for their answers. A worker that is killed in the
+middle of an answer leaves the pool waiting for the rest of it, and one that is stopped leaves it waiting for ever.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from pipelines.signals import EXIT_CODE, Interrupted
+from pipelines.threads import use_threads
+
+CONTEXT = multiprocessing.get_context("spawn")
+LOOK_SECONDS = 0.5
+"""How often the parent looks whether a worker is stopped."""
+STOPPED_SECONDS = 5.0
+"""A worker that was stopped for as long, while the parent was not, counts as lost."""
+LEAVE_SECONDS = 20.0
+"""How long a worker that was told to leave may take to save where it stands; then it is killed."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class WorkerLost(BrokenExecutor):
+    """A worker process ended, or was stopped, with its job undone.
+
+    Args:
+        what: What happened to it.
+        again: Whether the same command can help.
+    """
+
+    def __init__(self, what: str, *, again: bool = True) -> None:
+        """Keep both."""
+        super().__init__(what)
+        self.again = again
+
+
+class _Remote(Exception):
+    """Where in a worker its error came from, for a traceback."""
+
+
+class ProcessExecutor(Executor):
+    """An executor of processes, each of which a thread here does nothing but wait for.
+
+    As a context manager it waits for all jobs where its block ends well. Where the block ends with an error, the
+    workers are told to leave: a training saves where it stands.
+
+    Args:
+        jobs: Processes at a time.
+        threads: Threads of the matrix products in each process.
+    """
+
+    def __init__(self, jobs: int, threads: int = 1) -> None:
+        """Start nothing: a process is started when a job finds none that is idle."""
+        self._waiting = ThreadPoolExecutor(jobs)
+        self._threads = threads
+        self._guard = threading.Lock()
+        self._workers: list[_Worker] = []
+        self._idle: list[_Worker] = []
+        self._closed = threading.Event()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Hand a job to a worker.
+
+        Args:
+            fn: A function of a module.
+            *args: Its arguments; they are pickled, and so is the result.
+            **kwargs: Its named arguments.
+
+        Returns:
+            The job's future; its error is the job's own, or `WorkerLost`.
+        """
+        return self._waiting.submit(self._run, partial(fn, *args, **kwargs))
+
+    def _run(self, job: Callable[[], T]) -> T:
+        data = pickle.dumps(job)
+        with self._guard:
+            worker = self._idle.pop() if self._idle else self._started()
+        answer = worker.answer(data)
+        self._idle.append(worker)
+        result, error, where = pickle.loads(answer)
+        if error is not None:
+            raise error from _Remote(where)
+        return result  # type: ignore[no-any-return]
+
+    def _started(self) -> _Worker:
+        if self._closed.is_set():
+            raise WorkerLost("the workers were told to leave")
+        if not self._workers:
+            threading.Thread(target=self._watch, daemon=True).start()
+        worker = _Worker(self._threads)
+        self._workers.append(worker)
+        return worker
+
+    def _watch(self) -> None:
+        """Tell workers that stay stopped to leave. Those of a suspended parent are not looked at, nor counted."""
+        while not self._closed.wait(LOOK_SECONDS):
+            for worker in list(self._workers):
+                worker.look()
+
+    def dismiss(self) -> None:
+        """Tell every worker to leave, and wait until all have left; one that does not, or a second signal: kill."""
+        self._waiting.shutdown(wait=False, cancel_futures=True)
+        with self._guard:
+            self._closed.set()
+        for worker in self._workers:
+            worker.tell_to_leave()
+        self._join()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for all jobs, and let the workers go.
+
+        Args:
+            wait: Whether to wait; without waiting, the workers leave with this process.
+            cancel_futures: Whether jobs that have not begun are dropped.
+        """
+        self._waiting.shutdown(wait, cancel_futures=cancel_futures)
+        if wait and not self._closed.is_set():
+            self._closed.set()
+            for worker in self._workers:
+                worker.pipe.close()
+            self._join()
+
+    def _join(self) -> None:
+        try:
+            deadline = time.monotonic() + LEAVE_SECONDS
+            left = [worker.process.sentinel for worker in self._workers]
+            while left and time.monotonic() < deadline:
+                gone = wait(left, max(0.0, deadline - time.monotonic()))
+                left = [sentinel for sentinel in left if sentinel not in gone]
+        finally:
+            for worker in self._workers:
+                worker.send(signal.SIGKILL)
+                worker.process.join(LEAVE_SECONDS)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Wait for all jobs; after an error, for no job."""
+        if kind is not None:
+            self.dismiss()
+        return super().__exit__(kind, error, trace)
+
+
+class _Worker:
+    """A process and the pipe to it."""
+
+    def __init__(self, threads: int) -> None:
+        self.pipe, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=_serve, args=(theirs, threads), daemon=True)
+        self.process.start()
+        theirs.close()
+        self._begun = False
+        self._looks = 0
+
+    def answer(self, job: bytes) -> bytes:
+        """Hand a job over, and wait for what comes of it."""
+        try:
+            if not self._begun:
+                self._begun = self.pipe.recv_bytes() == b"begun"
+            self.pipe.send_bytes(job)
+            return self.pipe.recv_bytes()
+        except (EOFError, OSError):  # at any byte of any message
+            raise self._lost() from None
+
+    def _lost(self) -> WorkerLost:
+        """Say how the process ended, once it has."""
+        if not wait([self.process.sentinel], LEAVE_SECONDS):
+            self.send(signal.SIGKILL)
+        self.process.join()
+        code = self.process.exitcode
+        if self._stopped_for() >= STOPPED_SECONDS:
+            how = f"it was stopped for {STOPPED_SECONDS:.0f} seconds, as by SIGSTOP"
+        elif code is not None and code < 0:
+            how = f"killed by {signal.Signals(-code).name}"
+        else:
+            how = "it ended by itself" if code is None else f"exit code {code}"
+        if self._begun:
+            return WorkerLost(f"a worker process died: {how}")
+        return WorkerLost(f"a worker process did not start: {how}", again=code is not None and code < 0)
+
+    def _stopped_for(self) -> float:
+        return self._looks * LOOK_SECONDS
+
+    def look(self) -> None:
+        """Count how long the process has been stopped; told to leave in the end, it is killed where it does not."""
+        if self._stopped_for() < STOPPED_SECONDS:
+            self._looks = self._looks + 1 if _is_stopped(self.process.pid) else 0
+            if self._stopped_for() >= STOPPED_SECONDS:
+                self.tell_to_leave()
+        elif self._stopped_for() < STOPPED_SECONDS + LEAVE_SECONDS:
+            self._looks += 1
+        else:
+            self.send(signal.SIGKILL)
+
+    def tell_to_leave(self) -> None:
+        """Ask it to save where it stands and leave; a stopped one has to go on for that."""
+        self.send(signal.SIGTERM)
+        self.send(signal.SIGCONT)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.process.pid is not None and self.process.exitcode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
+
+def _is_stopped(process: int | None) -> bool:
+    if process is None or not hasattr(os, "waitid"):  # macOS has it since Python 3.13
+        return False
+    try:
+        return os.waitid(os.P_PID, process, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
+
+
+def _serve(pipe: Connection, threads: int) -> None:
+    """Be a worker: take one job after another until told to leave, or until nobody is there to hand one over."""
+    use_threads(threads)
+    # Outside a training there is nothing to save, so a signal ends the process without a word.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    try:
+        pipe.send_bytes(b"begun")
+        while True:
+            pipe.send_bytes(_done(pipe.recv_bytes()))
+    except (EOFError, OSError):
+        pass
+    except Interrupted:
+        sys.exit(EXIT_CODE)
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(LEAVE_SECONDS)
+    os._exit(EXIT_CODE)
+
+
+def _done(job: bytes) -> bytes:
+    """Do a job; pickle its result, or its error and where that came from."""
+    try:
+        return pickle.dumps((pickle.loads(job)(), None, ""))
+    except Interrupted:
+        raise
+    except BaseException as error:
+        where = traceback.format_exc()
+        try:
+            answer = pickle.dumps((None, error, where))
+            pickle.loads(answer)
+        except Exception:  # an error that cannot be taken apart, or not be put together
+            answer = pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}"), where))
+        return answer
