@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Executor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import contextmanager
 
 from pipelines.errors import UsageProblem, WorkFailed
@@ -31,8 +31,11 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
         WorkFailed: No scheduler answers there, or a worker died with its work undone.
     """
     if name == "processes":
-        with _worker_deaths(), ProcessExecutor(jobs, threads) as pool:
-            yield pool
+        with ProcessExecutor(jobs, threads) as pool:
+            try:
+                yield pool
+            except WorkerLost as lost:
+                raise work_lost(lost, "its job", where="--jobs") from None
     elif name.startswith("dask://") and len(name) > len("dask://"):
         with _dask_executor(name) as pool:
             yield pool
@@ -42,14 +45,25 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
         )
 
 
-@contextmanager
-def _worker_deaths() -> Iterator[None]:
-    try:
-        yield
-    except WorkerLost as lost:
-        again = "run the same command again: it goes on with what is finished"
-        guard = 'in a script, put what starts the work below `if __name__ == "__main__":`'
-        raise WorkFailed(str(lost), where="--jobs", remedy=again if lost.again else guard) from None
+def work_lost(lost: BrokenExecutor, left: str, *, where: str) -> WorkFailed:
+    """Say what is lost with a worker.
+
+    Args:
+        lost: What the executor raised.
+        left: What is not finished.
+        where: The directory of the work.
+
+    Returns:
+        The error to raise.
+
+    Example:
+        >>> str(work_lost(WorkerLost("a worker process died"), "seed 3", where="study"))
+        'a worker process died; not finished: seed 3 (study): run the same command again: what is finished stays'
+    """
+    again = "run the same command again: what is finished stays"
+    guard = 'in a script, put what starts the work below `if __name__ == "__main__":`'
+    can_help = not isinstance(lost, WorkerLost) or lost.again
+    return WorkFailed(f"{lost}; not finished: {left}", where=where, remedy=again if can_help else guard)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from itertools import product
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from bpfunc.splits import k_fold
 from pipelines.artifacts import PreparedTrain
 from pipelines.config import RunSpec, load_recipe, merged, to_table
 from pipelines.errors import UsageProblem
+from pipelines.executors import work_lost
 from pipelines.files import write_bytes
 from pipelines.graph import cache_key, prepare
 from pipelines.provenance import OPTION, flat
@@ -137,8 +138,15 @@ def run_search(search: Search, directory: Path, places: Places, executor: Execut
         executor.submit(_trial, name, search.variants[name], fold, search.folds, prepared[name], directory)
         for fold, name in product(range(search.take), search.variants)
     ]
-    for job in jobs:
-        yield job.result()
+    try:
+        for job in jobs:
+            yield job.result()
+    except BrokenExecutor as lost:
+        left = sum(not job.done() or job.cancelled() or job.exception() is not None for job in jobs)
+        raise work_lost(lost, f"{left} of {len(jobs)} trials", where=str(directory)) from None
+    finally:
+        for job in jobs:
+            job.cancel()
 
 
 def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTrain, directory: Path) -> Trial:

@@ -11,7 +11,7 @@ import math
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from bpfunc.metrics import class_figures
 from pipelines.config import RunSpec
 from pipelines.errors import DataProblem, UsageProblem
+from pipelines.executors import work_lost
 from pipelines.files import make_directory, write_bytes
 from pipelines.run import Places, evaluate_run, resume_run, train_run
 from pipelines.runs import read_config, read_metrics, write_config
@@ -114,6 +115,10 @@ def run_study(
     try:
         for future in as_completed(futures):
             yield bring_home(directory, futures[future], future.result())
+    except BrokenExecutor as lost:
+        left = [str(seed) for seed in seeds if read_seed(directory, seed) is None]
+        told = f"{len(left)} of {len(seeds)} seeds ({', '.join(left)}); their checkpoints stay"
+        raise work_lost(lost, told, where=str(directory)) from None
     finally:
         for future in futures:
             future.cancel()

@@ -58,8 +58,9 @@ class _Remote(Exception):
 class ProcessExecutor(Executor):
     """An executor of processes, each of which a thread here does nothing but wait for.
 
-    As a context manager it waits for all jobs where its block ends well. Where the block ends with an error, the
-    workers are told to leave: a training saves where it stands.
+    Where a worker is lost, the others are told to leave, and every job that is not done ends with `WorkerLost`. As a
+    context manager it waits for all jobs where its block ends well; where the block ends with an error, the workers are
+    told to leave. A training that is told to leave saves where it stands.
 
     Args:
         jobs: Processes at a time.
@@ -73,6 +74,7 @@ class ProcessExecutor(Executor):
         self._guard = threading.Lock()
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
+        self._lost: WorkerLost | None = None
         self._closed = threading.Event()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -90,72 +92,70 @@ class ProcessExecutor(Executor):
 
     def _run(self, job: Callable[[], T]) -> T:
         data = pickle.dumps(job)
-        with self._guard:
-            worker = self._idle.pop() if self._idle else self._started()
-        answer = worker.answer(data)
+        try:
+            worker = self._taken()
+            answer = worker.answer(data)
+        except WorkerLost as lost:
+            raise self._broken(lost) from None
         self._idle.append(worker)
         result, error, where = pickle.loads(answer)
         if error is not None:
             raise error from _Remote(where)
         return result  # type: ignore[no-any-return]
 
-    def _started(self) -> _Worker:
-        if self._closed.is_set():
-            raise WorkerLost("the workers were told to leave")
-        if not self._workers:
-            threading.Thread(target=self._watch, daemon=True).start()
-        worker = _Worker(self._threads)
-        self._workers.append(worker)
-        return worker
+    def _taken(self) -> _Worker:
+        with self._guard:
+            if self._lost is not None:
+                raise self._lost
+            if self._idle:
+                return self._idle.pop()
+            if not self._workers:
+                threading.Thread(target=self._watch, daemon=True).start()
+            self._workers.append(_Worker(self._threads))
+            return self._workers[-1]
+
+    def _broken(self, lost: WorkerLost) -> WorkerLost:
+        """Tell all workers to leave; return the loss that came first."""
+        with self._guard:
+            self._lost = self._lost or lost
+        for worker in self._workers:
+            worker.tell_to_leave()
+        return self._lost
 
     def _watch(self) -> None:
-        """Tell workers that stay stopped to leave. Those of a suspended parent are not looked at, nor counted."""
         while not self._closed.wait(LOOK_SECONDS):
             for worker in list(self._workers):
                 worker.look()
 
-    def dismiss(self) -> None:
-        """Tell every worker to leave, and wait until all have left; one that does not, or a second signal: kill."""
-        self._waiting.shutdown(wait=False, cancel_futures=True)
-        with self._guard:
-            self._closed.set()
-        for worker in self._workers:
-            worker.tell_to_leave()
-        self._join()
-
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for all jobs, and let the workers go.
+        """Wait for all jobs, and let the workers go. Whoever is interrupted meanwhile kills them.
 
         Args:
             wait: Whether to wait; without waiting, the workers leave with this process.
             cancel_futures: Whether jobs that have not begun are dropped.
         """
-        self._waiting.shutdown(wait, cancel_futures=cancel_futures)
-        if wait and not self._closed.is_set():
-            self._closed.set()
+        if not wait:
+            self._waiting.shutdown(wait=False, cancel_futures=cancel_futures)
+            return
+        try:
+            self._waiting.shutdown(cancel_futures=cancel_futures)
             for worker in self._workers:
                 worker.pipe.close()
-            self._join()
-
-    def _join(self) -> None:
-        try:
-            deadline = time.monotonic() + LEAVE_SECONDS
-            left = [worker.process.sentinel for worker in self._workers]
-            while left and time.monotonic() < deadline:
-                gone = wait(left, max(0.0, deadline - time.monotonic()))
-                left = [sentinel for sentinel in left if sentinel not in gone]
+            for worker in self._workers:
+                worker.process.join(LEAVE_SECONDS)
         finally:
+            self._closed.set()
             for worker in self._workers:
                 worker.send(signal.SIGKILL)
                 worker.process.join(LEAVE_SECONDS)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        """Wait for all jobs; after an error, for no job."""
+    ) -> None:
+        """Wait for all jobs; after an error, for none."""
         if kind is not None:
-            self.dismiss()
-        return super().__exit__(kind, error, trace)
+            self._broken(WorkerLost("the workers were told to leave"))
+        self.shutdown(cancel_futures=kind is not None)
 
 
 class _Worker:
@@ -167,7 +167,8 @@ class _Worker:
         self.process.start()
         theirs.close()
         self._begun = False
-        self._looks = 0
+        self._stopped = 0.0
+        self._patience_ends: float | None = None
 
     def answer(self, job: bytes) -> bytes:
         """Hand a job over, and wait for what comes of it."""
@@ -177,16 +178,16 @@ class _Worker:
             self.pipe.send_bytes(job)
             return self.pipe.recv_bytes()
         except (EOFError, OSError):  # at any byte of any message
-            raise self._lost() from None
+            raise self._loss() from None
 
-    def _lost(self) -> WorkerLost:
+    def _loss(self) -> WorkerLost:
         """Say how the process ended, once it has."""
         if not wait([self.process.sentinel], LEAVE_SECONDS):
             self.send(signal.SIGKILL)
         self.process.join()
         code = self.process.exitcode
-        if self._stopped_for() >= STOPPED_SECONDS:
-            how = f"it was stopped for {STOPPED_SECONDS:.0f} seconds, as by SIGSTOP"
+        if self._stopped >= STOPPED_SECONDS:
+            how = f"it was stopped for {self._stopped:.0f} seconds, as by SIGSTOP"
         elif code is not None and code < 0:
             how = f"killed by {signal.Signals(-code).name}"
         else:
@@ -195,24 +196,25 @@ class _Worker:
             return WorkerLost(f"a worker process died: {how}")
         return WorkerLost(f"a worker process did not start: {how}", again=code is not None and code < 0)
 
-    def _stopped_for(self) -> float:
-        return self._looks * LOOK_SECONDS
-
     def look(self) -> None:
-        """Count how long the process has been stopped; told to leave in the end, it is killed where it does not."""
-        if self._stopped_for() < STOPPED_SECONDS:
-            self._looks = self._looks + 1 if _is_stopped(self.process.pid) else 0
-            if self._stopped_for() >= STOPPED_SECONDS:
-                self.tell_to_leave()
-        elif self._stopped_for() < STOPPED_SECONDS + LEAVE_SECONDS:
-            self._looks += 1
-        else:
-            self.send(signal.SIGKILL)
+        """Tell the process to leave where it stays stopped, and kill it where it was told to and has not left.
+
+        While the parent is suspended it does not look, so workers that are suspended with it are not counted.
+        """
+        if self._patience_ends is not None:
+            if time.monotonic() > self._patience_ends:
+                self.send(signal.SIGKILL)
+            return
+        self._stopped = self._stopped + LOOK_SECONDS if _is_stopped(self.process.pid) else 0.0
+        if self._stopped >= STOPPED_SECONDS:
+            self.tell_to_leave()
 
     def tell_to_leave(self) -> None:
-        """Ask it to save where it stands and leave; a stopped one has to go on for that."""
-        self.send(signal.SIGTERM)
-        self.send(signal.SIGCONT)
+        """Ask the process once to save where it stands and leave; a stopped one has to go on for that."""
+        if self._patience_ends is None:
+            self._patience_ends = time.monotonic() + LEAVE_SECONDS
+            self.send(signal.SIGTERM)
+            self.send(signal.SIGCONT)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless the process has ended."""
