@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import workers
 from pipelines.errors import WorkFailed
-from pipelines.executors import open_executor
-from pipelines.signals import Interrupted, stop_requested
-from pipelines.workers import ProcessExecutor, WorkerLost
+from pipelines.studies import workers
+from pipelines.studies.executors import open_executor
+from pipelines.studies.workers import ProcessExecutor, WorkerLost
+from pipelines.training.interrupts import Interrupted, stop_requested
 
 
 def asks_for_ever(begun: Path) -> None:
