@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from bpfunc.interop.torch_layout import to_torch_state_dict
 from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import PIXELS
 from pipelines.disk.atomic import write_bytes
+from pipelines.disk.json_text import json_text
 from pipelines.errors import UsageProblem
 from pipelines.runs.model_card import NAME as CARD
 from pipelines.runs.network import NAME as PARAMS
@@ -55,7 +55,7 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
     card = run / CARD
     if target != "safetensors" or not card.is_file():
         return (path,)
-    text = card.read_text(encoding="utf-8").replace(json.dumps(PARAMS), json.dumps(path.name))
+    text = card.read_text(encoding="utf-8").replace(json_text(PARAMS), json_text(path.name))
     write_bytes(path.with_suffix(".md"), text.encode())
     return path, path.with_suffix(".md")
 
@@ -65,7 +65,7 @@ def _writers() -> dict[Target, Callable[[Network], bytes]]:
 
 
 def _about(network: Network) -> dict[str, str]:
-    return {"class_names": json.dumps(network.class_names), "config": to_toml(network.spec)}
+    return {"class_names": json_text(network.class_names), "config": to_toml(network.spec)}
 
 
 def safetensors_bytes(network: Network) -> bytes:
@@ -114,7 +114,7 @@ def torch_bytes(network: Network) -> bytes:
     """
     tensors = to_torch_state_dict(network.model, network.params, network.layer_state)
     scaling = {"mean": network.scaling.mean.tolist(), "scale": network.scaling.scale.tolist()}
-    return save_tensors(tensors, metadata={"format": "pt", "scaling": json.dumps(scaling), **_about(network)})
+    return save_tensors(tensors, metadata={"format": "pt", "scaling": json_text(scaling), **_about(network)})
 
 
 def onnx_bytes(network: Network) -> bytes:

@@ -6,7 +6,6 @@ A study is a directory with ``config.toml``, a run directory for each seed (``se
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import shutil
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from bpfunc.metrics import class_figures
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import make_directory, write_bytes
+from pipelines.disk.json_text import write_json
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
 from pipelines.runs.metrics import read_metrics
@@ -331,4 +331,4 @@ def write_study(directory: Path, study: Study) -> None:
         directory: Of the study.
         study: All its seeds.
     """
-    write_bytes(directory / "study.json", (json.dumps(study_table(study), indent=2) + "\n").encode())
+    write_json(directory / "study.json", study_table(study))

@@ -166,7 +166,7 @@ def stalled_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_worker_that_ends_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the same command does not help, so another remedy is given."""
     monkeypatch.setattr(workers, "_serve", os._exit)
-    told = r'did not start: exit code 1 .*__name__ == "__main__"'
+    told = r'did not start: exit code 1; .*__name__ == "__main__"'
     with pytest.raises(WorkFailed, match=told), open_executor("processes") as pool:
         pool.submit(os.getpid).result(60)
 

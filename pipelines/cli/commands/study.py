@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,11 +62,9 @@ def study(
         bpfunc study --recipe best --seeds 5 --ablate
     """
     use_threads(threads)
-    import attrs
-
     from pipelines.dataset.places import Places
     from pipelines.stages.prepare import prepare
-    from pipelines.studies.ablation import ablation_rows, run_ablation, write_ablation
+    from pipelines.studies.ablation import ablation_rows, ablation_table, run_ablation, write_ablation
     from pipelines.studies.executors import open_executor
     from pipelines.studies.study import run_study, study_command, study_table, summarised, write_study
     from pipelines.studies.text import ablation_lines, study_lines
@@ -99,7 +96,7 @@ def study(
     page = write_study_page(directory, found, study_command(directory, seeds, source, ablate=ablate), ablation=rows)
     if as_json:
         document = {"study": str(directory), "page": str(page), **study_table(found)}
-        print_json(document | {"ablation": [attrs.asdict(row) for row in rows]} if ablate else document)
+        print_json(document | {"ablation": ablation_table(rows)} if ablate else document)
     else:
         print(study_lines(found))
         if ablate:
@@ -128,7 +125,7 @@ def search(
     """
     use_threads(threads)
     from pipelines.dataset.places import Places
-    from pipelines.disk.atomic import write_bytes
+    from pipelines.disk.json_text import write_json
     from pipelines.spec.settings import settings_table
     from pipelines.studies.executors import open_executor
     from pipelines.studies.tuning.cross_validation import load_search, run_search, search_table
@@ -144,7 +141,7 @@ def search(
                 quiet=quiet,
             )
     table = search_table(trials)
-    write_bytes(out / "search.json", (json.dumps(table, indent=2) + "\n").encode())
+    write_json(out / "search.json", table)
     if as_json:
         print_json(table)
     else:
@@ -178,6 +175,7 @@ def sweep(
     use_threads(threads)
     from pipelines.dataset.places import Places
     from pipelines.disk.atomic import make_directory, write_bytes
+    from pipelines.disk.json_text import write_json
     from pipelines.spec.settings import settings_table
     from pipelines.spec.toml import to_toml
     from pipelines.studies.executors import open_executor
@@ -197,7 +195,7 @@ def sweep(
     if len(results) < trials:
         say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
     best = best_trial(results)
-    write_bytes(directory / "sweep.json", (json.dumps(sweep_table(results), indent=2) + "\n").encode())
+    write_json(directory / "sweep.json", sweep_table(results))
     write_bytes(directory / "best.toml", to_toml(settled(plan.base, best.settings, where=str(space))).encode())
     if as_json:
         rows = sweep_table(results)

@@ -20,7 +20,7 @@ from bpfunc.batches.splits import k_fold
 from pipelines.artifacts import PreparedTrain
 from pipelines.dataset.cache_key import cache_key
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import write_bytes
+from pipelines.disk.json_text import write_json
 from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, flat
@@ -164,7 +164,7 @@ def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTr
         trained = fit(learn, choose, seeded, stop=stop)
     last = trained.history[-1]
     trial = Trial(name, fold, last.validation_accuracy or 0.0, last.validation_loss or 0.0, trained.train_seconds)
-    write_bytes(path, json.dumps(attrs.asdict(trial)).encode())
+    write_json(path, attrs.asdict(trial))
     return trial
 
 

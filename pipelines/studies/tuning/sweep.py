@@ -22,6 +22,7 @@ from bpfunc.keys import Key, fold_in, generator
 from bpfunc.training.not_finite import NotFiniteError
 from pipelines.artifacts import EpochRecord, PreparedTrain
 from pipelines.dataset.places import Places
+from pipelines.disk.json_text import json_text
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.spec.toml import to_table
 from pipelines.stages.prepare import prepare
@@ -71,7 +72,7 @@ def study_name(space: Space, data: str) -> str:
     """
     parameters = [[item.name, item.kind, item.values] for item in space.parameters]
     reasons = [to_table(space.base), parameters, space.pruner, space.seed, data]
-    return f"{space.base.name}-{hashlib.sha256(json.dumps(reasons).encode()).hexdigest()[:16]}"
+    return f"{space.base.name}-{hashlib.sha256(json_text(reasons).encode()).hexdigest()[:16]}"
 
 
 def run_sweep(
@@ -276,7 +277,7 @@ def _loss(record: EpochRecord) -> float:
 
 def _suggested(trial: optuna.Trial, parameter: Parameter) -> Value:
     if parameter.kind == "choice":
-        texts = [json.dumps(value) for value in parameter.values]  # a list is no choice of Optuna's, its text is
+        texts = [json_text(value) for value in parameter.values]  # a list is no choice of Optuna's, its text is
         chosen: Value = json.loads(trial.suggest_categorical(parameter.name, texts))
         return chosen
     low, high = parameter.values
