@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from bpfunc.metrics import class_figures
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import make_directory, write_bytes
+from pipelines.disk.atomic import TEMPORARY, make_directory, write_bytes
+from pipelines.disk.file_names import file_name_fault
 from pipelines.disk.json_text import write_json
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
@@ -190,7 +191,8 @@ def train_away(spec: RunSpec, seed: int, directory: Path, places: Places) -> dic
         PipelineError: See the stages.
     """
     train_seed(spec, seed, directory, places)
-    return {path.name: path.read_bytes() for path in seed_directory(directory, seed).iterdir() if path.is_file()}
+    files = (path for path in seed_directory(directory, seed).iterdir() if path.is_file())
+    return {path.name: path.read_bytes() for path in files if not path.name.startswith(TEMPORARY)}
 
 
 def bring_home(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedResult:
@@ -205,9 +207,18 @@ def bring_home(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedRe
         The seed's figures.
 
     Raises:
-        PipelineError: The disk refused, or the figures are damaged.
+        DataProblem: The figures are damaged, or a name is not that of a file in the run directory; nothing is written.
+        PipelineError: The disk refused.
     """
     run = seed_directory(directory, seed)
+    for name in files:
+        fault = file_name_fault(name)
+        if fault is not None:
+            raise DataProblem(
+                f"the worker handed back a file whose name {fault}: {name[:100]!r}",
+                where=str(run),
+                remedy="check who answers as a worker",
+            )
     if read_seed(directory, seed) is None:
         make_directory(run)
         for name in sorted(files, key=lambda name: name == "metrics.json"):  # last: it says that the run is finished

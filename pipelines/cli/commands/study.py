@@ -125,29 +125,23 @@ def search(
     """
     use_threads(threads)
     from pipelines.dataset.places import Places
-    from pipelines.disk.json_text import write_json
     from pipelines.spec.settings import settings_table
     from pipelines.studies.executors import open_executor
-    from pipelines.studies.tuning.cross_validation import load_search, run_search, search_table
+    from pipelines.studies.text import search_lines, search_trial_line
+    from pipelines.studies.tuning.cross_validation import load_search, run_search, search_table, write_search
 
     plan = load_search(space, settings_table(settings or []))
     trials = []
     with open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
             trials.append(trial)
-            say(
-                f"{trial.variant}, fold {trial.fold}: {100 * trial.validation_accuracy:.2f} %, "
-                f"loss {trial.validation_loss:.4f}, {trial.train_seconds:.0f} s",
-                quiet=quiet,
-            )
+            say(search_trial_line(trial), quiet=quiet)
     table = search_table(trials)
-    write_json(out / "search.json", table)
+    write_search(out, table)
     if as_json:
         print_json(table)
     else:
-        for row in table:
-            accuracy = 100 * float(str(row["validation_accuracy"]))
-            print(f"{accuracy:.3f} %  loss {row['validation_loss']:.4f}  {row['variant']}")
+        print(search_lines(table))
 
 
 def sweep(
