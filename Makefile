@@ -21,6 +21,7 @@ faults: $(VENV)/.installed-test-oracles
 	$(BIN)/python -m tests.faults kills 200
 	$(BIN)/python -m tests.faults mutants 2000
 	$(BIN)/python -m tests.faults races 20
+	$(BIN)/python -m tests.faults workers 100
 	$(BIN)/python -m pytest tests/faults
 
 lint: $(VENV)/.installed-test-lint

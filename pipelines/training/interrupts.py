@@ -29,8 +29,9 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
     A second signal ends the process at once: every file is published by one rename, so nothing published is lost.
     A signal that came after the last question is delivered again when the block ends, so none is lost. In a worker
     process (of `multiprocessing`) every signal is delivered again: the signal asks the worker to leave, and the block
-    was only one of its jobs. A worker process whose parent is gone is asked to stop as well; a command that outlives
-    the shell it was started from is not. Outside the main thread no signal is taken.
+    was only one of its jobs; there, SIGINT from the terminal and SIGTERM from the pool are one request. A worker
+    process whose parent is gone is asked to stop as well; a command that outlives the shell it was started from is
+    not. Outside the main thread no signal is taken.
 
     Yields:
         A function that says whether to stop.
@@ -40,7 +41,7 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
     heard = False
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if asked:
+        if number in asked or (asked and parent is None):
             os._exit(EXIT_CODE)
         asked.append(number)
 

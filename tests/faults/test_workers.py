@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -20,6 +24,8 @@ from pipelines.studies import workers
 from pipelines.studies.executors import open_executor
 from pipelines.studies.workers import ProcessExecutor, WorkerLost
 from pipelines.training.interrupts import Interrupted, stop_requested
+from tests.conftest import ROOT
+from tests.faults.killed_workers import left_over, workers_of
 
 
 def asks_for_ever(begun: Path) -> None:
@@ -184,3 +190,123 @@ def test_errors_come_home(tmp_path: Path) -> None:
         assert first != os.getpid()
         assert pool.submit(os.getpid).result(60) == first
     assert gone(first)
+
+
+DATA = 'dataset = { classes = ["0", "1", "2"], pinned = false }\n'
+COMMANDS = {
+    "study": ("c.toml", "[dataset]\nclasses = ['0', '1', '2']\npinned = false\n[train]\nepochs = EPOCHS\n"),
+    "search": (
+        "search.toml",
+        f"recipe = 'report'\nfolds = 2\ntake = 2\n[base]\n{DATA}train = {{ epochs = EPOCHS }}\n[variant.a]\n"
+        "[variant.b.train]\nlearning_rate = 0.02\n",
+    ),
+    "sweep": (
+        "space.toml",
+        f"recipe = 'report'\n[fixed]\n{DATA}train = {{ epochs = EPOCHS, validation_fraction = 0.2 }}\n"
+        "[parameters]\n'train.learning_rate' = { log = [0.01, 0.1] }\n",
+    ),
+}
+
+
+def begun(command: str, base: Path, epochs: int) -> subprocess.Popen[str]:
+    """Start a command with four trainings of which two run at a time, in a process group of its own."""
+    name, text = COMMANDS[command]
+    (base / name).write_text(text.replace("EPOCHS", str(epochs)))
+    words = {
+        "study": ("study", "--config", name, "--seeds", "4"),
+        "search": ("search", name),
+        "sweep": ("sweep", name, "--trials", "4"),
+    }[command]
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "pipelines",
+            *words,
+            "--jobs",
+            "2",
+            "--out",
+            "out",
+            "--source",
+            "own",
+            "--cache",
+            "cache",
+        ],
+        cwd=base,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def two_at_work(command: str, process: subprocess.Popen[str], base: Path) -> list[int]:
+    """Wait until both workers train."""
+    for _ in range(6000):
+        workers = workers_of(process.pid)
+        begun = {"study": len(list(base.glob("out/seed-*/config.toml"))), "search": 2, "sweep": len(states(base))}
+        if len(workers) == 2 and all(map(holds_numpy, workers)) and begun[command] == 2:
+            time.sleep(1.0)
+            return workers
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError("two workers never came")
+
+
+def holds_numpy(process: int) -> bool:
+    """Whether a process has come as far as to import what it computes with."""
+    return "_multiarray_umath" in Path(f"/proc/{process}/maps").read_text()
+
+
+def states(base: Path) -> list[str]:
+    """What a sweep's storage says of the trials that have their settings."""
+    if not (base / "out" / "sweep.db").exists():
+        return []
+    with sqlite3.connect(base / "out" / "sweep.db") as connection:
+        asked = "select state from trials join trial_user_attributes using (trial_id) where key = 'settings'"
+        return [state for (state,) in connection.execute(asked)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("fate", ["worker killed", "interrupted at the terminal", "stopped"])
+def test_commands_end_and_go_on(command: str, fate: str, tmp_path: Path, own_data: Path) -> None:
+    """One message and exit code 1, or 130; no process is left, and the same command does what is missing."""
+    if command == "sweep":
+        pytest.importorskip("optuna")
+    process = begun(command, tmp_path, 100_000)
+    try:
+        workers = two_at_work(command, process, tmp_path)
+        if fate == "interrupted at the terminal":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            os.kill(workers[0], signal.SIGKILL if fate == "worker killed" else signal.SIGSTOP)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert output == ""
+    assert "Traceback" not in errors
+    if fate == "interrupted at the terminal":
+        assert process.returncode == 130
+    else:
+        assert process.returncode == 1, errors
+        (told,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+        how = "killed by SIGKILL" if fate == "worker killed" else "it was stopped for 5 seconds, as by SIGSTOP"
+        left = {
+            "study": "4 of 4 seeds (0, 1, 2, 3); their checkpoints stay",
+            "search": "4 of 4 trials",
+            "sweep": "trials 0, 1; others take their places",
+        }[command]
+        assert told == f"error: a worker process died: {how}; not finished: {left}"
+    assert left_over(frozenset(workers), seconds=10) == []
+    if command == "study":  # a worker that is not killed saves where it stands
+        kept = {path.parents[1].name for path in tmp_path.glob("out/seed-*/checkpoints/epoch-*")}
+        assert len(kept) >= (1 if fate == "worker killed" else 2)
+    if command == "sweep":  # none of them seems to run, so another sweep replaces them at once
+        assert states(tmp_path) == ["FAIL", "FAIL"]
+    if command == "study":  # another number of epochs is another study
+        shutil.rmtree(tmp_path / "out")
+    again = begun(command, tmp_path, 2)
+    assert again.communicate(timeout=100)[1].count("seed " if command == "study" else "\n") == 4
+    assert again.returncode == 0
