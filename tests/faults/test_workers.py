@@ -310,3 +310,24 @@ def test_commands_end_and_go_on(command: str, fate: str, tmp_path: Path, own_dat
     again = begun(command, tmp_path, 2)
     assert again.communicate(timeout=100)[1].count("seed " if command == "study" else "\n") == 4
     assert again.returncode == 0
+
+
+def test_a_command_suspended_with_its_workers_goes_on(tmp_path: Path, own_data: Path) -> None:
+    """As by Ctrl-Z: workers that are stopped while nobody looks are not lost."""
+    process = begun("study", tmp_path, 100_000)
+    try:
+        workers = two_at_work("study", process, tmp_path)
+        os.killpg(process.pid, signal.SIGSTOP)  # SIGTSTP does nothing to a group without a shell
+        time.sleep(7.0)  # longer than a stopped worker is waited for
+        assert {Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()[0] for each in workers} == {"T"}
+        os.killpg(process.pid, signal.SIGCONT)
+        time.sleep(2.0)
+        assert process.poll() is None
+        assert workers_of(process.pid) == workers
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert left_over(frozenset(workers), seconds=10) == []
