@@ -119,7 +119,7 @@ def to_onnx(
         written, producer_name="bpfunc", opset_imports=[make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
     about = {"format": FORMAT, "in_shape": in_shape, "probabilities": probabilities, "network": describe(model)}
-    set_model_props(described, {"bpfunc": json.dumps(about)})
+    set_model_props(described, {"bpfunc": json.dumps(about, allow_nan=False)})
     return described
 
 

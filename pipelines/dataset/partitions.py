@@ -20,6 +20,7 @@ from pyarrow import fs
 
 from pipelines.artifacts import PIXELS, PreparedMeta, RawSplit
 from pipelines.disk.atomic import make_directory, write_bytes
+from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_new_directory
 from pipelines.errors import DataProblem, UsageProblem
 
@@ -126,7 +127,7 @@ def partition_schema(meta: PreparedMeta) -> pa.Schema:
             pa.field("label", pa.uint8(), nullable=False),
             pa.field("source_index", pa.uint32(), nullable=False),
         ],
-        metadata={"bpfunc": json.dumps(about)},
+        metadata={"bpfunc": json_text(about)},
     )
 
 
@@ -162,7 +163,7 @@ def write_partitions(
             _write(filesystem, f"{root}/{name}", data)
             digest = hashlib.sha256(data).hexdigest()
             parts[name] = {"sha256": digest, "size": len(data), "groups": [len(group) for group in own]}
-        _write(filesystem, f"{root}/{MANIFEST}", json.dumps({"format": FORMAT, "parts": parts}, indent=1).encode())
+        _write(filesystem, f"{root}/{MANIFEST}", json_text({"format": FORMAT, "parts": parts}, indent=1).encode())
     except (pa.ArrowException, OSError) as error:
         raise DataProblem(
             f"cannot write partitions: {_first_line(error)}", where=place, remedy="check rights and space there"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import write_bytes
+from pipelines.disk.json_text import write_json
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import merged
 from pipelines.studies.statistics import mean_and_interval
@@ -119,6 +119,24 @@ def ablation_rows(full: Sequence[SeedResult], without: Mapping[str, Sequence[See
     return tuple(sorted(rows, key=lambda row: -row.difference))
 
 
+def ablation_table(rows: Sequence[AblationRow]) -> list[dict[str, object]]:
+    """Turn an ablation into plain values: what ``ablation.json`` holds.
+
+    Args:
+        rows: All ingredients.
+
+    Returns:
+        A JSON object for each; accuracies and differences as fractions, the interval None where there is none.
+
+    Example:
+        >>> ablation_table([AblationRow("flips", 0.9, 0.0, 0.1, (math.nan, math.nan), (0.9,))])[0]["interval"] is None
+        True
+    """
+    return [
+        attrs.asdict(row) | {"interval": None if math.isnan(row.interval[0]) else list(row.interval)} for row in rows
+    ]
+
+
 def write_ablation(directory: Path, rows: Sequence[AblationRow]) -> None:
     """Write ``ablation.json``: accuracies and differences as fractions.
 
@@ -126,5 +144,4 @@ def write_ablation(directory: Path, rows: Sequence[AblationRow]) -> None:
         directory: Of the study.
         rows: All ingredients.
     """
-    document = [attrs.asdict(row) for row in rows]
-    write_bytes(directory / "ablation.json", (json.dumps(document, indent=2) + "\n").encode())
+    write_json(directory / "ablation.json", ablation_table(rows))

@@ -6,12 +6,11 @@ A study is a directory with ``config.toml``, a run directory for each seed (``se
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +20,9 @@ from numpy.typing import NDArray
 
 from bpfunc.metrics import class_figures
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import make_directory, remove_directory, write_bytes
+from pipelines.disk.atomic import TEMPORARY, make_directory, remove_directory, write_bytes
+from pipelines.disk.file_names import file_name_fault
+from pipelines.disk.json_text import write_json
 from pipelines.disk.ownership import kind_of
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
@@ -29,6 +30,7 @@ from pipelines.runs.metrics import read_metrics
 from pipelines.runs.run import evaluate_run, resume_run, train_run
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import load_config
+from pipelines.studies.executors import work_lost
 from pipelines.studies.statistics import mean_and_interval
 
 BARE_SEED = (r"config\.toml", r"sealed\.txt", "checkpoints/")
@@ -128,6 +130,10 @@ def run_study(
     try:
         for future in as_completed(futures):
             yield bring_home(directory, futures[future], future.result())
+    except BrokenExecutor as lost:
+        left = [str(seed) for seed in seeds if read_seed(directory, seed) is None]
+        told = f"{len(left)} of {len(seeds)} seeds ({', '.join(left)}); their checkpoints stay"
+        raise work_lost(lost, told, where=str(directory)) from None
     finally:
         for future in futures:
             future.cancel()
@@ -201,7 +207,8 @@ def train_away(spec: RunSpec, seed: int, directory: Path, places: Places) -> dic
         PipelineError: See the stages.
     """
     train_seed(spec, seed, directory, places)
-    return {path.name: path.read_bytes() for path in seed_directory(directory, seed).iterdir() if path.is_file()}
+    files = (path for path in seed_directory(directory, seed).iterdir() if path.is_file())
+    return {path.name: path.read_bytes() for path in files if not path.name.startswith(TEMPORARY)}
 
 
 def bring_home(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedResult:
@@ -216,9 +223,18 @@ def bring_home(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedRe
         The seed's figures.
 
     Raises:
-        PipelineError: The disk refused, or the figures are damaged.
+        DataProblem: The figures are damaged, or a name is not that of a file in the run directory; nothing is written.
+        PipelineError: The disk refused.
     """
     run = seed_directory(directory, seed)
+    for name in files:
+        fault = file_name_fault(name)
+        if fault is not None:
+            raise DataProblem(
+                f"the worker handed back a file whose name {fault}: {name[:100]!r}",
+                where=str(run),
+                remedy="check who answers as a worker",
+            )
     if read_seed(directory, seed) is None:
         make_directory(run)
         for name in sorted(files, key=lambda name: name == "metrics.json"):  # last: it says that the run is finished
@@ -342,4 +358,4 @@ def write_study(directory: Path, study: Study) -> None:
         directory: Of the study.
         study: All its seeds.
     """
-    write_bytes(directory / "study.json", (json.dumps(study_table(study), indent=2) + "\n").encode())
+    write_json(directory / "study.json", study_table(study))

@@ -10,15 +10,19 @@ import attrs
 import numpy as np
 import pytest
 
+from bpfunc import Batch
+from pipelines.artifacts import Trained
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import claimed
-from pipelines.errors import DataProblem, UsageProblem
+from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.studies.ablation import INGREDIENTS, ablation_rows, run_ablation, without_each
 from pipelines.studies.compare import compare
 from pipelines.studies.statistics import bootstrap_interval, mcnemar, student_t
-from pipelines.studies.study import SeedResult, read_seed, run_study, study_table, summarised
-from pipelines.studies.tuning.cross_validation import Trial, load_search, run_search, search_table
+from pipelines.studies.study import SeedResult, bring_home, read_seed, run_study, study_table, summarised, train_away
+from pipelines.studies.text import search_lines
+from pipelines.studies.tuning import cross_validation
+from pipelines.studies.tuning.cross_validation import Trial, load_search, run_search, search_table, write_search
 
 SPEC = RunSpec(
     name="small",
@@ -179,6 +183,132 @@ def test_search_judges_on_rows_left_out(tmp_path: Path, places: Places, monkeypa
     assert table[0]["validation_accuracy"] == np.mean([t.validation_accuracy for t in trials if t.variant == "long"])
     (file,) = (tmp_path / "log" / "trials").glob("long-1-*.json")
     assert json.loads(file.read_text())["validation_loss"] == trials[3].validation_loss
+
+
+WILD = (
+    'recipe = "report"\nfolds = 2\ntake = 2\n[base]\ndataset = { classes = ["0", "1", "2"], pinned = false }\n'
+    "model = { hidden = [8] }\ntrain = { epochs = 2, batch_size = 8 }\n"
+)
+
+
+def test_a_diverging_variant_is_told_and_the_rest_is_ranked(
+    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a training diverges, it has no figures and no rank, and is not trained again at the next call."""
+    path = tmp_path / "search.toml"
+    path.write_text(
+        f"{WILD}[variant.wild.train]\nlearning_rate = 1000.0\nweight_decay = 0.5\nepochs = 20\n[variant.good]\n"
+        "[variant.judged-last.train]\nepochs = 3\n[variant.better.train]\nepochs = 30\n"
+    )
+    fit, calls = cross_validation.fit, []
+
+    def fitted(learn: Batch, choose: Batch, spec: RunSpec, **named: object) -> Trained:
+        calls.append(spec)
+        trained = fit(learn, choose, spec, **named)  # type: ignore[arg-type]
+        if spec.train.epochs != 3:
+            return trained
+        *before, last = trained.history  # the weights are finite, what they make of the rows left out is not
+        return attrs.evolve(trained, history=(*before, attrs.evolve(last, validation_loss=np.inf)))
+
+    monkeypatch.setattr(cross_validation, "fit", fitted)
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as pool:
+            trials = list(run_search(load_search(path), tmp_path / "log", places, pool))
+    assert len(trials) == len(calls) == 8
+    table = search_table(trials)
+    assert [row["variant"] for row in table][2:] == ["wild", "judged-last"]
+    assert {row["variant"] for row in table[:2]} == {"good", "better"}
+    for row in table:
+        lost = row["variant"] in ("wild", "judged-last")
+        assert (row["problem"] is None, row["validation_accuracy"] is None, row["validation_loss"] is None) == (
+            not lost,
+            lost,
+            lost,
+        )
+        assert not lost or "not finite" in str(row["problem"])
+    write_search(tmp_path, table)
+    lines = search_lines(table).splitlines()
+    assert [line.startswith("diverged") for line in lines] == [False, False, True, True]
+    with pytest.raises(WorkFailed, match=r"every variant diverged; wild, fold 0: .* is not finite"):
+        write_search(tmp_path, table[2:])
+    assert json.loads((tmp_path / "search.json").read_text()) == table[2:]
+
+
+def test_a_variant_that_diverges_on_one_fold_has_no_mean() -> None:
+    """A mean over the other folds would be of other rows; a missing figure never counts as 0."""
+    trials = [Trial("a", 0, 0.5, 0.7, 1.0), Trial("b", 0, 0.9, 0.1, 1.0)]
+    trials += [Trial("a", 1, 0.5, 0.7, 1.0), Trial("b", 1, None, None, 1.0, "the loss is not finite")]
+    best, last = search_table(trials)
+    assert (best["variant"], best["validation_loss"], best["problem"]) == ("a", 0.7, None)
+    assert (last["validation_loss"], last["every_accuracy"]) == (None, [0.9, None])
+    assert last["problem"] == "fold 1: the loss is not finite"
+
+
+@pytest.mark.parametrize("kept", [b"", b"{", b"[]", b'{"variant": "a"}', b"[" * 100_000, b"NaN"])
+def test_a_damaged_trial_is_run_again(tmp_path: Path, places: Places, kept: bytes) -> None:
+    """Whatever stands in a file of the log, the search goes on; so does one of an older log, with a loss of NaN."""
+    path = tmp_path / "search.toml"
+    path.write_text(f"{WILD}[variant.a]\n")
+    with ThreadPoolExecutor(1) as pool:
+        first = list(run_search(load_search(path), tmp_path / "log", places, pool))
+        (file, _) = sorted((tmp_path / "log" / "trials").iterdir())
+        nan = json.dumps(attrs.asdict(first[0]) | {"validation_loss": float("nan")}).encode()
+        file.write_bytes(nan if kept == b"NaN" else kept)
+        again = list(run_search(load_search(path), tmp_path / "log", places, pool))
+    assert [attrs.evolve(trial, train_seconds=0) for trial in again] == [
+        attrs.evolve(trial, train_seconds=0) for trial in first
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["rate/0.03"], "'rate/0.03' holds a slash"),
+        (["../../x"], "'../../x' holds a slash"),
+        (["..\\x"], r"'..\\x' holds a slash or backslash"),
+        ([".."], "'..' begins or ends with a dot"),
+        ([".tmp-x"], "'.tmp-x' begins"),
+        ([""], "'' is empty"),
+        ([" "], "' ' begins or ends with a dot or a blank"),
+        (["a\x1b[31m"], r"'a\x1b[31m' holds a character that cannot be printed"),
+        (["a\nb"], r"'a\nb' holds a character"),
+        (["a\u202eb"], r"'a\u202eb' holds a character"),
+        (["a\x00"], r"'a\x00' holds a character"),
+        (["nul"], "'nul' is reserved"),
+        (["Com1.txt"], "'Com1.txt' is reserved"),
+        (["wide", "Wide"], "'Wide' differs from 'wide' by case or spelling alone"),
+        (["\u00e9", "e\u0301"], "differs from"),
+        (["x" * 101], "is longer than 100 bytes"),
+        (["\U0001f600" * 26], "is longer than 100 bytes"),
+    ],
+)
+def test_names_that_are_no_file_names_are_refused(tmp_path: Path, names: list[str], told: str) -> None:
+    """Before anything is trained, with the name escaped."""
+    tables = "".join(f"[variant.{json.dumps(name)}]\n" for name in names)
+    (tmp_path / "search.toml").write_text(WILD + tables.replace("\\ud83d\\ude00", "\U0001f600"))
+    with pytest.raises(UsageProblem) as refused:
+        load_search(tmp_path / "search.toml")
+    assert told in refused.value.what
+    assert refused.value.what.isprintable()
+    assert len(refused.value.what) < 300
+
+
+def test_what_a_worker_hands_back_stays_in_its_directory(tmp_path: Path) -> None:
+    """A name that leads elsewhere, or hides, is refused before anything is written."""
+    for name in ("../../x", "/etc/x", "a/b", "..", "", ".tmp-x", "a\x1b", "con"):
+        with pytest.raises(DataProblem, match="handed back a file whose name") as refused:
+            bring_home(tmp_path / "s", 0, {"config.toml": b"", name: b"", "metrics.json": b"{}"})
+        assert refused.value.what.isprintable()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_written_files_do_not_come_home(tmp_path: Path, places: Places) -> None:
+    """What a killed worker left unpublished is no file of the run."""
+    study(tmp_path / "s", places, range(1))
+    (tmp_path / "s" / "seed-000" / ".tmp-params-1-0").write_bytes(b"half")
+    names = train_away(SPEC, 0, tmp_path / "s", places).keys()
+    assert "metrics.json" in names
+    assert not any(name.startswith(".") for name in names)
 
 
 def test_a_search_resumes_only_what_is_the_same(tmp_path: Path, places: Places) -> None:
