@@ -21,9 +21,9 @@ from bpfunc.types import FloatArray
 from pipelines.artifacts import Prepared
 from pipelines.checkpoints import EVERY_SECONDS
 from pipelines.config import RunSpec
+from pipelines.data_hashes import data_hashes
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.graph import prepare
-from pipelines.partitions import open_partitions
 from pipelines.run import Finished, Places, train_run
 from pipelines.signals import EXIT_CODE, Interrupted
 from pipelines.stages.train import Watch, fit, training_rows, unwatched
@@ -148,8 +148,6 @@ def train_together(
     return None
 
 
-def _identity(prepared: Prepared, spec: RunSpec) -> list[str]:
+def _identity(prepared: Prepared, spec: RunSpec) -> tuple[str, str]:
     """Hashes of the rows that a training reads."""
-    place = spec.dataset.partitions
-    parts = [part.sha256 for part in open_partitions(place).parts] if place else []
-    return [prepared.train.sha256, *parts]
+    return prepared.train.sha256, data_hashes(prepared, spec.dataset).partitions

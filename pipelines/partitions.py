@@ -200,6 +200,8 @@ def open_partitions(place: str) -> Partitions:
         if not parts:
             raise ValueError("it names no part")
         sizes = [info.size for info in filesystem.get_file_info([part.path for part in parts])]
+    except FileNotFoundError:
+        raise DataProblem(f"no partitions: {MANIFEST} not found", where=root, remedy=_find(place)) from None
     except (pa.ArrowException, OSError) as error:
         raise DataProblem(f"no partitions: {_first_line(error)}", where=place, remedy=remedy) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -209,6 +211,13 @@ def open_partitions(place: str) -> Partitions:
             found = "it is not there" if size is None else f"found {size}"
             raise DataProblem(f"expected {part.size} bytes, {found}", where=part.path, remedy=remedy)
     return Partitions(filesystem, parts)
+
+
+def _find(place: str) -> str:
+    """Say what to do where a place holds no partitions."""
+    if "://" in place or Path(place).is_absolute():
+        return "check the path, or write the partitions again"
+    return f"{place!r} is relative to the current directory: run the command where the training began"
 
 
 def _plain(name: str) -> str:

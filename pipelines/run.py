@@ -16,6 +16,7 @@ from bpfunc.types import FloatArray
 from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs, Trained
 from pipelines.checkpoints import EVERY_SECONDS, checkpoint_paths, newest_checkpoint, saving
 from pipelines.config import RunSpec, TrainSpec, to_toml
+from pipelines.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_hashes, require_recorded
 from pipelines.errors import DataProblem, WorkFailed
 from pipelines.files import claimed, make_directory, remove_leftovers, sha256_of, write_bytes
 from pipelines.graph import Decision, prepare
@@ -28,6 +29,7 @@ from pipelines.runs import (
     metrics,
     new_run_directory,
     read_config,
+    read_metrics,
     write_config,
     write_history,
     write_metrics,
@@ -39,6 +41,7 @@ from pipelines.stages.train import Progress, Watch, fit, training_rows, unwatche
 
 LINEAGE_FILES = ("config.toml", "params.safetensors", "predictions.parquet")
 """Files of a run that its report names by their hashes."""
+OTHER_DATA = "this is not the data that this network was trained on"
 SEALED = "sealed.txt"
 """A file in the directory of a run that was asked to train and no more."""
 
@@ -68,6 +71,8 @@ class Finished:
     """None where the training rows are to be read again for it."""
     source: Path | None = None
     """The directory of IDX files that the person named, for the command that does it again."""
+    data: DataHashes = UNKNOWN
+    """The source files and partitions that it was made from."""
 
 
 def train_run(
@@ -99,12 +104,13 @@ def train_run(
         Interrupted: A signal came; where the training stood has been saved.
     """
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    data = data_hashes(prepared, spec.dataset)
     directory = new_run_directory(places.out, places.runs, spec, now)
     with claimed(directory):
         if sealed:  # before the configuration: without one, nobody takes the run up
             write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
         write_config(directory, spec)
-        finished = _trained(directory, spec, prepared, decision, watch, None, every, gradient)
+        finished = _trained(directory, spec, prepared, decision, data, watch, None, every, gradient)
         finished = attrs.evolve(finished, source=places.source)
         write_model_card(spec, finished)
     return finished
@@ -144,13 +150,14 @@ def resume_run(
             tell("this run is finished; nothing is trained again")
             return reopen_run(directory, places)
         prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+        data = data_hashes(prepared, spec.dataset, read=True)
         make_directory(directory / "checkpoints")
-        start, damaged = newest_checkpoint(directory, spec, prepared.train.sha256)
+        start, damaged = newest_checkpoint(directory, spec, prepared.train.sha256, data)
         for problem in damaged:
             tell(f"passed over a checkpoint: {problem}")
         tell("from the beginning" if start is None else f"going on after epoch {start.record.epoch}")
         finished = attrs.evolve(
-            _trained(directory, spec, prepared, decision, watch, start, every), source=places.source
+            _trained(directory, spec, prepared, decision, data, watch, start, every), source=places.source
         )
         write_model_card(spec, finished)
     return spec, finished
@@ -161,19 +168,20 @@ def _trained(
     spec: RunSpec,
     prepared: Prepared,
     decision: Decision,
+    data: DataHashes,
     watch: Watch,
     start: Progress | None,
     every: float,
     gradient: GradientMaker = value_and_grad,
 ) -> Finished:
-    save = saving(directory, spec, prepared.train.sha256, every=every)
+    save = saving(directory, spec, prepared.train.sha256, hashes=data, every=every)
     try:
         with stop_requested() as stop:
             learn, choose = training_rows(prepared.train, spec)
             saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
             trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
             write_history(directory, trained.history)
-            write_network(directory, trained_network(spec, prepared.meta, trained))
+            write_network(directory, trained_network(spec, prepared.meta, trained, data))
             if stop():  # it came after the last step
                 raise Interrupted
     except Interrupted:
@@ -184,7 +192,7 @@ def _trained(
         raise WorkFailed(
             f"{problem}; {good}", where=str(directory), remedy="lower train.learning_rate, or use --on-nan skip"
         ) from None
-    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained))
+    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained), data=data)
 
 
 def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
@@ -203,13 +211,24 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
     spec, network = read_config(directory), read_network(directory)
     trained = with_history(directory, network)
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    data = data_hashes(prepared, spec.dataset, read=True)
+    recorded = network.data if network.data.sources else _evaluated_on(directory, data)
+    require_recorded(recorded, data, OTHER_DATA, where=str(directory))
     if not tree_allclose(network.scaling, prepared.meta.scaling, rtol=0, atol=0):
         raise DataProblem(
-            "this is not the data that this network was trained on: its statistics differ",
+            f"{OTHER_DATA}: its statistics differ",
             where=str(prepared.path),
             remedy="name the --source that the run began with",
         )
-    return spec, Finished(directory, prepared, decision, trained, source=places.source)
+    return spec, Finished(directory, prepared, decision, trained, source=places.source, data=data)
+
+
+def _evaluated_on(directory: Path, data: DataHashes) -> DataHashes:
+    """The data that ``metrics.json`` names, for a network of an earlier version, which names none."""
+    if not (directory / "metrics.json").is_file():
+        return UNKNOWN
+    known = lineage_hashes(read_metrics(directory).get("lineage"))
+    return known if known.partitions else attrs.evolve(known, partitions=data.partitions, parts=data.parts)
 
 
 def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping[str, object]]:
@@ -227,7 +246,8 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
     """
     prepared, temperature = finished.prepared, examined_run(spec, finished).temperature
     evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
-    values = metrics(spec, prepared, finished.trained, evaluation, command(finished.directory, finished.source))
+    again = command(finished.directory, finished.source)
+    values = metrics(spec, prepared, finished.trained, evaluation, again, finished.data.partitions)
     write_predictions(finished.directory, evaluation)
     write_model_card(spec, finished, evaluation)
     write_metrics(finished.directory, values)
@@ -364,6 +384,7 @@ def lineage_in_words(finished: Finished) -> dict[str, str]:
         "Prepared data, cache key": prepared.key,
         "train.parquet, SHA-256": prepared.train.sha256,
         "test.parquet, SHA-256": prepared.test.sha256,
+        **({"Partitions, SHA-256": finished.data.partitions} if finished.data.partitions else {}),
         **{f"{name}, SHA-256": sha256_of(here / name) for name in LINEAGE_FILES if (here / name).is_file()},
         "Stages": ", ".join(f"{name} {number}" for name, number in prepared.meta.versions.items()),
         "Versions": ", ".join(f"{name} {number}" for name, number in library_versions().items()),

@@ -177,7 +177,7 @@ def read_history(run: Path) -> tuple[EpochRecord, ...]:
 
 
 def metrics(
-    spec: RunSpec, prepared: Prepared, trained: Trained, evaluation: Evaluation, command: str
+    spec: RunSpec, prepared: Prepared, trained: Trained, evaluation: Evaluation, command: str, partitions: str = ""
 ) -> dict[str, object]:
     """Compose what ``metrics.json`` holds.
 
@@ -187,6 +187,7 @@ def metrics(
         trained: The network.
         evaluation: What it says of the test split.
         command: The command line that does it again.
+        partitions: SHA-256 of the partitions that were streamed; empty where none were.
 
     Returns:
         A JSON object; accuracies are fractions, losses nats (None where they are not finite), times seconds.
@@ -214,7 +215,7 @@ def metrics(
         "recipe": spec.name,
         "seed": spec.train.seed,
         "versions": library_versions(),
-        "lineage": lineage(prepared),
+        "lineage": lineage(prepared) | ({"partitions_sha256": partitions} if partitions else {}),
         "command": command,
     }
 
