@@ -22,7 +22,7 @@ from pipelines.artifacts import Prepared
 from pipelines.checkpoints import EVERY_SECONDS
 from pipelines.config import RunSpec
 from pipelines.data_hashes import data_hashes
-from pipelines.errors import DataProblem, PipelineError, UsageProblem
+from pipelines.errors import DataProblem, PipelineError, UsageProblem, first_line
 from pipelines.graph import prepare
 from pipelines.run import Finished, Places, train_run
 from pipelines.signals import EXIT_CODE, Interrupted
@@ -75,7 +75,7 @@ def together() -> Iterator[MpiProcesses]:
         from mpi4py.run import set_abort_status
     except (ImportError, RuntimeError) as error:
         raise UsageProblem(
-            f"training by several processes needs mpi4py and an MPI library: {str(error).splitlines()[0]}",
+            f"training by several processes needs mpi4py and an MPI library: {first_line(error)}",
             where="--data-parallel",
             remedy="pip install 'bpfunc[mpi]'",
         ) from None

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from pipelines.artifacts import PIXELS, PreparedMeta, RawSplit
-from pipelines.errors import DataProblem, UsageProblem
+from pipelines.errors import DataProblem, UsageProblem, first_line
 from pipelines.files import make_directory, write_bytes
 
 MANIFEST = "partitions.json"
@@ -72,7 +72,7 @@ def file_system(place: str) -> tuple[fs.FileSystem, str]:
         filesystem, path = fs.FileSystem.from_uri(place)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageProblem(
-            f"cannot open the file system: {_first_line(error)}", where=place, remedy="write such as s3://bucket/folder"
+            f"cannot open the file system: {first_line(error)}", where=place, remedy="write such as s3://bucket/folder"
         ) from None
     return filesystem, path
 
@@ -137,7 +137,7 @@ def write_partitions(
         _write(filesystem, f"{root}/{MANIFEST}", json.dumps({"format": FORMAT, "parts": parts}, indent=1).encode())
     except (pa.ArrowException, OSError) as error:
         raise DataProblem(
-            f"cannot write partitions: {_first_line(error)}", where=place, remedy="check rights and space there"
+            f"cannot write partitions: {first_line(error)}", where=place, remedy="check rights and space there"
         ) from None
     return len(table) * copies
 
@@ -203,7 +203,7 @@ def open_partitions(place: str) -> Partitions:
     except FileNotFoundError:
         raise DataProblem(f"no partitions: {MANIFEST} not found", where=root, remedy=_find(place)) from None
     except (pa.ArrowException, OSError) as error:
-        raise DataProblem(f"no partitions: {_first_line(error)}", where=place, remedy=remedy) from None
+        raise DataProblem(f"no partitions: {first_line(error)}", where=place, remedy=remedy) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataProblem(f"damaged manifest: {error}", where=f"{place}/{MANIFEST}", remedy=remedy) from None
     for part, size in zip(parts, sizes, strict=True):
@@ -252,10 +252,6 @@ def _damage(filesystem: fs.FileSystem, part: Part) -> str | None:
             while data := stream.read(CHUNK):
                 digest.update(data)
     except (pa.ArrowException, OSError) as error:
-        return f"cannot read: {_first_line(error)}"
+        return f"cannot read: {first_line(error)}"
     found = digest.hexdigest()
     return None if found == part.sha256 else f"expected SHA-256 {part.sha256}, found {found}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -26,7 +26,7 @@ from bpfunc import Batch, Key, fold_in, split, take
 from bpfunc.keys import permutation
 from bpfunc.types import FloatArray, IntArray
 from pipelines.artifacts import PIXELS, PreparedTrain
-from pipelines.errors import DataProblem
+from pipelines.errors import DataProblem, first_line
 from pipelines.partitions import open_partitions
 from pipelines.tables import numbers_of
 
@@ -268,7 +268,7 @@ def read_group(stream: Stream, index: int) -> Batch:
             _check(file, group)
             table = file.read_row_group(group.number, columns=["pixels", "label"], use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(group, f"damaged Parquet: {str(error).splitlines()[0]}") from None
+        raise _damaged(group, f"damaged Parquet: {first_line(error)}") from None
     pixels = table["pixels"].combine_chunks()
     start = pixels.offset * PIXELS
     flat = np.frombuffer(pixels.buffers()[1], np.uint8)[start : start + group.rows * PIXELS]
