@@ -12,7 +12,7 @@ import attrs
 from pipelines.config import RunSpec, merged
 from pipelines.files import write_bytes
 from pipelines.run import Places
-from pipelines.study import SeedResult, mean_and_interval, run_study
+from pipelines.study import SeedResult, mean_and_interval, require_same_data, run_study
 
 INGREDIENTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "scaling": {"dataset": {"scaling": "unit", "scaling_offset": 0.0}},
@@ -100,6 +100,9 @@ def ablation_rows(full: Sequence[SeedResult], without: Mapping[str, Sequence[See
     Returns:
         Rows, the ingredient of most worth first.
 
+    Raises:
+        UsageProblem: Two seeds are of different data.
+
     Example:
         >>> full = [SeedResult(seed, 0.9, None, 1.0, ((1,),)) for seed in (0, 1)]
         >>> less = [SeedResult(0, 0.7, None, 1.0, ((1,),)), SeedResult(1, 0.9, None, 1.0, ((1,),))]
@@ -110,6 +113,7 @@ def ablation_rows(full: Sequence[SeedResult], without: Mapping[str, Sequence[See
     rows = []
     for name, results in without.items():
         ordered = sorted(results, key=lambda result: result.seed)
+        require_same_data([*full, *ordered])
         every = tuple(result.test_accuracy for result in ordered)
         mean, deviation, _ = mean_and_interval(every)
         difference, _, interval = mean_and_interval([of_seed[result.seed] - result.test_accuracy for result in ordered])

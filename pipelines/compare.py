@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.keys import Key, generator
+from pipelines.data_hashes import TEST_ROLES, DataHashes, require_same
 from pipelines.errors import UsageProblem
 from pipelines.predictions import NAME, read_predictions
+from pipelines.runs import read_data_hashes
 
 RESAMPLES = 10_000
 
@@ -48,12 +50,19 @@ def compare(a: Path, b: Path, *, seed: int = 0) -> Comparison:
         The comparison.
 
     Raises:
-        UsageProblem: One is neither run nor study, or they were tested on different rows.
-        DataProblem: A predictions table is damaged.
+        UsageProblem: One is neither run nor study, they were tested on different rows, or the seeds of one study are of
+            different data.
+        DataProblem: A predictions table or ``metrics.json`` is damaged.
 
     Reference: McNemar, "Note on the sampling error of the difference between correlated proportions" (1947);
         Efron, "Bootstrap methods" (1979).
     """
+    require_same(
+        {str(a): common_data(a), str(b): common_data(b)},
+        "they were tested on different rows",
+        roles=TEST_ROLES,
+        remedy="compare runs that were evaluated on the same --source",
+    )
     rows_a, right_a = _right(a)
     rows_b, right_b = _right(b)
     if not np.array_equal(rows_a, rows_b):
@@ -83,15 +92,38 @@ def runs_of(path: Path) -> list[Path]:
         path: A run's directory, or a study's.
 
     Returns:
-        The run itself, or every evaluated seed of the study in order.
+        The run itself, or every finished seed of the study in order.
 
     Raises:
         UsageProblem: It is neither.
     """
-    runs = [path] if (path / NAME).is_file() else sorted(found.parent for found in path.glob(f"seed-*/{NAME}"))
+    seeds = sorted(found.parent for found in path.glob("seed-*/metrics.json"))
+    runs = [path] if (path / NAME).is_file() else seeds
     if not runs:
         raise UsageProblem("this is neither a run nor a study", where=str(path), remedy="name a run's directory")
     return runs
+
+
+def common_data(path: Path) -> DataHashes:
+    """Read which data a run or a study was made from.
+
+    Args:
+        path: A run's directory, or a study's.
+
+    Returns:
+        The hashes.
+
+    Raises:
+        UsageProblem: It is neither run nor study, or its seeds were trained or evaluated on different data.
+        DataProblem: A ``metrics.json`` is damaged.
+    """
+    records = {str(run): read_data_hashes(run) for run in runs_of(path)}
+    require_same(
+        records,
+        "the seeds of a study are of different data",
+        remedy="remove those of one of them; train them again",
+    )
+    return next(iter(records.values()))
 
 
 def _right(path: Path) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:

@@ -21,6 +21,8 @@ NAMED_PARTS = 2000
 """Most parts that a record lists one by one; of more, the hash of the whole list alone is kept."""
 SHOWN = 3
 """Most differing parts that a message names."""
+TRAIN_ROLES = ("train_images", "train_labels")
+"""Source files of the training and validation rows."""
 TEST_ROLES = ("test_images", "test_labels")
 """Source files of the test rows."""
 
@@ -144,7 +146,12 @@ def require_recorded(recorded: DataHashes, found: DataHashes, what: str, *, wher
 
 
 def require_same(
-    records: Mapping[str, DataHashes], what: str, *, roles: Sequence[str] | None = None, remedy: str
+    records: Mapping[str, DataHashes],
+    what: str,
+    *,
+    roles: Sequence[str] | None = None,
+    where: str | None = None,
+    remedy: str,
 ) -> None:
     """Refuse to compare or average results of different data.
 
@@ -152,6 +159,7 @@ def require_same(
         records: Name of each result -> its record.
         what: The refusal, the beginning of the message.
         roles: The source files to compare; all of them, and the partitions, where None.
+        where: The directory of both; the two names where None.
         remedy: What to do.
 
     Raises:
@@ -165,7 +173,7 @@ def require_same(
     for name in names[1:]:
         texts = differences(records[names[0]], records[name], roles, names=(f"{names[0]} has", f"{name} has"))
         if texts:
-            raise UsageProblem(f"{what}: {texts}", where=f"{names[0]} and {name}", remedy=remedy)
+            raise UsageProblem(f"{what}: {texts}", where=where or f"{names[0]} and {name}", remedy=remedy)
 
 
 def to_text(hashes: DataHashes) -> str:
@@ -205,6 +213,23 @@ def from_text(text: str | None) -> DataHashes:
         raise ValueError(f"the hashes of the data are damaged: {type(error).__name__}") from None
 
 
+def lineage_table(hashes: DataHashes) -> dict[str, object]:
+    """Turn a record into plain values, as they stand in ``metrics.json``; parts are not listed there.
+
+    Args:
+        hashes: Any record.
+
+    Returns:
+        ``source_sha256``, and ``partitions_sha256`` where rows were streamed.
+
+    Example:
+        >>> lineage_hashes(lineage_table(DataHashes({"train_images": "c5"}, "a0"))).partitions
+        'a0'
+    """
+    streamed = {"partitions_sha256": hashes.partitions} if hashes.partitions else {}
+    return {"source_sha256": dict(hashes.sources), **streamed}
+
+
 def lineage_hashes(lineage: object) -> DataHashes:
     """Read a record from the lineage in ``metrics.json``.
 
@@ -216,11 +241,9 @@ def lineage_hashes(lineage: object) -> DataHashes:
     """
     table = lineage if isinstance(lineage, Mapping) else {}
     sources = table.get("source_sha256")
-    return (
-        DataHashes(_texts(sources), str(table.get("partitions_sha256", "")))
-        if isinstance(sources, Mapping)
-        else UNKNOWN
-    )
+    if not isinstance(sources, Mapping):
+        return UNKNOWN
+    return DataHashes(_texts(sources), str(table.get("partitions_sha256", "")))
 
 
 def _texts(table: Mapping[object, object]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from bpfunc.tree import tree_size
 from pipelines.artifacts import Calibration, EpochRecord, Evaluation, Prepared, Reliability, Trained
 from pipelines.build import parameter_count
 from pipelines.config import RunSpec, from_toml, load_config, to_toml
+from pipelines.data_hashes import DataHashes, lineage_hashes, lineage_table
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.files import write_bytes
 from pipelines.json_values import json_value
@@ -215,7 +216,7 @@ def metrics(
         "recipe": spec.name,
         "seed": spec.train.seed,
         "versions": library_versions(),
-        "lineage": lineage(prepared) | ({"partitions_sha256": partitions} if partitions else {}),
+        "lineage": lineage(prepared, partitions),
         "command": command,
     }
 
@@ -271,11 +272,32 @@ def read_metrics(run: Path) -> dict[str, object]:
     return read_sealed_json(run / "metrics.json", remedy=EVALUATE_AGAIN)
 
 
-def lineage(prepared: Prepared) -> dict[str, object]:
+def read_data_hashes(run: Path) -> DataHashes:
+    """Read from ``metrics.json`` which data a run was trained and evaluated on.
+
+    Args:
+        run: The run directory.
+
+    Returns:
+        Hashes of the sources, and of the partitions where rows were streamed.
+
+    Raises:
+        DataProblem: There is no ``metrics.json``, it is damaged, or it names no sources.
+    """
+    found = lineage_hashes(read_metrics(run).get("lineage"))
+    if not found.sources:
+        raise DataProblem(
+            "the metrics do not name the data", where=str(run / "metrics.json"), remedy="run `bpfunc evaluate` on it"
+        )
+    return found
+
+
+def lineage(prepared: Prepared, partitions: str = "") -> dict[str, object]:
     """Say where the data came from, down to hashes.
 
     Args:
         prepared: The cache entry.
+        partitions: SHA-256 of the partitions that were streamed; empty where none were.
 
     Returns:
         Cache key, hashes of its files and of the source's, versions of the stages.
@@ -284,7 +306,7 @@ def lineage(prepared: Prepared) -> dict[str, object]:
         "cache_key": prepared.key,
         "train_sha256": prepared.train.sha256,
         "test_sha256": prepared.test.sha256,
-        "source_sha256": dict(prepared.meta.source_hashes),
+        **lineage_table(DataHashes(prepared.meta.source_hashes, partitions)),
         "stage_versions": dict(prepared.meta.versions),
     }
 

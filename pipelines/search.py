@@ -18,6 +18,7 @@ import attrs
 from bpfunc import Key
 from bpfunc.splits import k_fold
 from pipelines.artifacts import PreparedTrain
+from pipelines.classes import class_numbers
 from pipelines.config import RunSpec, load_recipe, merged, to_table
 from pipelines.errors import UsageProblem
 from pipelines.files import write_bytes
@@ -91,7 +92,27 @@ def load_search(path: Path, changes: Mapping[str, object] | None = None) -> Sear
     # Validation rows are the fold's, so none is cut off again.
     base = attrs.evolve(base, train=attrs.evolve(base.train, keep="last", validation_fraction=0.0))
     specs = {name: merged(base, _table(variants, name, path), where=f"{path}, variant {name}") for name in variants}
+    _check_rows(specs, path)
     return Search(recipe, folds, take, specs)
+
+
+def _check_rows(specs: Mapping[str, RunSpec], path: Path) -> None:
+    """Refuse variants that would be judged on different rows."""
+    numbers = {name: class_numbers(spec.dataset.classes, pinned=spec.dataset.pinned) for name, spec in specs.items()}
+    first = next(iter(specs))
+    for name, spec in specs.items():
+        if spec.dataset.partitions:
+            raise UsageProblem(
+                "a search cuts its folds from rows in memory, not from partitions",
+                where=f"{path}, variant {name}",
+                remedy="leave dataset.partitions out",
+            )
+        if numbers[name] != numbers[first]:
+            raise UsageProblem(
+                f"variants {first} and {name} would be judged on different rows: they differ in dataset.classes",
+                where=str(path),
+                remedy="set the classes in [base]",
+            )
 
 
 def _check_changes(changed: set[str], variants: Mapping[str, object], path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 
 import attrs
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from bpfunc.metrics import confusion_matrix
 from bpfunc.types import FloatArray, IntArray, readonly_arrays
-from pipelines.compare import Comparison, compare, runs_of
-from pipelines.errors import DataProblem
+from pipelines.compare import Comparison, common_data, compare, runs_of
+from pipelines.data_hashes import TEST_ROLES, DataHashes, differences
+from pipelines.errors import DataProblem, first_line
 from pipelines.graph import prepare
 from pipelines.predictions import read_predictions
 from pipelines.run import Places
-from pipelines.runs import read_config
+from pipelines.runs import EVALUATE_AGAIN, read_config, read_metrics
 from pipelines.stages.evaluate import images_of_rows
 
 
@@ -82,6 +83,13 @@ def side_by_side(a: Path, b: Path, places: Places, *, seed: int = 0) -> SideBySi
     differing = np.flatnonzero((unequal > 0) | named)
     differing = differing[np.argsort(-unequal[differing], kind="stable")]
     prepared, _ = prepare(read_config(a).dataset, source=places.source, cache=places.cache, raw=places.raw)
+    other = differences(common_data(a), DataHashes(prepared.meta.source_hashes), TEST_ROLES)
+    if other:
+        raise DataProblem(
+            f"the images are not those that were tested: {other}",
+            where=str(prepared.path),
+            remedy="name the --source that the runs were evaluated on",
+        )
     images = images_of_rows(prepared.test, prepared.meta, source_index[differing])
     return SideBySide(found, left, right, source_index, label, differing, images)
 
@@ -114,12 +122,12 @@ def _side(path: Path, letter: str) -> tuple[Side, IntArray, IntArray]:
 
 
 def _figures(run: Path) -> tuple[float, int, float]:
-    """Test loss, number of parameters and training time of a run."""
-    path = run / "metrics.json"
+    """Test loss (NaN where it is not finite), number of parameters and training time of a run."""
+    values = read_metrics(run)
     try:
-        values = json.loads(path.read_bytes())
-        return float(values["test_loss"]), int(values["parameters"]), float(values["train_seconds"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        loss, parameters, seconds = (values[name] for name in ("test_loss", "parameters", "train_seconds"))
+        return math.nan if loss is None else float(str(loss)), int(str(parameters)), float(str(seconds))
+    except (ValueError, KeyError) as error:
         raise DataProblem(
-            f"cannot read the metrics: {error}", where=str(path), remedy="run `bpfunc evaluate` on it again"
+            f"damaged metrics.json: {first_line(error)}", where=str(run / "metrics.json"), remedy=EVALUATE_AGAIN
         ) from None

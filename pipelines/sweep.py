@@ -23,9 +23,10 @@ import attrs
 
 from bpfunc.finite import NotFiniteError
 from bpfunc.keys import Key, fold_in, generator
-from pipelines.artifacts import EpochRecord, PreparedTrain
+from pipelines.artifacts import EpochRecord, Prepared
 from pipelines.config import RunSpec, load_recipe, merged, to_table
-from pipelines.errors import DataProblem, PipelineError, UsageProblem
+from pipelines.data_hashes import TRAIN_ROLES, DataHashes, data_hashes, differences
+from pipelines.errors import DataProblem, PipelineError, UsageProblem, first_line
 from pipelines.files import TEMPORARY
 from pipelines.graph import prepare
 from pipelines.provenance import flat
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS = 15
 """How often a running trial gives a sign of life; one that was silent for four times as long counts as lost."""
+
+ROWS = frozenset({"dataset.classes", "dataset.partitions", "dataset.pinned", "train.seed", "train.validation_fraction"})
+"""Fields that decide which rows a trial is judged on, so that trials which differ in them cannot be compared."""
 
 Value: TypeAlias = str | int | float | bool | Sequence["Value"]
 Pruner: TypeAlias = Literal["median", "hyperband", "none"]
@@ -120,6 +124,12 @@ def load_space(path: Path, changes: Mapping[str, object] | None = None) -> Space
             where=where,
             remedy="set fixed.train.validation_fraction",
         )
+    for name in sorted(ROWS & ranges.keys()):
+        raise UsageProblem(
+            f"{name} decides which rows a trial is judged on, so it cannot be searched",
+            where=where,
+            remedy="fix it in a table [fixed]",
+        )
     parameters = tuple(_parameter(name, given, where) for name, given in ranges.items())
     for parameter in parameters:
         for value in parameter.values:
@@ -181,7 +191,7 @@ def study_name(space: Space, data: str) -> str:
 
     Args:
         space: What is searched.
-        data: SHA-256 of the training rows.
+        data: SHA-256 of the training rows, and that of the partitions behind it where rows are streamed.
 
     Returns:
         The recipe's name and 16 hex digits.
@@ -248,7 +258,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
             )
     except (SQLAlchemyError, ImportError, ValueError) as error:
         raise UsageProblem(
-            f"cannot open the storage: {str(error).splitlines()[0]}",
+            f"cannot open the storage: {first_line(error)}",
             where=url,
             remedy="write such as sqlite:////path/sweep.db or postgresql://user@host/name, and install its driver",
         ) from None
@@ -273,21 +283,29 @@ def run_sweep(
     Raises:
         PipelineError: See the stages; or the storage does not open.
     """
-    rows = prepare(space.base.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
-    name = study_name(space, rows.sha256)
+    prepared, data = _base_data(space, places, read=True)
+    name = study_name(space, prepared.train.sha256 + data.partitions)
     _open_study(space, url, name)
-    running = {executor.submit(run_trial, space, url, name, trials, places) for _ in range(jobs)}
+    running = {executor.submit(run_trial, space, url, name, trials, places, data) for _ in range(jobs)}
     try:
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 result = future.result()
                 if result is not None:
-                    running.add(executor.submit(run_trial, space, url, name, trials, places))
+                    running.add(executor.submit(run_trial, space, url, name, trials, places, data))
                     yield result
     finally:
         for future in running:
             future.cancel()
+
+
+def _base_data(space: Space, places: Places, *, read: bool = False) -> tuple[Prepared, DataHashes]:
+    """The base's data, and the hashes of what its trials are trained and judged on."""
+    dataset = space.base.dataset
+    prepared, _ = prepare(dataset, source=places.source, cache=places.cache, raw=places.raw)
+    found = data_hashes(prepared, dataset, read=read)
+    return prepared, attrs.evolve(found, sources={role: found.sources[role] for role in TRAIN_ROLES})
 
 
 def _open_study(space: Space, url: str, name: str) -> optuna.Study:
@@ -306,7 +324,7 @@ class _Surplus(Exception):
     """Somebody else has taken the last trial."""
 
 
-def run_trial(space: Space, url: str, name: str, trials: int, places: Places) -> TrialResult | None:
+def run_trial(space: Space, url: str, name: str, trials: int, places: Places, data: DataHashes) -> TrialResult | None:
     """Take one trial from the study and run it, unless there are as many as wanted.
 
     Args:
@@ -315,13 +333,23 @@ def run_trial(space: Space, url: str, name: str, trials: int, places: Places) ->
         name: Of the study.
         trials: How many there shall be in all.
         places: Where data and cache lie, seen from here.
+        data: The hashes of the sweep's data.
 
     Returns:
         The trial, or None where none was left.
 
     Raises:
+        DataProblem: The data here are not the sweep's.
         PipelineError: See the stages.
     """
+    prepared, found = _base_data(space, places)
+    other = differences(data, found)
+    if other:
+        raise DataProblem(
+            f"this worker has other rows than the sweep: {other}",
+            where=str(prepared.path),
+            remedy="give every machine the same source",
+        )
     study = _open_study(space, url, name)
     import optuna
 
@@ -340,7 +368,7 @@ def run_trial(space: Space, url: str, name: str, trials: int, places: Places) ->
         seed = int(generator(fold_in(Key(space.seed), trial.number)).integers(2**32))
         study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=False, constant_liar=True)
         taken.append(trial.number)
-        return _judged(space, trial, places)
+        return _judged(space, trial, places, prepared)
 
     taken: list[int] = []
     with warnings.catch_warnings():
@@ -355,7 +383,7 @@ def _counted(trials: Sequence[optuna.trial.FrozenTrial]) -> int:
     return sum(trial.state.name != "FAIL" for trial in trials)
 
 
-def _judged(space: Space, trial: optuna.Trial, places: Places) -> float:
+def _judged(space: Space, trial: optuna.Trial, places: Places, base: Prepared) -> float:
     """Train with the settings that Optuna suggests; give up early where others were better at the same epoch."""
     import optuna
 
@@ -366,7 +394,9 @@ def _judged(space: Space, trial: optuna.Trial, places: Places) -> float:
     except UsageProblem as problem:  # each value is valid by itself, these together are not
         trial.set_user_attr("problem", problem.what)
         raise optuna.TrialPruned from None
-    rows = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
+    prepared = base
+    if spec.dataset != space.base.dataset:
+        prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
 
     def watch(epochs: Iterator[Progress]) -> Iterator[Progress]:
         for progress in epochs:
@@ -380,7 +410,7 @@ def _judged(space: Space, trial: optuna.Trial, places: Places) -> float:
                 trial.set_user_attr("validation_accuracy", record.validation_accuracy)
                 raise optuna.TrialPruned
 
-    learn, choose = training_rows(rows, spec)
+    learn, choose = training_rows(prepared.train, spec)
     try:
         trained = fit(learn, choose, spec, watch=watch)
     except NotFiniteError as problem:
@@ -428,8 +458,8 @@ def sweep_results(space: Space, url: str, places: Places) -> tuple[TrialResult, 
     Raises:
         PipelineError: The storage does not open, or there is no data.
     """
-    rows: PreparedTrain = prepare(space.base.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
-    return results_of(_open_study(space, url, study_name(space, rows.sha256)))
+    prepared, data = _base_data(space, places)
+    return results_of(_open_study(space, url, study_name(space, prepared.train.sha256 + data.partitions)))
 
 
 def results_of(study: optuna.Study) -> tuple[TrialResult, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -12,20 +14,30 @@ import attrs
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.main import get_command
 
 from bpfunc.tree import Tree
-from pipelines import checkpoints, network
+from pipelines import checkpoints, executors, network
+from pipelines.ablation import ablation_rows
 from pipelines.artifacts import RawSplit
+from pipelines.cli import main
+from pipelines.compare import compare
 from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
-from pipelines.data_hashes import NAMED_PARTS, DataHashes, differences, from_text, to_text
-from pipelines.errors import DataProblem
+from pipelines.data_hashes import NAMED_PARTS, DataHashes, data_hashes, differences, from_text, to_text
+from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.graph import prepare
 from pipelines.partitions import MANIFEST, write_partitions
-from pipelines.run import Places, reopen_run, resume_run, train_run
+from pipelines.report.comparison_page import write_comparison_page
+from pipelines.run import Places, evaluate_run, reopen_run, resume_run, train_run
+from pipelines.runs import read_metrics, write_metrics
 from pipelines.seals import sealed_tensors
+from pipelines.search import load_search
+from pipelines.side_by_side import side_by_side
 from pipelines.stages.acquire import acquire
 from pipelines.stages.decode import decode
 from pipelines.stages.select import select
+from pipelines.study import read_seed, run_study, summarised, train_seed
+from pipelines.sweep import Parameter, Space, load_space, run_sweep, run_trial, storage_url
 from tests.conftest import NAMES
 
 SPEC = RunSpec(
@@ -238,3 +250,285 @@ def test_many_parts_are_one_hash() -> None:
     for text in ("[]", "{}", "1", '{"sources": 1, "partitions": "", "parts": {}}', "[" * 100_000):
         with pytest.raises(ValueError, match=r"damaged|Expecting"):
             from_text(text)
+
+
+# Every command, found on the command line itself
+
+
+def commands() -> dict[str, set[str]]:
+    """Name of each command -> its parameters as a person sees them: ``--source``, ``RUN``, ``A``."""
+    found: dict[str, set[str]] = {}
+
+    def visit(group: object, before: str) -> None:
+        for name, command in group.commands.items():  # type: ignore[attr-defined]
+            if hasattr(command, "commands"):
+                visit(command, f"{before}{name} ")
+            else:
+                words = [[*one.opts, one.metavar or ""] for one in command.params]
+                found[f"{before}{name}"] = {word for each in words for word in each}
+
+    visit(get_command(main.app), "")
+    return found
+
+
+COMMANDS = commands()
+PAIRS = sorted(name for name, words in COMMANDS.items() if {"A", "B"} <= words)
+"""Commands that take two runs."""
+REOPEN = sorted(name for name, words in COMMANDS.items() if {"RUN", "--source"} <= words)
+"""Commands that open a run and its data again."""
+GATHER = sorted(name for name, words in COMMANDS.items() if {"--jobs", "--source"} <= words)
+"""Commands that gather many trainings, those of former calls among them."""
+BEGIN = {"run", "train", "explain", "data prepare", "data status", "data partition", "data bundle"}
+"""Commands that begin with the data that they are given, and take up nothing."""
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Run a command in this process: its exit code, and its output or the error's text."""
+    capsys.readouterr()
+    try:
+        main.app([*words], standalone_mode=False, prog_name="bpfunc")
+    except PipelineError as problem:
+        return problem.exit_code, str(problem)
+    return 0, capsys.readouterr().out
+
+
+def test_every_command_that_reads_data_is_known() -> None:
+    """A new command with a source either begins anew or belongs to one of the laws below."""
+    assert {name for name, words in COMMANDS.items() if "--source" in words} == {*PAIRS, *REOPEN, *GATHER, *BEGIN}
+    assert (len(PAIRS), len(REOPEN), len(GATHER)) == (2, 3, 3)
+
+
+@pytest.fixture
+def where(places: Places) -> tuple[str, ...]:
+    """Options that say where data lies."""
+    return ("--source", str(places.source), "--cache", str(places.cache), "--raw", str(places.raw))
+
+
+def evaluated(spec: RunSpec, places: Places, out: Path) -> Path:
+    """A finished run."""
+    evaluate_run(spec, train_run(spec, attrs.evolve(places, out=out), now=datetime(2026, 1, 1)))
+    return out
+
+
+@pytest.mark.parametrize("command", REOPEN)
+@pytest.mark.parametrize("role", NAMES)
+def test_commands_that_reopen(
+    tmp_path: Path,
+    places: Places,
+    where: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    role: str,
+) -> None:
+    """Exit code 3 where any source file of the run is another one; before, the command works."""
+    run = evaluated(SPEC, places, tmp_path / "run")
+    assert call(capsys, command, str(run), *where)[0] == 0
+    change_source(places, role)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    code, text = call(capsys, command, str(run), *where)
+    assert code == 3
+    assert f"{role.replace('_', ' ')}: expected SHA-256" in text
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("command", PAIRS)
+@pytest.mark.parametrize("kind", ["run", "study"])
+@pytest.mark.parametrize("role", NAMES)
+def test_commands_that_compare(
+    tmp_path: Path, places: Places, capsys: pytest.CaptureFixture[str], command: str, kind: str, role: str
+) -> None:
+    """Exit code 2 where the test rows differ, naming both; other training rows are what may be compared."""
+    below = {"run": ".", "study": "seed-000"}[kind]
+    a, b = (tmp_path / name for name in "ab")
+    evaluated(SPEC, places, a / below)
+    before = sha(places, role)
+    change_source(places, role)
+    evaluated(SPEC, places, b / below)
+    code, text = call(capsys, *command.split(), str(a), str(b), "--json")
+    if role.startswith("train"):
+        assert (code, json.loads(text)["rows"]) == (0, 30)
+    else:
+        assert code == 2
+        assert f"{role.replace('_', ' ')}: {a} has SHA-256 {before}, {b} has {sha(places, role)}" in text
+
+
+def sha(places: Places, role: str) -> str:
+    """The beginning of a source file's hash, as messages show it."""
+    assert places.source is not None
+    return hashlib.sha256((places.source / NAMES[role]).read_bytes()).hexdigest()[:12]
+
+
+SETTINGS = """
+recipe = "report"
+[{table}.dataset]
+classes = ["0", "1", "2"]
+pinned = false
+[{table}.model]
+hidden = [8]
+[{table}.train]
+epochs = 2
+batch_size = 8
+"""
+FOLDS = "folds = 2\ntake = 2\n"
+VARIANTS = "[variant.a]\n[variant.b.train]\nepochs = 3\n"
+RANGES = '[parameters]\n"train.momentum" = { float = [0, 0.9] }\n'
+GATHERED = {
+    "study": (SETTINGS.replace('recipe = "report"', "").replace("{table}.", ""), ["study", "--seeds=2", "--config"]),
+    "search": (FOLDS + SETTINGS.format(table="base") + VARIANTS, ["search"]),
+    "sweep": (SETTINGS.format(table="fixed") + RANGES, ["sweep", "--trials=2"]),
+}
+"""What each command reads, and the words before the name of that file."""
+
+
+def figures(value: object) -> object:
+    """A JSON value without what the clock and the place put there."""
+    if isinstance(value, dict):
+        own = {"train_seconds", "study", "page", "sweep", "config"}
+        return {name: figures(inner) for name, inner in value.items() if name not in own}
+    return [figures(inner) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("command", GATHER)
+@pytest.mark.parametrize("role", NAMES)
+def test_commands_that_gather(
+    tmp_path: Path,
+    places: Places,
+    where: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    role: str,
+) -> None:
+    """Gone on with other data, a command refuses with exit code 2, or gives what it gives where it begins anew."""
+    if command == "sweep":
+        pytest.importorskip("optuna")
+    monkeypatch.setattr(executors, "open_executor", lambda *_, **__: ThreadPoolExecutor(1))
+    text, words = GATHERED[command]
+    (tmp_path / "given.toml").write_text(text)
+
+    def gathered(out: str) -> tuple[int, str]:
+        options = (*where, "--json", "--quiet", "--out", str(tmp_path / out))
+        return call(capsys, *words, str(tmp_path / "given.toml"), *options)
+
+    assert gathered("log")[0] == 0
+    before = sha(places, role)
+    change_source(places, role)
+    code, text = gathered("log")
+    if code == 0:
+        anew = gathered("anew")
+        assert figures(json.loads(text)) == figures(json.loads(anew[1]))
+    else:
+        assert code == 2
+        assert f"SHA-256 {sha(places, role)}" in text
+        assert before in text
+
+
+def test_seeds_of_two_data_sets_have_no_mean(tmp_path: Path, places: Places) -> None:
+    """Neither a study's mean nor an ablation's difference is taken over them, and no study of them is compared."""
+    for seed, other in ((0, False), (1, True)):
+        if other:
+            change_source(places, "train_labels")
+        train_seed(SPEC, seed, tmp_path / "mixed", places)
+    results = [found for seed in (0, 1) if (found := read_seed(tmp_path / "mixed", seed)) is not None]
+    for gathered in (
+        lambda: summarised("x", ("0", "1", "2"), results),
+        lambda: ablation_rows(results[:1], {"flips": [attrs.evolve(results[1], seed=0)]}),
+        lambda: compare(tmp_path / "mixed", tmp_path / "mixed"),
+    ):
+        with pytest.raises(
+            UsageProblem, match=r"are of different data: train labels: .* has SHA-256 \w{12}, .* has \w"
+        ):
+            gathered()
+
+
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+def test_a_study_of_streamed_rows_keeps_to_them(
+    tmp_path: Path, places: Places, harm: Callable[[Path, Places], None]
+) -> None:
+    """Its mean is of one set of parts, which a study's seeds name as well."""
+    spec = streamed(written(places, tmp_path / "parts"))
+
+    def studied(seeds: int) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            list(run_study(spec, range(seeds), tmp_path / "study", places, pool))
+
+    studied(1)
+    harm(tmp_path / "parts", places)
+    message = r"partitions: this command has SHA-256 \w{12}, seed-000 has \w{12}|part-00001.parquet\): restore"
+    with pytest.raises((UsageProblem, DataProblem), match=message):
+        studied(2)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("train.seed", "{ int = [0, 5] }"),
+        ("train.validation_fraction", "{ float = [0.1, 0.5] }"),
+        ("dataset.classes", '{ choice = [["0", "1"], ["1", "2"]] }'),
+        ("dataset.pinned", "{ choice = [true, false] }"),
+        ("dataset.partitions", '{ choice = ["a", "b"] }'),
+    ],
+)
+def test_what_decides_the_rows_is_not_searched(tmp_path: Path, field: str, values: str) -> None:
+    """A sweep whose trials are judged on different rows compares what cannot be compared."""
+    (tmp_path / "space.toml").write_text(f'[parameters]\n"{field}" = {values}\n')
+    with pytest.raises(UsageProblem, match=f"{field} decides which rows a trial is judged on"):
+        load_space(tmp_path / "space.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[variant.a.dataset]\nclasses = ["Coat", "Bag"]\n[variant.b]\n', "a and b would be judged on different rows"),
+        ('[base.dataset]\npartitions = "rows"\n[variant.a]\n', "not from partitions"),
+    ],
+)
+def test_variants_of_different_rows_are_not_ranked(tmp_path: Path, text: str, message: str) -> None:
+    """A search judges all variants on the same folds."""
+    (tmp_path / "search.toml").write_text(f'recipe = "report"\nfolds = 2\ntake = 1\n{text}')
+    with pytest.raises(UsageProblem, match=message):
+        load_search(tmp_path / "search.toml")
+
+
+def test_a_sweep_of_streamed_rows_keeps_to_them(tmp_path: Path, places: Places) -> None:
+    """Rewritten parts begin another study in the storage, and a worker that sees others is refused."""
+    pytest.importorskip("optuna")
+    base = streamed(written(places, tmp_path / "parts"))
+    space = Space(base, (Parameter("train.momentum", "float", (0.0, 0.9)),), "none", 0)
+    url = storage_url(tmp_path)
+
+    def swept() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return len(list(run_sweep(space, url, 2, places, pool)))
+
+    assert [swept(), swept()] == [2, 0]
+    data = data_hashes(prepare(base.dataset, source=places.source, cache=places.cache, raw=places.raw)[0], base.dataset)
+    rewrite(tmp_path / "parts", places)
+    assert swept() == 2
+    with pytest.raises(DataProblem, match=r"other rows than the sweep: .*part-00000\.parquet was rewritten"):
+        run_trial(space, url, "any", 2, places, data)
+
+
+def test_images_of_a_comparison_are_those_that_were_tested(tmp_path: Path, places: Places) -> None:
+    """The page of a comparison shows no images of another source, and no figure that was edited."""
+    run = evaluated(SPEC, places, tmp_path / "run")
+    side_by_side(run, run, places)
+    text = (run / "metrics.json").read_text()
+    loss = json.loads(text)["test_loss"]
+    (run / "metrics.json").write_text(text.replace(str(loss), "0.0"))
+    with pytest.raises(DataProblem, match="not what was written"):
+        side_by_side(run, run, places)
+    (run / "metrics.json").write_text(text)
+    change_source(places, "test_images")
+    with pytest.raises(DataProblem, match="the images are not those that were tested: test images: expected SHA-256"):
+        side_by_side(run, run, places)
+
+
+def test_a_network_that_diverged_is_compared(tmp_path: Path, places: Places) -> None:
+    """A loss that is not finite stands as null in the metrics, and as no number on the page."""
+    run = evaluated(SPEC, places, tmp_path / "run")
+    values = read_metrics(run)
+    write_metrics(run, {**values, "test_loss": None})
+    sides = side_by_side(run, run, places)
+    assert np.isnan(sides.a.loss)
+    write_comparison_page(tmp_path / "page.html", sides, "bpfunc compare run run")
