@@ -6,7 +6,7 @@ EXTRAS ?= test
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: run test conformance faults lint types check bench mutation docs clean
+.PHONY: run test conformance faults lint types check bench mutation docs architecture clean
 
 run: $(VENV)/.installed-
 	$(BIN)/bpfunc run --recipe report
@@ -26,6 +26,7 @@ faults: $(VENV)/.installed-test-oracles
 lint: $(VENV)/.installed-test-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(VENV)/.installed-test-lint
 	$(BIN)/mypy
@@ -42,6 +43,9 @@ mutation: $(VENV)/.installed-test-oracles-mutation
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build
+
+architecture: $(STAMP)
+	$(BIN)/python docs/draw_architecture.py
 
 clean:
 	rm -rf $(VENV) build dist docs/_build mutants data/cache data/runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bpfunc.types import FloatArray, readonly
+from bpfunc.arrays.types import FloatArray, readonly
 
 Tree: TypeAlias = Any
 """A nest of attrs records, tuples, dicts and None with arrays or numbers at its ends."""

@@ -15,9 +15,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.tree import STATIC, Tree
-from bpfunc.types import FloatArray, IntArray, readonly_arrays
-from pipelines.config import ModelSpec
+from pipelines.spec.run_spec import ModelSpec
 
 SplitName = Literal["train", "test"]
 Origin = Literal["bundle", "directory", "system", "download"]

@@ -11,20 +11,20 @@ from typing import Protocol
 import attrs
 import numpy as np
 
-from bpfunc.batches import Batch, Sampler, batches_per_epoch, row_count, shuffled
+from bpfunc.arrays.aligned import keep_freed_memory
+from bpfunc.arrays.types import FloatArray
+from bpfunc.batches.batch import Batch, Sampler, batches_per_epoch, row_count, shuffled
 from bpfunc.keys import Key, fold_in
 from bpfunc.layers import Layer
 from bpfunc.losses import Loss
 from bpfunc.losses.softmax_cross_entropy import softmax_cross_entropy_vjp
-from bpfunc.memory import keep_freed_memory
 from bpfunc.metrics import Mean
-from bpfunc.step import StepMetrics, TrainState
+from bpfunc.training.step import StepMetrics, TrainState
 from bpfunc.transforms import GradientTransform
 from bpfunc.transforms.base import fused
 from bpfunc.transforms.elementwise import Arrays, Elementwise, FillFn, Part
 from bpfunc.transforms.formula import constants
 from bpfunc.tree import tree_leaves
-from bpfunc.types import FloatArray
 
 try:
     from threadpoolctl import ThreadpoolController
@@ -98,7 +98,7 @@ class EpochFn(Protocol):
         drop_last: bool = False,
         start: int = 0,
     ) -> tuple[TrainState, StepMetrics]:
-        """Train one epoch; all arguments but the first are those of `bpfunc.batches.epoch_batches`."""
+        """Train one epoch; all arguments but the first are those of `bpfunc.batches.batch.epoch_batches`."""
         ...
 
 
@@ -130,9 +130,9 @@ def compiled_epoch(model: Layer, loss: Loss, transform: GradientTransform, *, th
     Example:
         >>> from bpfunc.layers import dense, relu
         >>> from bpfunc.losses import cross_entropy
-        >>> from bpfunc.model import serial
+        >>> from bpfunc.layers.combinators import serial
         >>> from bpfunc.optimizers import sgd
-        >>> from bpfunc.step import init_train_state
+        >>> from bpfunc.training.step import init_train_state
         >>> model, optimizer = serial(dense(4), relu(), dense(2)), sgd(0.5)
         >>> epoch = compiled_epoch(model, cross_entropy(), optimizer)
         >>> state = init_train_state(model, optimizer, Key(0), (3,))

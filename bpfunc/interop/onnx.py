@@ -16,10 +16,10 @@ import attrs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
 from bpfunc.interop.structure import build, describe, from_tensors, to_tensors
 from bpfunc.layers import Layer
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, Shape, readonly_arrays
 
 try:
     from google.protobuf.message import DecodeError

@@ -17,11 +17,11 @@ from onnx.numpy_helper import to_array
 from onnx.onnx_pb import GraphProto, NodeProto, TensorProto, ValueInfoProto
 
 from bpfunc import layers
+from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
-from bpfunc.model import SerialParams, serial
+from bpfunc.layers.combinators import SerialParams, serial
 from bpfunc.ops.selu import ALPHA, SCALE
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, Shape
 
 Array: TypeAlias = NDArray[np.generic]
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from onnx.helper import make_node
 from onnx.onnx_pb import NodeProto
 
+from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.interop.structure import inside, maker_of, setting
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, ShapeError
 from bpfunc.layers.base import Setting
 from bpfunc.ops.selu import ALPHA, SCALE
-from bpfunc.types import FloatArray, Shape
 
 Attributes: TypeAlias = Mapping[str, object]
 NONE: Attributes = {}
@@ -319,7 +319,7 @@ def _mirror_averaged(graph: Graph, at: Place) -> Written:
     mirrored, _ = write(graph, attrs.evolve(inner, x=_mirror(graph, at)))
     p, q = (graph.add(at.path, "Softmax", [z], {"axis": -1}) for z in (straight, mirrored))
     mean = graph.add(at.path, "Mul", [graph.add(at.path, "Add", [p, q]), graph.number(0.5)])
-    # Never 0, as in `bpfunc.mirror`.
+    # Never 0, as in `bpfunc.layers.mirror`.
     above = graph.add(at.path, "Max", [mean, graph.number(float(np.finfo(graph.dtype).tiny))])
     return graph.add(at.path, "Log", [above]), shape
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from bpfunc.arrays.types import readonly
 from bpfunc.tree import Tree, TreeT, tree_bytes, tree_leaves_with_path, tree_map_with_path
-from bpfunc.types import readonly
 
 HEADER_LIMIT = 1_000_000
 """Largest header, in bytes, that is read."""

@@ -11,11 +11,11 @@ from typing import TypeAlias, TypeVar
 import attrs
 
 from bpfunc import layers
+from bpfunc.arrays.types import FloatArray
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, Maker, NormParams
-from bpfunc.mirror import mirror_averaged
-from bpfunc.model import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
+from bpfunc.layers.combinators import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
+from bpfunc.layers.mirror import mirror_averaged
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray
 
 Description: TypeAlias = dict[str, object]
 """What JSON can hold: ``{"maker": name, "settings": {argument: value}, "parts": [description, ...]}``."""

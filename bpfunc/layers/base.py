@@ -2,7 +2,7 @@
 
 A `Layer` says how to start (`init`), how to compute (`forward`) and how to differentiate (`backward` and its
 kin). It holds no numbers: parameters, running state and residuals are values that go in and come out. Combinators
-in `bpfunc.model` take layers and return a layer, so a network is a layer too.
+in `bpfunc.layers.combinators` take layers and return a layer, so a network is a layer too.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.keys import Key
 from bpfunc.tree import STATIC, Tree, tree_leaves
-from bpfunc.types import FloatArray, Shape
 
 
 class ShapeError(ValueError):

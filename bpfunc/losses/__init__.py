@@ -1,7 +1,7 @@
 """Losses: one number for each example, beside their derivatives, in the form of `bpfunc.ops`.
 
 All classification losses take logits. They return the losses of the examples, (B,), and leave the mean to
-`bpfunc.gradient`, so that weights, microbatches and shards combine exactly. Units are nats.
+`bpfunc.gradient.modes`, so that weights, microbatches and shards combine exactly. Units are nats.
 """
 
 from bpfunc.losses.base import Loss, Targets, class_rows

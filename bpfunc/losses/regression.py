@@ -8,9 +8,9 @@ from functools import partial
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.losses.base import Loss, Targets, paired
 from bpfunc.tree import STATIC
-from bpfunc.types import FloatArray, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

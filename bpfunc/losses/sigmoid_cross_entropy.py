@@ -7,10 +7,10 @@ from collections.abc import Callable
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import Loss, Targets, paired
 from bpfunc.ops.special import logistic
-from bpfunc.types import FloatArray, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from bpfunc.batches import Batch
+from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
+from bpfunc.batches.batch import Batch
 from bpfunc.metrics.base import Metric, labels_for
 from bpfunc.ops import softmax
-from bpfunc.types import FloatArray, IntArray, readonly_arrays
 
 _NOTHING = 1e-12
 """Of logits at most 1: what rounding alone may leave of a mean that is 0, as where a network says the same of all."""

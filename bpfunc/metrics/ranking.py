@@ -8,10 +8,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.batches import Batch
+from bpfunc.arrays.types import BoolArray, FloatArray, IntArray, readonly_arrays
+from bpfunc.batches.batch import Batch
 from bpfunc.metrics.base import Metric, labels_for
 from bpfunc.ops import softmax
-from bpfunc.types import BoolArray, FloatArray, IntArray, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

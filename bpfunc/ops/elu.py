@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.types import FloatArray, readonly
+from bpfunc.arrays.types import FloatArray, readonly
 
 
 def elu(x: FloatArray, *, alpha: float = 1.0) -> tuple[FloatArray, tuple[FloatArray, float]]:

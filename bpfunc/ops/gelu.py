@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.ops.special import normal_cdf, normal_pdf
-from bpfunc.types import FloatArray, readonly
 
 
 def gelu(x: FloatArray) -> tuple[FloatArray, FloatArray]:

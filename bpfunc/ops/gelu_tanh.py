@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from bpfunc.types import FloatArray, readonly
+from bpfunc.arrays.types import FloatArray, readonly
 
 ROOT = math.sqrt(2 / math.pi)
 CUBIC = 0.044715

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.types import FloatArray, readonly
+from bpfunc.arrays.types import FloatArray, readonly
 
 
 def identity(x: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.memory import SMALL, empty
-from bpfunc.types import FloatArray
+from bpfunc.arrays.aligned import SMALL, empty
+from bpfunc.arrays.types import FloatArray
 
 
 def relu(x: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.types import FloatArray, readonly
+from bpfunc.arrays.types import FloatArray, readonly
 
 ALPHA = 1.6732632423543772
 SCALE = 1.0507009873554805

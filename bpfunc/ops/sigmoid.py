@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.ops.special import logistic
-from bpfunc.types import FloatArray
 
 
 def sigmoid(x: FloatArray) -> tuple[FloatArray, FloatArray]:

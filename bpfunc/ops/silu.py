@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.ops.special import logistic
-from bpfunc.types import FloatArray, readonly
 
 
 def silu(x: FloatArray) -> tuple[FloatArray, FloatArray]:

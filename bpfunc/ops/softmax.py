@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.types import FloatArray
+from bpfunc.arrays.types import FloatArray
 
 
 def softmax(x: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.ops.special import logistic
-from bpfunc.types import FloatArray, readonly
 
 
 def softplus(x: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from bpfunc.types import FloatArray
+from bpfunc.arrays.types import FloatArray
 
 # Coefficients of the rational approximations, lowest part of the paper's tables first; relative error below 1e-15.
 _NEAR = (

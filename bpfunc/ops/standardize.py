@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.tree import STATIC
-from bpfunc.types import FloatArray, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

@@ -11,10 +11,10 @@ import math
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, tree_map, tree_zeros_like
-from bpfunc.types import FloatArray, readonly
 
 
 def _fraction(name: str, value: float) -> float:

@@ -2,7 +2,7 @@
 
 A transform is a pair ``init(params) -> state`` and ``update(grads, state, params, step) -> (updates, state)``. The
 step is passed in and kept nowhere here. The minus sign lives in `scale_by_learning_rate` alone, so updates are
-ADDED to parameters (`bpfunc.update.apply_updates`).
+ADDED to parameters (`bpfunc.transforms.update.apply_updates`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 import attrs
 
+from bpfunc.arrays.types import readonly
 from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, no_numbers, run
 from bpfunc.tree import Tree, tree_map
-from bpfunc.types import readonly
 
 InitFn: TypeAlias = Callable[[Tree], Tree]
 """``params -> state``."""

@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from bpfunc.denormals import denormals_as_zero
-from bpfunc.memory import empty
+from bpfunc.arrays.aligned import empty
+from bpfunc.arrays.denormals import denormals_as_zero
+from bpfunc.arrays.types import FloatArray
 from bpfunc.tree import Tree, tree_fill, tree_leaves_with_path, tree_rows
-from bpfunc.types import FloatArray
 
 BLOCK = 65536
 """Numbers in a block: small enough for a core's second cache, large enough that calls cost little beside it."""

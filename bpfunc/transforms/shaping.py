@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, fold_in, generator
 from bpfunc.transforms.base import GradientTransform, elementwise, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, flatten, tree_map, tree_norm, unflatten
-from bpfunc.types import FloatArray, readonly
 
 
 def add_decayed_weights(decay: float) -> GradientTransform:

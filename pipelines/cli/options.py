@@ -13,7 +13,7 @@ from pipelines.cli.terminal import print_version
 from pipelines.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from pipelines.config import RunSpec
+    from pipelines.spec.run_spec import RunSpec
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file laid over the recipe.")]
 Recipe = Annotated[
@@ -110,8 +110,8 @@ def merged_spec(
         >>> merged_spec("report", None, epochs=3).train.epochs
         3
     """
-    from pipelines.config import load_config, load_recipe, merged
-    from pipelines.provenance import joined, settings_table
+    from pipelines.spec.settings import joined, settings_table
+    from pipelines.spec.toml import load_config, load_recipe, merged
 
     spec = load_recipe(recipe)
     if config is not None:

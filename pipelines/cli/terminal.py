@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pipelines.config import RunSpec
-    from pipelines.stages.train import Progress, Watch
+    from pipelines.spec.run_spec import RunSpec
+    from pipelines.training.progress import Progress, Watch
 
 
 def complain(what: str, where: str, remedy: str) -> None:
@@ -101,7 +101,7 @@ def progress(spec: RunSpec, *, quiet: bool) -> Watch:
     Returns:
         A wrapper of the iterator of epochs.
     """
-    from pipelines.stages.train import unwatched
+    from pipelines.training.progress import unwatched
 
     return unwatched if quiet or not sys.stderr.isatty() else partial(_bar, total=spec.train.epochs)
 
@@ -130,7 +130,7 @@ def describe_decision(decision: object) -> str:
     Returns:
         Such as ``hit`` or ``stale: ...``.
     """
-    from pipelines.graph import Hit, Stale
+    from pipelines.dataset.cache_key import Hit, Stale
 
     if isinstance(decision, Stale):
         return f"stale: {decision.why}"

@@ -12,8 +12,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.metrics import class_figures, confusion_matrix
-from bpfunc.types import FloatArray, IntArray, readonly_arrays
 from pipelines.artifacts import PIXELS, EpochRecord, Evaluation, ReportInputs
 from pipelines.errors import WorkFailed
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc import Batch, confusion_matrix, cross_entropy
-from bpfunc.gradient import value
+from bpfunc.arrays.types import FloatArray, IntArray
+from bpfunc.gradient.modes import value
 from bpfunc.layers import INFERENCE
 from bpfunc.ops import softmax
-from bpfunc.types import FloatArray, IntArray
 from pipelines.artifacts import (
     Calibration,
     Evaluation,
@@ -18,11 +18,11 @@ from pipelines.artifacts import (
     Temperature,
     Trained,
 )
-from pipelines.build import build_model
+from pipelines.dataset.sealed_split import read_test
 from pipelines.errors import DataProblem
 from pipelines.stages.encode import unscaled
 from pipelines.stages.examine import reliability
-from pipelines.stages.store import read_split
+from pipelines.training.build import build_model
 
 
 def evaluate(
@@ -44,9 +44,9 @@ def evaluate(
         DataProblem: The cache entry is not what it was.
 
     Example:
-        See `pipelines.graph`, which calls the stages in order.
+        See `pipelines.stages.prepare`, which calls the stages in order.
     """
-    split = read_split(test)
+    split = read_test(test)
     model = build_model(trained.model, len(meta.class_names))
     rows = Batch(split.pixels, split.target)
     # What overflows shows in the figures; a warning would only interrupt them.
@@ -86,7 +86,7 @@ def images_of_rows(test: SealedTest, meta: PreparedMeta, source_index: IntArray)
     Raises:
         DataProblem: The cache entry is not what it was, or has no such row.
     """
-    split = read_split(test)
+    split = read_test(test)
     # The stages keep the rows in the order of the file; were they not, the check below would refuse.
     rows = np.searchsorted(split.source_index, source_index).clip(max=len(split.source_index) - 1)
     if not np.array_equal(split.source_index[rows], source_index):

@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from bpfunc.arrays.aligned import CACHE_LINE, SMALL, empty
+from bpfunc.arrays.types import FloatDType
 from bpfunc.keys import Key
 from bpfunc.layers import dense
-from bpfunc.memory import CACHE_LINE, SMALL, empty
 from bpfunc.optimizers import adam, adamw, sgd, weights_only
 from bpfunc.transforms import (
     GradientTransform,
@@ -25,9 +26,8 @@ from bpfunc.transforms import (
     scale_by_schedule,
 )
 from bpfunc.transforms.elementwise import BLOCK
+from bpfunc.transforms.update import apply_updates, updated
 from bpfunc.tree import Tree, TreeStructureError, tree_leaves, tree_map
-from bpfunc.types import FloatDType
-from bpfunc.update import apply_updates, updated
 
 CHAINS = {
     "sgd": sgd(0.1),

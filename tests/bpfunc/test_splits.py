@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bpfunc.batches import Batch
+from bpfunc.batches.batch import Batch
+from bpfunc.batches.splits import k_fold, train_validation_split
 from bpfunc.keys import Key
-from bpfunc.splits import k_fold, train_validation_split
 
 LABELS = st.lists(st.integers(0, 3), min_size=4, max_size=60)
 

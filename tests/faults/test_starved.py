@@ -19,15 +19,18 @@ from pathlib import Path
 import attrs
 import pytest
 
-from pipelines import files, graph
-from pipelines.checkpoints import checkpoint_paths, newest_checkpoint
-from pipelines.config import to_toml
+from pipelines.dataset.cache_key import Hit
+from pipelines.dataset.entry import damage, entry_paths
+from pipelines.dataset.places import Places
+from pipelines.disk import atomic as files
+from pipelines.disk.atomic import TEMPORARY, claimed, remove_leftovers
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
-from pipelines.files import TEMPORARY, claimed, remove_leftovers
-from pipelines.graph import Hit, entry_paths, prepare
-from pipelines.run import Places, resume_run, train_run
-from pipelines.runs import new_run_directory, read_history
-from pipelines.stages.store import damage
+from pipelines.runs.checkpoints import checkpoint_paths, newest_checkpoint
+from pipelines.runs.directory import new_run_directory, read_history
+from pipelines.runs.run import resume_run, train_run
+from pipelines.spec.toml import to_toml
+from pipelines.stages import prepare as graph
+from pipelines.stages.prepare import prepare
 from tests.faults.scene import SPEC, places_in, timeless, whole_run
 
 ROOT = Path(__file__).parents[2]
@@ -172,7 +175,7 @@ def test_entry_vanishes_before_training(places: Places, tmp_path: Path, monkeypa
         return made(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch, pytest.raises(DataProblem, match="cannot read"):
-        patch.setattr("pipelines.run.new_run_directory", emptied)
+        patch.setattr("pipelines.runs.run.new_run_directory", emptied)
         train_run(SPEC, attrs.evolve(places, out=out), now=datetime(2026, 1, 1))
     resume_run(out, places)
     assert (out / "params.safetensors").exists()
@@ -316,7 +319,7 @@ def test_second_signal_leaves_at_once() -> None:
     """The first only asks; the second ends the process, with the same code."""
     code = """
 import os, signal
-from pipelines.signals import stop_requested
+from pipelines.training.interrupts import stop_requested
 with stop_requested() as stop:
     print(stop())
     os.kill(os.getpid(), signal.{first})
@@ -334,7 +337,7 @@ def test_command_outlives_its_shell() -> None:
     """A process that was started in the background goes on when its shell has ended."""
     code = """
 import os, time
-from pipelines.signals import stop_requested
+from pipelines.training.interrupts import stop_requested
 ours, theirs = os.pipe()
 if os.fork() == 0:
     with stop_requested() as stop:

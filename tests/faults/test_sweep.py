@@ -14,23 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import sweep
 from pipelines.artifacts import PreparedTrain, SealedTest
-from pipelines.config import load_config, load_recipe
+from pipelines.dataset.places import Places
+from pipelines.dataset.split_rows import read_rows
 from pipelines.errors import UsageProblem
-from pipelines.run import Places
-from pipelines.stages import store, train
-from pipelines.sweep import (
-    Space,
-    TrialResult,
-    best_trial,
-    load_space,
-    open_storage,
-    run_sweep,
-    settled,
-    storage_url,
-    sweep_results,
-)
+from pipelines.spec.toml import load_config, load_recipe
+from pipelines.studies.tuning import sweep
+from pipelines.studies.tuning.space import Space, load_space, settled
+from pipelines.studies.tuning.storage import open_storage, storage_url
+from pipelines.studies.tuning.sweep import TrialResult, best_trial, run_sweep, sweep_results
 from tests.conftest import ROOT
 
 optuna = pytest.importorskip("optuna")
@@ -149,10 +141,10 @@ def test_the_test_split_stays_closed(
 
     def watched(handle: PreparedTrain | SealedTest) -> object:
         opened.append(type(handle))
-        return store.read_split(handle)
+        return read_rows(handle)
 
-    monkeypatch.setattr(train, "read_split", watched)
-    monkeypatch.setattr("pipelines.stages.evaluate.read_split", watched)
+    monkeypatch.setattr("pipelines.dataset.train_split.read_rows", watched)
+    monkeypatch.setattr("pipelines.dataset.sealed_split.read_rows", watched)
     swept(space, tmp_path / "s", 2, places)
     assert opened == [PreparedTrain, PreparedTrain]
 

@@ -17,27 +17,31 @@ import pytest
 from typer.main import get_command
 
 from bpfunc.tree import Tree
-from pipelines import checkpoints, executors, network
-from pipelines.ablation import ablation_rows
 from pipelines.artifacts import RawSplit
 from pipelines.cli import main
-from pipelines.compare import compare
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
-from pipelines.data_hashes import NAMED_PARTS, DataHashes, data_hashes, differences, from_text, to_text
+from pipelines.dataset.data_hashes import NAMED_PARTS, DataHashes, data_hashes, differences, from_text, to_text
+from pipelines.dataset.partitions import MANIFEST, write_partitions
+from pipelines.dataset.places import Places
+from pipelines.disk.tensors import sealed_tensors
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
-from pipelines.graph import prepare
-from pipelines.partitions import MANIFEST, write_partitions
-from pipelines.report.comparison_page import write_comparison_page
-from pipelines.run import Places, evaluate_run, reopen_run, resume_run, train_run
-from pipelines.runs import read_metrics, write_metrics
-from pipelines.seals import sealed_tensors
-from pipelines.search import load_search
-from pipelines.side_by_side import side_by_side
+from pipelines.runs import checkpoints, network
+from pipelines.runs.metrics import read_metrics, write_metrics
+from pipelines.runs.run import evaluate_run, reopen_run, resume_run, train_run
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.acquire import acquire
 from pipelines.stages.decode import decode
+from pipelines.stages.prepare import prepare
 from pipelines.stages.select import select
-from pipelines.study import read_seed, run_study, summarised, train_seed
-from pipelines.sweep import Parameter, Space, load_space, run_sweep, run_trial, storage_url
+from pipelines.studies import executors
+from pipelines.studies.ablation import ablation_rows
+from pipelines.studies.compare import compare
+from pipelines.studies.comparison import side_by_side
+from pipelines.studies.comparison_page import write_comparison_page
+from pipelines.studies.study import read_seed, run_study, summarised, train_seed
+from pipelines.studies.tuning.cross_validation import load_search
+from pipelines.studies.tuning.space import Parameter, Space, load_space
+from pipelines.studies.tuning.storage import storage_url
+from pipelines.studies.tuning.sweep import run_sweep, run_trial
 from tests.conftest import NAMES
 
 SPEC = RunSpec(

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalogue import RUN_FILES, foreign_files, list_runs, list_studies, read_entry, remove_run, unwanted
-from pipelines.config import RunSpec, to_toml
+from pipelines.disk.json_text import sealed_json
 from pipelines.errors import UsageProblem
-from pipelines.seals import sealed_json
+from pipelines.runs.listing import RUN_FILES, foreign_files, list_runs, list_studies, read_entry, remove_run, unwanted
+from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.toml import to_toml
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 OWN = ("--unpinned", "--classes", "0,1,2", "--source", "own")

@@ -13,17 +13,18 @@ import pytest
 from pyarrow import fs
 
 import bpfunc as bp
-from pipelines import streaming
 from pipelines.artifacts import Prepared, RawSplit
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.dataset import streaming
+from pipelines.dataset.partitions import MANIFEST, check_partitions, file_system, open_partitions, write_partitions
+from pipelines.dataset.streaming import Stream, open_stream, read_ahead, stream_batches, stream_rows, stream_validation
 from pipelines.errors import DataProblem, UsageProblem
-from pipelines.graph import prepare
-from pipelines.partitions import MANIFEST, check_partitions, file_system, open_partitions, write_partitions
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.acquire import acquire
 from pipelines.stages.decode import decode
+from pipelines.stages.prepare import prepare
 from pipelines.stages.select import select
-from pipelines.stages.train import read_training_rows, train
-from pipelines.streaming import Stream, open_stream, read_ahead, stream_batches, stream_rows, stream_validation
+from pipelines.stages.train import train
+from pipelines.training.rows import read_training_rows
 
 DATASET = DatasetSpec(classes=("0", "1", "2"), scaling="pixel", scaling_offset=0.1, pinned=False)
 SPEC = RunSpec(

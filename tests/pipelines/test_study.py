@@ -10,13 +10,14 @@ import attrs
 import numpy as np
 import pytest
 
-from pipelines.ablation import INGREDIENTS, ablation_rows, run_ablation, without_each
-from pipelines.compare import bootstrap_interval, compare, mcnemar
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.dataset.places import Places
 from pipelines.errors import DataProblem, UsageProblem
-from pipelines.run import Places
-from pipelines.search import Trial, load_search, run_search, search_table
-from pipelines.study import SeedResult, read_seed, run_study, student_t, study_table, summarised
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.studies.ablation import INGREDIENTS, ablation_rows, run_ablation, without_each
+from pipelines.studies.compare import compare
+from pipelines.studies.statistics import bootstrap_interval, mcnemar, student_t
+from pipelines.studies.study import SeedResult, read_seed, run_study, study_table, summarised
+from pipelines.studies.tuning.cross_validation import Trial, load_search, run_search, search_table
 
 SPEC = RunSpec(
     name="small",

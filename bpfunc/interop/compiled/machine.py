@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  # loaded now, so that whoever limits its threads finds it
 from llvmlite import ir
 
-from bpfunc.denormals import FLUSH
+from bpfunc.arrays.denormals import FLUSH
 
 numba: Any = import_module("numba")  # which says nothing of its types
 extending: Any = import_module("numba.extending")
@@ -106,7 +106,7 @@ def wait_for_all(counter, threads, passed):
 def flush_denormals(typing_context: Any) -> Any:
     """Let this thread take denormal numbers for zero, as XLA does; returns what `restore_denormals` wants.
 
-    What `bpfunc.denormals.denormals_as_zero` is to NumPy. On processors other than x86 this does nothing.
+    What `bpfunc.arrays.denormals.denormals_as_zero` is to NumPy. On processors other than x86 this does nothing.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -8,12 +8,12 @@ from math import prod
 import attrs
 import numpy as np
 
+from bpfunc.arrays.aligned import CACHE_LINE, empty
+from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly
 from bpfunc.interop.compiled.epoch import IDENTITY, RECTIFIED, SIGMOID, TANH
 from bpfunc.interop.compiled.machine import Precision
 from bpfunc.layers import Layer, ShapeError
-from bpfunc.memory import CACHE_LINE, empty
 from bpfunc.tree import Tree, tree_leaves
-from bpfunc.types import FloatArray, IntArray, Shape, readonly
 
 KINDS = {"relu": RECTIFIED, "leaky_relu": RECTIFIED, "tanh": TANH, "sigmoid": SIGMOID, "identity": IDENTITY}
 """Makers of activations whose derivatives can be told from their outputs."""
@@ -48,7 +48,7 @@ def network_of(model: Layer) -> tuple[Stage, ...]:
 
     Example:
         >>> from bpfunc.layers import dense, relu
-        >>> from bpfunc.model import serial
+        >>> from bpfunc.layers.combinators import serial
         >>> network_of(serial(dense(4), relu(), dense(3, use_bias=False)))
         (Stage(use_bias=True, kind=0, slope=0.0), Stage(use_bias=False, kind=3, slope=0.0))
     """

@@ -8,7 +8,9 @@ from typing import Any
 import attrs
 import numpy as np
 
-from bpfunc.batches import Batch, class_indices
+from bpfunc.arrays.aligned import empty
+from bpfunc.arrays.types import FloatArray, IntArray
+from bpfunc.batches.batch import Batch, class_indices
 from bpfunc.interop.compiled.epoch import thread_of_epoch
 from bpfunc.interop.compiled.loops import traced_once, update_of
 from bpfunc.interop.compiled.machine import Precision, njit
@@ -16,12 +18,10 @@ from bpfunc.interop.compiled.network import Stage, layout_of, packed, unpacked
 from bpfunc.layers import ShapeError
 from bpfunc.losses import Loss
 from bpfunc.losses.base import Targets
-from bpfunc.memory import empty
-from bpfunc.step import TrainState
+from bpfunc.training.step import TrainState
 from bpfunc.transforms.elementwise import Elementwise, acting
 from bpfunc.transforms.formula import constants
 from bpfunc.tree import Tree, tree_fill, tree_leaves
-from bpfunc.types import FloatArray, IntArray
 
 
 @attrs.frozen(eq=False)
@@ -162,7 +162,7 @@ def learn(
         >>> from bpfunc.layers import dense
         >>> from bpfunc.losses import cross_entropy
         >>> from bpfunc.optimizers import sgd
-        >>> from bpfunc.step import init_train_state
+        >>> from bpfunc.training.step import init_train_state
         >>> model, optimizer = dense(2), sgd(0.5)
         >>> state = init_train_state(model, optimizer, Key(0), (2,))
         >>> data = Batch(np.eye(2, dtype=np.float32), np.array([0, 1]))

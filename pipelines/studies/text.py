@@ -1,0 +1,100 @@
+"""Studies, ablations, comparisons and trials as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.studies.ablation import AblationRow
+    from pipelines.studies.compare import Comparison
+    from pipelines.studies.study import Study
+    from pipelines.studies.tuning.sweep import TrialResult
+
+
+def study_lines(study: Study) -> str:
+    """Lay out a study: every seed, mean, deviation, interval, recall.
+
+    Args:
+        study: Any study.
+
+    Returns:
+        Lines of text; accuracies in percent.
+    """
+    seeds = ", ".join(f"{100 * result.test_accuracy:.2f}" for result in study.results)
+    low, high = study.interval
+    recall = ", ".join(f"{name} {100 * value:.2f} %" for name, value in study.recall.items())
+    return "\n".join(
+        [
+            f"{study.name}, {len(study.results)} seeds: mean test accuracy {100 * study.mean:.3f} %",
+            f"  standard deviation {100 * study.deviation:.3f}, 95 % interval of the mean "
+            f"{100 * low:.3f} to {100 * high:.3f} %",
+            f"  every seed: {seeds}",
+            f"  recall: {recall}",
+            f"  training time: {sum(result.train_seconds for result in study.results):.1f} s in all",
+        ]
+    )
+
+
+def ablation_lines(rows: Sequence[AblationRow]) -> str:
+    """Lay out what each ingredient of a recipe is worth.
+
+    Args:
+        rows: From `pipelines.studies.ablation.ablation_rows`.
+
+    Returns:
+        Lines of text; accuracies in percent, differences in percentage points.
+    """
+    lines = [f"  {'without':<18} mean %   worth, in points   95 % interval"]
+    for row in rows:
+        low, high = row.interval
+        lines.append(
+            f"  {row.ingredient:<18} {100 * row.mean:6.3f}   {100 * row.difference:+16.3f}   "
+            f"{100 * low:+.3f} to {100 * high:+.3f}"
+        )
+    return "\n".join(lines)
+
+
+def comparison_lines(found: Comparison) -> str:
+    """Lay out a comparison of two runs or studies.
+
+    Args:
+        found: From `pipelines.studies.compare.compare`.
+
+    Returns:
+        Lines of text; accuracies in percent, differences in percentage points.
+    """
+    low, high = found.interval
+    lines = [
+        f"A {100 * found.accuracy[0]:.3f} % ({found.runs[0]} run{'s' * (found.runs[0] > 1)}), "
+        f"B {100 * found.accuracy[1]:.3f} % ({found.runs[1]} run{'s' * (found.runs[1] > 1)}), {found.rows} test rows",
+        f"  A minus B: {100 * found.difference:+.3f} points, "
+        f"95 % bootstrap interval {100 * low:+.3f} to {100 * high:+.3f}",
+    ]
+    if found.p_value is not None:
+        lines.append(
+            f"  only A right: {found.only_a_right}, only B right: {found.only_b_right}; "
+            f"McNemar's exact test: p = {found.p_value:.4f}"
+        )
+    return "\n".join(lines)
+
+
+def trial_line(trial: TrialResult) -> str:
+    """Lay out one trial of a sweep.
+
+    Args:
+        trial: One that is over.
+
+    Returns:
+        A line of text: number, loss in nats, accuracy in percent, settings.
+
+    Example:
+        >>> from pipelines.studies.tuning.sweep import TrialResult
+        >>> trial_line(TrialResult(3, "pruned", {"train.epochs": 9}, 0.25, 0.9, 2))
+        'trial 3, pruned after 2 epochs: loss 0.2500, 90.00 %, train.epochs = 9'
+    """
+    after = f", pruned after {trial.epochs} epochs" if trial.state == "pruned" else ""
+    loss = "no loss" if trial.validation_loss is None else f"loss {trial.validation_loss:.4f}"
+    right = "" if trial.validation_accuracy is None else f", {100 * trial.validation_accuracy:.2f} %"
+    settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
+    return f"trial {trial.number}{after}: {loss}{right}, {settings}"
