@@ -7,7 +7,7 @@ the history, under their tree paths; a format's name and the run's configuration
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -162,10 +162,7 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | N
     """
     metadata = tensor_metadata(path, remedy=REMEDY)
     check_made_by(spec, metadata, FORMAT, path)
-    try:
-        recorded = from_text(metadata.get("hashes"))
-    except ValueError as error:
-        raise DataProblem(f"damaged checkpoint: {error}", where=str(path), remedy=REMEDY) from None
+    recorded = _recorded(metadata, path)
     if hashes is not None:
         require_recorded(recorded, hashes, f"{OTHER_ROWS} that this checkpoint was made with", where=str(path))
     if metadata.get("data") != data:
@@ -190,6 +187,30 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | N
     if [record.epoch for record in history] != list(range(1, epochs + 1)) or history[-1].step != state.step:
         raise DataProblem("history and state do not belong together", where=str(path), remedy=REMEDY)
     return Progress(state, Kept(params, layer_state, kept_epoch), history)
+
+
+def _recorded(metadata: Mapping[str, str], path: Path) -> DataHashes:
+    try:
+        return from_text(metadata.get("hashes"))
+    except ValueError as error:
+        raise DataProblem(f"damaged checkpoint: {error}", where=str(path), remedy=REMEDY) from None
+
+
+def checkpoint_hashes(run: Path) -> DataHashes:
+    """Read which data the newest checkpoint with a readable header names.
+
+    Args:
+        run: The run directory.
+
+    Returns:
+        The hashes; `UNKNOWN` for checkpoints of earlier versions, and where there is none.
+    """
+    for path in checkpoint_paths(run):
+        try:
+            return _recorded(tensor_metadata(path, remedy=REMEDY), path)
+        except DataProblem:
+            continue
+    return UNKNOWN
 
 
 def newest_checkpoint(

@@ -17,7 +17,7 @@ from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, line
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import claimed, make_directory, remove_leftovers, write_bytes
 from pipelines.errors import DataProblem, WorkFailed
-from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_paths, newest_checkpoint, saving
+from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpoint_paths, newest_checkpoint, saving
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
 from pipelines.runs.metrics import metrics, read_metrics, write_metrics
 from pipelines.runs.model_card import NAME as CARD
@@ -116,6 +116,8 @@ def resume_run(
         data = data_hashes(prepared, spec.dataset, read=True)
         make_directory(directory / "checkpoints")
         start, damaged = newest_checkpoint(directory, spec, prepared.train.sha256, data)
+        if start is not None and checkpoint_hashes(directory) == UNKNOWN:
+            data = UNKNOWN
         for problem in damaged:
             tell(f"passed over a checkpoint: {problem}")
         tell("from the beginning" if start is None else f"going on after epoch {start.record.epoch}")
@@ -140,7 +142,7 @@ def _trained(
     save = saving(directory, spec, prepared.train.sha256, hashes=data, every=every)
     try:
         with stop_requested() as stop:
-            learn, choose = training_rows(prepared.train, spec)
+            learn, choose = training_rows(prepared.train, spec, carried=data != UNKNOWN)
             saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
             trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
             write_history(directory, trained.history)
@@ -175,7 +177,7 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
     trained = with_history(directory, network)
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     data = data_hashes(prepared, spec.dataset, read=True)
-    recorded = network.data if network.data.sources else _evaluated_on(directory, data)
+    recorded = _evaluated_on(directory, data) if network.data == UNKNOWN else network.data
     require_recorded(recorded, data, OTHER_DATA, where=str(directory))
     if not tree_allclose(network.scaling, prepared.meta.scaling, rtol=0, atol=0):
         raise DataProblem(
@@ -183,14 +185,15 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
             where=str(prepared.path),
             remedy="name the --source that the run began with",
         )
-    return spec, Finished(directory, prepared, decision, trained, source=places.source, data=data)
+    return spec, Finished(directory, prepared, decision, trained, source=places.source, data=network.data)
 
 
 def _evaluated_on(directory: Path, data: DataHashes) -> DataHashes:
     """The data that ``metrics.json`` names, for a network of an earlier version, which names none."""
-    if not (directory / "metrics.json").is_file():
+    try:
+        known = lineage_hashes(read_metrics(directory).get("lineage"))
+    except DataProblem:
         return UNKNOWN
-    known = lineage_hashes(read_metrics(directory).get("lineage"))
     return known if known.partitions else attrs.evolve(known, partitions=data.partitions, parts=data.parts)
 
 
@@ -232,7 +235,7 @@ def examined_run(spec: RunSpec, finished: Finished) -> Examined:
     """
     if finished.examined is not None:
         return finished.examined
-    learn, choose = training_rows(finished.prepared.train, spec)
+    learn, choose = training_rows(finished.prepared.train, spec, carried=finished.data != UNKNOWN)
     return examine(learn, choose, spec, finished.trained)
 
 

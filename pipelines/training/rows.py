@@ -11,12 +11,15 @@ from pipelines.spec.run_spec import RunSpec, TrainSpec
 from pipelines.training.replay import _keys
 
 
-def training_rows(prepared: PreparedTrain, spec: RunSpec) -> tuple[Batch | Stream, Batch | None]:
+def training_rows(
+    prepared: PreparedTrain, spec: RunSpec, *, carried: bool = True
+) -> tuple[Batch | Stream, Batch | None]:
     """Read the training split, or open the partitions to stream it from, and set the validation rows apart.
 
     Args:
         prepared: The training split in the cache.
         spec: Says from where, and what to hold out.
+        carried: See `pipelines.dataset.streaming.open_stream`; false for a streamed run of an earlier version.
 
     Returns:
         Rows to learn from, and rows to choose by (None where none are held out).
@@ -27,7 +30,8 @@ def training_rows(prepared: PreparedTrain, spec: RunSpec) -> tuple[Batch | Strea
     place, settings = spec.dataset.partitions, spec.train
     if not place:
         return training_split(read_training_rows(prepared), settings)
-    stream = open_stream(prepared, place, held_out=settings.validation_fraction, key=_keys(settings.seed)[2])
+    fraction, key = settings.validation_fraction, _keys(settings.seed)[2]
+    stream = open_stream(prepared, place, held_out=fraction, key=key, carried=carried)
     return stream, stream_validation(stream)
 
 

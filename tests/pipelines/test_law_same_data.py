@@ -14,18 +14,21 @@ import attrs
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load
 from typer.main import get_command
 
 from bpfunc.tree import Tree
 from pipelines.artifacts import RawSplit
 from pipelines.cli import main
-from pipelines.dataset.data_hashes import NAMED_PARTS, DataHashes, data_hashes, differences, from_text, to_text
+from pipelines.dataset.data_hashes import NAMED_PARTS, UNKNOWN, DataHashes, data_hashes, differences, from_text, to_text
 from pipelines.dataset.partitions import MANIFEST, write_partitions
 from pipelines.dataset.places import Places
+from pipelines.dataset.streaming import Stream, open_stream
 from pipelines.disk.tensors import sealed_tensors
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.runs import checkpoints, network
 from pipelines.runs.metrics import read_metrics, write_metrics
+from pipelines.runs.network import read_network
 from pipelines.runs.run import evaluate_run, reopen_run, resume_run, train_run
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.acquire import acquire
@@ -42,6 +45,7 @@ from pipelines.studies.tuning.cross_validation import load_search
 from pipelines.studies.tuning.space import Parameter, Space, load_space
 from pipelines.studies.tuning.storage import storage_url
 from pipelines.studies.tuning.sweep import run_sweep, run_trial
+from pipelines.training import rows
 from tests.conftest import NAMES
 
 SPEC = RunSpec(
@@ -60,9 +64,9 @@ def places(tmp_path: Path, own_data: Path) -> Places:
 
 def written(places: Places, place: Path, change: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Path:
     """The training rows as four parts of two row groups, their pixels changed."""
-    rows = select(decode(acquire(SPEC.dataset, source=places.source)), SPEC.dataset).train
+    split = select(decode(acquire(SPEC.dataset, source=places.source)), SPEC.dataset).train
     meta = prepare(SPEC.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].meta
-    changed = RawSplit(change(rows.images), rows.labels, rows.source_index)
+    changed = RawSplit(change(split.images), split.labels, split.source_index)
     write_partitions(changed, meta, str(place), group_rows=8, groups_per_part=2)
     return place
 
@@ -179,21 +183,54 @@ def test_other_parts_are_not_gone_on_with(
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == checkpoints
 
 
+def without_hashes(tree: Tree, metadata: Mapping[str, str]) -> bytes:
+    """A file of tensors as earlier versions wrote it."""
+    return sealed_tensors(tree, {name: text for name, text in metadata.items() if name != "hashes"})
+
+
 @pytest.mark.parametrize("use", [resumed, reopened])
 def test_runs_of_earlier_versions_still_open(
     tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch, use: Callable[[RunSpec, Path, Places], None]
 ) -> None:
     """A checkpoint and a network that name no data are gone on with."""
-
-    def without_hashes(tree: Tree, metadata: Mapping[str, str]) -> bytes:
-        return sealed_tensors(tree, {name: text for name, text in metadata.items() if name != "hashes"})
-
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "sealed_tensors", without_hashes)
         patch.setattr(network, "sealed_tensors", without_hashes)
         run = trained(SPEC, places, tmp_path / "run")
     assert all(b"train_images" not in path.read_bytes() for path in run.rglob("*.safetensors"))
     use(SPEC, run, places)
+
+
+def test_streamed_runs_of_earlier_versions_keep_their_validation_rows(
+    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They rounded in each row group; taken up again, they learn from no row that was held out, however often."""
+    spec = streamed(written(places, tmp_path / "parts"))
+    opened: list[tuple[int, ...]] = []
+
+    def seen(*arguments: object, carried: bool = True, **options: object) -> Stream:
+        stream = open_stream(*arguments, carried=carried and not old, **options)  # type: ignore[arg-type]
+        opened.append(stream.held_out)
+        return stream
+
+    old = True
+    monkeypatch.setattr(rows, "open_stream", seen)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "sealed_tensors", without_hashes)
+        patch.setattr(network, "sealed_tensors", without_hashes)
+        run = trained(spec, places, tmp_path / "run")
+    weights = (run / "params.safetensors").read_bytes()
+    old = False
+    evaluate_run(*reopen_run(run, places))
+    for path in sorted((run / "checkpoints").iterdir())[1:]:
+        path.unlink()
+    evaluate_run(*resume_run(interrupted(run), places))
+    assert read_network(run).data == UNKNOWN
+    assert load(weights)["params.layers[0].weight"].tobytes() == read_network(run).params.layers[0].weight.tobytes()
+    evaluate_run(*reopen_run(run, places))
+    assert set(opened) == {(2, 2, 2, 2, 2, 2, 2, 1)}
+    trained(spec, places, tmp_path / "new")
+    assert opened[-1] != opened[0]
 
 
 @pytest.mark.parametrize("use", [resumed, reopened])
