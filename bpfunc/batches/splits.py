@@ -61,8 +61,8 @@ def _with_a_row_of_each_class_left(places: BoolArray, label: IntArray, fraction:
     lost = np.flatnonzero(counts == sizes)
     if len(places) - counts.sum() < len(sizes):
         raise ValueError(
-            f"a fraction of {fraction} of {len(places)} rows in {len(sizes)} classes leaves a class without a row to"
-            " learn from; set aside fewer rows, or pass stratify=False"
+            f"a fraction of {fraction} of {len(places)} rows leaves one of {len(sizes)} classes without a row to learn"
+            " from"
         )
     places, share = places.copy(), sizes * counts.sum() / len(places)
     places[first[lost] + sizes[lost] - 1] = False

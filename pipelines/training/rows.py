@@ -7,6 +7,7 @@ from bpfunc.batches.splits import train_validation_split
 from pipelines.artifacts import PreparedTrain
 from pipelines.dataset.streaming import Stream, open_stream, stream_validation
 from pipelines.dataset.train_split import read_train
+from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec, TrainSpec
 from pipelines.training.replay import _keys
 
@@ -61,6 +62,9 @@ def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
     Returns:
         Rows to learn from, and rows to choose by (None where the fraction is 0).
 
+    Raises:
+        UsageProblem: The fraction sets no row aside, or leaves a class without a row to learn from.
+
     Example:
         >>> import numpy as np
         >>> data = Batch(np.zeros((10, 1)), np.zeros((10, 2)))
@@ -70,4 +74,11 @@ def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
     """
     if spec.validation_fraction == 0:
         return data, None
-    return train_validation_split(data, _keys(spec.seed)[2], spec.validation_fraction)
+    try:
+        return train_validation_split(data, _keys(spec.seed)[2], spec.validation_fraction)
+    except ValueError as error:
+        raise UsageProblem(
+            f"the validation rows cannot be held out: {error}",
+            where="train.validation_fraction",
+            remedy="choose another fraction, or 0 and train.keep = 'last' to learn from all rows",
+        ) from None

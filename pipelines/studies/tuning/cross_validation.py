@@ -157,6 +157,13 @@ def run_search(search: Search, directory: Path, places: Places, executor: Execut
         name: prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
         for name, spec in search.variants.items()
     }
+    for name, rows in prepared.items():
+        if search.folds > rows.rows:
+            raise UsageProblem(
+                f"{search.folds} folds cannot be cut from {rows.rows} training rows",
+                where=f"variant {name}",
+                remedy="lower folds",
+            )
     jobs = [
         executor.submit(_trial, name, search.variants[name], fold, search.folds, prepared[name], directory)
         for fold, name in product(range(search.take), search.variants)
