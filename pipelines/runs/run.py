@@ -119,8 +119,8 @@ def resume_run(
         data = data_hashes(prepared, spec.dataset, read=True)
         make_directory(directory / "checkpoints")
         start, damaged = newest_checkpoint(directory, spec, prepared.train.sha256, data)
-        if start is not None and checkpoint_hashes(directory) == UNKNOWN:
-            data = UNKNOWN
+        if start is not None and spec.dataset.partitions and checkpoint_hashes(directory) == UNKNOWN:
+            data = UNKNOWN  # its parts are not known, and its validation rows were drawn in another way
         rows = training_rows(prepared.train, spec, carried=data != UNKNOWN)
         for problem in damaged:
             tell(f"passed over a checkpoint: {problem}")
