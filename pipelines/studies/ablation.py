@@ -46,7 +46,7 @@ class AblationRow:
     difference: float
     """What it is worth: mean of (with - without) over the seeds."""
     interval: tuple[float, float]
-    """95 % confidence interval of the difference, by Student's t over the pairs; NaN for one seed."""
+    """95 % confidence interval of the difference, by Student's t over the pairs; NaN for fewer than three."""
     every: tuple[float, ...]
     """Test accuracy without it, seed by seed."""
 
@@ -118,7 +118,8 @@ def ablation_rows(full: Sequence[SeedResult], without: Mapping[str, Sequence[See
         require_same_data([*full, *ordered])
         every = tuple(result.test_accuracy for result in ordered)
         mean, deviation, _ = mean_and_interval(every)
-        difference, _, interval = mean_and_interval([of_seed[result.seed] - result.test_accuracy for result in ordered])
+        differences = [of_seed[result.seed] - result.test_accuracy for result in ordered]
+        difference, _, interval = mean_and_interval(differences, within=(-1, 1))
         rows.append(AblationRow(name, mean, deviation, difference, interval, every))
     return tuple(sorted(rows, key=lambda row: -row.difference))
 

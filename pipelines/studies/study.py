@@ -58,7 +58,8 @@ class Study:
     deviation: float
     """Standard deviation between seeds (n - 1 in the denominator); 0 for one seed."""
     interval: tuple[float, float]
-    """95 % confidence interval of the mean over seeds, by Student's t; the test rows are taken as given."""
+    """95 % confidence interval of the mean over seeds, by Student's t, cut off at 0 and 1; NaN for fewer than three
+    seeds. The test rows are taken as given."""
     confusion_matrix: NDArray[np.float64]
     """(K, K) mean counts; row = true class."""
     recall: Mapping[str, float]
@@ -291,7 +292,7 @@ def summarised(name: str, class_names: Sequence[str], results: Sequence[SeedResu
     """
     ordered = tuple(sorted(results, key=lambda result: result.seed))
     require_same_data(ordered)
-    mean, deviation, interval = mean_and_interval([result.test_accuracy for result in ordered])
+    mean, deviation, interval = mean_and_interval([result.test_accuracy for result in ordered], within=(0, 1))
     matrix = np.mean([result.confusion_matrix for result in ordered], axis=0)
     recall = dict(zip(class_names, class_figures(matrix).recall.tolist(), strict=True))
     return Study(name, tuple(class_names), ordered, mean, deviation, interval, matrix, recall)
