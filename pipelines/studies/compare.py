@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import attrs
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.dataset.data_hashes import TEST_ROLES, DataHashes, require_same
+from pipelines.disk.ownership import described, kind_of, seed_directories, study_command
 from pipelines.errors import UsageProblem
 from pipelines.runs.metrics import read_data_hashes
 from pipelines.runs.predictions import NAME, read_predictions
@@ -92,12 +94,18 @@ def runs_of(path: Path) -> list[Path]:
         The run itself, or every finished seed of the study in order.
 
     Raises:
-        UsageProblem: It is neither.
+        UsageProblem: It is neither, or not evaluated yet.
     """
-    seeds = sorted(found.parent for found in path.glob("seed-*/metrics.json"))
-    runs = [path] if (path / NAME).is_file() else seeds
+    kind = kind_of(path)
+    if kind not in ("run", "study"):
+        what, remedy = described(path)
+        raise UsageProblem(f"this is neither a run nor a study; {what}", where=str(path), remedy=remedy)
+    found = [path] if kind == "run" else [seed for seed in seed_directories(path) if (seed / "metrics.json").is_file()]
+    runs = [run for run in found if (run / NAME).is_file()]
     if not runs:
-        raise UsageProblem("this is neither a run nor a study", where=str(path), remedy="name a run's directory")
+        verb = "evaluate" if (path / "params.safetensors").is_file() else "resume"
+        command = shlex.join(["bpfunc", verb, str(path)]) if kind == "run" else study_command(path)
+        raise UsageProblem(f"this {kind} is not evaluated yet", where=str(path), remedy=f"run `{command}` first")
     return runs
 
 

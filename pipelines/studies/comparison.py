@@ -83,7 +83,7 @@ def side_by_side(a: Path, b: Path, places: Places, *, seed: int = 0) -> SideBySi
     named = np.array([left.class_names[k] for k in left.says]) != np.array([right.class_names[k] for k in right.says])
     differing = np.flatnonzero((unequal > 0) | named)
     differing = differing[np.argsort(-unequal[differing], kind="stable")]
-    prepared, _ = prepare(read_config(a).dataset, source=places.source, cache=places.cache, raw=places.raw)
+    prepared, _ = prepare(read_config(runs_of(a)[0]).dataset, source=places.source, cache=places.cache, raw=places.raw)
     other = differences(common_data(a), DataHashes(prepared.meta.source_hashes), TEST_ROLES)
     if other:
         raise DataProblem(

@@ -351,6 +351,13 @@ def evaluated(spec: RunSpec, places: Places, out: Path) -> Path:
     return out
 
 
+def studied(spec: RunSpec, places: Places, out: Path, seeds: int = 1) -> Path:
+    """A study."""
+    with ThreadPoolExecutor(1) as pool:
+        list(run_study(spec, range(seeds), out, places, pool))
+    return out
+
+
 @pytest.mark.parametrize("command", REOPEN)
 @pytest.mark.parametrize("role", NAMES)
 def test_commands_that_reopen(
@@ -379,12 +386,11 @@ def test_commands_that_compare(
     tmp_path: Path, places: Places, capsys: pytest.CaptureFixture[str], command: str, kind: str, role: str
 ) -> None:
     """Exit code 2 where the test rows differ, naming both; other training rows are what may be compared."""
-    below = {"run": ".", "study": "seed-000"}[kind]
-    a, b = (tmp_path / name for name in "ab")
-    evaluated(SPEC, places, a / below)
+    make = {"run": evaluated, "study": studied}[kind]
+    a = make(SPEC, places, tmp_path / "a")
     before = sha(places, role)
     change_source(places, role)
-    evaluated(SPEC, places, b / below)
+    b = make(SPEC, places, tmp_path / "b")
     code, text = call(capsys, *command.split(), str(a), str(b), "--json")
     if role.startswith("train"):
         assert (code, json.loads(text)["rows"]) == (0, 30)
@@ -466,10 +472,9 @@ def test_commands_that_gather(
 
 def test_seeds_of_two_data_sets_have_no_mean(tmp_path: Path, places: Places) -> None:
     """Neither a study's mean nor an ablation's difference is taken over them, and no study of them is compared."""
-    for seed, other in ((0, False), (1, True)):
-        if other:
-            change_source(places, "train_labels")
-        train_seed(SPEC, seed, tmp_path / "mixed", places)
+    studied(SPEC, places, tmp_path / "mixed")
+    change_source(places, "train_labels")
+    train_seed(SPEC, 1, tmp_path / "mixed", places)
     results = [found for seed in (0, 1) if (found := read_seed(tmp_path / "mixed", seed)) is not None]
     for gathered in (
         lambda: summarised("x", ("0", "1", "2"), results),
@@ -488,16 +493,11 @@ def test_a_study_of_streamed_rows_keeps_to_them(
 ) -> None:
     """Its mean is of one set of parts, which a study's seeds name as well."""
     spec = streamed(written(places, tmp_path / "parts"))
-
-    def studied(seeds: int) -> None:
-        with ThreadPoolExecutor(1) as pool:
-            list(run_study(spec, range(seeds), tmp_path / "study", places, pool))
-
-    studied(1)
+    studied(spec, places, tmp_path / "study")
     harm(tmp_path / "parts", places)
     message = r"partitions: this command has SHA-256 \w{12}, seed-000 has \w{12}|part-00001.parquet\): restore"
     with pytest.raises((UsageProblem, DataProblem), match=message):
-        studied(2)
+        studied(spec, places, tmp_path / "study", 2)
 
 
 @pytest.mark.parametrize(
@@ -536,7 +536,8 @@ def test_a_sweep_of_streamed_rows_keeps_to_them(tmp_path: Path, places: Places) 
     pytest.importorskip("optuna")
     base = streamed(written(places, tmp_path / "parts"))
     space = Space(base, (Parameter("train.momentum", "float", (0.0, 0.9)),), "none", 0)
-    url = storage_url(tmp_path)
+    (tmp_path / "sweep").mkdir()
+    url = storage_url(tmp_path / "sweep")
 
     def swept() -> int:
         with ThreadPoolExecutor(1) as pool:
