@@ -9,7 +9,6 @@ from pathlib import Path
 
 import attrs
 
-from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientMaker, value_and_grad
 from bpfunc.training.not_finite import NotFiniteError
 from bpfunc.tree import tree_allclose
@@ -17,9 +16,9 @@ from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, Rep
 from pipelines.dataset.cache_key import Decision
 from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_hashes, require_recorded
 from pipelines.dataset.places import Places
-from pipelines.dataset.streaming import Stream
-from pipelines.disk.atomic import claimed, make_directory, remove_leftovers, write_bytes
-from pipelines.errors import DataProblem, WorkFailed
+from pipelines.disk.atomic import claimed, make_directory, remove_directory, remove_leftovers, write_bytes
+from pipelines.disk.ownership import RUN_FILES
+from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpoint_paths, newest_checkpoint, saving
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
 from pipelines.runs.metrics import metrics, read_metrics, write_metrics
@@ -71,15 +70,18 @@ def train_run(
     """
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     data = data_hashes(prepared, spec.dataset)
-    rows = training_rows(prepared.train, spec)  # where there are too few, no directory is left behind
     directory = new_run_directory(places.out, places.runs, spec, now)
-    with claimed(directory):
-        if sealed:  # before the configuration: without one, nobody takes the run up
-            write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
-        write_config(directory, spec)
-        finished = _trained(directory, spec, prepared, decision, data, rows, watch, None, every, gradient)
-        finished = attrs.evolve(finished, source=places.source)
-        write_model_card(spec, finished)
+    try:
+        with claimed(directory):
+            if sealed:  # before the configuration: without one, nobody takes the run up
+                write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
+            write_config(directory, spec)
+            finished = _trained(directory, spec, prepared, decision, data, watch, None, every, gradient)
+            finished = attrs.evolve(finished, source=places.source)
+            write_model_card(spec, finished)
+    except UsageProblem:  # the rows cannot be split in this way: such a run can never be taken up
+        remove_directory(directory, RUN_FILES, last="config.toml")
+        raise
     return finished
 
 
@@ -122,12 +124,11 @@ def resume_run(
         start, damaged = newest_checkpoint(directory, spec, prepared.train.sha256, data)
         if start is not None and spec.dataset.partitions and checkpoint_hashes(directory) == UNKNOWN:
             data = UNKNOWN  # its parts are not known, and its validation rows were drawn in another way
-        rows = training_rows(prepared.train, spec, carried=data != UNKNOWN)
         for problem in damaged:
             tell(f"passed over a checkpoint: {problem}")
         tell("from the beginning" if start is None else f"going on after epoch {start.record.epoch}")
         finished = attrs.evolve(
-            _trained(directory, spec, prepared, decision, data, rows, watch, start, every), source=places.source
+            _trained(directory, spec, prepared, decision, data, watch, start, every), source=places.source
         )
         write_model_card(spec, finished)
     return spec, finished
@@ -139,16 +140,15 @@ def _trained(
     prepared: Prepared,
     decision: Decision,
     data: DataHashes,
-    rows: tuple[Batch | Stream, Batch | None],
     watch: Watch,
     start: Progress | None,
     every: float,
     gradient: GradientMaker = value_and_grad,
 ) -> Finished:
     save = saving(directory, spec, prepared.train.sha256, hashes=data, every=every)
-    learn, choose = rows
     try:
         with stop_requested() as stop:
+            learn, choose = training_rows(prepared.train, spec, carried=data != UNKNOWN)
             saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
             trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
             write_history(directory, trained.history)
