@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.metrics import confusion_matrix
+from pipelines.artifacts import predicted_classes
 from pipelines.dataset.data_hashes import TEST_ROLES, DataHashes, differences
 from pipelines.dataset.places import Places
 from pipelines.errors import DataProblem, first_line
@@ -102,10 +103,12 @@ def _side(path: Path, letter: str) -> tuple[Side, IntArray, IntArray]:
     orders = [np.argsort(table.source_index) for table in tables]
     names = tables[0].class_names
     label = tables[0].label[orders[0]].astype(np.int64)
-    probabilities = np.mean(
+    probabilities: FloatArray = np.mean(
         [table.probabilities[order] for table, order in zip(tables, orders, strict=True)], axis=0, dtype=np.float64
     )
-    counts = [confusion_matrix(t.probabilities.argmax(axis=1), t.label.astype(np.int64), len(names)) for t in tables]
+    labels = [table.label.astype(np.int64) for table in tables]
+    says = [predicted_classes(table.probabilities, own) for table, own in zip(tables, labels, strict=True)]
+    counts = [confusion_matrix(guess, own, len(names)) for guess, own in zip(says, labels, strict=True)]
     figures = [_figures(run) for run in runs]
     side = Side(
         name=f"{letter}: {path.name}",
@@ -116,7 +119,7 @@ def _side(path: Path, letter: str) -> tuple[Side, IntArray, IntArray]:
         parameters=figures[0][1],
         train_seconds=float(np.mean([seconds for _, _, seconds in figures])),
         right=np.mean([t.right[order] for t, order in zip(tables, orders, strict=True)], axis=0),
-        says=probabilities.argmax(axis=1),
+        says=predicted_classes(probabilities, label),
         probability=probabilities.max(axis=1),
     )
     return side, tables[0].source_index[orders[0]].astype(np.int64), label
