@@ -223,7 +223,8 @@ def _checked(data: ModelProto | bytes) -> ModelProto:
     try:
         check_model(proto)
     except (ValidationError, ValueError) as error:
-        raise ValueError(f"no valid ONNX model: {str(error).strip().splitlines()[0]}") from None
+        what = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"no valid ONNX model: {what}") from None
     return proto
 
 

@@ -14,7 +14,7 @@ from pipelines.disk.json_text import write_json
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import merged
 from pipelines.studies.statistics import mean_and_interval
-from pipelines.studies.study import SeedResult, run_study
+from pipelines.studies.study import SeedResult, require_same_data, run_study
 
 INGREDIENTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "scaling": {"dataset": {"scaling": "unit", "scaling_offset": 0.0}},
@@ -46,7 +46,7 @@ class AblationRow:
     difference: float
     """What it is worth: mean of (with - without) over the seeds."""
     interval: tuple[float, float]
-    """95 % confidence interval of the difference, by Student's t over the pairs; NaN for one seed."""
+    """95 % confidence interval of the difference, by Student's t over the pairs; NaN for fewer than three."""
     every: tuple[float, ...]
     """Test accuracy without it, seed by seed."""
 
@@ -102,6 +102,9 @@ def ablation_rows(full: Sequence[SeedResult], without: Mapping[str, Sequence[See
     Returns:
         Rows, the ingredient of most worth first.
 
+    Raises:
+        UsageProblem: Two seeds are of different data.
+
     Example:
         >>> full = [SeedResult(seed, 0.9, None, 1.0, ((1,),)) for seed in (0, 1)]
         >>> less = [SeedResult(0, 0.7, None, 1.0, ((1,),)), SeedResult(1, 0.9, None, 1.0, ((1,),))]
@@ -112,9 +115,11 @@ def ablation_rows(full: Sequence[SeedResult], without: Mapping[str, Sequence[See
     rows = []
     for name, results in without.items():
         ordered = sorted(results, key=lambda result: result.seed)
+        require_same_data([*full, *ordered])
         every = tuple(result.test_accuracy for result in ordered)
         mean, deviation, _ = mean_and_interval(every)
-        difference, _, interval = mean_and_interval([of_seed[result.seed] - result.test_accuracy for result in ordered])
+        differences = [of_seed[result.seed] - result.test_accuracy for result in ordered]
+        difference, _, interval = mean_and_interval(differences, within=(-1, 1))
         rows.append(AblationRow(name, mean, deviation, difference, interval, every))
     return tuple(sorted(rows, key=lambda row: -row.difference))
 

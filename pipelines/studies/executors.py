@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import contextmanager
 
-from pipelines.errors import UsageProblem, WorkFailed
+from pipelines.errors import UsageProblem, WorkFailed, first_line
 from pipelines.studies.workers import ProcessExecutor, WorkerLost
 
 RETRIES = 2
@@ -79,7 +79,7 @@ def _dask_executor(name: str) -> Iterator[Executor]:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise WorkFailed(
-            f"no Dask scheduler answers: {str(error).splitlines()[0]}",
+            f"no Dask scheduler answers: {first_line(error)}",
             where=name,
             remedy="start one with `dask scheduler`, and workers with `dask worker HOST:PORT --nthreads 1`",
         ) from None
@@ -89,7 +89,7 @@ def _dask_executor(name: str) -> Iterator[Executor]:
             yield pool
     except (KilledWorker, CancelledError) as error:
         raise WorkFailed(
-            f"the cluster lost the work: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"the cluster lost the work: {first_line(error)}",
             where=name,
             remedy="look at the workers' logs, and run the same command again: what is finished stays",
         ) from None

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.studies.statistics import NO_INTERVAL
+
 if TYPE_CHECKING:
     from pipelines.studies.ablation import AblationRow
     from pipelines.studies.compare import Comparison
@@ -30,7 +32,7 @@ def study_lines(study: Study) -> str:
         [
             f"{study.name}, {len(study.results)} seeds: mean test accuracy {100 * study.mean:.3f} %",
             f"  standard deviation {100 * study.deviation:.3f}, 95 % interval of the mean "
-            + ("needs two seeds" if math.isnan(low) else f"{100 * low:.3f} to {100 * high:.3f} %"),
+            + (NO_INTERVAL if math.isnan(low) else f"{100 * low:.3f} to {100 * high:.3f} %"),
             f"  every seed: {seeds}",
             f"  recall: {recall}",
             f"  training time: {sum(result.train_seconds for result in study.results):.1f} s in all",
@@ -50,7 +52,7 @@ def ablation_lines(rows: Sequence[AblationRow]) -> str:
     lines = [f"  {'without':<18} mean %   worth, in points   95 % interval"]
     for row in rows:
         low, high = row.interval
-        interval = "needs two seeds" if math.isnan(low) else f"{100 * low:+.3f} to {100 * high:+.3f}"
+        interval = NO_INTERVAL if math.isnan(low) else f"{100 * low:+.3f} to {100 * high:+.3f}"
         lines.append(f"  {row.ingredient:<18} {100 * row.mean:6.3f}   {100 * row.difference:+16.3f}   {interval}")
     return "\n".join(lines)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bpfunc import Batch
 from pipelines.artifacts import Trained
@@ -18,9 +20,9 @@ from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.studies.ablation import INGREDIENTS, ablation_rows, run_ablation, without_each
 from pipelines.studies.compare import compare
-from pipelines.studies.statistics import bootstrap_interval, mcnemar, student_t
+from pipelines.studies.statistics import bootstrap_interval, mcnemar, mean_and_interval, student_t
 from pipelines.studies.study import SeedResult, bring_home, read_seed, run_study, study_table, summarised, train_away
-from pipelines.studies.text import search_lines
+from pipelines.studies.text import search_lines, study_lines
 from pipelines.studies.tuning import cross_validation
 from pipelines.studies.tuning.cross_validation import Trial, load_search, run_search, search_table, write_search
 
@@ -114,11 +116,33 @@ def test_summary_by_hand() -> None:
     assert found.mean == pytest.approx(0.9)
     assert found.deviation == pytest.approx(0.1)
     half = 4.302653 * 0.1 / np.sqrt(3)
-    assert found.interval == pytest.approx((0.9 - half, 0.9 + half), rel=1e-5)
+    assert found.interval == pytest.approx((0.9 - half, 1.0), rel=1e-5)  # 0.9 + half is more than all
     np.testing.assert_allclose(found.confusion_matrix, [[5, 1], [0, 4]])
     assert found.recall == pytest.approx({"A": 5 / 6, "B": 1.0})
     assert study_table(found)["train_seconds"] == 3.0
-    assert study_table(summarised("x", ("A", "B"), results[:1]))["confidence_interval_95"] is None
+    for few in (results[:1], results[:2]):
+        assert study_table(summarised("x", ("A", "B"), few))["confidence_interval_95"] is None
+        assert "95 % interval of the mean needs three seeds" in study_lines(summarised("x", ("A", "B"), few))
+
+
+@given(values=st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_intervals_stay_within_what_is_possible(values: list[float]) -> None:
+    """An accuracy lies in 0..1, and so does what is said of it; where the bounds are far, nothing is cut off."""
+    mean, deviation, (low, high) = mean_and_interval(values, within=(0, 1))
+    _, _, (free_low, free_high) = mean_and_interval(values)
+    assert np.isfinite([mean, deviation]).all()
+    if len(values) < 3:
+        assert np.isnan([low, high, free_low, free_high]).all()
+    else:
+        assert 0 <= low <= mean + 1e-15
+        assert mean - 1e-15 <= high <= 1
+        assert (low, high) == (max(free_low, 0), min(free_high, 1))
+
+
+def test_intervals_of_ordinary_studies_are_not_cut_off() -> None:
+    """Ten seeds that spread as those of the recipe `report` do are far from the bounds."""
+    values = [0.9910, 0.9920, 0.9923, 0.9907, 0.9917, 0.9930, 0.9913, 0.9903, 0.9917, 0.9923]
+    assert mean_and_interval(values, within=(0, 1)) == mean_and_interval(values)
 
 
 @pytest.mark.parametrize(
@@ -386,12 +410,12 @@ def test_every_ingredient_is_removed_alone() -> None:
 def test_ablation_pairs_by_seed(tmp_path: Path, places: Places) -> None:
     """Each ingredient's worth is the mean difference over the same seeds, and finished seeds are not trained again."""
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, momentum=0.9, flip=True))
-    full = study(tmp_path / "s", places, range(2), spec)
+    full = study(tmp_path / "s", places, range(3), spec)
     with ThreadPoolExecutor(2) as pool:
         found: dict[str, list[SeedResult]] = {}
-        for name, result in run_ablation(spec, range(2), tmp_path / "s", places, pool):
+        for name, result in run_ablation(spec, range(3), tmp_path / "s", places, pool):
             found.setdefault(name, []).append(result)
-        again = list(run_ablation(spec, range(2), tmp_path / "s", places, pool))
+        again = list(run_ablation(spec, range(3), tmp_path / "s", places, pool))
     assert sorted(found) == ["momentum", "random flips"]
     assert {(name, r.seed, r.train_seconds) for name, r in again} == {
         (name, r.seed, r.train_seconds) for name, results in found.items() for r in results
@@ -399,8 +423,8 @@ def test_ablation_pairs_by_seed(tmp_path: Path, places: Places) -> None:
     by_seed = {result.seed: result.test_accuracy for result in full}
     for row in ablation_rows(full, found):
         pairs = [by_seed[r.seed] - r.test_accuracy for r in found[row.ingredient]]
-        assert row.difference == pytest.approx(sum(pairs) / 2)
-        assert row.interval[0] <= row.difference <= row.interval[1]
+        assert row.difference == pytest.approx(sum(pairs) / 3)
+        assert -1 <= row.interval[0] <= row.difference <= row.interval[1] <= 1
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from bpfunc.batches.splits import k_fold
 from bpfunc.training.not_finite import NotFiniteError
 from pipelines.artifacts import PreparedTrain
 from pipelines.dataset.cache_key import cache_key
+from pipelines.dataset.classes import class_numbers
 from pipelines.dataset.places import Places
 from pipelines.disk.file_names import file_name_fault, same_file_name
 from pipelines.disk.json_text import write_json
@@ -106,6 +107,7 @@ def load_search(path: Path, changes: Mapping[str, object] | None = None) -> Sear
     # Validation rows are the fold's, so none is cut off again.
     base = attrs.evolve(base, train=attrs.evolve(base.train, keep="last", validation_fraction=0.0))
     specs = {name: merged(base, _table(variants, name, path), where=f"{path}, variant {name}") for name in variants}
+    _check_rows(specs, path)
     return Search(recipe, folds, take, specs)
 
 
@@ -123,6 +125,25 @@ def _check_names(names: Sequence[str], path: Path) -> None:
                 f"variant {shown} {fault}",
                 where=str(path),
                 remedy="rename it: the name is part of a file's name",
+            )
+
+
+def _check_rows(specs: Mapping[str, RunSpec], path: Path) -> None:
+    """Refuse variants that would be judged on different rows."""
+    numbers = {name: class_numbers(spec.dataset.classes, pinned=spec.dataset.pinned) for name, spec in specs.items()}
+    first = next(iter(specs))
+    for name, spec in specs.items():
+        if spec.dataset.partitions:
+            raise UsageProblem(
+                "a search cuts its folds from rows in memory, not from partitions",
+                where=f"{path}, variant {name}",
+                remedy="leave dataset.partitions out",
+            )
+        if numbers[name] != numbers[first]:
+            raise UsageProblem(
+                f"variants {first} and {name} would be judged on different rows: they differ in dataset.classes",
+                where=str(path),
+                remedy="set the classes in [base]",
             )
 
 
@@ -165,6 +186,13 @@ def run_search(search: Search, directory: Path, places: Places, executor: Execut
         name: prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
         for name, spec in search.variants.items()
     }
+    for name, rows in prepared.items():
+        if search.folds > rows.rows:
+            raise UsageProblem(
+                f"{search.folds} folds cannot be cut from {rows.rows} training rows",
+                where=f"variant {name}",
+                remedy="lower folds",
+            )
     jobs = [
         executor.submit(_trial, name, search.variants[name], fold, search.folds, prepared[name], directory)
         for fold, name in product(range(search.take), search.variants)

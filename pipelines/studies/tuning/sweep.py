@@ -20,7 +20,8 @@ import attrs
 
 from bpfunc.keys import Key, fold_in, generator
 from bpfunc.training.not_finite import NotFiniteError
-from pipelines.artifacts import EpochRecord, PreparedTrain
+from pipelines.artifacts import EpochRecord, Prepared
+from pipelines.dataset.data_hashes import TRAIN_ROLES, DataHashes, data_hashes, differences
 from pipelines.dataset.places import Places
 from pipelines.disk.json_text import json_text
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
@@ -60,7 +61,7 @@ def study_name(space: Space, data: str) -> str:
 
     Args:
         space: What is searched.
-        data: SHA-256 of the training rows.
+        data: SHA-256 of the training rows, and that of the partitions behind it where rows are streamed.
 
     Returns:
         The recipe's name and 16 hex digits.
@@ -94,18 +95,18 @@ def run_sweep(
     Raises:
         PipelineError: See the stages; or the storage does not open.
     """
-    rows = prepare(space.base.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
-    name = study_name(space, rows.sha256)
+    prepared, data = _base_data(space, places, read=True)
+    name = study_name(space, prepared.train.sha256 + data.partitions)
     _open_study(space, url, name)
     call = secrets.token_hex(8)
-    running = {executor.submit(run_trial, space, url, name, trials, places, call) for _ in range(jobs)}
+    running = {executor.submit(run_trial, space, url, name, trials, places, data, call) for _ in range(jobs)}
     try:
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 result = future.result()
                 if result is not None:
-                    running.add(executor.submit(run_trial, space, url, name, trials, places, call))
+                    running.add(executor.submit(run_trial, space, url, name, trials, places, data, call))
                     yield result
     except BrokenExecutor as lost:
         wait(running)  # until all workers have left: what still seems to run then does not
@@ -115,6 +116,14 @@ def run_sweep(
     finally:
         for future in running:
             future.cancel()
+
+
+def _base_data(space: Space, places: Places, *, read: bool = False) -> tuple[Prepared, DataHashes]:
+    """The base's data, and the hashes of what its trials are trained and judged on."""
+    dataset = space.base.dataset
+    prepared, _ = prepare(dataset, source=places.source, cache=places.cache, raw=places.raw)
+    found = data_hashes(prepared, dataset, read=read)
+    return prepared, attrs.evolve(found, sources={role: found.sources[role] for role in TRAIN_ROLES})
 
 
 def _open_study(space: Space, url: str, name: str) -> optuna.Study:
@@ -148,7 +157,9 @@ class _Surplus(Exception):
     """Somebody else has taken the last trial."""
 
 
-def run_trial(space: Space, url: str, name: str, trials: int, places: Places, call: str = "") -> TrialResult | None:
+def run_trial(
+    space: Space, url: str, name: str, trials: int, places: Places, data: DataHashes, call: str = ""
+) -> TrialResult | None:
     """Take one trial from the study and run it, unless there are as many as wanted.
 
     A trial that others gave up meanwhile, since it gave no sign of life while this machine was suspended, is lost;
@@ -160,15 +171,25 @@ def run_trial(space: Space, url: str, name: str, trials: int, places: Places, ca
         name: Of the study.
         trials: How many there shall be in all.
         places: Where data and cache lie, seen from here.
+        data: The hashes of the sweep's data.
         call: Names who asked, for whom finds the trial unfinished.
 
     Returns:
         The trial, or None where none was left.
 
     Raises:
+        DataProblem: The data here are not the sweep's.
         PipelineError: See the stages.
         Interrupted: A signal came; the trial counts as failed, so that another is run in its place.
     """
+    prepared, found = _base_data(space, places)
+    other = differences(data, found)
+    if other:
+        raise DataProblem(
+            f"this worker has other rows than the sweep: {other}",
+            where=str(prepared.path),
+            remedy="give every machine the same source",
+        )
     study = _open_study(space, url, name)
     import optuna
 
@@ -178,13 +199,13 @@ def run_trial(space: Space, url: str, name: str, trials: int, places: Places, ca
             optuna.storages.fail_stale_trials(study)
         if _counted(study.get_trials(deepcopy=False)) >= trials:
             return None
-        number = _tried(space, study, trials, places, call)
+        number = _tried(space, study, trials, places, prepared, call)
         for result in results_of(study):
             if result.number == number:
                 return result
 
 
-def _tried(space: Space, study: optuna.Study, trials: int, places: Places, call: str) -> int:
+def _tried(space: Space, study: optuna.Study, trials: int, places: Places, prepared: Prepared, call: str) -> int:
     """Run the next trial; return its number. It may be failed in the end, for one that came too late or was lost."""
     import optuna
 
@@ -203,7 +224,7 @@ def _tried(space: Space, study: optuna.Study, trials: int, places: Places, call:
         with stop_requested() as stop:
             try:
                 trial.set_user_attr(CALL, call)
-                return _judged(space, trial, places, stop)
+                return _judged(space, trial, places, prepared, stop)
             except Interrupted:
                 _fail(study, trial.number)
                 raise
@@ -229,7 +250,7 @@ def _counted(trials: Sequence[optuna.trial.FrozenTrial]) -> int:
     return sum(trial.state.name != "FAIL" for trial in trials)
 
 
-def _judged(space: Space, trial: optuna.Trial, places: Places, stop: Callable[[], bool]) -> float:
+def _judged(space: Space, trial: optuna.Trial, places: Places, base: Prepared, stop: Callable[[], bool]) -> float:
     """Train with the settings that Optuna suggests; give up early where others were better at the same epoch."""
     import optuna
 
@@ -240,7 +261,9 @@ def _judged(space: Space, trial: optuna.Trial, places: Places, stop: Callable[[]
     except UsageProblem as problem:  # each value is valid by itself, these together are not
         trial.set_user_attr("problem", problem.what)
         raise optuna.TrialPruned from None
-    rows = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
+    prepared = base
+    if spec.dataset != space.base.dataset:
+        prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
 
     def watch(epochs: Iterator[Progress]) -> Iterator[Progress]:
         for progress in epochs:
@@ -254,7 +277,7 @@ def _judged(space: Space, trial: optuna.Trial, places: Places, stop: Callable[[]
                 trial.set_user_attr("validation_accuracy", record.validation_accuracy)
                 raise optuna.TrialPruned
 
-    learn, choose = training_rows(rows, spec)
+    learn, choose = training_rows(prepared.train, spec)
     try:
         trained = fit(learn, choose, spec, watch=watch, stop=stop)
     except NotFiniteError as problem:
@@ -302,8 +325,8 @@ def sweep_results(space: Space, url: str, places: Places) -> tuple[TrialResult, 
     Raises:
         PipelineError: The storage does not open, or there is no data.
     """
-    rows: PreparedTrain = prepare(space.base.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
-    return results_of(_open_study(space, url, study_name(space, rows.sha256)))
+    prepared, data = _base_data(space, places)
+    return results_of(_open_study(space, url, study_name(space, prepared.train.sha256 + data.partitions)))
 
 
 def results_of(study: optuna.Study) -> tuple[TrialResult, ...]:
