@@ -15,8 +15,8 @@ import hashlib
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
-from bpfunc.ranges import number, whole
 from bpfunc.tree import STATIC
 
 

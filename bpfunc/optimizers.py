@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bpfunc.ranges import number
+from bpfunc.arrays.ranges import number
 from bpfunc.transforms import (
     GradientTransform,
     add_decayed_weights,

@@ -15,11 +15,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
 from bpfunc.batches.batch import Batch, row_count
 from bpfunc.keys import Key, fold_in, generator, normal, split, uniform
 from bpfunc.layers import ShapeError
-from bpfunc.ranges import number, whole
 
 Augmentation: TypeAlias = Callable[[Key, Batch], Batch]
 """``(key, batch) -> batch`` with the same number of rows."""

@@ -9,10 +9,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.keys import Key, fold_in, permutation, split, uniform
 from bpfunc.layers import ShapeError
-from bpfunc.ranges import whole
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

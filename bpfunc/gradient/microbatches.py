@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.arrays.ranges import whole
 from bpfunc.batches.batch import Batch, row_count, take
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.keys import fold_in
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
-from bpfunc.ranges import whole
 from bpfunc.tree import Tree, tree_add, tree_scale
 
 

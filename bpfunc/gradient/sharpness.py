@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from bpfunc.arrays.ranges import number
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
-from bpfunc.ranges import number
 from bpfunc.tree import Tree, norm_factors, tree_combine, with_norm
 
 

@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 
 from bpfunc import layers
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
@@ -24,7 +25,6 @@ from bpfunc.keys import Key, uniform
 from bpfunc.layers import Context, DenseParams, Layer
 from bpfunc.layers.combinators import SerialParams, serial
 from bpfunc.losses import Loss
-from bpfunc.ranges import number
 from bpfunc.training.consumers import EpochLike
 from bpfunc.training.step import TrainState
 from bpfunc.transforms import GradientTransform, chain, momentum, scale_by_learning_rate

@@ -6,11 +6,11 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.aligned import SMALL, empty
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, split
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError, squared_sums
 from bpfunc.layers.initializers import Initializer, he_normal, zeros
-from bpfunc.ranges import whole
 from bpfunc.tree import Tree
 
 SMALL_RESULT = SMALL // 8

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import BoolArray, FloatArray, Shape
 from bpfunc.keys import Key, fold_in, normal, uniform
-from bpfunc.ranges import number
 
 Initializer: TypeAlias = Callable[[Key, Shape], FloatArray]
 """``(key, shape) -> float32 array``; a weight's shape is (fan in, fan out)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
 from bpfunc.keys import Key
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
@@ -15,7 +16,6 @@ from bpfunc.ops.standardize import (
     standardize_vjp,
     standardize_vjp_jvp,
 )
-from bpfunc.ranges import number
 from bpfunc.tree import Tree
 
 

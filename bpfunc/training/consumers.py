@@ -13,11 +13,11 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number, whole
 from bpfunc.batches.batch import Batch
 from bpfunc.layers import Layer
 from bpfunc.losses import Loss
 from bpfunc.metrics import Metric, accuracy, mean
-from bpfunc.ranges import number, whole
 from bpfunc.training.loop import Epoch, evaluate
 from bpfunc.training.step import StepMetrics, TrainState
 from bpfunc.tree import Tree

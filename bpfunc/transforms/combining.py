@@ -8,8 +8,8 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import FloatArray, readonly
-from bpfunc.ranges import number, whole
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Elementwise, Numbers, check_alike
 from bpfunc.tree import (

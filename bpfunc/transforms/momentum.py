@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
-from bpfunc.ranges import number
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, tree_zeros_like

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
-from bpfunc.ranges import number
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.transforms.schedules import Schedule, as_schedule

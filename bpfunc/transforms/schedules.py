@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from bpfunc.ranges import number, whole
+from bpfunc.arrays.ranges import number, whole
 
 Schedule: TypeAlias = Callable[[int], float]
 """``step -> value``, steps counted from 0."""

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.artifacts import PIXELS, EncodedSplit, Prepared, PreparedMeta, PreparedTrain, Scaling, SealedTest
+from pipelines.artifacts import PIXELS, Prepared, PreparedMeta, PreparedTrain, Scaling, SealedTest
 from pipelines.disk.atomic import TEMPORARY, sha256_of
-from pipelines.disk.parquet import read_columns
+from pipelines.disk.json_text import json_text
 from pipelines.errors import DataProblem, first_line
 
 MANIFEST = "manifest.json"
@@ -100,7 +100,7 @@ class Manifest:
 
 def _seal(manifest: Mapping[str, object]) -> str:
     """Hash a manifest, so that it vouches for itself as it does for the files."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json_text(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(entry: Path) -> Manifest:
@@ -218,19 +218,3 @@ def read_meta(path: Path) -> PreparedMeta:
         raise DataProblem(
             f"damaged metadata: {first_line(error)}", where=str(path), remedy="run `bpfunc data prepare` again"
         ) from None
-
-
-def read_split(handle: PreparedTrain | SealedTest) -> EncodedSplit:
-    """Read the rows behind a handle. `train` calls it with its own, `evaluate` with the sealed test split.
-
-    Args:
-        handle: From `open_prepared`.
-
-    Returns:
-        The rows.
-
-    Raises:
-        DataProblem: The file is not what it was when the entry was opened.
-    """
-    columns = read_columns(handle.path, handle.sha256, prepared_schema(handle.classes), rows=handle.rows)
-    return EncodedSplit(columns["pixels"], columns["target"], columns["label"], columns["source_index"])

@@ -15,7 +15,9 @@ import pyarrow as pa
 
 from pipelines.artifacts import EpochRecord, Examined, Prepared, Trained
 from pipelines.dataset.cache_key import Decision
+from pipelines.dataset.data_hashes import UNKNOWN, DataHashes
 from pipelines.disk.atomic import write_bytes
+from pipelines.disk.ownership import require_run
 from pipelines.disk.parquet import column_of, read_sealed_table, row_bytes, sealed_table
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.spec.run_spec import RunSpec
@@ -24,7 +26,6 @@ from pipelines.training.build import parameter_count
 
 SEALED = "sealed.txt"
 """A file in the directory of a run that was asked to train and no more."""
-
 
 TRAIN_AGAIN = "take a copy of the file, or remove it and run `bpfunc resume` on the directory"
 
@@ -98,10 +99,9 @@ def read_config(run: Path) -> RunSpec:
         The specification.
 
     Raises:
-        UsageProblem: There is no such run, or its configuration is not valid.
+        UsageProblem: There is no such run, it is a study or another directory, or its configuration is not valid.
     """
-    if not (run / "config.toml").is_file():
-        raise UsageProblem("this is no run directory: it has no config.toml", where=str(run), remedy="see data/runs")
+    require_run(run)
     return load_config(run / "config.toml", RunSpec())
 
 
@@ -184,3 +184,5 @@ class Finished:
     """None where the training rows are to be read again for it."""
     source: Path | None = None
     """The directory of IDX files that the person named, for the command that does it again."""
+    data: DataHashes = UNKNOWN
+    """The source files and partitions that it was made from."""

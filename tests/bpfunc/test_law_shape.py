@@ -18,6 +18,7 @@ import pytest
 
 import bpfunc as bp
 from bpfunc.gradient.check import check_sweep
+from bpfunc.gradient.data_parallel import Alone
 from bpfunc.metrics.base import Mean
 from bpfunc.training.step import TrainState
 from bpfunc.transforms.update import apply_updates, updated
@@ -187,7 +188,7 @@ def test_directions(function: Callable[..., object]) -> None:
 @pytest.mark.parametrize("name", makers("GradientMaker"))
 def test_steps(name: str) -> None:
     """A training state or a batch whose parts do not fit is refused, with every way to take gradients."""
-    given = {"comm": bp.parallel_step.Alone(), "parts": 2}
+    given = {"comm": Alone(), "parts": 2}
     model = bp.serial(bp.dense(4), bp.batch_norm(), bp.dense(3))
     transform = bp.adam(0.1)
     gradient = makers("GradientMaker")[name](**given)

@@ -26,7 +26,7 @@ FAR = (0, 1, 9, 10, 11, 1000, 10**6, 10**15)
 def test_every_step_has_a_value(name: str, growing: bool) -> None:
     """However far the step, a schedule gives a number, which is not NaN."""
     options = GROWING if growing else {}
-    known = {k: v for k, v in options.items() if k in signature(getattr(bp.schedules, name)).parameters}
+    known = {k: v for k, v in options.items() if k in signature(getattr(bp.transforms.schedules, name)).parameters}
     schedule = SCHEDULES[name](**known)
     for step in FAR:
         value = float(schedule(step))

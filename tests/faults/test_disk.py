@@ -221,9 +221,9 @@ def test_one_writer_serves_every_file() -> None:
     """No other module writes, but for the transfer of a download, and a new SQLite file, linked when whole."""
     for path in (ROOT / "pipelines").rglob("*.py"):
         found = writers(path.read_text(encoding="utf-8"))
-        if path.name in ("download.py", "sweep.py"):
+        if path.name in ("download.py", "storage.py"):
             assert len(found) == 1, found
-        elif path.name != "files.py":
+        elif path.name != "atomic.py":
             assert not found, f"{path}: {found}"
 
 

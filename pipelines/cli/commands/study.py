@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +26,7 @@ from pipelines.cli.options import (
     Source,
     Threads,
     Unpinned,
+    file_name,
     merged_spec,
 )
 from pipelines.cli.terminal import print_json, say
@@ -63,11 +63,10 @@ def study(
         bpfunc study --recipe best --seeds 5 --ablate
     """
     use_threads(threads)
-    import attrs
-
     from pipelines.dataset.places import Places
+    from pipelines.disk.ownership import check_new_directory
     from pipelines.stages.prepare import prepare
-    from pipelines.studies.ablation import ablation_rows, run_ablation, write_ablation
+    from pipelines.studies.ablation import ablation_rows, ablation_table, run_ablation, write_ablation
     from pipelines.studies.executors import open_executor
     from pipelines.studies.study import run_study, study_command, study_table, summarised, write_study
     from pipelines.studies.text import ablation_lines, study_lines
@@ -76,6 +75,7 @@ def study(
         recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned, settings=settings
     )
     directory = out or Path("data/runs") / f"study-{spec.name}"
+    check_new_directory(directory, "study", reads=[directory / "config.toml"])
     places = Places(source=source, cache=cache, raw=raw)
     # Prepared once, here: the workers then find it.
     prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
@@ -99,7 +99,7 @@ def study(
     page = write_study_page(directory, found, study_command(directory, seeds, source, ablate=ablate), ablation=rows)
     if as_json:
         document = {"study": str(directory), "page": str(page), **study_table(found)}
-        print_json(document | {"ablation": [attrs.asdict(row) for row in rows]} if ablate else document)
+        print_json(document | {"ablation": ablation_table(rows)} if ablate else document)
     else:
         print(study_lines(found))
         if ablate:
@@ -128,29 +128,25 @@ def search(
     """
     use_threads(threads)
     from pipelines.dataset.places import Places
-    from pipelines.disk.atomic import write_bytes
+    from pipelines.disk.ownership import check_new_directory
     from pipelines.spec.settings import settings_table
     from pipelines.studies.executors import open_executor
-    from pipelines.studies.tuning.cross_validation import load_search, run_search, search_table
+    from pipelines.studies.text import search_lines, search_trial_line
+    from pipelines.studies.tuning.cross_validation import load_search, run_search, search_table, write_search
 
     plan = load_search(space, settings_table(settings or []))
+    check_new_directory(out, "search", reads=[space], writes=("search.json",))
     trials = []
     with open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
             trials.append(trial)
-            say(
-                f"{trial.variant}, fold {trial.fold}: {100 * trial.validation_accuracy:.2f} %, "
-                f"loss {trial.validation_loss:.4f}, {trial.train_seconds:.0f} s",
-                quiet=quiet,
-            )
+            say(search_trial_line(trial), quiet=quiet)
     table = search_table(trials)
-    write_bytes(out / "search.json", (json.dumps(table, indent=2) + "\n").encode())
+    write_search(out, table)
     if as_json:
         print_json(table)
     else:
-        for row in table:
-            accuracy = 100 * float(str(row["validation_accuracy"]))
-            print(f"{accuracy:.3f} %  loss {row['validation_loss']:.4f}  {row['variant']}")
+        print(search_lines(table))
 
 
 def sweep(
@@ -178,6 +174,8 @@ def sweep(
     use_threads(threads)
     from pipelines.dataset.places import Places
     from pipelines.disk.atomic import make_directory, write_bytes
+    from pipelines.disk.json_text import write_json
+    from pipelines.disk.ownership import check_new_directory
     from pipelines.spec.settings import settings_table
     from pipelines.spec.toml import to_toml
     from pipelines.studies.executors import open_executor
@@ -188,6 +186,7 @@ def sweep(
 
     plan, places = load_space(space, settings_table(settings or [])), Places(source=source, cache=cache, raw=raw)
     directory = out or Path("data/runs") / f"sweep-{space.stem}"
+    check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
     make_directory(directory)
     url = storage or storage_url(directory)
     with open_executor(executor, jobs=jobs, threads=threads) as pool:
@@ -197,7 +196,7 @@ def sweep(
     if len(results) < trials:
         say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
     best = best_trial(results)
-    write_bytes(directory / "sweep.json", (json.dumps(sweep_table(results), indent=2) + "\n").encode())
+    write_json(directory / "sweep.json", sweep_table(results))
     write_bytes(directory / "best.toml", to_toml(settled(plan.base, best.settings, where=str(space))).encode())
     if as_json:
         rows = sweep_table(results)
@@ -211,7 +210,9 @@ def sweep(
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write a page with pictures here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", parser=file_name, help="Page with pictures.")
+    ] = None,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -232,8 +233,11 @@ def compare(
         found = compared(a, b)
     else:
         from pipelines.dataset.places import Places
+        from pipelines.disk.ownership import check_output
         from pipelines.studies.comparison import side_by_side
         from pipelines.studies.comparison_page import write_comparison_page
+
+        check_output(out, reads=[path for path in (a, b, source) if path is not None])
 
         sides = side_by_side(a, b, Places(source=source, cache=cache, raw=raw))
         found = sides.comparison
