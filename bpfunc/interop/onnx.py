@@ -36,7 +36,7 @@ try:
     from onnx.onnx_pb import ModelProto, TensorProto
 
     from bpfunc.interop.onnx_chain import array_of
-    from bpfunc.interop.onnx_foreign import check, read_foreign, tensors
+    from bpfunc.interop.onnx_foreign import checked, read_foreign, tensors
     from bpfunc.interop.onnx_nodes import Graph, Place, write
     from bpfunc.interop.onnx_operators import shown
 except ModuleNotFoundError as missing:
@@ -240,7 +240,7 @@ def from_onnx(data: ModelProto | bytes, *, output: str | None = None) -> Importe
     found = _described(proto)
     if found is None:
         return Imported(*read_foreign(proto, output))
-    check(proto)
+    checked(proto)
     return found
 
 

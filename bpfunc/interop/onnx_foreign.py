@@ -39,7 +39,7 @@ def read_foreign(model: ModelProto, output: str | None) -> tuple[Layer, Tree, Tr
     """
     wanted = _wanted(model.graph, output)
     nodes = known_nodes(model, wanted)
-    check(model)
+    checked(model)
     chain = Chain(
         nodes,
         {tensor.name: tensor for tensor in model.graph.initializer},
@@ -56,24 +56,27 @@ def read_foreign(model: ModelProto, output: str | None) -> tuple[Layer, Tree, Tr
     for _, link in reversed(links):
         made.append(link.make(seen))
         seen = made[-1].seen
-    _check_types(chain, seen, value)
+    _check_types(chain, seen, next(info for info in model.graph.output if info.name == wanted))
     kept = [each for each in made if each.layer is not None]
     network = serial(*(each.layer for each in kept if each.layer is not None))
     params, state = SerialParams(tuple(each.params for each in kept)), tuple(each.state for each in kept)
     return network, params, state, in_shape if len(in_shape) == len(_fed(inputs[value]).example) else None
 
 
-def check(model: ModelProto) -> None:
+def checked(model: ModelProto) -> ModelProto:
     """Check a model by the rules of ONNX; nothing is read from the disk.
 
     Args:
         model: Any model.
 
+    Returns:
+        The model.
+
     Raises:
         ValueError: It is not valid.
 
     Example:
-        >>> check(ModelProto())
+        >>> checked(ModelProto())
         Traceback (most recent call last):
             ...
         ValueError: no valid ONNX model: The model does not have an ir_version set properly.
@@ -83,6 +86,7 @@ def check(model: ModelProto) -> None:
     except (ValidationError, ValueError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"no valid ONNX model: {shown(lines[0])[1:-1]}") from None
+    return model
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -157,10 +161,13 @@ def _fed(info: ValueInfoProto) -> Seen:
     return Seen(type_name(info.type.tensor_type.elem_type), tuple(sizes))
 
 
-def _check_types(chain: Chain, last: Seen, name: str) -> None:
+def _check_types(chain: Chain, last: Seen, output: ValueInfoProto) -> None:
     """All constants are of the type that is computed with, which is the type of what comes out."""
+    name, kind = shown(output.name)[1:-1], output.type.tensor_type.elem_type
     if last.dtype not in DTYPES.values():
-        raise ValueError(f"what comes out of input {shown(name)} is {last.dtype}; known are float32 and float64")
+        raise ValueError(f"what comes out as {name} is {last.dtype}; known are float32 and float64")
+    if output.type.HasField("tensor_type") and type_name(kind) != last.dtype:
+        raise ValueError(f"what comes out as {name} is {last.dtype}, and the graph says {type_name(kind)}")
     for node, constant, dtype in chain.used:
         if dtype.name != last.dtype:
             refuse(node, f"its input {shown(constant)} is {dtype}, and the other {last.dtype}")

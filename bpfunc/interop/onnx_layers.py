@@ -11,7 +11,7 @@ from onnx.onnx_pb import TensorProto
 
 from bpfunc import layers
 from bpfunc.interop.onnx_chain import DTYPES, WHOLE, Chain, Link, Made, Seen, array_of, decimal, orders, type_name
-from bpfunc.interop.onnx_operators import Node, refuse
+from bpfunc.interop.onnx_operators import Node, refuse, shown
 from bpfunc.interop.onnx_products import Standardized, product_of, standardized
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
 from bpfunc.model import SerialParams, serial
@@ -77,15 +77,23 @@ def _last_axis(make: Callable[[], Layer]) -> Reader:
     return read
 
 
+def _is_axis(node: Node, seen: Seen, axis: int) -> bool:
+    """Whether a node is along an axis; axes are counted from the end, as negative numbers, since set 11."""
+    ways = (axis, axis - len(seen.shape)) if node.revision >= 11 else (axis,)
+    return axis < len(seen.shape) and node.attributes.get("axis") in ways
+
+
 def _check_last(node: Node, seen: Seen) -> None:
-    axis, rank = node.attributes.get("axis"), len(seen.shape)
-    if rank < 2 or axis not in (-1, rank - 1):
-        refuse(node, f"{NOT_LAST}: its axis is {axis}, and it is fed {seen}; known are -1 and {max(rank - 1, 1)}")
+    last = len(seen.shape) - 1
+    if not last or not _is_axis(node, seen, last):
+        axis = node.attributes.get("axis")
+        refuse(node, f"{NOT_LAST}: its axis is {axis}, and it is fed {seen}; known is {max(last, 1)}")
 
 
 def _number(node: Node, name: str) -> float:
     found = node.attributes[name]
-    assert isinstance(found, float)
+    if not isinstance(found, float) or not math.isfinite(found):
+        refuse(node, f"its {name} is {found}; known are finite numbers")
     return decimal(np.float32(found))
 
 
@@ -143,7 +151,7 @@ def _scaled(chain: Chain, node: Node) -> tuple[Standardized, FloatArray | None] 
     """What a product scales, feature by feature, and by what."""
     for value, scale in orders(node):
         inner = chain.made_by(value, "Div") or chain.made_by(value, "Mul")
-        found = None if inner is None else standardized(chain, inner)
+        found = None if inner is None or chain.constant(node, scale) is None else standardized(chain, inner)
         if found is not None:
             return found, chain.numbers(node, node.inputs.index(scale))
     return None
@@ -216,28 +224,20 @@ def _batch_norm(chain: Chain, node: Node) -> Link:
     return Link(node.inputs[0], make)
 
 
-def _scale_of(chain: Chain, node: Node) -> FloatArray | None:
-    """What a normalisation is scaled by; None where that is a 1 for each number that it is fed."""
-    filled = chain.made_by(node.input(1), "ConstantOfShape")
-    shape = None if filled is None else chain.made_by(filled.inputs[0], "Shape")
-    if filled is None or shape is None or shape.inputs[0] != node.inputs[0]:
-        return chain.numbers(node, 1)
-    value = filled.attributes.get("value")
-    if not isinstance(value, TensorProto) or value.data_type not in DTYPES or array_of(value).tolist() != [1.0]:
-        refuse(filled, "it fills a shape with other numbers than 1")
-    return None
-
-
 def _feature_norm(*, centred: bool) -> Reader:
     def read(chain: Chain, node: Node) -> Link:
         # How precisely mean and variance are computed; both are as precise as float32 at least.
         if node.attributes["stash_type"] not in (TensorProto.FLOAT, TensorProto.DOUBLE):
             refuse(node, f"its stash_type is {node.attributes['stash_type']}; known are 1 and 11")
         norm = Standardized(node.inputs[0], _number(node, "epsilon"), centred)
-        found = _norm(chain, node, norm, _scale_of(chain, node), chain.numbers(node, 2))
+        ones = chain.made_by(node.input(1), "ConstantOfShape")
+        scale = chain.numbers(node, 1) if ones is None else None
+        found = _norm(chain, node, norm, scale, chain.numbers(node, 2))
 
         def make(seen: Seen) -> Made:
             _check_last(node, seen)
+            if ones is not None:
+                _check_ones(chain, ones, node.inputs[0], seen)
             return found.make(seen)
 
         return Link(found.x, make)
@@ -245,11 +245,25 @@ def _feature_norm(*, centred: bool) -> Reader:
     return read
 
 
+def _check_ones(chain: Chain, node: Node, x: str, seen: Seen) -> None:
+    """A 1 for each number that a normalisation is fed, in place of a scale."""
+    shape, value = chain.made_by(node.inputs[0], "Shape"), node.attributes.get("value")
+    sizes = None if shape is not None else chain.constant(node, node.inputs[0])
+    if not (shape is not None and shape.inputs[0] == x) and (sizes is None or sizes.tolist() != list(seen.shape)):
+        refuse(node, f"it fills another shape than that of {shown(x)}, {seen}")
+    if (
+        not isinstance(value, TensorProto)
+        or type_name(value.data_type) != seen.dtype
+        or array_of(value).tolist() != [1]
+    ):
+        refuse(node, f"it fills a shape with something else than a 1 of {seen.dtype}")
+
+
 def _flatten(chain: Chain, node: Node) -> Link:
     def make(seen: Seen) -> Made:
         axis = node.attributes["axis"]
-        if not seen.shape or axis not in (1, 1 - len(seen.shape)):
-            refuse(node, f"it keeps another axis than the first: its axis is {axis}, and it is fed {seen}")
+        if not (axis == 1 or _is_axis(node, seen, 1)):
+            refuse(node, f"it keeps another axis than the first: its axis is {axis}, and it is fed {seen}; known is 1")
         return _flat(seen)
 
     return Link(node.inputs[0], make)
@@ -340,20 +354,27 @@ def _where(chain: Chain, node: Node) -> Link:
 
 
 def _concat(chain: Chain, node: Node) -> Link:
-    """The probabilities of two classes, (1 - p, p) of p = Sigmoid(z), which are the softmax of (0, z)."""
+    """The probabilities of not and of yes, (1 - p, p) with p = Sigmoid(z), which are Sigmoid of (-z, z)."""
     rest = chain.made_by(node.inputs[0], "Sub") if len(node.inputs) == 2 else None
     gate = None if rest is None else chain.made_by(node.inputs[1], "Sigmoid")
     if rest is None or gate is None or rest.inputs[1] != node.inputs[1] or not chain.is_number(rest, rest.inputs[0], 1):
         refuse(node, "it does not join 1 - Sigmoid(x) and Sigmoid(x)")
-    layer = serial(layers.dense(2, use_bias=False), layers.softmax())
 
     def make(seen: Seen) -> Made:
-        _check_rows(node, seen, 1)
         _check_last(node, seen)
-        if seen.example != (1,):
-            refuse(node, f"it joins {seen} twice; known are (batch, 1)")
-        params = SerialParams((DenseParams(np.array([[0, 1]], seen.dtype), None), ()))
-        return Made(layer, params, ((), ()), Seen(seen.dtype, (seen.shape[0], 2)))
+        size = seen.example[0] if len(seen.example) == 1 else None
+        if size is None:
+            refuse(node, f"it is fed {seen}; known are rows of a known number of features")
+        _check_rows(node, seen, size)
+
+        def both_signs() -> FloatArray:
+            positive = np.eye(size, dtype=seen.dtype)
+            return np.concatenate([-positive, positive], axis=1)
+
+        weight = chain.keep(node, ("both signs", size), 2 * size * size, both_signs)
+        params = SerialParams((DenseParams(weight, None), ()))
+        layer = serial(layers.dense(2 * size, use_bias=False), layers.sigmoid())
+        return Made(layer, params, ((), ()), Seen(seen.dtype, (seen.shape[0], 2 * size)))
 
     return Link(gate.inputs[0], make)
 

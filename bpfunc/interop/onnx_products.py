@@ -166,4 +166,4 @@ def _over_features(chain: Chain, node: Node) -> bool:
     if node.input(1):
         found = chain.constant(node, node.input(1))
         axes = None if found is None else found.tolist()
-    return axes in ([-1], [1])
+    return axes == [1] or (axes == [-1] and node.revision >= 11)
