@@ -15,8 +15,8 @@ import hashlib
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
 from bpfunc.tree import STATIC
-from bpfunc.types import FloatArray, FloatDType, IntArray, Shape
 
 
 @attrs.frozen

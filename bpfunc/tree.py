@@ -23,7 +23,7 @@ import attrs
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bpfunc.types import FloatArray, converted, readonly
+from bpfunc.arrays.types import FloatArray, converted, readonly
 
 Tree: TypeAlias = Any
 """A nest of attrs records, tuples, dicts and None with arrays or numbers at its ends."""

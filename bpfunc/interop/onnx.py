@@ -17,10 +17,10 @@ import attrs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
 from bpfunc.interop.structure import build, describe, from_tensors, to_tensors
 from bpfunc.layers import Layer
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, Shape, readonly_arrays
 
 try:
     from google.protobuf.message import DecodeError
@@ -100,7 +100,7 @@ def to_onnx(
     """
     written = _written(*(model, params, state), in_shape=in_shape, mean=mean, scale=scale, probabilities=probabilities)
     about = {"format": FORMAT, "in_shape": in_shape, "probabilities": probabilities, "network": describe(model)}
-    text = json.dumps(about)
+    text = json.dumps(about, allow_nan=False)
     if len(text) > DESCRIPTION_LIMIT:
         raise ValueError(
             f"the description of the network has {len(text)} characters, at most {DESCRIPTION_LIMIT} are read"

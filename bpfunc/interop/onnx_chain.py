@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from onnx.numpy_helper import to_array
 from onnx.onnx_pb import TensorProto
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.interop.onnx_operators import Node, refuse, shown
 from bpfunc.layers import Layer
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, readonly
 
 Array: TypeAlias = NDArray[np.generic]
 LAYERS_LIMIT = 4096

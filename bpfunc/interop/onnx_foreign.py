@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from onnx.checker import ValidationError, check_model
 from onnx.onnx_pb import GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto
 
+from bpfunc.arrays.types import Shape
 from bpfunc.interop.onnx_chain import DTYPES, GROWTH, LAYERS_LIMIT, ROOM, Chain, Link, Made, Seen, type_name
 from bpfunc.interop.onnx_layers import read
 from bpfunc.interop.onnx_operators import Node, graphs, known_nodes, refuse, shown
 from bpfunc.layers import Layer
-from bpfunc.model import SerialParams, serial
+from bpfunc.layers.combinators import SerialParams, serial
 from bpfunc.tree import Tree
-from bpfunc.types import Shape
 
 
 def read_foreign(model: ModelProto, output: str | None) -> tuple[Layer, Tree, Tree, Shape | None]:

@@ -10,13 +10,13 @@ import numpy as np
 from onnx.onnx_pb import TensorProto
 
 from bpfunc import layers
+from bpfunc.arrays.types import FloatArray
 from bpfunc.interop.onnx_chain import DTYPES, WHOLE, Chain, Link, Made, Seen, array_of, decimal, orders, type_name
 from bpfunc.interop.onnx_operators import Node, refuse, shown
 from bpfunc.interop.onnx_products import Standardized, product_of, standardized
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
-from bpfunc.model import SerialParams, serial
-from bpfunc.ops.selu import ALPHA, SCALE
-from bpfunc.types import FloatArray
+from bpfunc.layers.combinators import SerialParams, serial
+from bpfunc.ops.relu import SELU_ALPHA, SELU_SCALE
 
 Reader: TypeAlias = Callable[[Chain, Node], Link]
 """How a node, perhaps with those before it, is read as a layer."""
@@ -406,8 +406,8 @@ def _gelu(chain: Chain, node: Node) -> Link:
 
 def _selu(chain: Chain, node: Node) -> Link:
     found = _number(node, "alpha"), _number(node, "gamma")
-    if not np.allclose(found, (ALPHA, SCALE), rtol=1e-6, atol=0):
-        refuse(node, f"its alpha and gamma are {found}, not those of selu, {(ALPHA, SCALE)}")
+    if not np.allclose(found, (SELU_ALPHA, SELU_SCALE), rtol=1e-6, atol=0):
+        refuse(node, f"its alpha and gamma are {found}, not those of selu, {(SELU_ALPHA, SELU_SCALE)}")
     return _elementwise(node, node.inputs[0], layers.selu())
 
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from onnx.helper import make_node
 from onnx.onnx_pb import NodeProto
 
+from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.interop.structure import inside, maker_of, setting
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, ShapeError
 from bpfunc.layers.base import Setting
-from bpfunc.ops.selu import ALPHA, SCALE
-from bpfunc.types import FloatArray, Shape
+from bpfunc.ops.relu import SELU_ALPHA, SELU_SCALE
 
 Attributes: TypeAlias = Mapping[str, object]
 NONE: Attributes = {}
@@ -270,7 +270,7 @@ SINGLE: dict[str, Callable[[Mapping[str, Setting]], tuple[str, Attributes]]] = {
     "leaky_relu": lambda settings: ("LeakyRelu", {"alpha": settings["slope"]}),
     "log_softmax": lambda settings: ("LogSoftmax", {"axis": -1}),
     "relu": lambda settings: ("Relu", {}),
-    "selu": lambda settings: ("Selu", {"alpha": ALPHA, "gamma": SCALE}),
+    "selu": lambda settings: ("Selu", {"alpha": SELU_ALPHA, "gamma": SELU_SCALE}),
     "sigmoid": lambda settings: ("Sigmoid", {}),
     "softmax": lambda settings: ("Softmax", {"axis": -1}),
     "softplus": lambda settings: ("Softplus", {}),
@@ -326,7 +326,7 @@ def _mirror_averaged(graph: Graph, at: Place) -> Written:
     mirrored, _ = write(graph, attrs.evolve(inner, x=_mirror(graph, at)))
     p, q = (graph.add(at.path, "Softmax", [z], {"axis": -1}) for z in (straight, mirrored))
     mean = graph.add(at.path, "Mul", [graph.add(at.path, "Add", [p, q]), graph.number(0.5)])
-    # Never 0, as in `bpfunc.mirror`.
+    # Never 0, as in `bpfunc.layers.mirror`.
     above = graph.add(at.path, "Max", [mean, graph.number(float(np.finfo(graph.dtype).tiny))])
     return graph.add(at.path, "Log", [above]), shape
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from bpfunc.arrays.types import readonly
 from bpfunc.tree import Tree, TreeT, tree_bytes, tree_leaves_with_path, tree_map_with_path
-from bpfunc.types import readonly
 
 HEADER_LIMIT = 8_000_000
 """Largest header, in bytes, that is written and read: names, shapes and text."""
@@ -104,7 +104,7 @@ def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
     """Put text into a file's header; save() would do so in an order that changes from call to call."""
     size = int.from_bytes(data[:8], "little")
     header = {"__metadata__": metadata} | json.loads(data[8 : 8 + size])
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     padded = text + b" " * (-len(text) % 8)  # tensors begin at a multiple of 8, as save() has it
     if len(padded) + 8 > HEADER_LIMIT:
         longest = max(metadata, key=lambda name: len(metadata[name]), default="none")

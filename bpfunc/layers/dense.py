@@ -5,12 +5,12 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from bpfunc.initializers import Initializer, he_normal, zeros
+from bpfunc.arrays.aligned import SMALL, empty
+from bpfunc.arrays.types import FloatArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, split
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
-from bpfunc.memory import SMALL, empty
+from bpfunc.layers.initializers import Initializer, he_normal, zeros
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, Shape, readonly, readonly_arrays
 
 SMALL_RESULT = SMALL // 8
 """Numbers in a product below which its place does not matter, whatever its dtype."""

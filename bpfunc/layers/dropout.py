@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, uniform
 from bpfunc.layers.base import Context, Layer, Maker
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, readonly
 
 
 def dropout(rate: float) -> Layer:

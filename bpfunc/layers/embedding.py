@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from bpfunc.initializers import Initializer
+from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, normal
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
+from bpfunc.layers.initializers import Initializer
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, IntArray, Shape, readonly, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from bpfunc.arrays.types import FloatArray, Shape, readonly
 from bpfunc.layers.base import Context, Layer, Maker
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, Shape, readonly
 
 
 def flatten() -> Layer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
 from bpfunc.keys import Key
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
 from bpfunc.ops.standardize import (
@@ -15,7 +16,6 @@ from bpfunc.ops.standardize import (
     standardize_vjp_jvp,
 )
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, Shape, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.losses.base import Loss, Targets, class_rows
 from bpfunc.ops import softmax_jvp
-from bpfunc.types import FloatArray, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.batches import Batch
+from bpfunc.arrays.types import BoolArray, FloatArray
+from bpfunc.batches.batch import Batch
 from bpfunc.layers import ShapeError
 from bpfunc.metrics.base import Metric, labels_for, mean_metric, row_means
-from bpfunc.types import BoolArray, FloatArray
 
 
 def accuracy() -> Metric:

@@ -8,11 +8,11 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
-from bpfunc.batches import Batch, class_indices
+from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
+from bpfunc.batches.batch import Batch, class_indices
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import whole_numbers
 from bpfunc.tree import Tree, tree_add
-from bpfunc.types import BoolArray, FloatArray, IntArray
 
 Measure: TypeAlias = Callable[[FloatArray, Batch], Tree]
 """``(outputs, batch) -> state``."""

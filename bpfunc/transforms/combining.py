@@ -8,6 +8,7 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Elementwise, Numbers
 from bpfunc.tree import (
@@ -21,7 +22,6 @@ from bpfunc.tree import (
     tree_scale,
     tree_zeros_like,
 )
-from bpfunc.types import FloatArray, readonly
 
 StateT = TypeVar("StateT")
 

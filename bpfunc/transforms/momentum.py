@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, tree_zeros_like
-from bpfunc.types import FloatArray
 
 
 @attrs.frozen(eq=False)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import sys
 
-from pipelines.cli import config, data, doctor, look, run, runs, study, use
+from pipelines.cli.commands import config, data, doctor, run, runs, study
+from pipelines.cli.commands import inspect as look
+from pipelines.cli.commands import predict as use
 from pipelines.cli.help import group
 from pipelines.cli.options import Version
 from pipelines.cli.terminal import close_output, complain, speak_any_encoding
 from pipelines.errors import PipelineError
-from pipelines.signals import EXIT_CODE, Interrupted, terminate_as_interrupt
+from pipelines.training.interrupts import EXIT_CODE, Interrupted, terminate_as_interrupt
 
 GROUPS = {
     "Prepare": ("data", "config", "doctor"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pipelines.config import RunSpec
-    from pipelines.stages.train import Progress, Watch
+    from pipelines.spec.run_spec import RunSpec
+    from pipelines.training.progress import Progress, Watch
 
 
 def complain(what: str, where: str, remedy: str) -> None:
@@ -46,10 +45,12 @@ def print_json(document: object) -> None:
     """Print the one JSON document of ``--json``.
 
     Args:
-        document: Plain values.
+        document: Plain values; a number that does not exist is null.
     """
+    from pipelines.disk.json_text import json_text, json_value
+
     speaks_all = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(document, indent=2, ensure_ascii=not speaks_all))
+    print(json_text(json_value(document), indent=2, ascii_only=not speaks_all))
 
 
 def print_version(wanted: bool) -> None:
@@ -101,7 +102,7 @@ def progress(spec: RunSpec, *, quiet: bool) -> Watch:
     Returns:
         A wrapper of the iterator of epochs.
     """
-    from pipelines.stages.train import unwatched
+    from pipelines.training.progress import unwatched
 
     return unwatched if quiet or not sys.stderr.isatty() else partial(_bar, total=spec.train.epochs)
 
@@ -130,7 +131,7 @@ def describe_decision(decision: object) -> str:
     Returns:
         Such as ``hit`` or ``stale: ...``.
     """
-    from pipelines.graph import Hit, Stale
+    from pipelines.dataset.cache_key import Hit, Stale
 
     if isinstance(decision, Stale):
         return f"stale: {decision.why}"

@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 
 from pipelines.artifacts import Acquired, Origin, SourceFile
-from pipelines.classes import class_numbers
-from pipelines.config import DatasetSpec
+from pipelines.dataset.classes import class_numbers
+from pipelines.dataset.idx import read_idx
+from pipelines.dataset.pins import IDX_DIMENSIONS, ROLES, BundleFile, Sources, idx_file, official_sources
+from pipelines.disk.atomic import sha256_of
 from pipelines.errors import DataProblem
-from pipelines.files import sha256_of
-from pipelines.idx import read_idx
-from pipelines.sources import IDX_DIMENSIONS, ROLES, BundleFile, Sources, idx_file, official_sources
+from pipelines.spec.run_spec import DatasetSpec
 
 VERSION = 3
 

@@ -92,7 +92,13 @@ def test_every_error_raised_is_described(name: str) -> None:
         assert kind in described, f"{name} raises {kind}"
 
 
-SOURCED = ("bpfunc.ops.", "bpfunc.losses.", "bpfunc.transforms.adaptive", "bpfunc.optimizers", "bpfunc.initializers")
+SOURCED = (
+    "bpfunc.ops.",
+    "bpfunc.losses.",
+    "bpfunc.transforms.adaptive",
+    "bpfunc.optimizers",
+    "bpfunc.layers.initializers",
+)
 
 
 @pytest.mark.parametrize(

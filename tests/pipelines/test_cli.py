@@ -315,7 +315,7 @@ def test_threads_are_told_before_numpy_wakes(cli: Cli) -> None:
     import sys
 
     code = (
-        "from pipelines.threads import use_threads; import os; use_threads(1); "
+        "from pipelines.training.threads import use_threads; import os; use_threads(1); "
         "print(os.environ['OPENBLAS_NUM_THREADS']); import numpy; use_threads(3); print(os.environ['OMP_NUM_THREADS'])"
     )
     root = str(Path(__file__).parents[2])

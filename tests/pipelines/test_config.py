@@ -8,18 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import (
-    DatasetSpec,
-    ModelSpec,
-    RunSpec,
-    TrainSpec,
-    from_toml,
-    load_config,
-    load_recipe,
-    to_toml,
-)
 from pipelines.errors import UsageProblem
-from pipelines.resources import recipe_names
+from pipelines.spec.recipes import recipe_names
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.spec.toml import from_toml, load_config, load_recipe, to_toml
 
 SPECS = st.builds(
     RunSpec,

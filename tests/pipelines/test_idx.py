@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.dataset.idx import SIZE_LIMIT, read_idx
 from pipelines.errors import DataProblem
-from pipelines.idx import SIZE_LIMIT, read_idx
 
 VALUES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 

@@ -23,9 +23,12 @@ from numpy.typing import NDArray
 
 from pipelines.artifacts import EpochRecord, Evaluation, ReportInputs
 from pipelines.errors import WorkFailed
-from pipelines.report import bitmaps, figures
-from pipelines.report.bitmaps import diverging_png, grey_png
-from pipelines.report.charts import confusion_svg, curves_svg, tint
+from pipelines.report import figures
+from pipelines.report.drawing import bitmaps
+from pipelines.report.drawing.bitmaps import diverging_png, grey_png
+from pipelines.report.drawing.charts import confusion_svg, curves_svg, tint
+from pipelines.report.drawing.markup import element, text
+from pipelines.report.drawing.wording import percent
 from pipelines.report.figures import confusion_png, curves_png
 from pipelines.report.findings import (
     Curve,
@@ -38,9 +41,7 @@ from pipelines.report.findings import (
     strongest_units,
     worst_confusion,
 )
-from pipelines.report.markup import element, text
 from pipelines.report.page import MISTAKES_SHOWN, UNITS_SHOWN, page
-from pipelines.report.wording import percent
 from pipelines.stages.report import report
 from tests.pipelines.pages import Node, parsed, table_of
 
