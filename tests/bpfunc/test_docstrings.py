@@ -21,8 +21,10 @@ EXTRAS = {
     "bpfunc.interop.compiled.work": "numba",
     "bpfunc.interop.sklearn": "sklearn",
     "bpfunc.interop.onnx": "onnx",
-    "bpfunc.interop.onnx_chain": "onnx",
-    "bpfunc.interop.onnx_nodes": "onnx",
+    **{
+        f"bpfunc.interop.onnx_{part}": "onnx"
+        for part in ("chain", "foreign", "layers", "nodes", "operators", "products")
+    },
 }
 """Modules that need an extra, and the package by which to see whether it is installed."""
 
