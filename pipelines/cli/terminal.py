@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -37,9 +34,7 @@ def say(text: str, *, quiet: bool) -> None:
         quiet: Whether to say nothing.
     """
     if not quiet:
-        # Nobody listens any more: no reason to end a training.
-        with contextlib.suppress(BrokenPipeError):
-            print(text, file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_json(document: object) -> None:
@@ -48,7 +43,8 @@ def print_json(document: object) -> None:
     Args:
         document: Plain values.
     """
-    speaks_all = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    encoding = "" if sys.__stdout__ is None else sys.__stdout__.encoding
+    speaks_all = encoding.lower().replace("-", "") == "utf8"
     print(json.dumps(document, indent=2, ensure_ascii=not speaks_all))
 
 
@@ -66,29 +62,6 @@ def print_version(wanted: bool) -> None:
 
         print(f"bpfunc {__version__}")
         raise typer.Exit
-
-
-def speak_any_encoding() -> None:
-    """Let a terminal that knows few letters show the others by their numbers, in place of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def close_output() -> None:
-    """Write out what is left to say; where nobody listens any more (``| head -1``), say nothing and exit with 1.
-
-    Raises:
-        SystemExit: The reader has left.
-    """
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whatever is flushed later, at the end of the process, goes nowhere.
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, sys.stdout.fileno())
-        os.close(silence)
-        sys.exit(1)
 
 
 def progress(spec: RunSpec, *, quiet: bool) -> Watch:
@@ -112,7 +85,7 @@ def _bar(epochs: Iterator[Progress], *, total: int) -> Iterator[Progress]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, TimeRemainingColumn(), console=Console(file=sys.__stderr__), transient=True) as bar:
         task = bar.add_task("", total=total)
         for moment in epochs:
             accuracy = moment.record.validation_accuracy
