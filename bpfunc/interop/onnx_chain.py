@@ -20,7 +20,7 @@ from bpfunc import layers
 from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
 from bpfunc.layers.combinators import SerialParams, serial
-from bpfunc.ops.selu import ALPHA, SCALE
+from bpfunc.ops.relu import SELU_ALPHA, SELU_SCALE
 from bpfunc.tree import Tree
 
 Array: TypeAlias = NDArray[np.generic]
@@ -413,7 +413,8 @@ def _gelu(chain: Chain, node: NodeProto) -> Link:
 
 
 def _selu(chain: Chain, node: NodeProto) -> Link:
-    if not np.allclose((_number(node, "alpha", ALPHA), _number(node, "gamma", SCALE)), (ALPHA, SCALE), rtol=1e-5):
+    found = _number(node, "alpha", SELU_ALPHA), _number(node, "gamma", SELU_SCALE)
+    if not np.allclose(found, (SELU_ALPHA, SELU_SCALE), rtol=1e-5):
         refuse(node, "its alpha and gamma are not those of selu")
     return Link(layers.selu(), (), (), node.input[0])
 

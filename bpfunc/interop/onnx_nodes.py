@@ -20,7 +20,7 @@ from bpfunc.interop.structure import inside, maker_of, setting
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, ShapeError
 from bpfunc.layers.base import Setting
-from bpfunc.ops.selu import ALPHA, SCALE
+from bpfunc.ops.relu import SELU_ALPHA, SELU_SCALE
 
 Attributes: TypeAlias = Mapping[str, object]
 NONE: Attributes = {}
@@ -263,7 +263,7 @@ SINGLE: dict[str, Callable[[Mapping[str, Setting]], tuple[str, Attributes]]] = {
     "leaky_relu": lambda settings: ("LeakyRelu", {"alpha": settings["slope"]}),
     "log_softmax": lambda settings: ("LogSoftmax", {"axis": -1}),
     "relu": lambda settings: ("Relu", {}),
-    "selu": lambda settings: ("Selu", {"alpha": ALPHA, "gamma": SCALE}),
+    "selu": lambda settings: ("Selu", {"alpha": SELU_ALPHA, "gamma": SELU_SCALE}),
     "sigmoid": lambda settings: ("Sigmoid", {}),
     "softmax": lambda settings: ("Softmax", {"axis": -1}),
     "softplus": lambda settings: ("Softplus", {}),
