@@ -20,6 +20,7 @@ from pipelines.cli.streams import messages, open_closed_streams, write_results
 from pipelines.cli.terminal import complain, say
 from pipelines.errors import PipelineError
 from pipelines.training.interrupts import EXIT_CODE, Interrupted, terminate_as_interrupt
+from pipelines.untrusted.files import remedy_for
 
 GROUPS = {
     "Prepare": ("data", "config", "doctor"),
@@ -121,7 +122,7 @@ def _run_command() -> int:
         if _debugging():
             raise
         where = "bpfunc" if error.filename is None else os.fsdecode(error.filename)
-        complain(error.strerror or str(error), where, "check the path, its permissions and the free space")
+        complain(error.strerror or str(error), where, remedy_for(error))
     except Exception as error:
         if _debugging():
             raise

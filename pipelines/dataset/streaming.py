@@ -7,13 +7,12 @@ read ahead, whatever the number of rows.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -28,7 +27,8 @@ from bpfunc.keys import permutation
 from pipelines.artifacts import PIXELS, PreparedTrain
 from pipelines.dataset.partitions import open_partitions
 from pipelines.disk.parquet import numbers_of
-from pipelines.errors import DataProblem
+from pipelines.errors import DataProblem, first_line
+from pipelines.untrusted.documents import parse_json
 
 WINDOW = 2
 """Row groups that are shuffled together."""
@@ -110,11 +110,13 @@ def open_stream(prepared: PreparedTrain, place: str, *, held_out: float, key: Ke
 def _meaning(filesystem: fs.FileSystem, path: str) -> dict[str, dict[str, object]]:
     try:
         with filesystem.open_input_file(path) as source:
-            about = json.loads(pq.read_schema(source).metadata[b"bpfunc"])
+            about = cast("dict[str, Any]", parse_json(pq.read_schema(source).metadata[b"bpfunc"]))
         return {name: about[name] for name in ("class_names", "scaling")}
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise DataProblem(
-            f"the file does not say what its rows mean: {error}", where=path, remedy="write the partitions again"
+            f"the file does not say what its rows mean: {first_line(error)}",
+            where=path,
+            remedy="write the partitions again",
         ) from None
 
 
@@ -268,7 +270,7 @@ def read_group(stream: Stream, index: int) -> Batch:
             _check(file, group)
             table = file.read_row_group(group.number, columns=["pixels", "label"], use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(group, f"damaged Parquet: {str(error).splitlines()[0]}") from None
+        raise _damaged(group, f"damaged Parquet: {first_line(error)}") from None
     pixels = table["pixels"].combine_chunks()
     start = pixels.offset * PIXELS
     flat = np.frombuffer(pixels.buffers()[1], np.uint8)[start : start + group.rows * PIXELS]

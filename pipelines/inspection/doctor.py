@@ -6,10 +6,10 @@ import importlib.util
 import os
 import platform
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -22,6 +22,7 @@ from pipelines.errors import PipelineError
 from pipelines.spec.run_spec import DatasetSpec
 from pipelines.stages.acquire import acquire
 from pipelines.training.threads import VARIABLES
+from pipelines.untrusted.documents import read_toml
 
 DISTRIBUTION = "bpfunc"
 FOR_DEVELOPERS = ("test", "lint", "oracles", "bench", "mutation", "docs")
@@ -155,7 +156,7 @@ def requirement_lines() -> dict[str, list[str]]:
     """
     beside = Path(__file__).parents[2] / "pyproject.toml"
     if beside.is_file():
-        project = tomllib.loads(beside.read_text(encoding="utf-8"))["project"]
+        project = cast("dict[str, Any]", read_toml(beside, "project")["project"])
         return {"": project["dependencies"], **project["optional-dependencies"]}
     found: dict[str, list[str]] = {"": []}
     for line in metadata.requires(DISTRIBUTION) or []:

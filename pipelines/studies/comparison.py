@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -18,6 +18,7 @@ from pipelines.runs.predictions import read_predictions
 from pipelines.stages.evaluate import images_of_rows
 from pipelines.stages.prepare import prepare
 from pipelines.studies.compare import Comparison, compare, runs_of
+from pipelines.untrusted.documents import read_json
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -117,7 +118,7 @@ def _figures(run: Path) -> tuple[float, int, float]:
     """Test loss, number of parameters and training time of a run."""
     path = run / "metrics.json"
     try:
-        values = json.loads(path.read_bytes())
+        values = cast("dict[str, Any]", read_json(path))
         return float(values["test_loss"]), int(values["parameters"]), float(values["train_seconds"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataProblem(

@@ -176,7 +176,12 @@ def read_toml(path: Path, noun: str) -> dict[str, object]:
         ) from None
     except ValueError as error:
         raise UsageProblem(f"cannot read the {noun}: {error}", where=str(path), remedy="name another file") from None
-    return toml_table(text, where=str(path))
+    try:
+        return parse_toml(text)
+    except ValueError as error:  # bad syntax, a number without end
+        raise UsageProblem(
+            f"cannot read the {noun}: {_not_toml(error)}", where=str(path), remedy="fix the file"
+        ) from None
 
 
 def toml_table(text: str, *, where: str) -> dict[str, object]:
@@ -194,5 +199,9 @@ def toml_table(text: str, *, where: str) -> dict[str, object]:
     """
     try:
         return parse_toml(text)
-    except ValueError as error:  # bad syntax, a number without end
-        raise UsageProblem(f"this is no TOML: {first_line(error)}", where=where, remedy="fix the file") from None
+    except ValueError as error:
+        raise UsageProblem(_not_toml(error), where=where, remedy="fix the file") from None
+
+
+def _not_toml(error: ValueError) -> str:
+    return f"this is not valid TOML: {first_line(error)}"

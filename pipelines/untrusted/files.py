@@ -24,7 +24,7 @@ _KINDS = (
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a regular file for reading; anything else in its place is refused without being opened or waited for.
+    """Open a regular file for reading; anything else is refused without being opened or waited for.
 
     Args:
         path: The file.
@@ -36,7 +36,7 @@ def open_file(path: Path) -> BinaryIO:
         OSError: It cannot be opened, or is not a regular file.
     """
     _check_regular(path, path.stat().st_mode)
-    # Not blocking, should something else be put in its place just now.
+    # Not blocking, should a pipe take the name just now.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _check_regular(path, os.fstat(descriptor).st_mode)

@@ -7,7 +7,6 @@ and judged on the rows left out, by the mean of its final validation figures.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from itertools import product
@@ -21,7 +20,7 @@ from pipelines.artifacts import PreparedTrain
 from pipelines.dataset.cache_key import cache_key
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import write_bytes
-from pipelines.errors import UsageProblem
+from pipelines.errors import DataProblem, UsageProblem, first_line
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, flat
 from pipelines.spec.toml import load_recipe, merged, to_table
@@ -29,6 +28,7 @@ from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
 from pipelines.training.interrupts import stop_requested
 from pipelines.training.rows import read_training_rows
+from pipelines.untrusted.documents import read_json, read_toml
 
 
 @attrs.frozen
@@ -74,10 +74,7 @@ def load_search(path: Path, changes: Mapping[str, object] | None = None) -> Sear
         UsageProblem: The file cannot be read or is not valid, or a change is of a field that the search or a variant
             sets: neither is taken over the other in silence.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageProblem(f"cannot read the search: {error}", where=str(path), remedy="check the file") from None
+    table = read_toml(path, "search")
     folds, take, recipe = table.get("folds"), table.get("take"), table.get("recipe")
     variants = table.get("variant")
     if not isinstance(folds, int) or not isinstance(take, int) or not 1 <= take <= folds or folds < 2:
@@ -148,7 +145,7 @@ def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTr
     key = cache_key({"spec": to_table(spec), "folds": folds, "rows": prepared.sha256})[:16]
     path = directory / "trials" / f"{name}-{fold}-{key}.json"
     if path.is_file():
-        return Trial(**json.loads(path.read_bytes()))
+        return _read_trial(path)
     rows = read_training_rows(prepared)
     learn, choose = list(k_fold(rows, Key(0), folds))[fold]
     seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=1000 + fold))
@@ -158,6 +155,17 @@ def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTr
     trial = Trial(name, fold, last.validation_accuracy or 0.0, last.validation_loss or 0.0, trained.train_seconds)
     write_bytes(path, json.dumps(attrs.asdict(trial)).encode())
     return trial
+
+
+def _read_trial(path: Path) -> Trial:
+    try:
+        values = read_json(path)
+        if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
+            raise ValueError("it is not a trial")
+        return Trial(**values)
+    except (OSError, ValueError, TypeError) as error:
+        text = error.strerror if isinstance(error, OSError) else first_line(error)
+        raise DataProblem(f"damaged trial: {text}", where=str(path), remedy="remove it; it is then run again") from None
 
 
 def search_table(trials: list[Trial]) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 
@@ -29,6 +29,7 @@ from pipelines.studies.tuning.space import Parameter, Space, Value, settled
 from pipelines.studies.tuning.storage import open_storage
 from pipelines.training.progress import Progress
 from pipelines.training.rows import training_rows
+from pipelines.untrusted.documents import parse_json
 
 if TYPE_CHECKING:
     import optuna
@@ -218,8 +219,7 @@ def _loss(record: EpochRecord) -> float:
 def _suggested(trial: optuna.Trial, parameter: Parameter) -> Value:
     if parameter.kind == "choice":
         texts = [json.dumps(value) for value in parameter.values]  # a list is no choice of Optuna's, its text is
-        chosen: Value = json.loads(trial.suggest_categorical(parameter.name, texts))
-        return chosen
+        return cast("Value", parse_json(trial.suggest_categorical(parameter.name, texts)))
     low, high = parameter.values
     assert isinstance(low, int | float)
     assert isinstance(high, int | float)
