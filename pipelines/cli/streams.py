@@ -1,4 +1,4 @@
-"""Standard input, output and error, in whatever state a command finds them: closed, full, or read by nobody.
+"""Standard input, output and error, in any state that a command finds them in: closed, full, or without a reader.
 
 Results are collected and written once, at the end: the work is done before a full disk or a reader that has left can
 end it, and a failure is known in time for the exit code.
@@ -12,6 +12,8 @@ import os
 import sys
 from collections.abc import Iterator
 from typing import IO
+
+from pipelines.untrusted.printable import printable_lines
 
 _NAMES = ("stdin", "stdout", "stderr")
 
@@ -40,8 +42,10 @@ class _Messages(io.TextIOWrapper):
 
     def write(self, text: str, /) -> int:
         """Write a text, or lose it."""
+        if not isinstance(text, str):  # by this, click tells a stream of text from one of bytes
+            raise TypeError(f"expected a text, found {type(text).__name__}")
         with contextlib.suppress(OSError):
-            super().write(text)
+            super().write(printable_lines(text))
         return len(text)
 
     def flush(self) -> None:
@@ -60,7 +64,7 @@ def messages() -> Iterator[None]:
         Nothing.
     """
     stream = sys.stderr
-    if not isinstance(stream, io.TextIOWrapper):  # somebody in this process listens
+    if not isinstance(stream, io.TextIOWrapper):  # a caller in this process listens
         yield
         return
     stream.flush()
@@ -86,7 +90,7 @@ def write_results(text: str) -> OSError | None:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
     try:
-        stream.write(text)
+        stream.write(printable_lines(text))
         stream.flush()
     except OSError as error:
         _silence(stream)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pipelines.untrusted.printable import Printable, in_lines, printable, printable_json
+
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
     from pipelines.training.progress import Progress, Watch
@@ -23,18 +25,27 @@ def complain(what: str, where: str, remedy: str) -> None:
         where: A file, field or option.
         remedy: What the person can do.
     """
-    print(f"error: {what}\n  where: {where}\n  what to do: {remedy}", file=sys.stderr)
+    print(in_lines([f"error: {what}", f"  where: {where}", f"  what to do: {remedy}"]), file=sys.stderr)
 
 
 def say(text: str, *, quiet: bool) -> None:
-    """Print a message that is no result.
+    """Print a message that does not belong to the result.
 
     Args:
-        text: The message.
+        text: The message: one line.
         quiet: Whether to say nothing.
     """
     if not quiet:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def print_text(text: Printable) -> None:
+    """Print a part of the result.
+
+    Args:
+        text: One line or several, as `pipelines.untrusted.printable` makes them.
+    """
+    print(text)
 
 
 def print_json(document: object) -> None:
@@ -45,7 +56,7 @@ def print_json(document: object) -> None:
     """
     encoding = "" if sys.__stdout__ is None else sys.__stdout__.encoding
     speaks_all = encoding.lower().replace("-", "") == "utf8"
-    print(json.dumps(document, indent=2, ensure_ascii=not speaks_all))
+    print(printable_json(json.dumps(document, indent=2, ensure_ascii=not speaks_all)))
 
 
 def print_version(wanted: bool) -> None:
@@ -60,7 +71,7 @@ def print_version(wanted: bool) -> None:
     if wanted:
         from bpfunc import __version__
 
-        print(f"bpfunc {__version__}")
+        print_text(printable(f"bpfunc {__version__}"))
         raise typer.Exit
 
 

@@ -71,10 +71,14 @@ def file_system(place: str) -> tuple[fs.FileSystem, str]:
         >>> file_system("/data/rows")[1]
         '/data/rows'
     """
-    if "://" not in place:
-        return fs.LocalFileSystem(), str(Path(place).absolute())
     try:
+        local = str(Path(place).absolute())
+        local.encode()  # Arrow names files in UTF-8 alone
+        if "://" not in place:
+            return fs.LocalFileSystem(), local
         filesystem, path = fs.FileSystem.from_uri(place)
+    except UnicodeEncodeError:
+        raise UsageProblem("the path is not UTF-8", where=place, remedy="choose another directory") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageProblem(
             f"cannot open the file system: {first_line(error)}", where=place, remedy="write such as s3://bucket/folder"

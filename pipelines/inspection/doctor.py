@@ -23,6 +23,7 @@ from pipelines.spec.run_spec import DatasetSpec
 from pipelines.stages.acquire import acquire
 from pipelines.training.threads import VARIABLES
 from pipelines.untrusted.documents import read_toml
+from pipelines.untrusted.printable import Printable, in_lines
 
 DISTRIBUTION = "bpfunc"
 FOR_DEVELOPERS = ("test", "lint", "oracles", "bench", "mutation", "docs")
@@ -352,7 +353,7 @@ def diagnosis_table(found: Diagnosis) -> dict[str, object]:
     return table
 
 
-def diagnosis_lines(found: Diagnosis) -> str:
+def diagnosis_lines(found: Diagnosis) -> Printable:
     """Lay a diagnosis out for a person.
 
     Args:
@@ -383,7 +384,7 @@ def diagnosis_lines(found: Diagnosis) -> str:
             + ("" if extra.present else f"; {extra.how_to_add}")
         )
     lines += ["", "nothing is amiss" if not found.problems else "amiss"]
-    return "\n".join([*lines, *(f"  {problem}" for problem in found.problems)])
+    return in_lines([*lines, *(f"  {problem}" for problem in found.problems)])
 
 
 def _source_in_words(source: Source) -> str:

@@ -9,6 +9,7 @@ from pipelines.spec.recipes import recipe_text
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, field_names, flat, settings_table
 from pipelines.untrusted.documents import parse_toml, read_toml
+from pipelines.untrusted.printable import Printable, in_lines, printable
 
 
 def origins(recipe: str, config: Path | None, settings: Sequence[str], flags: Mapping[str, str]) -> dict[str, str]:
@@ -36,7 +37,7 @@ def origins(recipe: str, config: Path | None, settings: Sequence[str], flags: Ma
     return found | dict(flags)
 
 
-def explained_toml(spec: RunSpec, found: Mapping[str, str]) -> str:
+def explained_toml(spec: RunSpec, found: Mapping[str, str]) -> Printable:
     """Write a configuration as TOML, each value with a comment that says where it came from.
 
     Args:
@@ -57,7 +58,5 @@ def explained_toml(spec: RunSpec, found: Mapping[str, str]) -> str:
         if line.startswith("["):
             table = line.strip("[]") + "."
         name, equals, _ = line.partition(" = ")
-        # The comment may not hold what would end its line.
-        origin = "".join(c if c.isprintable() else "?" for c in found.get(table + name, ""))
-        lines.append(f"{line:<46} # {origin}" if equals else line)
-    return "\n".join(lines) + "\n"
+        lines.append(f"{line:<46} # {printable(found.get(table + name, ''))}" if equals else line)
+    return in_lines(lines)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from datetime import datetime
@@ -30,6 +29,7 @@ from pipelines.runs.run import evaluate_run, resume_run, train_run
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import load_config
 from pipelines.studies.statistics import mean_and_interval
+from pipelines.untrusted.printable import shell
 
 BARE_SEED = (r"config\.toml", r"sealed\.txt", "checkpoints/")
 """Names of files in the directory of a seed that was killed before it had trained at all, as regular expressions."""
@@ -308,7 +308,7 @@ def study_command(directory: Path, seeds: int, source: Path | None, *, ablate: b
     """
     place = [] if source is None else ["--source", str(source)]
     words = ["bpfunc", "study", "--config", str(directory / "config.toml"), "--seeds", str(seeds)]
-    return shlex.join([*words, *(["--ablate"] if ablate else []), *place, "--out", str(directory)])
+    return shell([*words, *(["--ablate"] if ablate else []), *place, "--out", str(directory)])
 
 
 def study_table(study: Study) -> dict[str, object]:

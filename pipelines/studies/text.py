@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.untrusted.printable import Printable, in_lines, printable
+
 if TYPE_CHECKING:
     from pipelines.studies.ablation import AblationRow
     from pipelines.studies.compare import Comparison
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.studies.tuning.sweep import TrialResult
 
 
-def study_lines(study: Study) -> str:
+def study_lines(study: Study) -> Printable:
     """Lay out a study: every seed, mean, deviation, interval, recall.
 
     Args:
@@ -24,7 +26,7 @@ def study_lines(study: Study) -> str:
     seeds = ", ".join(f"{100 * result.test_accuracy:.2f}" for result in study.results)
     low, high = study.interval
     recall = ", ".join(f"{name} {100 * value:.2f} %" for name, value in study.recall.items())
-    return "\n".join(
+    return in_lines(
         [
             f"{study.name}, {len(study.results)} seeds: mean test accuracy {100 * study.mean:.3f} %",
             f"  standard deviation {100 * study.deviation:.3f}, 95 % interval of the mean "
@@ -36,7 +38,7 @@ def study_lines(study: Study) -> str:
     )
 
 
-def ablation_lines(rows: Sequence[AblationRow]) -> str:
+def ablation_lines(rows: Sequence[AblationRow]) -> Printable:
     """Lay out what each ingredient of a recipe is worth.
 
     Args:
@@ -52,10 +54,10 @@ def ablation_lines(rows: Sequence[AblationRow]) -> str:
             f"  {row.ingredient:<18} {100 * row.mean:6.3f}   {100 * row.difference:+16.3f}   "
             f"{100 * low:+.3f} to {100 * high:+.3f}"
         )
-    return "\n".join(lines)
+    return in_lines(lines)
 
 
-def comparison_lines(found: Comparison) -> str:
+def comparison_lines(found: Comparison) -> Printable:
     """Lay out a comparison of two runs or studies.
 
     Args:
@@ -76,10 +78,10 @@ def comparison_lines(found: Comparison) -> str:
             f"  only A right: {found.only_a_right}, only B right: {found.only_b_right}; "
             f"McNemar's exact test: p = {found.p_value:.4f}"
         )
-    return "\n".join(lines)
+    return in_lines(lines)
 
 
-def trial_line(trial: TrialResult) -> str:
+def trial_line(trial: TrialResult) -> Printable:
     """Lay out one trial of a sweep.
 
     Args:
@@ -97,4 +99,4 @@ def trial_line(trial: TrialResult) -> str:
     loss = "no loss" if trial.validation_loss is None else f"loss {trial.validation_loss:.4f}"
     right = "" if trial.validation_accuracy is None else f", {100 * trial.validation_accuracy:.2f} %"
     settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
-    return f"trial {trial.number}{after}: {loss}{right}, {settings}"
+    return printable(f"trial {trial.number}{after}: {loss}{right}, {settings}")

@@ -59,7 +59,7 @@ def in_lines(lines: Iterable[str]) -> Printable:
 
 
 def printable_lines(text: str) -> Printable:
-    r"""Escape a text of several lines that the project has composed itself, such as a configuration.
+    r"""Escape a text whose line breaks and tabs are the project's own, such as a configuration.
 
     Args:
         text: Lines with ``\n`` between.
@@ -71,7 +71,7 @@ def printable_lines(text: str) -> Printable:
         >>> printable_lines("a = 1\n# \x07\n")
         'a = 1\n# \\x07\n'
     """
-    return in_lines(text.split("\n"))
+    return Printable("".join(c if c in "\n\t" else printable(c) for c in text))
 
 
 def printable_json(text: str) -> Printable:
@@ -118,7 +118,7 @@ def _toml_number(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def markdown(value: str) -> str:
+def markdown(value: str) -> Printable:
     r"""Escape text for a line of Markdown, a cell of a table among them.
 
     Args:
@@ -131,10 +131,10 @@ def markdown(value: str) -> str:
         >>> print(markdown("a|b <i> [x](y)"))
         a\|b \<i\> \[x\](y)
     """
-    return _MARKDOWN.sub(r"\\\g<0>", printable(value))
+    return Printable(_MARKDOWN.sub(r"\\\g<0>", printable(value)))
 
 
-def shell(words: Sequence[str]) -> str:
+def shell(words: Sequence[str]) -> Printable:
     r"""Write a command that a person may copy.
 
     Args:
@@ -145,10 +145,10 @@ def shell(words: Sequence[str]) -> str:
 
     Example:
         >>> shell(["bpfunc", "resume", "my runs/first"]), print(shell(["bpfunc", "resume", "a\nb"]))
-        bpfunc resume $'a\nb'
+        bpfunc resume $'a\x0ab'
         ("bpfunc resume 'my runs/first'", None)
     """
-    return " ".join(shlex.quote(word) if all(map(_is_safe, word)) else _ansi_quoted(word) for word in words)
+    return Printable(" ".join(shlex.quote(word) if all(map(_is_safe, word)) else _ansi_quoted(word) for word in words))
 
 
 def _ansi_quoted(word: str) -> str:
@@ -158,8 +158,9 @@ def _ansi_quoted(word: str) -> str:
             parts.append(f"\\x{ord(character) - 0xDC00:02x}")
         elif _is_safe(character):
             parts.append(f"\\{character}" if character in "\\'" else character)
-        else:
-            parts.append(character.encode("unicode_escape").decode())
+        else:  # numbers of a byte would stand for bytes
+            code = ord(character)
+            parts.append(f"\\x{code:02x}" if code < 0x80 else _toml_number(character))
     return f"$'{''.join(parts)}'"
 
 

@@ -67,29 +67,29 @@ class Stage:
         """A finished run."""
         return self.root / "run"
 
-    def words(self, name: str) -> list[str]:
-        """A call of a command that works and writes below the working directory; a copy of the run lies there."""
+    def words(self, name: str, place: str = ".") -> list[str]:
+        """A call of a command that works and writes below a place, where `directory` put a copy of the run."""
         given = {
-            "RUN": ["run"],
-            "INPUT": [str(self.root / "a.png")],
-            "PLACE": ["place"],
-            "SEARCH.toml": [str(self.root / "search.toml")],
-            "SPACE.toml": [str(self.root / "space.toml")],
-            "A": [str(self.run)],
+            "RUN": [f"{place}/run"],
+            "INPUT": [f"{place}/a.png"],
+            "PLACE": [f"{place}/place"],
+            "SEARCH.toml": [f"{place}/search.toml"],
+            "SPACE.toml": [f"{place}/space.toml"],
+            "A": [f"{place}/run"],
             "B": [str(self.root / "other")],
             "--source": [str(self.root / "own")],
             "--unpinned": [],
             "--classes": ["0,1,2"],
             "--cache": [str(self.root / "cache")],
             "--raw": ["raw"],
-            "--runs": [str(self.root)],
+            "--runs": [place],
             "--epochs": ["1"],
             "--hidden": ["4"],
             "--seeds": ["1"],
             "--trials": ["1"],
             "--to": ["npz"],
-            "--out": ["out"],
-            "--html": ["page.html"],
+            "--out": [f"{place}/out"],
+            "--html": [f"{place}/page.html"],
         }
         words = name.split()
         for parameter in ALL[name].params:
@@ -102,11 +102,13 @@ class Stage:
                 assert not parameter.required, f"say here what to give `bpfunc {name}` for {option(parameter)}"
         return words
 
-    def directory(self, place: Path) -> Path:
-        """A fresh working directory with a copy of the run."""
-        place.mkdir()
-        shutil.copytree(self.run, place / "run")
-        return place
+    def directory(self, working: Path, place: str = ".") -> Path:
+        """A fresh working directory; a copy of the run, and of small files, is in a place in it."""
+        (working / place).mkdir(parents=True)
+        shutil.copytree(self.run, working / place / "run")
+        for name in ("a.png", "search.toml", "space.toml"):
+            shutil.copyfile(self.root / name, working / place / name)
+        return working
 
 
 def set_stage(root: Path) -> Stage:
