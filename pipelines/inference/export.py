@@ -21,6 +21,7 @@ from pipelines.runs.model_card import NAME as CARD
 from pipelines.runs.network import NAME as PARAMS
 from pipelines.runs.network import Network, read_network
 from pipelines.spec.toml import to_toml
+from pipelines.untrusted.printable import printable_json
 
 Target = Literal["onnx", "safetensors", "npz", "torch-state-dict"]
 
@@ -59,7 +60,8 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
     write_output(path, _writers()[target](read_network(run)))
     if not with_card:
         return (path,)
-    text = (run / CARD).read_text(encoding="utf-8").replace(json_text(PARAMS), json_text(path.name))
+    name = printable_json(json_text(path.name, ascii_only=False))
+    text = (run / CARD).read_text(encoding="utf-8").replace(json_text(PARAMS), name)
     write_output(path.with_suffix(".md"), text.encode())
     return path, path.with_suffix(".md")
 

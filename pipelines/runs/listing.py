@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import attrs
 
@@ -16,6 +15,7 @@ from pipelines.runs.directory import read_config
 from pipelines.runs.metrics import read_metrics
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import load_config
+from pipelines.untrusted.documents import read_json
 
 State = Literal["finished", "trained", "unfinished", "damaged"]
 
@@ -132,7 +132,7 @@ def _accuracy(path: Path) -> float | None:
 
 def _study_mean(path: Path) -> float | None:
     try:
-        return float(json.loads((path / "study.json").read_text(encoding="utf-8"))["mean_test_accuracy"])
+        return float(cast("dict[str, Any]", read_json(path / "study.json"))["mean_test_accuracy"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import attrs
@@ -29,6 +28,7 @@ from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
 from pipelines.stages.encode import scaled
 from pipelines.training.build import build_model
+from pipelines.untrusted.printable import shell
 
 NAME = "params.safetensors"
 PARAMS_FORMAT = "bpfunc-params-3"
@@ -137,7 +137,7 @@ def read_network(run: Path) -> Network:
         raise DataProblem(
             "cannot read: this run has no trained network yet",
             where=str(path),
-            remedy=f"`bpfunc resume {shlex.quote(str(run))}` trains it to its end",
+            remedy=f"`bpfunc resume {shell([str(run)])}` trains it to its end",
         )
     metadata = tensor_metadata(path, remedy=TRAIN_AGAIN)
     check_made_by(spec, metadata, PARAMS_FORMAT, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +35,7 @@ from pipelines.stages.train import fit
 from pipelines.training.interrupts import Interrupted, stop_requested
 from pipelines.training.progress import Progress, Watch, unwatched
 from pipelines.training.rows import training_rows
+from pipelines.untrusted.printable import shell
 
 OTHER_DATA = "this is not the data that this network was trained on"
 
@@ -156,7 +156,7 @@ def _trained(
             if stop():  # it came after the last step
                 raise Interrupted
     except Interrupted:
-        raise Interrupted(f"go on with: bpfunc resume {shlex.quote(str(directory))}") from None
+        raise Interrupted(f"go on with: bpfunc resume {shell([str(directory)])}") from None
     except NotFiniteError as problem:
         newest = next(iter(checkpoint_paths(directory)), None)
         good = "there is no good checkpoint yet" if newest is None else f"the last good checkpoint is {newest}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from bpfunc.arrays.types import FloatArray
@@ -12,6 +11,7 @@ from pipelines.disk.atomic import sha256_of
 from pipelines.runs.directory import Finished
 from pipelines.runs.metrics import library_versions
 from pipelines.spec.run_spec import RunSpec, TrainSpec
+from pipelines.untrusted.printable import shell
 
 LINEAGE_FILES = ("config.toml", "params.safetensors", "predictions.parquet")
 """Files of a run that its report names by their hashes."""
@@ -131,4 +131,4 @@ def command(directory: Path, source: Path | None = None) -> str:
         "bpfunc run --config 'my runs/first/config.toml' --source own"
     """
     words = ["bpfunc", "run", "--config", str(directory / "config.toml")]
-    return shlex.join(words + ([] if source is None else ["--source", str(source)]))
+    return shell(words + ([] if source is None else ["--source", str(source)]))

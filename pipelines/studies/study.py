@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
 from datetime import datetime
@@ -34,6 +33,7 @@ from pipelines.spec.toml import load_config
 from pipelines.stages.prepare import prepare
 from pipelines.studies.executors import work_lost
 from pipelines.studies.statistics import mean_and_interval
+from pipelines.untrusted.printable import shell
 
 BARE_SEED = (r"config\.toml", r"sealed\.txt", "checkpoints/")
 """Names of files in the directory of a seed that was killed before it had trained at all, as regular expressions."""
@@ -364,7 +364,7 @@ def study_command(directory: Path, seeds: int, source: Path | None, *, ablate: b
     """
     place = [] if source is None else ["--source", str(source)]
     words = ["bpfunc", "study", "--config", str(directory / "config.toml"), "--seeds", str(seeds)]
-    return shlex.join([*words, *(["--ablate"] if ablate else []), *place, "--out", str(directory)])
+    return shell([*words, *(["--ablate"] if ablate else []), *place, "--out", str(directory)])
 
 
 def study_table(study: Study) -> dict[str, object]:

@@ -16,6 +16,7 @@ from pipelines.report.drawing.markup import Html, element, join
 from pipelines.report.drawing.svg import dot, label, line, number, picture
 from pipelines.report.drawing.wording import count, percent, tick_labels
 from pipelines.report.findings import Curve, Panel, largest_wrong_share, row_shares
+from pipelines.untrusted.printable import printable
 
 _WIDTH, _HEIGHT = 360.0, 226.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 74.0, 10.0, 34.0
@@ -220,7 +221,7 @@ def tint(share: float, largest: float) -> str:
 
 
 def shortened(name: str) -> str:
-    """Cut a class name to what fits beside the matrix.
+    """Cut a class name to what fits beside the matrix, in the page and in the picture beside it.
 
     Args:
         name: Any text.
@@ -232,7 +233,8 @@ def shortened(name: str) -> str:
         >>> shortened("T-shirt/top"), shortened("Three-quarter sleeve")
         ('T-shirt/top', 'Three-quart…')
     """
-    return name if len(name) <= _NAME_LIMIT else name[: _NAME_LIMIT - 1] + "…"
+    shown = printable(name)
+    return shown if len(shown) <= _NAME_LIMIT else shown[: _NAME_LIMIT - 1] + "…"
 
 
 def cell_anchor(true: int, predicted: int) -> str:

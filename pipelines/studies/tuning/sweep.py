@@ -8,13 +8,12 @@ study in the storage is made of the space and of the data, so other settings nev
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import secrets
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 
@@ -34,6 +33,7 @@ from pipelines.studies.tuning.storage import open_storage
 from pipelines.training.interrupts import Interrupted, stop_requested
 from pipelines.training.progress import Progress
 from pipelines.training.rows import training_rows
+from pipelines.untrusted.documents import parse_json
 
 if TYPE_CHECKING:
     import optuna
@@ -301,8 +301,7 @@ def _loss(record: EpochRecord) -> float:
 def _suggested(trial: optuna.Trial, parameter: Parameter) -> Value:
     if parameter.kind == "choice":
         texts = [json_text(value) for value in parameter.values]  # a list is no choice of Optuna's, its text is
-        chosen: Value = json.loads(trial.suggest_categorical(parameter.name, texts))
-        return chosen
+        return cast("Value", parse_json(trial.suggest_categorical(parameter.name, texts)))
     low, high = parameter.values
     assert isinstance(low, int | float)
     assert isinstance(high, int | float)
