@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipelines.untrusted.printable import Printable, in_lines, printable, printable_json
+from pipelines.disk.untrusted.printable import Printable, in_lines, printable, printable_json
 
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
@@ -42,7 +42,7 @@ def print_text(text: Printable) -> None:
     """Print a part of the result.
 
     Args:
-        text: One line or several, as `pipelines.untrusted.printable` makes them.
+        text: One line or several, as `pipelines.disk.untrusted.printable` makes them.
     """
     print(text)
 

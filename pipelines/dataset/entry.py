@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from pipelines.artifacts import PIXELS, Prepared, PreparedMeta, PreparedTrain, Scaling, SealedTest
 from pipelines.disk.atomic import TEMPORARY, sha256_of
 from pipelines.disk.json_text import json_text
+from pipelines.disk.untrusted.documents import parse_json, read_json
 from pipelines.errors import DataProblem, first_line
-from pipelines.untrusted.documents import parse_json, read_json
 
 MANIFEST = "manifest.json"
 

@@ -22,10 +22,10 @@ from pipelines.artifacts import PIXELS, PreparedMeta, RawSplit
 from pipelines.disk.atomic import make_directory, write_bytes
 from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_new_directory
+from pipelines.disk.untrusted.documents import parse_json
+from pipelines.disk.untrusted.files import remedy_for
+from pipelines.disk.untrusted.printable import is_file_name
 from pipelines.errors import DataProblem, UsageProblem, first_line
-from pipelines.untrusted.documents import parse_json
-from pipelines.untrusted.files import remedy_for
-from pipelines.untrusted.printable import is_file_name
 
 MANIFEST = "partitions.json"
 FORMAT = "bpfunc-partitions-1"

@@ -27,8 +27,8 @@ from bpfunc.keys import permutation
 from pipelines.artifacts import PIXELS, PreparedTrain
 from pipelines.dataset.partitions import open_partitions
 from pipelines.disk.parquet import numbers_of
+from pipelines.disk.untrusted.documents import parse_json
 from pipelines.errors import DataProblem, first_line
-from pipelines.untrusted.documents import parse_json
 
 WINDOW = 2
 """Row groups that are shuffled together."""

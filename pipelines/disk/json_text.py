@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.seal import SEAL, _canonical
+from pipelines.disk.untrusted.documents import read_json
 from pipelines.errors import DataProblem, first_line
-from pipelines.untrusted.documents import read_json
 
 
 def json_text(

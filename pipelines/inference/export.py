@@ -16,12 +16,12 @@ from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import PIXELS
 from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_output, write_output
+from pipelines.disk.untrusted.printable import printable_json
 from pipelines.errors import UsageProblem
 from pipelines.runs.model_card import NAME as CARD
 from pipelines.runs.network import NAME as PARAMS
 from pipelines.runs.network import Network, read_network
 from pipelines.spec.toml import to_toml
-from pipelines.untrusted.printable import printable_json
 
 Target = Literal["onnx", "safetensors", "npz", "torch-state-dict"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.disk.untrusted.printable import Printable, in_lines
 from pipelines.report.drawing.wording import shape_in_words, time_in_words
-from pipelines.untrusted.printable import Printable, in_lines
 
 if TYPE_CHECKING:
     from pipelines.inspection.explain import Explained, Operation

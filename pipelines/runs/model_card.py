@@ -15,9 +15,9 @@ from bpfunc.metrics import class_figures
 from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import Evaluation
 from pipelines.disk.json_text import json_text
+from pipelines.disk.untrusted.printable import in_lines, markdown, printable
 from pipelines.runs.network import Network
 from pipelines.spec.toml import to_toml
-from pipelines.untrusted.printable import in_lines, markdown, printable
 
 NAME = "model_card.md"
 SCALINGS = {

@@ -22,13 +22,13 @@ from pipelines.artifacts import PIXELS, PreparedMeta, Scaling, Trained
 from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, from_text, to_text
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.tensors import read_sealed_tensors, sealed_tensors, tensor_metadata
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem
 from pipelines.runs.directory import TRAIN_AGAIN, check_made_by, read_config, read_history
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
 from pipelines.stages.encode import scaled
 from pipelines.training.build import build_model
-from pipelines.untrusted.printable import shell
 
 NAME = "params.safetensors"
 PARAMS_FORMAT = "bpfunc-params-3"

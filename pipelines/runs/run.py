@@ -17,6 +17,7 @@ from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, line
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import claimed, make_directory, remove_directory, remove_leftovers, write_bytes
 from pipelines.disk.ownership import RUN_FILES
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpoint_paths, newest_checkpoint, saving
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
@@ -35,7 +36,6 @@ from pipelines.stages.train import fit
 from pipelines.training.interrupts import Interrupted, stop_requested
 from pipelines.training.progress import Progress, Watch, unwatched
 from pipelines.training.rows import training_rows
-from pipelines.untrusted.printable import shell
 
 OTHER_DATA = "this is not the data that this network was trained on"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from pipelines.untrusted.printable import Printable, in_lines
+from pipelines.disk.untrusted.printable import Printable, in_lines
 
 if TYPE_CHECKING:
     from pipelines.runs.listing import RunEntry, StudyEntry

@@ -8,10 +8,10 @@ from bpfunc.arrays.types import FloatArray
 from bpfunc.tree import tree_leaves_with_path, tree_size
 from pipelines.artifacts import Trained
 from pipelines.disk.atomic import sha256_of
+from pipelines.disk.untrusted.printable import shell
 from pipelines.runs.directory import Finished
 from pipelines.runs.metrics import library_versions
 from pipelines.spec.run_spec import RunSpec, TrainSpec
-from pipelines.untrusted.printable import shell
 
 LINEAGE_FILES = ("config.toml", "params.safetensors", "predictions.parquet")
 """Files of a run that its report names by their hashes."""

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from pipelines.dataset.data_hashes import TEST_ROLES, DataHashes, require_same
 from pipelines.disk.ownership import described, kind_of, seed_directories, study_command
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import UsageProblem
 from pipelines.runs.metrics import read_data_hashes
 from pipelines.runs.predictions import NAME, read_predictions
 from pipelines.studies.statistics import bootstrap_interval, mcnemar
-from pipelines.untrusted.printable import shell
 
 
 @attrs.frozen

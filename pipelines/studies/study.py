@@ -24,6 +24,7 @@ from pipelines.disk.atomic import TEMPORARY, make_directory, remove_directory, w
 from pipelines.disk.file_names import file_name_fault
 from pipelines.disk.json_text import write_json
 from pipelines.disk.ownership import kind_of
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
 from pipelines.runs.metrics import read_metrics
@@ -33,7 +34,6 @@ from pipelines.spec.toml import load_config
 from pipelines.stages.prepare import prepare
 from pipelines.studies.executors import work_lost
 from pipelines.studies.statistics import mean_and_interval
-from pipelines.untrusted.printable import shell
 
 BARE_SEED = (r"config\.toml", r"sealed\.txt", "checkpoints/")
 """Names of files in the directory of a seed that was killed before it had trained at all, as regular expressions."""

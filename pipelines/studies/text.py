@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.disk.untrusted.printable import Printable, in_lines, printable
 from pipelines.studies.statistics import NO_INTERVAL
-from pipelines.untrusted.printable import Printable, in_lines, printable
 
 if TYPE_CHECKING:
     from pipelines.studies.ablation import AblationRow

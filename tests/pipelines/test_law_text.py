@@ -33,6 +33,7 @@ from typer.core import TyperArgument
 import pipelines
 from pipelines.dataset.places import Places
 from pipelines.disk.json_text import sealed_json
+from pipelines.disk.untrusted.printable import is_file_name, markdown, printable, shell
 from pipelines.inference.inputs import read_images
 from pipelines.inference.predict import predict
 from pipelines.inference.text import answer_lines
@@ -58,7 +59,6 @@ from pipelines.studies.study import read_seed, summarised, train_seed
 from pipelines.studies.study_page import study_page
 from pipelines.studies.text import ablation_lines, comparison_lines, study_lines
 from pipelines.training.rows import read_training_rows
-from pipelines.untrusted.printable import is_file_name, markdown, printable, shell
 from tests.pipelines.commands import ALL, SPEC, Stage, has_option, option, set_stage
 from tests.pipelines.pages import Node, parsed
 from tests.pipelines.worlds import Done, Worlds
@@ -84,8 +84,8 @@ HOMES = {
         "pipelines/cli/terminal.py",
         "pipelines/cli/streams.py",
     },
-    r"shlex\b": {"pipelines/untrusted/printable.py"},
-    r"Printable\(": {"pipelines/untrusted/printable.py"},
+    r"shlex\b": {"pipelines/disk/untrusted/printable.py"},
+    r"Printable\(": {"pipelines/disk/untrusted/printable.py"},
     r"html\.escape\b": {"pipelines/report/drawing/markup.py"},
     r"Html\(": {"pipelines/report/drawing/markup.py"},
 }

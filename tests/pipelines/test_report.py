@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipelines.artifacts import EpochRecord, Evaluation, ReportInputs
+from pipelines.disk.untrusted.printable import printable
 from pipelines.errors import WorkFailed
 from pipelines.report import figures
 from pipelines.report.drawing import bitmaps
@@ -43,7 +44,6 @@ from pipelines.report.findings import (
 )
 from pipelines.report.page import MISTAKES_SHOWN, UNITS_SHOWN, page
 from pipelines.stages.report import report
-from pipelines.untrusted.printable import printable
 from tests.pipelines.pages import Node, parsed, table_of
 
 TEN = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

@@ -27,9 +27,9 @@ from pipelines.cli.options import (
     merged_spec,
 )
 from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import printable
 from pipelines.errors import UsageProblem
 from pipelines.training.threads import use_threads
-from pipelines.untrusted.printable import printable
 
 
 def explain(

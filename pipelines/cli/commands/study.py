@@ -29,8 +29,8 @@ from pipelines.cli.options import (
     merged_spec,
 )
 from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import in_lines, printable, shell
 from pipelines.training.threads import use_threads
-from pipelines.untrusted.printable import in_lines, printable, shell
 
 if TYPE_CHECKING:
     from pipelines.studies.study import SeedResult

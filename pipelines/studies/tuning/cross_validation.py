@@ -25,6 +25,7 @@ from pipelines.dataset.classes import class_numbers
 from pipelines.dataset.places import Places
 from pipelines.disk.file_names import file_name_fault, same_file_name
 from pipelines.disk.json_text import write_json
+from pipelines.disk.untrusted.documents import read_json, read_toml
 from pipelines.errors import UsageProblem, WorkFailed
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, flat
@@ -34,7 +35,6 @@ from pipelines.stages.train import fit
 from pipelines.studies.executors import work_lost
 from pipelines.training.interrupts import stop_requested
 from pipelines.training.rows import read_training_rows
-from pipelines.untrusted.documents import read_json, read_toml
 
 
 @attrs.frozen

@@ -8,11 +8,11 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from pipelines.disk.untrusted.documents import read_toml
 from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import flat
 from pipelines.spec.toml import load_recipe, merged
-from pipelines.untrusted.documents import read_toml
 
 Value: TypeAlias = str | int | float | bool | Sequence["Value"]
 

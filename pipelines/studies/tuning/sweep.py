@@ -23,6 +23,7 @@ from pipelines.artifacts import EpochRecord, Prepared
 from pipelines.dataset.data_hashes import TRAIN_ROLES, DataHashes, data_hashes, differences
 from pipelines.dataset.places import Places
 from pipelines.disk.json_text import json_text
+from pipelines.disk.untrusted.documents import parse_json
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.spec.toml import to_table
 from pipelines.stages.prepare import prepare
@@ -33,7 +34,6 @@ from pipelines.studies.tuning.storage import open_storage
 from pipelines.training.interrupts import Interrupted, stop_requested
 from pipelines.training.progress import Progress
 from pipelines.training.rows import training_rows
-from pipelines.untrusted.documents import parse_json
 
 if TYPE_CHECKING:
     import optuna

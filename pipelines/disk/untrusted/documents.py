@@ -12,8 +12,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from pipelines.disk.untrusted.files import read_file, remedy_for
 from pipelines.errors import UsageProblem, first_line
-from pipelines.untrusted.files import read_file, remedy_for
 
 TOML_LIMIT = 100_000
 """Largest TOML document that is read, in bytes."""
