@@ -71,7 +71,14 @@ def clip_by_value(limit: float) -> GradientTransform:
         (array([-1. ,  0.5]),)
     """
     limit = _positive("limit", limit)
-    return stateless(lambda grads, params, step: tree_map(lambda g: np.clip(g, -limit, limit), grads))
+
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.maximum(g, -limit, out=out)
+        return np.minimum(out, limit, out=out)
+
+    return elementwise(lambda params: (), kernel)
 
 
 def _shrunk(g: FloatArray, norm: float, limit: float) -> FloatArray:
@@ -209,7 +216,15 @@ def non_negative() -> GradientTransform:
         >>> non_negative().update((np.array([-3.0]),), (), (np.array([1.0]),), 0)[0]
         (array([-1.]),)
     """
-    return projected(lambda p: np.maximum(p, 0))
+
+    def kernel(
+        c: Numbers, u: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.add(p, u, out=work)
+        np.maximum(work, 0, out=work)
+        return np.subtract(work, p, out=out)
+
+    return elementwise(lambda params: (), kernel, reads_params=True)
 
 
 def max_norm(limit: float) -> GradientTransform:

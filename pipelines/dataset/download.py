@@ -41,7 +41,7 @@ def download(raw: Path) -> list[Path]:
 
     Raises:
         UsageProblem: pooch, the optional extra ``download``, is not installed.
-        DataProblem: No mirror gave a file with the pinned content.
+        DataProblem: No mirror gave a file with the pinned content, or other data lies under a file's name.
         WorkFailed: The directory cannot be made, or a file not be written.
     """
     known = official_sources()
@@ -52,6 +52,12 @@ def download(raw: Path) -> list[Path]:
 def _fetched(target: Path, file: SourceFile, known: Sources) -> Path:
     if target.exists() and _content_problem(target, file) is None:
         return target
+    if target.exists() and _is_idx(target, file):
+        raise DataProblem(
+            "this is other data under the name of an official file",
+            where=str(target),
+            remedy="move it elsewhere, or choose another --raw",
+        )
     problems = []
     for mirror in known.mirrors:
         with tempfile.TemporaryDirectory() as directory:
@@ -91,6 +97,14 @@ def _transfer(url: str, target: Path, size: int) -> str | None:
     except (requests.RequestException, OSError, ValueError) as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     return None
+
+
+def _is_idx(path: Path, file: SourceFile) -> bool:
+    try:
+        read_idx(path, dimensions=IDX_DIMENSIONS[file.role])
+    except DataProblem:
+        return False
+    return True
 
 
 def _content_problem(path: Path, file: SourceFile) -> str | None:

@@ -20,6 +20,7 @@ from pyarrow import fs
 
 from pipelines.artifacts import PIXELS, PreparedMeta, RawSplit
 from pipelines.disk.atomic import make_directory, write_bytes
+from pipelines.disk.ownership import check_new_directory
 from pipelines.errors import DataProblem, UsageProblem
 
 MANIFEST = "partitions.json"
@@ -77,6 +78,35 @@ def file_system(place: str) -> tuple[fs.FileSystem, str]:
     return filesystem, path
 
 
+def new_place(place: str) -> tuple[fs.FileSystem, str]:
+    """Find the file system of a place where nothing is yet.
+
+    Args:
+        place: A local path or a URI.
+
+    Returns:
+        The file system, and the path within it.
+
+    Raises:
+        UsageProblem: The URI is of no known kind, or the directory is not empty or lies in that of a run or such.
+        DataProblem: The place cannot be looked at.
+    """
+    filesystem, root = file_system(place)
+    if isinstance(filesystem, fs.LocalFileSystem):
+        check_new_directory(Path(root), "partitioned data")
+    try:
+        found = filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True))
+    except (pa.ArrowException, OSError) as error:
+        raise DataProblem(
+            f"cannot look at the place: {_first_line(error)}", where=place, remedy="check rights there"
+        ) from None
+    if found:
+        raise UsageProblem(
+            "there are partitions already, or other files", where=place, remedy="choose another directory"
+        )
+    return filesystem, root
+
+
 def partition_schema(meta: PreparedMeta) -> pa.Schema:
     """Name the columns of a part, and what its rows mean.
 
@@ -117,15 +147,13 @@ def write_partitions(
         The number of rows written.
 
     Raises:
-        UsageProblem: There are partitions already.
+        UsageProblem: The directory holds anything already, or lies in that of a run or such.
         DataProblem: The place cannot be written to.
     """
-    filesystem, root = file_system(place)
+    filesystem, root = new_place(place)
     table = _table(rows, meta)
     groups = [table.slice(start, group_rows) for _ in range(copies) for start in range(0, len(table), group_rows)]
     try:
-        if filesystem.get_file_info(f"{root}/{MANIFEST}").type != fs.FileType.NotFound:
-            raise UsageProblem("there are partitions already", where=place, remedy="choose another directory")
         filesystem.create_dir(root, recursive=True)
         parts = {}
         for start in range(0, len(groups), groups_per_part):

@@ -2,6 +2,9 @@
 
 A writer holds a lock on its temporary file or directory as long as it lives; the system takes the lock away with the
 process. So whatever is temporary and not locked was left by a writer that died, and `remove_leftovers` removes it.
+
+Removing has its home here as well: a directory is removed only while it is claimed, and only if every file in it has
+a name that the project gives.
 """
 
 from __future__ import annotations
@@ -9,11 +12,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import secrets
-import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +24,8 @@ from pipelines.errors import PipelineError, UsageProblem, WorkFailed
 
 TEMPORARY = ".tmp-"
 """Prefix of everything that is not published yet."""
+TEMPORARY_NAME = re.compile(r"\.tmp-.+-[0-9]+-[0-9a-f]+(-old)?")
+"""Whole names of what is not published yet: the final name, the writer's process, some random digits."""
 NEWBORN_SECONDS = 60.0
 """A temporary file of this age at most is let alone: its writer may not have come to lock it."""
 
@@ -97,7 +102,8 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, keep: Callable[
         keep: Asked where the name is taken: whether the directory that is there may stay in place of this one.
 
     Raises:
-        WorkFailed: The disk refused, or does not hold what was written; nothing temporary stays behind.
+        WorkFailed: The disk refused, or does not hold what was written, or the directory to replace holds other files
+            than these; nothing temporary stays behind.
     """
     with _readable_failure(path):
         temporary = _temporary_name(path)
@@ -111,14 +117,14 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, keep: Callable[
                     finally:
                         os.close(descriptor)
                 _sync_directory(temporary)
-                _take_name(temporary, path, keep)
+                _take_name(temporary, path, files, keep)
         except BaseException:
-            _discard(temporary)
+            _discard(temporary, files)
             raise
         _sync_directory(path.parent)
 
 
-def _take_name(temporary: Path, path: Path, keep: Callable[[Path], bool]) -> None:
+def _take_name(temporary: Path, path: Path, names: Collection[str], keep: Callable[[Path], bool]) -> None:
     """Rename; one writer at a time, so that where the name is taken only one looks whether to replace what is there."""
     with _locked(os.open(path.parent, os.O_RDONLY), wait=True):
         try:
@@ -131,8 +137,14 @@ def _take_name(temporary: Path, path: Path, keep: Callable[[Path], bool]) -> Non
         if path.is_symlink() or not path.is_dir():
             raise WorkFailed("refusing to replace what is no directory", where=str(path), remedy="move it away")
         if keep(path):  # a sound one: somebody else published first
-            _discard(temporary)
+            _discard(temporary, names)
             return
+        if foreign := foreign_files(path, [re.escape(name) for name in names]):
+            raise WorkFailed(
+                f"refusing to replace a directory with files that bpfunc did not make: {', '.join(foreign)}",
+                where=str(path),
+                remedy="move these files elsewhere",
+            )
         aside = temporary.with_name(f"{temporary.name}-old")
         os.rename(path, aside)
         try:
@@ -140,7 +152,7 @@ def _take_name(temporary: Path, path: Path, keep: Callable[[Path], bool]) -> Non
         except BaseException:
             os.rename(aside, path)
             raise
-        _discard(aside)
+        _discard(aside, names)
 
 
 @contextmanager
@@ -176,51 +188,137 @@ def claimed(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def remove_leftovers(directory: Path) -> list[Path]:
+def is_claimed(directory: Path) -> bool:
+    """Ask whether another process works in a directory.
+
+    Args:
+        directory: An existing one.
+
+    Returns:
+        Whether `claimed` would refuse it now.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    try:
+        with claimed(directory):
+            return False
+    except UsageProblem:
+        return True
+
+
+def foreign_files(directory: Path, own: Collection[str]) -> tuple[str, ...]:
+    """Find what lies in a directory and was not made by the project.
+
+    Args:
+        directory: Where to look.
+        own: Regular expressions of the whole relative paths of the project's own files; a folder is its own where a
+            file below it may be. Temporary files of its writers are its own as well.
+
+    Returns:
+        Relative paths of other files and folders, and of all links and special files.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    return tuple(str(path.relative_to(directory)) for path, is_own in _contents(directory, own) if not is_own)
+
+
+def _contents(directory: Path, own: Collection[str]) -> Iterator[tuple[Path, bool]]:
+    """Everything below a directory, what lies in a folder before the folder, and whether it is the project's own."""
+    names = [re.compile(name) for name in own]
+    folders = [re.compile(name.rpartition("/")[0]) for name in own if "/" in name]
+    for place, below, files in os.walk(directory, topdown=False, onerror=_raise):
+        for name in sorted([*files, *below]):
+            path = Path(place, name)
+            relative, mode = path.relative_to(directory).as_posix(), path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                yield path, any(folder.fullmatch(relative) for folder in folders)
+            else:
+                known = any(pattern.fullmatch(relative) for pattern in names) or TEMPORARY_NAME.fullmatch(name)
+                yield path, bool(known) and stat.S_ISREG(mode)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def remove_directory(directory: Path, own: Collection[str], *, last: str = "") -> None:
+    """Remove a directory that the project made, file by file: the one way in which a published directory goes.
+
+    Args:
+        directory: Which one.
+        own: Names of the project's own files, as `foreign_files` takes them.
+        last: Name of the file that makes the directory what it is; it goes last, so that what a killed removal leaves
+            is still known.
+
+    Raises:
+        UsageProblem: It is a link, another process works in it, or it holds a file that the project did not make.
+            Nothing is removed then.
+        OSError: Something cannot be removed.
+    """
+    if directory.is_symlink() or not directory.is_dir():
+        raise UsageProblem(
+            "this is a link or a file, not a directory", where=str(directory), remedy="remove it by hand"
+        )
+    with claimed(directory):
+        if foreign := foreign_files(directory, own):
+            raise UsageProblem(
+                f"it holds files that bpfunc did not make: {', '.join(foreign)}",
+                where=str(directory),
+                remedy="move these files elsewhere first",
+            )
+        contents = [path for path, is_own in _contents(directory, own) if is_own]
+        for path in sorted(contents, key=lambda path: path == directory / last):
+            if path.is_dir():
+                path.rmdir()
+            else:
+                path.unlink(missing_ok=True)
+        directory.rmdir()
+
+
+def remove_leftovers(directory: Path, own: Collection[str] = ()) -> list[Path]:
     """Remove what writers left that died before they could publish: temporary files and directories.
 
-    What a living writer holds stays, and so does what is younger than `NEWBORN_SECONDS`.
+    What a living writer holds stays, and so does what is younger than `NEWBORN_SECONDS`, and a temporary directory
+    that holds other files than writers put into one.
 
     Args:
         directory: Where to look; need not exist.
+        own: Names of the files of a directory that is published here.
 
     Returns:
         What was removed. What cannot be removed stays, and nothing takes it for a result.
     """
     if not directory.is_dir():
         return []
-    return [path for path in sorted(directory.glob(f"{TEMPORARY}*")) if _is_left(path) and _removed(path)]
+    found = [path for path in sorted(directory.glob(f"{TEMPORARY}*")) if TEMPORARY_NAME.fullmatch(path.name)]
+    return [path for path in found if _remove_left(path, own)]
 
 
-def _is_left(path: Path) -> bool:
-    try:
-        if path.is_symlink() or time.time() - path.lstat().st_mtime <= NEWBORN_SECONDS:
+def _remove_left(path: Path, own: Collection[str]) -> bool:
+    """Remove one leftover under its own lock; say whether it is gone."""
+    with suppress(OSError, UsageProblem):
+        mode, modified = path.lstat().st_mode, path.lstat().st_mtime
+        if time.time() - modified <= NEWBORN_SECONDS:
             return False
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
+        if stat.S_ISDIR(mode):
+            remove_directory(path, own)
+        elif stat.S_ISREG(mode):
+            with claimed(path):
+                path.unlink(missing_ok=True)
+    return not os.path.lexists(path)
 
 
-def _discard(directory: Path) -> None:
-    """Remove a directory; what fails once may do the second time, and what stays is swept up later."""
+def _discard(directory: Path, names: Collection[str]) -> None:
+    """Remove a temporary directory with its files; what fails once may do the second time, and what stays is swept up
+    later."""
     for _ in range(2):
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _removed(path: Path) -> bool:
-    if path.is_dir():
-        _discard(path)
-    else:
+        for name in names:
+            with suppress(OSError):
+                (directory / name).unlink(missing_ok=True)
         with suppress(OSError):
-            path.unlink(missing_ok=True)
-    return not path.exists()
+            directory.rmdir()
 
 
 def _temporary_name(path: Path) -> Path:

@@ -15,7 +15,7 @@ from bpfunc.interop.safetensors import save_tensors, to_safetensors
 from bpfunc.interop.torch_layout import to_torch_state_dict
 from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import PIXELS
-from pipelines.disk.atomic import write_bytes
+from pipelines.disk.ownership import check_output, write_output
 from pipelines.errors import UsageProblem
 from pipelines.runs.model_card import NAME as CARD
 from pipelines.runs.network import NAME as PARAMS
@@ -31,6 +31,8 @@ ENDINGS: dict[Target, str] = {
     "torch-state-dict": ".torch.safetensors",
 }
 """Target -> how the name of its file ends where nobody names one."""
+CARD_MARK = b'library_name: "bpfunc"'
+"""What a model card has near its beginning."""
 
 
 def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ...]:
@@ -40,7 +42,7 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
         run: The run directory.
         target: Which kind of file.
         out: Where to; by default the run's name with the kind's ending, in the working directory. What is there is
-            replaced.
+            replaced, unless it is a file of a run or of data, or a text in the place of the model card.
 
     Returns:
         What was written; with safetensors the model card, which then speaks of that file, is beside it, under its name
@@ -49,15 +51,27 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
     Raises:
         PipelineError: There is no such network, a library is missing, or a file cannot be written.
     """
-    network = read_network(run)
     path = out or Path(run.resolve().name + ENDINGS[target])
-    write_bytes(path, _writers()[target](network))
-    card = run / CARD
-    if target != "safetensors" or not card.is_file():
+    check_output(path, reads=[run])
+    with_card = target == "safetensors" and (run / CARD).is_file()
+    if with_card:
+        _check_card(path)
+    write_output(path, _writers()[target](read_network(run)))
+    if not with_card:
         return (path,)
-    text = card.read_text(encoding="utf-8").replace(json.dumps(PARAMS), json.dumps(path.name))
-    write_bytes(path.with_suffix(".md"), text.encode())
+    text = (run / CARD).read_text(encoding="utf-8").replace(json.dumps(PARAMS), json.dumps(path.name))
+    write_output(path.with_suffix(".md"), text.encode())
     return path, path.with_suffix(".md")
+
+
+def _check_card(path: Path) -> None:
+    """Refuse to put a model card in the place of the network, or of another text."""
+    place, choose = path.with_suffix(".md"), "choose another --out"
+    if place == path:
+        raise UsageProblem("this is the name of the model card beside the file", where=str(path), remedy=choose)
+    check_output(place)
+    if place.is_file() and CARD_MARK not in place.read_bytes()[:200]:
+        raise UsageProblem("the model card would replace another text", where=str(place), remedy=choose)
 
 
 def _writers() -> dict[Target, Callable[[Network], bytes]]:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
-from pipelines.disk.atomic import write_bytes
 from pipelines.disk.json_text import json_value
+from pipelines.disk.ownership import write_output
 from pipelines.disk.parquet import fixed_size_rows
 from pipelines.inference.inputs import Conversion, Images
 from pipelines.runs.network import Network, probabilities
@@ -106,11 +106,13 @@ def write_answers(path: Path, answers: Answers) -> None:
         answers: From `predict`.
 
     Raises:
+        UsageProblem: The file is one of those that were answered, or is not to be written, see
+            `pipelines.disk.ownership.check_output`.
         WorkFailed: The file cannot be written.
     """
     sink = io.BytesIO()
     pq.write_table(answers_table(answers), sink, compression="zstd", write_page_checksum=True)
-    write_bytes(path, sink.getvalue())
+    write_output(path, sink.getvalue(), reads=[Path(name) for name in {*answers.files}])
 
 
 def answers_document(answers: Answers) -> list[dict[str, object]]:

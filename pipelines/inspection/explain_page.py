@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bpfunc.arrays.types import FloatArray
 from pipelines.artifacts import IMAGE_SIDE
-from pipelines.disk.atomic import write_bytes
+from pipelines.disk.ownership import write_output
 from pipelines.inspection.explain import Explained, Operation, Spread
 from pipelines.report.drawing.bitmaps import data_uri, diverging_png, grey_png
 from pipelines.report.drawing.layout import table
@@ -34,9 +34,10 @@ def write_explain_page(path: Path, found: Explained) -> None:
         found: The step.
 
     Raises:
+        UsageProblem: The file is not to be written, see `pipelines.disk.ownership.check_output`.
         WorkFailed: The file cannot be written.
     """
-    write_bytes(path, explain_page(found).encode())
+    write_output(path, explain_page(found).encode())
 
 
 def explain_page(found: Explained) -> str:

@@ -7,6 +7,7 @@ the history, under their tree paths; a format's name and the run's configuration
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,7 @@ KEPT = 2
 """Newest checkpoints that stay."""
 EVERY_SECONDS = 20.0
 """Training time between two checkpoints where nobody says otherwise; the last epoch always writes one."""
+_NAME = re.compile(r"epoch-[0-9]{5,}\.safetensors")
 REMEDY = "remove it; an older one, or the beginning, will do"
 
 
@@ -133,7 +135,8 @@ def checkpoint_paths(run: Path) -> list[Path]:
     Returns:
         Their files, the newest first.
     """
-    return sorted((run / "checkpoints").glob("epoch-*.safetensors"), key=_epoch_in_name, reverse=True)
+    found = [path for path in (run / "checkpoints").glob("epoch-*.safetensors") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=_epoch_in_name, reverse=True)
 
 
 def _epoch_in_name(path: Path) -> tuple[int, str]:

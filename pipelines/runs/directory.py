@@ -16,6 +16,7 @@ import pyarrow as pa
 from pipelines.artifacts import EpochRecord, Examined, Prepared, Trained
 from pipelines.dataset.cache_key import Decision
 from pipelines.disk.atomic import write_bytes
+from pipelines.disk.ownership import require_run
 from pipelines.disk.parquet import column_of, read_sealed_table, row_bytes, sealed_table
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.spec.run_spec import RunSpec
@@ -24,7 +25,6 @@ from pipelines.training.build import parameter_count
 
 SEALED = "sealed.txt"
 """A file in the directory of a run that was asked to train and no more."""
-
 
 TRAIN_AGAIN = "take a copy of the file, or remove it and run `bpfunc resume` on the directory"
 
@@ -98,10 +98,9 @@ def read_config(run: Path) -> RunSpec:
         The specification.
 
     Raises:
-        UsageProblem: There is no such run, or its configuration is not valid.
+        UsageProblem: There is no such run, it is a study or another directory, or its configuration is not valid.
     """
-    if not (run / "config.toml").is_file():
-        raise UsageProblem("this is no run directory: it has no config.toml", where=str(run), remedy="see data/runs")
+    require_run(run)
     return load_config(run / "config.toml", RunSpec())
 
 

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import attrs
 
-from pipelines.disk.atomic import TEMPORARY
+from pipelines.disk.atomic import foreign_files, is_claimed, remove_directory
+from pipelines.disk.ownership import RUN_FILES
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.runs.directory import read_config
 from pipelines.runs.metrics import read_metrics
+from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.toml import load_config
 
 State = Literal["finished", "trained", "unfinished", "damaged"]
-
-RUN_FILES = frozenset(
-    {
-        "checkpoints",
-        "config.toml",
-        "confusion_matrix.png",
-        "curves.png",
-        "history.parquet",
-        "metrics.json",
-        "model_card.md",
-        "params.safetensors",
-        "predictions.parquet",
-        "report.html",
-        "sealed.txt",
-    }
-)
-"""Everything that the project puts into the directory of a run. A directory with anything else in it is not removed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -112,8 +97,6 @@ def read_entry(path: Path) -> RunEntry:
     Raises:
         UsageProblem: It is no run directory.
     """
-    if (path / "study.json").exists() or any(path.glob("seed-*")):
-        raise UsageProblem("this is a study, not a run", where=str(path), remedy="name one of its seeds")
     spec = read_config(path)
     files = [path, *(file for file in path.rglob("*") if not file.is_symlink())]
     stats = [file.lstat() for file in files]
@@ -169,7 +152,7 @@ def list_studies(directory: Path) -> tuple[StudyEntry, ...]:
         if not seeds and not (path / "study.json").is_file():
             continue
         try:
-            recipe = read_config(path).name
+            recipe = load_config(path / "config.toml", RunSpec()).name
         except PipelineError:
             continue
         mean = _study_mean(path)
@@ -205,49 +188,29 @@ def unwanted(
     return tuple(found)
 
 
-def foreign_files(path: Path) -> tuple[str, ...]:
-    """Find what lies in a run's directory and is not of the run.
+def why_kept(path: Path) -> str:
+    """Say why the directory of a run is not to be removed.
 
     Args:
         path: The directory.
 
     Returns:
-        Names that no run gives to a file, and links; such a directory is left alone.
+        The reason: another process works in it, or it holds files that the project did not make. Empty if it may go.
     """
-    here = [
-        child.name
-        for child in sorted(path.iterdir())
-        if child.is_symlink() or (child.name not in RUN_FILES and not child.name.startswith(TEMPORARY))
-    ]
-    checkpoints = path / "checkpoints"
-    below = sorted(checkpoints.rglob("*")) if checkpoints.is_dir() and not checkpoints.is_symlink() else []
-    kinds = {".safetensors", ".json", ".parquet", ".toml"}
-    return (
-        *here,
-        *(
-            str(file.relative_to(path))
-            for file in below
-            if file.is_symlink()
-            or (file.is_file() and file.suffix not in kinds and not file.name.startswith(TEMPORARY))
-        ),
-    )
+    if is_claimed(path):
+        return "another process is at work in it"
+    foreign = foreign_files(path, RUN_FILES)
+    return f"it holds what is not of a run: {', '.join(foreign)}" if foreign else ""
 
 
 def remove_run(path: Path) -> None:
-    """Remove the directory of a run, after looking once more that it is one and holds nothing else.
+    """Remove the directory of a run, unless it is at work or holds anything else.
 
     Args:
         path: The directory.
 
     Raises:
-        UsageProblem: It is a link, no run, or holds something that is not of a run.
+        UsageProblem: It is a link, no run, in use by another process, or holds something that is not of a run.
     """
-    if path.is_symlink():
-        raise UsageProblem("this is a link, not a run directory", where=str(path), remedy="remove it by hand")
     read_entry(path)
-    foreign = foreign_files(path)
-    if foreign:
-        raise UsageProblem(
-            f"it holds what is not of a run: {', '.join(foreign)}", where=str(path), remedy="move these elsewhere first"
-        )
-    shutil.rmtree(path)
+    remove_directory(path, RUN_FILES, last="config.toml")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import attrs
@@ -127,6 +128,12 @@ def read_network(run: Path) -> Network:
         DataProblem: The file is not what it should be, or is of another configuration.
     """
     spec, path = read_config(run), run / NAME
+    if not path.exists():
+        raise DataProblem(
+            "cannot read: this run has no trained network yet",
+            where=str(path),
+            remedy=f"`bpfunc resume {shlex.quote(str(run))}` trains it to its end",
+        )
     metadata = tensor_metadata(path, remedy=TRAIN_AGAIN)
     check_made_by(spec, metadata, PARAMS_FORMAT, path)
     classes = len(spec.dataset.classes)

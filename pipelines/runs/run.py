@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -142,7 +143,7 @@ def _trained(
             if stop():  # it came after the last step
                 raise Interrupted
     except Interrupted:
-        raise Interrupted(f"go on with: bpfunc resume {directory}") from None
+        raise Interrupted(f"go on with: bpfunc resume {shlex.quote(str(directory))}") from None
     except NotFiniteError as problem:
         newest = next(iter(checkpoint_paths(directory)), None)
         good = "there is no good checkpoint yet" if newest is None else f"the last good checkpoint is {newest}"
@@ -188,14 +189,16 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
         The evaluation, and what ``metrics.json`` holds.
 
     Raises:
+        UsageProblem: Another process works on the run.
         PipelineError: The cache entry is damaged, or the file cannot be written.
     """
     prepared, temperature = finished.prepared, examined_run(spec, finished).temperature
     evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
     values = metrics(spec, prepared, finished.trained, evaluation, command(finished.directory, finished.source))
-    write_predictions(finished.directory, evaluation)
-    write_model_card(spec, finished, evaluation)
-    write_metrics(finished.directory, values)
+    with claimed(finished.directory):
+        write_predictions(finished.directory, evaluation)
+        write_model_card(spec, finished, evaluation)
+        write_metrics(finished.directory, values)
     return evaluation, values
 
 
@@ -235,7 +238,8 @@ def report_run(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> Rep
     # matplotlib is imported here, after the numbers are safe, and by nobody who asks for no picture.
     from pipelines.stages.report import report
 
-    return report(report_inputs(spec, finished, evaluation), finished.directory)
+    with claimed(finished.directory):
+        return report(report_inputs(spec, finished, evaluation), finished.directory)
 
 
 def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> ReportInputs:

@@ -66,9 +66,9 @@ def load_config(path: Path, base: RunSpec) -> RunSpec:
             )
         text = data.decode("utf-8")
     except OSError as error:
-        raise UsageProblem(
-            f"cannot read the configuration: {error.strerror}", where=str(path), remedy="check the path"
-        ) from None
+        inside = next((path / name for name in ("config.toml", "best.toml") if (path / name).is_file()), None)
+        remedy = "check the path" if inside is None else f"name the file in it, {inside}"
+        raise UsageProblem(f"cannot read the configuration: {error.strerror}", where=str(path), remedy=remedy) from None
     except UnicodeDecodeError:
         raise UsageProblem("the configuration is no UTF-8 text", where=str(path), remedy="save it as UTF-8") from None
     return from_toml(text, base, where=str(path))

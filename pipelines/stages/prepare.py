@@ -25,6 +25,7 @@ from pipelines.dataset.entry import (
 )
 from pipelines.dataset.pins import official_sources
 from pipelines.disk.atomic import remove_leftovers
+from pipelines.disk.ownership import ENTRY_FILES
 from pipelines.errors import DataProblem
 from pipelines.spec.run_spec import DatasetSpec
 from pipelines.stages import acquire as acquire_stage
@@ -143,7 +144,7 @@ def prepare(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -
         DataProblem: There is no source, or it is not what was pinned.
         WorkFailed: The cache cannot be written to.
     """
-    remove_leftovers(cache)
+    remove_leftovers(cache, ENTRY_FILES)
     found = plan(spec, source=source, cache=cache, raw=raw)
     if isinstance(found.decision, Hit):
         return open_prepared(found.entry), found.decision

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.disk.ownership import described, kind_of, seed_directories, study_command
 from pipelines.errors import UsageProblem
 from pipelines.runs.predictions import NAME, read_predictions
 from pipelines.studies.statistics import bootstrap_interval, mcnemar
@@ -83,11 +85,17 @@ def runs_of(path: Path) -> list[Path]:
         The run itself, or every evaluated seed of the study in order.
 
     Raises:
-        UsageProblem: It is neither.
+        UsageProblem: It is neither, or not evaluated yet.
     """
-    runs = [path] if (path / NAME).is_file() else sorted(found.parent for found in path.glob(f"seed-*/{NAME}"))
+    kind = kind_of(path)
+    if kind not in ("run", "study"):
+        what, remedy = described(path)
+        raise UsageProblem(f"this is neither a run nor a study; {what}", where=str(path), remedy=remedy)
+    runs = [run for run in ([path] if kind == "run" else seed_directories(path)) if (run / NAME).is_file()]
     if not runs:
-        raise UsageProblem("this is neither a run nor a study", where=str(path), remedy="name a run's directory")
+        verb = "evaluate" if (path / "params.safetensors").is_file() else "resume"
+        command = shlex.join(["bpfunc", verb, str(path)]) if kind == "run" else study_command(path)
+        raise UsageProblem(f"this {kind} is not evaluated yet", where=str(path), remedy=f"run `{command}` first")
     return runs
 
 

@@ -81,7 +81,7 @@ def side_by_side(a: Path, b: Path, places: Places, *, seed: int = 0) -> SideBySi
     named = np.array([left.class_names[k] for k in left.says]) != np.array([right.class_names[k] for k in right.says])
     differing = np.flatnonzero((unequal > 0) | named)
     differing = differing[np.argsort(-unequal[differing], kind="stable")]
-    prepared, _ = prepare(read_config(a).dataset, source=places.source, cache=places.cache, raw=places.raw)
+    prepared, _ = prepare(read_config(runs_of(a)[0]).dataset, source=places.source, cache=places.cache, raw=places.raw)
     images = images_of_rows(prepared.test, prepared.meta, source_index[differing])
     return SideBySide(found, left, right, source_index, label, differing, images)
 

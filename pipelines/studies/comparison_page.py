@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from pipelines.disk.atomic import write_bytes
+from pipelines.disk.ownership import write_output
 from pipelines.report.drawing.confusion import confusion_figure
 from pipelines.report.drawing.gallery import sheet, tile
 from pipelines.report.drawing.layout import again, document, header, note, paragraph, scroll, section, table
@@ -33,7 +33,7 @@ def write_comparison_page(path: Path, found: SideBySide, command: str) -> None:
     Raises:
         WorkFailed: It cannot be written.
     """
-    write_bytes(path, comparison_page(found, command).encode())
+    write_output(path, comparison_page(found, command).encode())
 
 
 def comparison_page(found: SideBySide, command: str) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from datetime import datetime
@@ -21,13 +21,18 @@ from numpy.typing import NDArray
 
 from bpfunc.metrics import class_figures
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import make_directory, write_bytes
+from pipelines.disk.atomic import make_directory, remove_directory, write_bytes
+from pipelines.disk.ownership import kind_of
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
 from pipelines.runs.metrics import read_metrics
 from pipelines.runs.run import evaluate_run, resume_run, train_run
 from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.toml import load_config
 from pipelines.studies.statistics import mean_and_interval
+
+BARE_SEED = (r"config\.toml", r"sealed\.txt", "checkpoints/")
+"""Names of files in the directory of a seed that was killed before it had trained at all, as regular expressions."""
 
 
 @attrs.frozen
@@ -70,8 +75,14 @@ def open_study(directory: Path, spec: RunSpec) -> None:
     Raises:
         UsageProblem: The directory holds something else, or a study of another specification.
     """
+    if kind_of(directory) not in (None, "study"):
+        raise UsageProblem(
+            f"this directory is no study, it is a {kind_of(directory)}",
+            where=str(directory),
+            remedy="choose another --out",
+        )
     if (directory / "config.toml").is_file():
-        if _seedless(read_config(directory)) != _seedless(spec):
+        if _seedless(load_config(directory / "config.toml", RunSpec())) != _seedless(spec):
             raise UsageProblem(
                 "the study there has another configuration", where=str(directory), remedy="choose another --out"
             )
@@ -140,7 +151,7 @@ def seed_directory(directory: Path, seed: int) -> Path:
 
 
 def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> SeedResult:
-    """Train and evaluate one seed; what a killed worker left of it is taken up.
+    """Train and evaluate one seed; what a killed worker left of it is taken up, and nothing else is removed.
 
     Args:
         spec: The recipe.
@@ -152,15 +163,20 @@ def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> See
         Its figures.
 
     Raises:
+        UsageProblem: In the seed's place there is another run, or a directory with other files.
         PipelineError: See the stages.
     """
     run = seed_directory(directory, seed)
     seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=seed))
-    if (run / "config.toml").is_file() and read_config(run) == seeded:
+    if kind_of(run) == "run":
+        if read_config(run) != seeded:
+            raise UsageProblem(
+                "the run in this place has another configuration", where=str(run), remedy="move it elsewhere"
+            )
         _, finished = resume_run(run, places)
     else:
-        if run.exists():
-            shutil.rmtree(run)
+        if os.path.lexists(run):
+            remove_directory(run, BARE_SEED)
         finished = train_run(seeded, attrs.evolve(places, out=run), now=datetime.now())
     evaluate_run(seeded, finished)
     found = read_seed(directory, seed)

@@ -121,7 +121,7 @@ class ReadOnly:
 def test_read_only_cache(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry that is there is used; one that is not is a message; nothing changes, leftovers included."""
     entry = prepared(places)[0].path
-    left = places.cache / f"{TEMPORARY}left"
+    left = places.cache / f"{TEMPORARY}left-1-0"
     left.mkdir()
     os.utime(left, (0, 0))
     before = sorted(places.cache.rglob("*"))
@@ -213,7 +213,7 @@ def test_clock_set_back(places: Places, tmp_path: Path, monkeypatch: pytest.Monk
         new_run_directory(None, tmp_path / "runs", SPEC, now)
     assert (first / "config.toml").read_text() == "first"
     entry = prepared(places)[0].path
-    left = places.cache / f"{TEMPORARY}x"
+    left = places.cache / f"{TEMPORARY}x-1-0"
     left.write_text("x")
     monkeypatch.setattr(files.time, "time", lambda: 0.0)
     assert prepared(places)[1] == Hit()
@@ -222,22 +222,25 @@ def test_clock_set_back(places: Places, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_only_the_dead_are_swept_up(tmp_path: Path) -> None:
-    """What a living writer holds stays, however old; what is newborn stays; the rest goes, files and directories."""
-    paths = {name: tmp_path / f"{TEMPORARY}{name}" for name in ("old", "held", "young", "link")}
-    (tmp_path / f"{TEMPORARY}folder").mkdir()
-    (tmp_path / f"{TEMPORARY}folder" / "part").write_text("x")
+    """What a living writer holds stays, and what is newborn, foreign or holds foreign files; the rest goes."""
+    paths = {name: tmp_path / f"{TEMPORARY}{name}-1-0" for name in ("old", "held", "young", "link")}
+    folder, notes = tmp_path / f"{TEMPORARY}folder-1-0", tmp_path / f"{TEMPORARY}notes-1-0"
+    for made, name in ((folder, "part"), (notes, "thesis.txt")):
+        made.mkdir()
+        (made / name).write_text("x")
+    paths["mine"] = tmp_path / f"{TEMPORARY}mine.txt"
     (tmp_path / "result").write_text("x")
-    for name in ("old", "held", "young"):
+    for name in ("old", "held", "young", "mine"):
         paths[name].write_text("x")
     paths["link"].symlink_to(tmp_path / "result")
-    for path in (paths["old"], paths["held"], tmp_path / f"{TEMPORARY}folder"):
+    for path in (paths["old"], paths["held"], paths["mine"], folder, notes):
         os.utime(path, (time.time() - 3600,) * 2)
     descriptor = os.open(paths["held"], os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    removed = remove_leftovers(tmp_path)
-    assert removed == [tmp_path / f"{TEMPORARY}folder", paths["old"]]
+    removed = remove_leftovers(tmp_path, ["part"])
+    assert removed == [folder, paths["old"]]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [paths["held"].name, paths["young"].name, paths["link"].name, "result"]
+        [paths["held"].name, paths["young"].name, paths["link"].name, paths["mine"].name, notes.name, "result"]
     )
     os.close(descriptor)
     assert remove_leftovers(tmp_path) == [paths["held"]]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.dataset.places import Places
+from pipelines.disk.atomic import claimed
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.studies.ablation import INGREDIENTS, ablation_rows, run_ablation, without_each
@@ -58,15 +59,25 @@ def test_what_a_killed_seed_left_is_taken_up(tmp_path: Path, places: Places) -> 
     assert attrs.evolve(after, train_seconds=0) == attrs.evolve(before, train_seconds=0)
 
 
-def test_rubbish_in_the_place_of_a_seed_is_replaced(tmp_path: Path, places: Places) -> None:
-    """A directory that is no run of this seed makes room for one."""
+def test_only_what_a_killed_seed_left_makes_room(tmp_path: Path, places: Places) -> None:
+    """The beginning of a run is removed for a new one; notes and runs of another configuration are named and stay."""
     (before,) = study(tmp_path / "s", places, range(1))
-    (tmp_path / "s" / "seed-000" / "metrics.json").unlink()
-    (tmp_path / "s" / "seed-000" / "config.toml").write_text("")
-    (tmp_path / "s" / "seed-000" / "rubbish").write_text("")
-    (after,) = study(tmp_path / "s", places, range(1))
-    assert attrs.evolve(after, train_seconds=0) == attrs.evolve(before, train_seconds=0)
-    assert not (tmp_path / "s" / "seed-000" / "rubbish").exists()
+    seed = tmp_path / "s" / "seed-001"
+    (seed / "checkpoints").mkdir(parents=True)
+    (seed / "sealed.txt").write_text("x")
+    (seed / "notes.txt").write_text("precious")
+    with pytest.raises(UsageProblem, match=r"notes\.txt"):
+        study(tmp_path / "s", places, range(2))
+    assert (seed / "notes.txt").read_text() == "precious"
+    (seed / "notes.txt").unlink()
+    with claimed(seed), pytest.raises(UsageProblem, match="another process"):
+        study(tmp_path / "s", places, range(2))
+    assert study(tmp_path / "s", places, range(2))[0] == before
+    (seed / "metrics.json").unlink()
+    (seed / "config.toml").write_text("")
+    with pytest.raises(UsageProblem, match="another configuration"):
+        study(tmp_path / "s", places, range(2))
+    assert (seed / "params.safetensors").exists()
 
 
 def test_another_configuration_is_refused(tmp_path: Path, places: Places) -> None:

@@ -20,6 +20,10 @@ extending: Any = import_module("numba.extending")
 njit, intrinsic, types = numba.njit, extending.intrinsic, numba.types
 Precision: TypeAlias = np.dtype[Any]
 """float32 or float64."""
+PRECISIONS: tuple[Precision, ...] = (np.dtype(np.float32), np.dtype(np.float64))
+"""What compiled code computes in."""
+LARGEST = 2**31 - 1
+"""Rows or columns that a matrix may have for BLAS, which counts in 32 bits."""
 PATIENCE = 2000
 """Looks at a barrier before the processor is offered to others."""
 _X86 = platform.machine() in ("x86_64", "AMD64", "i686")

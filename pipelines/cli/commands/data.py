@@ -118,12 +118,13 @@ def partition(
     Example:
         bpfunc data partition data/rows
     """
-    from pipelines.dataset.partitions import write_partitions
+    from pipelines.dataset.partitions import new_place, write_partitions
     from pipelines.stages.acquire import acquire
     from pipelines.stages.decode import decode
     from pipelines.stages.prepare import prepare
     from pipelines.stages.select import select
 
+    new_place(place)
     spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned, settings=settings).dataset
     meta = prepare(spec, source=source, cache=cache, raw=raw)[0].meta
     rows = write_partitions(select(decode(acquire(spec, source=source, raw=raw)), spec).train, meta, place)
@@ -176,10 +177,12 @@ def bundle(
         bpfunc data bundle --source data/raw --out bundle
     """
     from pipelines.dataset.bundle import write_bundle
+    from pipelines.disk.ownership import check_new_directory
     from pipelines.spec.run_spec import DatasetSpec
     from pipelines.stages.acquire import acquire
     from pipelines.stages.decode import decode
 
+    check_new_directory(out, "bundle")
     hashes = write_bundle(decode(acquire(DatasetSpec(), source=source)), out)
     say(f"{len(hashes)} files of the bundle, made from {source}", quiet=quiet)
     if as_json:

@@ -23,6 +23,7 @@ from pipelines.cli.options import (
     Source,
     Threads,
     Unpinned,
+    file_name,
     merged_spec,
 )
 from pipelines.cli.terminal import print_json, say
@@ -39,7 +40,9 @@ def explain(
     seed: Seed = None,
     batch: Annotated[int | None, typer.Option("--batch", metavar="N", min=1, help="Examples in the batch.")] = None,
     step: Annotated[int, typer.Option("--step", metavar="K", min=0, help="Which step; those before it are taken.")] = 0,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page to project here.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", parser=file_name, help="Page to project.")
+    ] = None,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -55,12 +58,15 @@ def explain(
         bpfunc explain --hidden 16,8 --step 100 --html step.html
     """
     use_threads(threads)
+    from pipelines.disk.ownership import check_output
     from pipelines.inspection.explain import explain as explained
     from pipelines.inspection.explain import explained_table
     from pipelines.inspection.text import explained_lines
     from pipelines.stages.prepare import prepare
     from pipelines.training.rows import read_training_rows, training_split
 
+    if html is not None:
+        check_output(html, reads=[path for path in (config, source) if path is not None])
     words = [*(settings or []), *([] if batch is None else [f"train.batch_size={batch}"])]
     spec = merged_spec(recipe, config, classes=classes, hidden=hidden, seed=seed, unpinned=unpinned, settings=words)
     if spec.dataset.partitions:

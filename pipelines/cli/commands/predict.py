@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipelines.cli.options import AsJson, Quiet, RunDirectory, Threads
+from pipelines.cli.options import AsJson, Quiet, RunDirectory, Threads, file_name
 from pipelines.cli.terminal import print_json, say
 from pipelines.training.threads import use_threads
 
@@ -25,7 +25,7 @@ def predict(
     ] = "auto",
     top: Annotated[int, typer.Option("--top", metavar="K", min=1, help="Classes to show for each image.")] = 2,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write every answer here as Parquet.")
+        Path | None, typer.Option("--out", metavar="FILE", parser=file_name, help="Write every answer here as Parquet.")
     ] = None,
     threads: Threads = 1,
     as_json: AsJson = False,
@@ -43,12 +43,15 @@ def predict(
         bpfunc predict data/runs/first data/bundle/test.parquet --json
     """
     use_threads(threads)
+    from pipelines.disk.ownership import check_output
     from pipelines.inference.inputs import read_images
     from pipelines.inference.predict import answers_document, write_answers
     from pipelines.inference.predict import predict as predicted
     from pipelines.inference.text import answer_lines
     from pipelines.runs.network import read_network
 
+    if out is not None:
+        check_output(out, reads=[run, *inputs])
     answers = predicted(read_network(run), read_images(inputs, convert))
     if out is not None:
         write_answers(out, answers)
@@ -73,7 +76,8 @@ def export(
         Literal["onnx", "safetensors", "npz", "torch-state-dict"], typer.Option("--to", help="Kind of file.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where to; by default the run's name, here.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", parser=file_name, help="Where to; by default the run's name, here."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -73,8 +73,11 @@ def run(
     """
     use_threads(threads)
     from pipelines.dataset.places import Places
+    from pipelines.disk.ownership import check_new_directory
     from pipelines.runs.run import evaluate_run, report_run
 
+    if out is not None:
+        check_new_directory(out)
     spec = merged_spec(
         recipe,
         config,
@@ -121,7 +124,10 @@ def train(
     use_threads(threads)
     with _processes(data_parallel) as processes:
         from pipelines.dataset.places import Places
+        from pipelines.disk.ownership import check_new_directory
 
+        if out is not None:
+            check_new_directory(out)
         spec = merged_spec(
             recipe,
             config,

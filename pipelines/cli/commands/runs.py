@@ -10,6 +10,7 @@ import typer
 
 from pipelines.cli.options import AsJson, Quiet, RunDirectory
 from pipelines.cli.terminal import print_json, say
+from pipelines.errors import UsageProblem
 
 if TYPE_CHECKING:
     from pipelines.runs.listing import RunEntry
@@ -99,25 +100,34 @@ def clean(
         bpfunc runs clean
         bpfunc runs clean --older-than 30 --yes
     """
+    from pipelines.disk.atomic import foreign_files
+    from pipelines.disk.ownership import RUN_FILES
     from pipelines.inspection.doctor import size_in_words
-    from pipelines.runs.listing import foreign_files, list_runs, remove_run, unwanted
+    from pipelines.runs.listing import list_runs, remove_run, unwanted, why_kept
 
     chosen = unwanted(list_runs(runs), time.time(), older_than_days=older_than, idle_minutes=idle)
-    kept = {one.entry.path: foreign for one in chosen if (foreign := foreign_files(one.entry.path))}
-    goers = [one for one in chosen if one.entry.path not in kept]
+    kept = {one.entry.path: why for one in chosen if (why := why_kept(one.entry.path))}
+    goers = []
     remove = yes and not dry_run
-    for one in goers:
-        say(f"{one.entry.path}: {one.why}, {size_in_words(one.entry.size)}", quiet=quiet)
-    for path, foreign in kept.items():
-        say(f"{path}: left alone, it holds what is not of a run: {', '.join(foreign)}", quiet=quiet)
-    for one in goers if remove else []:
-        remove_run(one.entry.path)
+    for one in chosen:
+        path = one.entry.path
+        try:
+            if remove and path not in kept:
+                remove_run(path)
+        except UsageProblem as problem:  # it was taken up meanwhile
+            kept[path] = problem.what
+        if path in kept:
+            say(f"{path}: left alone, {kept[path]}", quiet=quiet)
+        else:
+            goers.append(one)
+            say(f"{path}: {one.why}, {size_in_words(one.entry.size)}", quiet=quiet)
     if as_json:
         print_json(
             {
                 "removed": remove,
                 "runs": [_plain(one.entry) | {"why": one.why} for one in goers],
-                "left_alone": {str(path): list(foreign) for path, foreign in kept.items()},
+                "left_alone": {str(path): list(foreign_files(path, RUN_FILES)) for path in kept},
+                "why_left_alone": {str(path): why for path, why in kept.items()},
             }
         )
         return

@@ -27,6 +27,7 @@ from pipelines.cli.options import (
     Source,
     Threads,
     Unpinned,
+    file_name,
     merged_spec,
 )
 from pipelines.cli.terminal import print_json, say
@@ -66,6 +67,7 @@ def study(
     import attrs
 
     from pipelines.dataset.places import Places
+    from pipelines.disk.ownership import check_new_directory
     from pipelines.stages.prepare import prepare
     from pipelines.studies.ablation import ablation_rows, run_ablation, write_ablation
     from pipelines.studies.executors import open_executor
@@ -76,6 +78,7 @@ def study(
         recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned, settings=settings
     )
     directory = out or Path("data/runs") / f"study-{spec.name}"
+    check_new_directory(directory, "study", reads=[directory / "config.toml"])
     places = Places(source=source, cache=cache, raw=raw)
     # Prepared once, here: the workers then find it.
     prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
@@ -129,11 +132,13 @@ def search(
     use_threads(threads)
     from pipelines.dataset.places import Places
     from pipelines.disk.atomic import write_bytes
+    from pipelines.disk.ownership import check_new_directory
     from pipelines.spec.settings import settings_table
     from pipelines.studies.executors import open_executor
     from pipelines.studies.tuning.cross_validation import load_search, run_search, search_table
 
     plan = load_search(space, settings_table(settings or []))
+    check_new_directory(out, "search", reads=[space], writes=("search.json",))
     trials = []
     with open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
@@ -178,6 +183,7 @@ def sweep(
     use_threads(threads)
     from pipelines.dataset.places import Places
     from pipelines.disk.atomic import make_directory, write_bytes
+    from pipelines.disk.ownership import check_new_directory
     from pipelines.spec.settings import settings_table
     from pipelines.spec.toml import to_toml
     from pipelines.studies.executors import open_executor
@@ -188,6 +194,7 @@ def sweep(
 
     plan, places = load_space(space, settings_table(settings or [])), Places(source=source, cache=cache, raw=raw)
     directory = out or Path("data/runs") / f"sweep-{space.stem}"
+    check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
     make_directory(directory)
     url = storage or storage_url(directory)
     with open_executor(executor, jobs=jobs, threads=threads) as pool:
@@ -211,7 +218,9 @@ def sweep(
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write a page with pictures here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", parser=file_name, help="Page with pictures.")
+    ] = None,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
@@ -232,8 +241,11 @@ def compare(
         found = compared(a, b)
     else:
         from pipelines.dataset.places import Places
+        from pipelines.disk.ownership import check_output
         from pipelines.studies.comparison import side_by_side
         from pipelines.studies.comparison_page import write_comparison_page
+
+        check_output(out, reads=[path for path in (a, b, source) if path is not None])
 
         sides = side_by_side(a, b, Places(source=source, cache=cache, raw=raw))
         found = sides.comparison

@@ -20,7 +20,7 @@ from bpfunc.keys import Key
 from bpfunc.layers import Layer, ShapeError, dense, dropout, identity, leaky_relu, relu, sigmoid, tanh
 from bpfunc.layers.combinators import named, serial
 from bpfunc.losses import Loss, cross_entropy, squared_error
-from bpfunc.optimizers import adagrad, adam, sgd, weights_only
+from bpfunc.optimizers import adam, lamb, sgd, weights_only
 from bpfunc.training.loop import fold_steps
 from bpfunc.training.step import StepMetrics, TrainState, init_train_state, make_step
 from bpfunc.transforms import GradientTransform, chain, masked, scale, scale_by_learning_rate
@@ -225,7 +225,7 @@ def test_other_parts_are_refused() -> None:
     with pytest.raises(ValueError, match="found the loss squared_error"):
         compiled_epoch(dense(1), squared_error(), sgd(0.1))
     with pytest.raises(ValueError, match="more than one number at a time"):
-        compiled_epoch(dense(1), cross_entropy(), adagrad(0.1))
+        compiled_epoch(dense(1), cross_entropy(), lamb(0.1))
     with pytest.raises(ValueError, match="at least 1 thread, got 0"):
         compiled_epoch(dense(1), cross_entropy(), sgd(0.1), threads=0)
 
