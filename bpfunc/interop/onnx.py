@@ -119,7 +119,7 @@ def to_onnx(
         written, producer_name="bpfunc", opset_imports=[make_opsetid("", OPSET)], ir_version=IR_VERSION
     )
     about = {"format": FORMAT, "in_shape": in_shape, "probabilities": probabilities, "network": describe(model)}
-    set_model_props(described, {"bpfunc": json.dumps(about)})
+    set_model_props(described, {"bpfunc": json.dumps(about, allow_nan=False)})
     return described
 
 
@@ -223,7 +223,8 @@ def _checked(data: ModelProto | bytes) -> ModelProto:
     try:
         check_model(proto)
     except (ValidationError, ValueError) as error:
-        raise ValueError(f"no valid ONNX model: {str(error).strip().splitlines()[0]}") from None
+        what = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"no valid ONNX model: {what}") from None
     return proto
 
 

@@ -61,7 +61,7 @@ def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
     """Put text into a file's header; save() would do so in an order that changes from call to call."""
     size = int.from_bytes(data[:8], "little")
     header = {"__metadata__": dict(sorted(metadata.items()))} | json.loads(data[8 : 8 + size])
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     padded = text + b" " * (-len(text) % 8)  # tensors begin at a multiple of 8, as save() has it
     return len(padded).to_bytes(8, "little") + padded + data[8 + size :]
 

@@ -109,6 +109,8 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
     Reference: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017).
     """
     z, label = _checked_logits(logits, labels)
+    exponent = int(np.frexp(np.abs(z).max())[1])
+    z = np.ldexp(z, -exponent)  # to numbers of at most 1, whose differences do not overflow
     z = z - z[np.arange(len(z)), label][:, None]
     scale = float(np.abs(z).max()) or 1.0
     z = z / scale
@@ -128,7 +130,8 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
         if abs(following - inverse) <= 1e-12 * inverse:
             break
         inverse = following
-    return scale / inverse
+    with np.errstate(over="ignore", under="ignore"):  # what is beyond the largest number is infinite
+        return float(np.ldexp(scale / inverse, exponent))
 
 
 def _slope(z: FloatArray, inverse: float) -> tuple[float, float]:

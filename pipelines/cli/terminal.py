@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -46,10 +45,12 @@ def print_json(document: object) -> None:
     """Print the one JSON document of ``--json``.
 
     Args:
-        document: Plain values.
+        document: Plain values; a number that does not exist is null.
     """
+    from pipelines.disk.json_text import json_text, json_value
+
     speaks_all = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(document, indent=2, ensure_ascii=not speaks_all))
+    print(json_text(json_value(document), indent=2, ascii_only=not speaks_all))
 
 
 def print_version(wanted: bool) -> None:

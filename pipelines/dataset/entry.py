@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from pipelines.artifacts import PIXELS, Prepared, PreparedMeta, PreparedTrain, Scaling, SealedTest
 from pipelines.disk.atomic import TEMPORARY, sha256_of
+from pipelines.disk.json_text import json_text
 from pipelines.errors import DataProblem, first_line
 
 MANIFEST = "manifest.json"
@@ -99,7 +100,7 @@ class Manifest:
 
 def _seal(manifest: Mapping[str, object]) -> str:
     """Hash a manifest, so that it vouches for itself as it does for the files."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json_text(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(entry: Path) -> Manifest:

@@ -20,8 +20,9 @@ from pyarrow import fs
 
 from pipelines.artifacts import PIXELS, PreparedMeta, RawSplit
 from pipelines.disk.atomic import make_directory, write_bytes
+from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_new_directory
-from pipelines.errors import DataProblem, UsageProblem
+from pipelines.errors import DataProblem, UsageProblem, first_line
 
 MANIFEST = "partitions.json"
 FORMAT = "bpfunc-partitions-1"
@@ -73,7 +74,7 @@ def file_system(place: str) -> tuple[fs.FileSystem, str]:
         filesystem, path = fs.FileSystem.from_uri(place)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageProblem(
-            f"cannot open the file system: {_first_line(error)}", where=place, remedy="write such as s3://bucket/folder"
+            f"cannot open the file system: {first_line(error)}", where=place, remedy="write such as s3://bucket/folder"
         ) from None
     return filesystem, path
 
@@ -98,7 +99,7 @@ def new_place(place: str) -> tuple[fs.FileSystem, str]:
         found = filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True))
     except (pa.ArrowException, OSError) as error:
         raise DataProblem(
-            f"cannot look at the place: {_first_line(error)}", where=place, remedy="check rights there"
+            f"cannot look at the place: {first_line(error)}", where=place, remedy="check rights there"
         ) from None
     if found:
         raise UsageProblem(
@@ -126,7 +127,7 @@ def partition_schema(meta: PreparedMeta) -> pa.Schema:
             pa.field("label", pa.uint8(), nullable=False),
             pa.field("source_index", pa.uint32(), nullable=False),
         ],
-        metadata={"bpfunc": json.dumps(about)},
+        metadata={"bpfunc": json_text(about)},
     )
 
 
@@ -162,10 +163,10 @@ def write_partitions(
             _write(filesystem, f"{root}/{name}", data)
             digest = hashlib.sha256(data).hexdigest()
             parts[name] = {"sha256": digest, "size": len(data), "groups": [len(group) for group in own]}
-        _write(filesystem, f"{root}/{MANIFEST}", json.dumps({"format": FORMAT, "parts": parts}, indent=1).encode())
+        _write(filesystem, f"{root}/{MANIFEST}", json_text({"format": FORMAT, "parts": parts}, indent=1).encode())
     except (pa.ArrowException, OSError) as error:
         raise DataProblem(
-            f"cannot write partitions: {_first_line(error)}", where=place, remedy="check rights and space there"
+            f"cannot write partitions: {first_line(error)}", where=place, remedy="check rights and space there"
         ) from None
     return len(table) * copies
 
@@ -228,8 +229,10 @@ def open_partitions(place: str) -> Partitions:
         if not parts:
             raise ValueError("it names no part")
         sizes = [info.size for info in filesystem.get_file_info([part.path for part in parts])]
+    except FileNotFoundError:
+        raise DataProblem(f"no partitions: {MANIFEST} not found", where=root, remedy=_find(place)) from None
     except (pa.ArrowException, OSError) as error:
-        raise DataProblem(f"no partitions: {_first_line(error)}", where=place, remedy=remedy) from None
+        raise DataProblem(f"no partitions: {first_line(error)}", where=place, remedy=remedy) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataProblem(f"damaged manifest: {error}", where=f"{place}/{MANIFEST}", remedy=remedy) from None
     for part, size in zip(parts, sizes, strict=True):
@@ -237,6 +240,13 @@ def open_partitions(place: str) -> Partitions:
             found = "it is not there" if size is None else f"found {size}"
             raise DataProblem(f"expected {part.size} bytes, {found}", where=part.path, remedy=remedy)
     return Partitions(filesystem, parts)
+
+
+def _find(place: str) -> str:
+    """Say what to do where a place holds no partitions."""
+    if "://" in place or Path(place).is_absolute():
+        return "check the path, or write the partitions again"
+    return f"{place!r} is relative to the current directory: run the command where the training began"
 
 
 def _plain(name: str) -> str:
@@ -271,10 +281,6 @@ def _damage(filesystem: fs.FileSystem, part: Part) -> str | None:
             while data := stream.read(CHUNK):
                 digest.update(data)
     except (pa.ArrowException, OSError) as error:
-        return f"cannot read: {_first_line(error)}"
+        return f"cannot read: {first_line(error)}"
     found = digest.hexdigest()
     return None if found == part.sha256 else f"expected SHA-256 {part.sha256}, found {found}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from bpfunc.interop.safetensors import save_tensors, to_safetensors
 from bpfunc.interop.torch_layout import to_torch_state_dict
 from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import PIXELS
+from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_output, write_output
 from pipelines.errors import UsageProblem
 from pipelines.runs.model_card import NAME as CARD
@@ -59,7 +59,7 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
     write_output(path, _writers()[target](read_network(run)))
     if not with_card:
         return (path,)
-    text = (run / CARD).read_text(encoding="utf-8").replace(json.dumps(PARAMS), json.dumps(path.name))
+    text = (run / CARD).read_text(encoding="utf-8").replace(json_text(PARAMS), json_text(path.name))
     write_output(path.with_suffix(".md"), text.encode())
     return path, path.with_suffix(".md")
 
@@ -79,7 +79,7 @@ def _writers() -> dict[Target, Callable[[Network], bytes]]:
 
 
 def _about(network: Network) -> dict[str, str]:
-    return {"class_names": json.dumps(network.class_names), "config": to_toml(network.spec)}
+    return {"class_names": json_text(network.class_names), "config": to_toml(network.spec)}
 
 
 def safetensors_bytes(network: Network) -> bytes:
@@ -128,7 +128,7 @@ def torch_bytes(network: Network) -> bytes:
     """
     tensors = to_torch_state_dict(network.model, network.params, network.layer_state)
     scaling = {"mean": network.scaling.mean.tolist(), "scale": network.scaling.scale.tolist()}
-    return save_tensors(tensors, metadata={"format": "pt", "scaling": json.dumps(scaling), **_about(network)})
+    return save_tensors(tensors, metadata={"format": "pt", "scaling": json_text(scaling), **_about(network)})
 
 
 def onnx_bytes(network: Network) -> bytes:

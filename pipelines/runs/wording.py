@@ -59,6 +59,7 @@ def lineage_in_words(finished: Finished) -> dict[str, str]:
         "Prepared data, cache key": prepared.key,
         "train.parquet, SHA-256": prepared.train.sha256,
         "test.parquet, SHA-256": prepared.test.sha256,
+        **({"Partitions, SHA-256": finished.data.partitions} if finished.data.partitions else {}),
         **{f"{name}, SHA-256": sha256_of(here / name) for name in LINEAGE_FILES if (here / name).is_file()},
         "Stages": ", ".join(f"{name} {number}" for name, number in prepared.meta.versions.items()),
         "Versions": ", ".join(f"{name} {number}" for name, number in library_versions().items()),

@@ -246,4 +246,4 @@ def to_toml(spec: RunSpec) -> str:
 
 def _toml_line(name: str, value: object) -> str:
     # JSON's texts, lists, numbers and truth values are TOML's, but for the DEL character, which TOML escapes.
-    return f"{name} = " + json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"{name} = " + json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")

@@ -19,6 +19,9 @@ Value: TypeAlias = str | int | float | bool | Sequence["Value"]
 
 Pruner: TypeAlias = Literal["median", "hyperband", "none"]
 
+ROWS = frozenset({"dataset.classes", "dataset.partitions", "dataset.pinned", "train.seed", "train.validation_fraction"})
+"""Fields that decide which rows a trial is judged on, so that trials which differ in them cannot be compared."""
+
 
 @attrs.frozen
 class Parameter:
@@ -83,6 +86,12 @@ def load_space(path: Path, changes: Mapping[str, object] | None = None) -> Space
             "a sweep judges by validation rows, and none are held out",
             where=where,
             remedy="set fixed.train.validation_fraction",
+        )
+    for name in sorted(ROWS & ranges.keys()):
+        raise UsageProblem(
+            f"{name} decides which rows a trial is judged on, so it cannot be searched",
+            where=where,
+            remedy="fix it in a table [fixed]",
         )
     parameters = tuple(_parameter(name, given, where) for name, given in ranges.items())
     for parameter in parameters:
