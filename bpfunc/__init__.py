@@ -7,7 +7,6 @@ a program pays for what it uses; see SPEC 1 of the Scientific Python project.
 
 from functools import cache as _cache
 from sys import modules as _modules
-from types import ModuleType as _ModuleType
 
 __version__ = "0.1.0"
 
@@ -48,17 +47,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_public()[1]})
-
-
-class _Package(_ModuleType):
-    """The package's own class, for what a module cannot say: `gradcheck` and `summary` are functions."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Bind a name; a module gives way to the public thing in it that has the same name.
-
-        Python binds a module to its package when it is first imported, by whomever.
-        """
-        super().__setattr__(name, getattr(value, name, value) if isinstance(value, _ModuleType) else value)
-
-
-_modules[__name__].__class__ = _Package

@@ -3,7 +3,8 @@
 Type checkers read this file in place of ``__init__.py``, which reads it too: it is the only list of the names.
 """
 
-from bpfunc.augment import (
+from bpfunc.arrays.types import readonly, readonly_arrays
+from bpfunc.batches.augment import (
     Augmentation,
     augmented,
     compose,
@@ -16,7 +17,7 @@ from bpfunc.augment import (
     shift,
     sometimes,
 )
-from bpfunc.batches import (
+from bpfunc.batches.batch import (
     Batch,
     Sampler,
     batches_per_epoch,
@@ -27,43 +28,13 @@ from bpfunc.batches import (
     take,
     weighted,
 )
-from bpfunc.consumers import (
-    EpochLike,
-    ValidatedEpoch,
-    best,
-    describe,
-    early_stopping,
-    every,
-    logged,
-    validated,
-    validation_loss,
-)
-from bpfunc.finite import NotFiniteError, finite_gradient, finite_step, first_not_finite, fold_finite_steps
-from bpfunc.gradcheck import GradCheck, check_projection, check_sweep, gradcheck
-from bpfunc.gradient import (
-    GradientMaker,
-    Value,
-    accumulated,
-    example_grad_norms,
-    example_grads,
-    hvp,
-    input_gradient,
-    jvp,
-    value,
-    value_and_grad,
-)
-from bpfunc.initializers import (
-    Initializer,
-    glorot_normal,
-    glorot_uniform,
-    he_normal,
-    he_uniform,
-    lecun_normal,
-    lecun_uniform,
-    orthogonal,
-    truncated_normal,
-    zeros,
-)
+from bpfunc.batches.splits import k_fold, train_validation_split
+from bpfunc.gradient.check import GradCheck, check_projection, check_sweep, gradcheck
+from bpfunc.gradient.data_parallel import Alone, Communicator, data_parallel
+from bpfunc.gradient.microbatches import accumulated
+from bpfunc.gradient.modes import GradientMaker, Value, hvp, input_gradient, jvp, value, value_and_grad
+from bpfunc.gradient.per_example import example_grad_norms, example_grads
+from bpfunc.gradient.sharpness import sharpness_aware
 from bpfunc.keys import Key, fold_in, split
 from bpfunc.layers import (
     INFERENCE,
@@ -90,7 +61,21 @@ from bpfunc.layers import (
     softplus,
     tanh,
 )
-from bpfunc.loop import Epoch, EpochBatches, evaluate, fold_steps, predict, steps, train
+from bpfunc.layers.combinators import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
+from bpfunc.layers.initializers import (
+    Initializer,
+    glorot_normal,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
+    lecun_normal,
+    lecun_uniform,
+    orthogonal,
+    truncated_normal,
+    zeros,
+)
+from bpfunc.layers.mirror import mirror_averaged
+from bpfunc.layers.summary import summary
 from bpfunc.losses import (
     Loss,
     absolute_error,
@@ -128,28 +113,21 @@ from bpfunc.metrics import (
     roc_auc,
     top_k,
 )
-from bpfunc.mirror import mirror_averaged
-from bpfunc.model import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
 from bpfunc.optimizers import adadelta, adagrad, adam, adamw, amsgrad, lamb, lion, nadam, rmsprop, sgd, weights_only
-from bpfunc.parallel_step import Alone, Communicator, data_parallel
-from bpfunc.schedules import (
-    Schedule,
-    constant,
-    cosine,
-    exponential,
-    join,
-    linear,
-    one_cycle,
-    piecewise,
-    polynomial,
-    step_decay,
-    warm_restarts,
-    warm_up,
+from bpfunc.training.consumers import (
+    EpochLike,
+    ValidatedEpoch,
+    best,
+    describe,
+    early_stopping,
+    every,
+    logged,
+    validated,
+    validation_loss,
 )
-from bpfunc.sharpness import sharpness_aware
-from bpfunc.splits import k_fold, train_validation_split
-from bpfunc.step import StepFn, StepMetrics, TrainState, init_train_state, make_step
-from bpfunc.summary import summary
+from bpfunc.training.loop import Epoch, EpochBatches, evaluate, fold_steps, predict, steps, train
+from bpfunc.training.not_finite import NotFiniteError, finite_gradient, finite_step, first_not_finite, fold_finite_steps
+from bpfunc.training.step import StepFn, StepMetrics, TrainState, init_train_state, make_step
 from bpfunc.transforms import (
     EmaState,
     GradientTransform,
@@ -183,6 +161,21 @@ from bpfunc.transforms import (
     scale_by_trust_ratio,
     stateless,
 )
+from bpfunc.transforms.schedules import (
+    Schedule,
+    constant,
+    cosine,
+    exponential,
+    join,
+    linear,
+    one_cycle,
+    piecewise,
+    polynomial,
+    step_decay,
+    warm_restarts,
+    warm_up,
+)
+from bpfunc.transforms.update import apply_updates, updated
 from bpfunc.tree import (
     flatten,
     freeze,
@@ -207,8 +200,6 @@ from bpfunc.tree import (
     unflatten,
     unravel,
 )
-from bpfunc.types import readonly, readonly_arrays
-from bpfunc.update import apply_updates, updated
 
 __version__: str
 

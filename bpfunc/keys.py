@@ -15,9 +15,9 @@ import hashlib
 import attrs
 import numpy as np
 
-from bpfunc.ranges import number, whole
+from bpfunc.arrays.ranges import number, whole
+from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
 from bpfunc.tree import STATIC
-from bpfunc.types import FloatArray, FloatDType, IntArray, Shape
 
 
 @attrs.frozen

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bpfunc.ranges import number
-from bpfunc.schedules import Schedule
+from bpfunc.arrays.ranges import number
 from bpfunc.transforms import (
     GradientTransform,
     add_decayed_weights,
@@ -23,6 +22,7 @@ from bpfunc.transforms import (
     scale_by_rmsprop,
     scale_by_trust_ratio,
 )
+from bpfunc.transforms.schedules import Schedule
 
 Applies = Callable[[str], bool]
 """Takes a leaf's path, such as ``layers[0].weight``."""

@@ -1,9 +1,10 @@
 """Pytrees: one way to walk parameters, gradients and optimiser state.
 
-A tree is a leaf or a node. Nodes are attrs records (any class, no registration), tuples, named tuples, dicts
-(visited in sorted order of their keys) and None, which has no leaves. Everything else is a leaf: an array or a
-number. Fields marked with `STATIC` belong to the structure and are never visited. Arithmetic is written for arrays
-and lifted to trees here, once.
+A tree is a leaf or a node. Nodes are attrs records (any class, no registration), tuples, named tuples, dicts (visited
+in sorted order of their keys; an OrderedDict in its own; also defaultdict and Counter) and None, which has no leaves.
+Lists, and other classes of tuples and dicts, are refused. Everything else is a leaf: an array or a number. Fields
+marked with `STATIC` belong to the structure and are never visited. Arithmetic is written for arrays and lifted to
+trees here, once.
 
 This is the only module that may say ``Any``: a tree's type is known to whoever made it.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -21,7 +24,7 @@ import attrs
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bpfunc.types import FloatArray, readonly
+from bpfunc.arrays.types import FloatArray, converted, readonly
 
 Tree: TypeAlias = Any
 """A nest of attrs records, tuples, dicts and None with arrays or numbers at its ends."""
@@ -71,17 +74,9 @@ def _find_kind(cls: type[Any]) -> _Kind | None:
     if cls is type(None):
         return _Kind(_nothing, _nothing, _nothing, lambda labels, children, static: None)
     if issubclass(cls, tuple):
-        make = (lambda children: children) if cls is tuple else cls._make  # type: ignore[attr-defined]  # a named tuple
-        return _Kind(
-            lambda node: tuple(range(len(node))), tuple, _nothing, lambda labels, children, static: make(children)
-        )
+        return _tuple_kind(cls)
     if issubclass(cls, dict):
-        return _Kind(
-            lambda node: tuple(sorted(node)),
-            lambda node: tuple([node[label] for label in sorted(node)]),
-            _nothing,
-            lambda labels, children, static: cls(zip(labels, children, strict=True)),
-        )
+        return _dict_kind(cls)
     if issubclass(cls, list):
         raise TypeError("a list in a tree: lists are mutable and so no part of a value; use a tuple")
     return _record_kind(cls) if attrs.has(cls) else None
@@ -90,22 +85,103 @@ def _find_kind(cls: type[Any]) -> _Kind | None:
 _kind: Any = cache(_find_kind)
 
 
+def _tuple_kind(cls: type[Any]) -> _Kind:
+    if cls is not tuple and not hasattr(cls, "_make"):
+        raise TypeError(f"a {cls.__name__} in a tree: of tuples only plain and named ones can be made again")
+    make = (lambda children: children) if cls is tuple else cls._make
+    return _Kind(lambda node: tuple(range(len(node))), tuple, _nothing, lambda labels, children, static: make(children))
+
+
+def _dict_kind(cls: type[Any]) -> _Kind:
+    keys = tuple if cls is OrderedDict else _sorted_keys  # the order of an OrderedDict is part of its value
+    static: Callable[[Any], tuple[Any, ...]] = _nothing
+    if cls is dict or cls is OrderedDict:
+
+        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
+            return cls(zip(labels, children, strict=True))
+    elif cls is defaultdict:
+        static = _factory
+
+        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
+            return cls(static_values[0], zip(labels, children, strict=True))
+    elif cls is Counter:
+
+        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
+            return cls(dict(zip(labels, children, strict=True)))  # of pairs it would count each
+    else:
+        raise TypeError(
+            f"a {cls.__name__} in a tree: of dict classes only dict, OrderedDict, defaultdict and Counter can be made "
+            "again; use one of them"
+        )
+    return _Kind(keys, lambda node: tuple([node[label] for label in keys(node)]), static, build)
+
+
+def _factory(node: Any) -> tuple[Any, ...]:
+    return (node.default_factory,)
+
+
+def _sorted_keys(node: dict[Any, Any]) -> tuple[Any, ...]:
+    """The keys of a dict in an order that does not depend on how it was filled; class by class if need be."""
+    for place in (lambda key: key, lambda key: (type(key).__qualname__, key)):
+        try:
+            keys = sorted(node, key=place)
+            if all(place(a) < place(b) for a, b in pairwise(keys)):  # sets, and NaN, have no one order
+                return tuple(keys)
+        except TypeError:
+            continue
+    found = ", ".join(sorted({type(key).__qualname__ for key in node}))
+    name = type(node).__name__
+    raise TypeError(f"a {name} in a tree: its keys, of the class {found}, cannot be put in order; use text or numbers")
+
+
 def _record_kind(cls: type[Any]) -> _Kind:
     fields = attrs.fields(cls)
     dynamic = [field for field in fields if not field.metadata.get("bpfunc_static")]
     static = [field for field in fields if field.metadata.get("bpfunc_static")]
-    aliases = [field.alias for field in (*dynamic, *static)]
+    visited = (*dynamic, *static)
+    aliases = [field.alias for field in visited]
     names = tuple(field.name for field in dynamic)
-    if aliases == [field.alias for field in fields] and not any(field.kw_only for field in fields):
+    make = cls if not hasattr(cls, "__attrs_init__") else _made_by_attrs(cls)
+    late = [field for field in visited if not field.init]
+    in_order = visited == tuple(fields) and not any(field.kw_only for field in fields)
 
-        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
-            return cls(*children, *static_values)
-    else:
+    def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
+        if in_order and not late:
+            return make(*children, *static_values)
+        values = dict(zip(aliases, (*children, *static_values), strict=True))
+        record = make(**{field.alias: values[field.alias] for field in visited if field.init})
+        for field in late:
+            object.__setattr__(record, field.name, converted(field, values[field.alias], record))
+        return record
 
-        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
-            return cls(**dict(zip(aliases, (*children, *static_values), strict=True)))
+    children = _getter(names)
+    return _Kind(
+        lambda node: names,
+        _refusing_unset(children) if late else children,
+        _getter(tuple(field.name for field in static)),
+        build,
+    )
 
-    return _Kind(lambda node: names, _getter(names), _getter(tuple(field.name for field in static)), build)
+
+def _made_by_attrs(cls: Any) -> Callable[..., Any]:
+    """The maker that attrs writes, of a class that has an ``__init__`` of its own."""
+
+    def make(*positional: Any, **named: Any) -> Any:
+        record = cls.__new__(cls)
+        record.__attrs_init__(*positional, **named)
+        return record
+
+    return make
+
+
+def _refusing_unset(children: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+    def found(node: Any) -> tuple[Any, ...]:
+        try:
+            return children(node)
+        except AttributeError as error:
+            raise TypeError(f"a {type(node).__name__} in a tree: its field {error.name} was never set") from None
+
+    return found
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
@@ -148,7 +224,7 @@ def _extend(path: str, kind: type, label: Any) -> str:
     """Extend a path by one label: ``layers[0].weight``, ``parts['head']``."""
     if issubclass(kind, tuple):
         return f"{path}[{label}]"
-    if kind is dict:
+    if issubclass(kind, dict):
         return f"{path}[{label!r}]"
     return f"{path}.{label}" if path else str(label)
 
@@ -161,6 +237,15 @@ def _paths(structure: Structure, path: str = "") -> Iterator[str]:
         yield from _paths(child, _extend(path, structure.kind, label))
 
 
+def _distinct_paths(structure: Structure) -> tuple[str, ...]:
+    """The paths of all leaves; two leaves of one path could not be told apart."""
+    paths = tuple(_paths(structure))
+    if len(set(paths)) < len(paths):
+        twice = next(path for path, count in Counter(paths).items() if count > 1)
+        raise TreeStructureError(f"two leaves of the tree have the path {twice}; use keys that print differently")
+    return paths
+
+
 def flatten(tree: Tree) -> tuple[tuple[Any, ...], Structure]:
     """Split a tree into its leaves and its structure.
 
@@ -171,7 +256,7 @@ def flatten(tree: Tree) -> tuple[tuple[Any, ...], Structure]:
         The leaves from left to right, and the structure that `unflatten` needs to put them back.
 
     Raises:
-        TypeError: A list stands in the tree.
+        TypeError: A list stands in the tree, or another node that cannot be made again; the message names its class.
 
     Example:
         >>> leaves, structure = flatten({"b": (1, 2), "a": 3})
@@ -277,7 +362,8 @@ def tree_map_with_path(function: Callable[..., Any], tree: TreeT, *rest: Tree) -
         if other_structure != structure:
             raise _mismatch(tree, other)
         columns.append(other_leaves)
-    result: TreeT = unflatten(structure, [function(*row) for row in zip(_paths(structure), *columns, strict=True)])
+    rows = zip(_distinct_paths(structure), *columns, strict=True)
+    result: TreeT = unflatten(structure, [function(*row) for row in rows])
     return result
 
 
@@ -566,12 +652,15 @@ def tree_leaves_with_path(tree: Tree) -> tuple[tuple[str, Any], ...]:
     Returns:
         Pairs such as ``("layers[0].weight", array)``.
 
+    Raises:
+        TreeStructureError: Two leaves have one path.
+
     Example:
         >>> tree_leaves_with_path({"x": (1, 2)})
         (("['x'][0]", 1), ("['x'][1]", 2))
     """
     leaves, structure = flatten(tree)
-    return tuple(zip(_paths(structure), leaves, strict=True))
+    return tuple(zip(_distinct_paths(structure), leaves, strict=True))
 
 
 def tree_reduce(function: Callable[[ValueT, Any], ValueT], tree: Tree, initial: ValueT) -> ValueT:

@@ -1,40 +1,18 @@
-"""The shape of the project, read from its own files: imports point one way, and the README draws what exists."""
+"""The shape of the project, read from its own files: imports point one way, and the pages about it are true."""
 
 from __future__ import annotations
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ORDER = (
-    "types",
-    "ranges",
-    "memory",
-    "denormals",
-    "tree",
-    "keys",
-    "initializers",
-    "ops",
-    "layers",
-    "model",
-    "losses",
-    "batches",
-    "gradient",
-    "parallel_step",
-    "schedules",
-    "transforms",
-    "optimizers",
-    "update",
-    "metrics",
-    "step",
-    "loop",
-    "finite",
-)
-"""The library's modules, each importing only from those before it."""
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -101,12 +79,6 @@ def test_planted_cycle_is_found() -> None:
     assert first_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
 
 
-def test_library_never_imports_the_pipeline() -> None:
-    """The arrow points from pipelines to bpfunc alone."""
-    for name, path in modules("bpfunc").items():
-        assert not [target for target in imports(path) if target.split(".")[0] == "pipelines"], name
-
-
 def test_library_imports_numpy_and_attrs_only() -> None:
     """Outside `interop`, the library's own files name no other library."""
     allowed = {"numpy", "attrs", "bpfunc", *sys.stdlib_module_names}
@@ -114,17 +86,6 @@ def test_library_imports_numpy_and_attrs_only() -> None:
         if not name.startswith("bpfunc.interop"):
             others = {target.split(".")[0] for target in imports(path)} - allowed
             assert not others, f"{name} imports {others}"
-
-
-def test_library_modules_import_in_order() -> None:
-    """types <- tree <- keys <- ops <- layers <- losses <- gradient <- transforms <- optimizers <- step <- loop."""
-    for name, targets in graph("bpfunc").items():
-        own = name.split(".")[1] if "." in name else None
-        if own not in ORDER:
-            continue
-        for target in targets:
-            other = target.split(".")[1] if "." in target else own
-            assert ORDER.index(other) <= ORDER.index(own), f"{name} imports {target}"
 
 
 def loaded_after(code: str) -> set[str]:
@@ -145,7 +106,7 @@ def test_a_name_loads_what_it_needs() -> None:
     """A name brings its module and what that is built on, and nothing of what comes later in the data flow."""
     loaded = loaded_after("import bpfunc; bpfunc.dense")
     assert "bpfunc.layers.dense" in loaded
-    assert not loaded & {"bpfunc.transforms", "bpfunc.losses", "bpfunc.step", "bpfunc.gradcheck"}
+    assert not loaded & {"bpfunc.transforms", "bpfunc.losses", "bpfunc.training.step", "bpfunc.gradient.check"}
 
 
 def test_all_names_load_numpy_and_attrs_only() -> None:
@@ -154,14 +115,6 @@ def test_all_names_load_numpy_and_attrs_only() -> None:
     loaded = loaded_after("from bpfunc import *")
     others = {name.split(".")[0] for name in loaded - before} - {"bpfunc", "numpy", "attr", "attrs"}
     assert others - sys.stdlib_module_names == set()
-
-
-@pytest.mark.parametrize("name", ["gradcheck", "summary"])
-@pytest.mark.parametrize("first", ["import bpfunc.{0}", "from bpfunc.{0} import {0}", "import bpfunc; bpfunc.{0}"])
-def test_a_function_wins_over_the_module_of_its_name(name: str, first: str) -> None:
-    """Whoever imports the module, and whenever, `bpfunc.gradcheck` is the function."""
-    code = f"{first.format(name)}\nimport bpfunc\nassert bpfunc.{name}.__module__ == 'bpfunc.{name}', bpfunc.{name}"
-    assert f"bpfunc.{name}" in loaded_after(code)
 
 
 def test_what_is_not_there_is_an_attribute_error_with_a_suggestion() -> None:
@@ -190,26 +143,43 @@ def test_help_loads_no_heavy_library() -> None:
     assert done.stdout.splitlines()[-1].strip() == "heavy:"
 
 
-def test_readme_draws_exactly_the_files_that_exist() -> None:
-    """The tree in the README names every module, and nothing else."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    drawn = set()
-    folders: list[str] = []
-    for line in text.split("<!-- tree -->")[1].splitlines():
-        name = line.strip().split(" ")[0]
-        if not name or name == "```" or name.startswith("```"):
-            continue
-        depth = (len(line) - len(line.lstrip())) // 2
-        folders = [*folders[:depth], name.rstrip("/")]
-        if name.endswith(".py"):
-            drawn.add("/".join(folders))
-    exist = {
-        str(path.relative_to(ROOT))
-        for package in ("bpfunc", "pipelines")
-        for path in (ROOT / package).rglob("*.py")
-        if path.name not in ("__init__.py", "__main__.py")
+def test_page_and_drawing_of_the_architecture_agree_with_the_code() -> None:
+    """`docs/architecture.md` lists every module, and no other; `docs/architecture.svg` draws every room and floor."""
+    check = [sys.executable, "docs/draw_architecture.py", "--check"]
+    done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(find_spec("importlinter") is None, reason="needs import-linter")
+def test_contracts_hold_and_a_planted_import_breaks_them(tmp_path: Path) -> None:
+    """The floors, "bpfunc never imports pipelines", and "only evaluate opens the test split": kept, and not blind."""
+    planted = {
+        "bpfunc/ops/planted.py": ("import bpfunc.layers", "floors of bpfunc BROKEN"),
+        "bpfunc/layers/planted.py": ("import pipelines.errors", "the library never imports the pipeline BROKEN"),
+        "pipelines/disk/planted.py": ("import pipelines.runs.run", "floors of pipelines BROKEN"),
+        "pipelines/studies/planted.py": (
+            "import pipelines.dataset.sealed_split",
+            "only evaluate opens the sealed test split BROKEN",
+        ),
     }
-    assert drawn == exist
+    for package in ("bpfunc", "pipelines"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+
+    def lint() -> subprocess.CompletedProcess[str]:
+        code = "from importlinter.cli import lint_imports_command as command; command(['--no-cache'])"
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    clean = lint()
+    assert clean.returncode == 0, clean.stdout
+    for place, (line, _) in planted.items():
+        (tmp_path / place).write_text(f"{line}\n")
+    broken = lint()
+    assert broken.returncode == 1
+    assert [message for _, message in planted.values() if message not in broken.stdout] == []
 
 
 def test_public_names_are_there_and_listed_once() -> None:

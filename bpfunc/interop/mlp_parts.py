@@ -17,19 +17,19 @@ import attrs
 import numpy as np
 
 from bpfunc import layers
-from bpfunc.batches import Batch
-from bpfunc.consumers import EpochLike
-from bpfunc.gradient import GradientFn, GradientMaker, Value, value_and_grad
+from bpfunc.arrays.ranges import number, times_power
+from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
+from bpfunc.batches.batch import Batch
+from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.keys import Key, uniform
 from bpfunc.layers import Context, DenseParams, Layer
+from bpfunc.layers.combinators import SerialParams, serial
 from bpfunc.losses import Loss
-from bpfunc.model import SerialParams, serial
-from bpfunc.ranges import number, times_power
-from bpfunc.schedules import Schedule, constant
-from bpfunc.step import TrainState
+from bpfunc.training.consumers import EpochLike
+from bpfunc.training.step import TrainState
 from bpfunc.transforms import GradientTransform, chain, momentum, scale_by_learning_rate
+from bpfunc.transforms.schedules import Schedule, constant
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, FloatDType, IntArray, Shape
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "identity": layers.identity,
@@ -154,7 +154,7 @@ def penalised(alpha: float) -> GradientMaker:
         alpha: At least 0; nothing is added where it is 0.
 
     Returns:
-        A maker of gradients for `bpfunc.step.make_step`.
+        A maker of gradients for `bpfunc.training.step.make_step`.
 
     Raises:
         ValueError: alpha is negative.
@@ -290,8 +290,8 @@ def until_settled(
 ) -> Iterator[EpochT]:
     """Train at one learning rate after another, each until more than ``patience`` records in a row were no better.
 
-    This is scikit-learn's rule, which differs from `bpfunc.consumers.early_stopping` in two ways: it bears one record
-    more, and many small steps that are each within ``tol`` count for nothing.
+    This is scikit-learn's rule, which differs from `bpfunc.training.consumers.early_stopping` in two ways: it bears one
+    record more, and many small steps that are each within ``tol`` count for nothing.
 
     Args:
         stage: Goes on from a state with a learning rate.
@@ -310,9 +310,9 @@ def until_settled(
 
     Example:
         >>> from bpfunc.keys import Key
-        >>> from bpfunc.loop import Epoch
+        >>> from bpfunc.training.loop import Epoch
         >>> from bpfunc.metrics import Mean
-        >>> from bpfunc.step import StepMetrics
+        >>> from bpfunc.training.step import StepMetrics
         >>> start = TrainState((), (), (), 0, Key(0))
         >>> def level(rate, state, done):
         ...     for number in range(done, 9):

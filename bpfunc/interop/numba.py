@@ -6,32 +6,32 @@ network of dense layers one program that all cores work on, with the results of 
 
 from __future__ import annotations
 
+import operator
 from typing import Protocol
 
 import attrs
 import numpy as np
 
-from bpfunc.batches import Batch, Sampler, batches_per_epoch, row_count, shuffled
+from bpfunc.arrays.aligned import keep_freed_memory
+from bpfunc.arrays.types import FloatArray, IntArray
+from bpfunc.batches.batch import Batch, Sampler, batches_per_epoch, row_count, shuffled
 from bpfunc.keys import Key, fold_in
 from bpfunc.layers import Layer
-from bpfunc.losses import Loss
-from bpfunc.losses.softmax_cross_entropy import softmax_cross_entropy_vjp
-from bpfunc.memory import keep_freed_memory
+from bpfunc.losses import Loss, cross_entropy
 from bpfunc.metrics import Mean
-from bpfunc.step import StepMetrics, TrainState
+from bpfunc.training.step import StepMetrics, TrainState
 from bpfunc.transforms import GradientTransform
 from bpfunc.transforms.base import fused
 from bpfunc.transforms.elementwise import Arrays, Elementwise, FillFn, Part
 from bpfunc.transforms.formula import constants
-from bpfunc.tree import tree_leaves
-from bpfunc.types import FloatArray
 
 try:
     from threadpoolctl import ThreadpoolController
 
-    from bpfunc.interop.compiled.loops import loop_of, traced_once
-    from bpfunc.interop.compiled.network import network_of
-    from bpfunc.interop.compiled.work import learn, lesson
+    from bpfunc.interop.compiled.loops import counted, loop_of, refused_by_name, traced_once
+    from bpfunc.interop.compiled.machine import PRECISIONS
+    from bpfunc.interop.compiled.network import layout_of, network_of, precision_of
+    from bpfunc.interop.compiled.work import check_structure, learn, lesson
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         f"bpfunc.interop.numba needs {missing.name}; add it with: pip install 'bpfunc[fast]'", name=missing.name
@@ -44,15 +44,18 @@ def compiled(transform: GradientTransform) -> GradientTransform:
     The first step takes about a second longer: that is when the loop is made.
 
     Args:
-        transform: Any chain of transforms that treat each number by itself (its `elementwise` is not None): `sgd`,
-            `adam`, `adamw` with all their settings, averages of the parameters, masks. Where a chain has other links
+        transform: Any chain of transforms that treat each number by itself (its `elementwise` is not None): all of
+            `bpfunc.optimizers` but `lamb`, averages of the parameters, decay by a mask. Where a chain has other links
             (a norm to clip by), compile those that can be: ``chain(clip_by_global_norm(1), compiled(adam()))``.
 
     Returns:
-        A transform with the same states and results.
+        A transform with the same states and results. Its `update` raises TreeStructureError where gradients, state and
+        parameters do not fit one another, and TypeError where they are not all of float32 or all of float64; the
+        message names the leaf.
 
     Raises:
-        ValueError: The transform looks at more than one number at a time.
+        TypeError: A formula does something that is not compiled.
+        ValueError: The transform, or a link of it, has no formula for single numbers.
 
     Example:
         >>> from bpfunc.optimizers import adam
@@ -63,22 +66,34 @@ def compiled(transform: GradientTransform) -> GradientTransform:
 
     Reference: Lam, Pitrou and Seibert, "Numba: a LLVM-based Python JIT compiler" (2015).
     """
-    return fused(transform.init, attrs.evolve(_elementwise(transform), engine=_compiled))
+    return fused(transform.init, attrs.evolve(_elementwise(transform), engine=_compiled, dtypes=PRECISIONS))
 
 
 def _elementwise(transform: GradientTransform) -> Elementwise:
-    if transform.elementwise is None:
-        raise ValueError("this transform looks at more than one number at a time; compile the links that do not")
-    return transform.elementwise
+    form = transform.elementwise
+    if form is None:
+        raise ValueError(
+            "no formula for single numbers is known of this transform: it, or a link of it, looks at more than one "
+            "number at a time, or keeps state for some leaves alone, or has functions of your own; compile the links "
+            "that do not"
+        )
+    try:
+        traced_once(form.parts, True)
+    except (AttributeError, IndexError, ValueError) as error:
+        raise TypeError(f"a kernel of this transform cannot be compiled: {error}") from None
+    return form
 
 
 def _compiled(parts: tuple[Part, ...], step: int, add: bool) -> FillFn:
     """The `Engine`: hand the numbers of the step to the loop of the parts' formula."""
     formula, settings = traced_once(parts, add)
-    numbers, loop = constants(parts, settings, step), loop_of(formula)
+    numbers, loop = counted(constants(parts, settings, step), formula), loop_of(formula)
 
     def fill(g: FloatArray, p: FloatArray, old: Arrays, out: FloatArray, new: Arrays) -> None:
-        loop(np.array(numbers, out.dtype), g, p, *old, out, *new)
+        # numba takes every array for an aligned one.
+        given = [array if array.flags.aligned else array.copy() for array in (g, p, *old)]
+        with refused_by_name():
+            loop(np.array(numbers, out.dtype), *given, out, *new)
 
     return fill
 
@@ -98,7 +113,7 @@ class EpochFn(Protocol):
         drop_last: bool = False,
         start: int = 0,
     ) -> tuple[TrainState, StepMetrics]:
-        """Train one epoch; all arguments but the first are those of `bpfunc.batches.epoch_batches`."""
+        """Train one epoch; all arguments but the first are those of `bpfunc.batches.batch.epoch_batches`."""
         ...
 
 
@@ -111,28 +126,30 @@ def compiled_epoch(model: Layer, loss: Loss, transform: GradientTransform, *, th
     library is held to one thread in all of the process. The first call takes some seconds longer, to compile.
 
     Args:
-        model: `dense` layers in a `serial` (or several, nested), each followed by nothing or by `relu`, `leaky_relu`,
-            `tanh`, `sigmoid` or `identity`.
+        model: `dense` layers in a `serial` (or several, nested), each, the last one too, followed by nothing or by
+            `relu`, `leaky_relu`, `tanh`, `sigmoid` or `identity`.
         loss: `cross_entropy`, with any of its settings.
         transform: As for `compiled`.
         threads: How many share the work, at least 1; where None, as many as NumPy's matrix library uses. The same
             number gives the same bits.
 
     Returns:
-        The function of an epoch. Its metric is accuracy. It raises ValueError where there is no batch or the batch size
-        is below 1, IndexError where the sampler names a row that is not there, ShapeError where data and model do not
-        fit, and TypeError where the inputs are not of the parameters' dtype.
+        The function of an epoch. Its metric is accuracy. Before anything runs it raises ValueError where there is no
+        batch or the batch size is below 1, IndexError where the sampler names a row that is not there, ShapeError where
+        data, parameters and model do not fit, TreeStructureError where parameters or state are not those of this model
+        and optimiser, and TypeError where something is not of the parameters' dtype, float32 or float64.
 
     Raises:
-        ValueError: The model has another layer, the loss is another one, the transform looks at more than one number at
-            a time, or the number of threads is below 1; the message says which.
+        TypeError: A formula does something that is not compiled, or the number of threads is not a whole number.
+        ValueError: The model has another layer, the loss is another one, no formula for single numbers is known of the
+            transform, or the number of threads is below 1; the message says which.
 
     Example:
         >>> from bpfunc.layers import dense, relu
         >>> from bpfunc.losses import cross_entropy
-        >>> from bpfunc.model import serial
+        >>> from bpfunc.layers.combinators import serial
         >>> from bpfunc.optimizers import sgd
-        >>> from bpfunc.step import init_train_state
+        >>> from bpfunc.training.step import init_train_state
         >>> model, optimizer = serial(dense(4), relu(), dense(2)), sgd(0.5)
         >>> epoch = compiled_epoch(model, cross_entropy(), optimizer)
         >>> state = init_train_state(model, optimizer, Key(0), (3,))
@@ -146,14 +163,12 @@ def compiled_epoch(model: Layer, loss: Loss, transform: GradientTransform, *, th
     """
     keep_freed_memory()
     network, chain = network_of(model), _elementwise(transform)
-    if loss.vjp is not softmax_cross_entropy_vjp:
-        raise ValueError(
-            f"a compiled epoch takes cross_entropy, found the loss {loss.name}; compose the step for others"
-        )
-    if threads is not None and threads < 1:
-        raise ValueError(f"a compiled epoch takes at least 1 thread, got {threads}")
+    _check_loss(loss)
     controller = ThreadpoolController()
-    among = threads or max([library["num_threads"] for library in controller.select(user_api="blas").info()], default=1)
+    blas = [library["num_threads"] for library in controller.select(user_api="blas").info()]
+    among = max(blas, default=1) if threads is None else _whole("threads", threads)
+    if among < 1:
+        raise ValueError(f"a compiled epoch takes at least 1 thread, got {threads}")
 
     def epoch(
         state: TrainState,
@@ -166,18 +181,46 @@ def compiled_epoch(model: Layer, loss: Loss, transform: GradientTransform, *, th
         drop_last: bool = False,
         start: int = 0,
     ) -> tuple[TrainState, StepMetrics]:
-        rows = sampler(fold_in(key, epoch), row_count(data))
-        batches = batches_per_epoch(len(rows), batch_size, drop_last=drop_last)
-        rows = rows[start * batch_size : batches * batch_size]
+        check_structure(model, state)
+        width = int(layout_of(network, state.params).widths[-1])
+        order = _row_numbers(sampler(fold_in(key, epoch), row_count(data)))
+        batch_size, start = _whole("batch_size", batch_size), _whole("start", start)
+        batches = batches_per_epoch(len(order), batch_size, drop_last=drop_last)
+        rows = order[max(start, 0) * batch_size : batches * batch_size]
         if start < 0 or not len(rows):
             raise ValueError(f"there is no batch to learn from: {batches} in the epoch, starting from {start}")
-        leaves = tree_leaves(state.params)
-        taught = lesson(loss, data, rows, batch_size, leaves[-1].shape[-1], leaves[-1].dtype)
+        size = min(batch_size, len(rows))
+        taught = lesson(loss, data, rows, size, width, precision_of(state.params))
         with controller.limit(limits=1, user_api="blas"):
-            found = learn(network, chain, state, taught, batch_size, among)
+            found = learn(network, chain, state, taught, size, among)
         weight = float(taught.weights.sum())
         metrics = StepMetrics(Mean(found.loss, weight), Mean(found.hits, weight))
         done = state.step + batches - start
         return TrainState(found.params, state.layer_state, found.optimizer_state, done, state.key), metrics
 
     return epoch
+
+
+def _check_loss(loss: Loss) -> None:
+    """All functions of the loss are those of `cross_entropy`; its settings, which `forward` encloses, are free."""
+    known = cross_entropy()
+    same_code = getattr(loss.forward, "__code__", None) is getattr(known.forward, "__code__", loss)
+    if not same_code or (loss.vjp, loss.jvp, loss.vjp_jvp) != (known.vjp, known.jvp, known.vjp_jvp):
+        raise ValueError(
+            f"a compiled epoch takes cross_entropy with its own functions, found the loss {loss.name}; "
+            "compose the step for others"
+        )
+
+
+def _whole(name: str, number: int) -> int:
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise TypeError(f"{name} is a whole number, got {number!r}") from None
+
+
+def _row_numbers(rows: IntArray) -> IntArray:
+    order = np.asarray(rows)
+    if order.ndim != 1 or (order.size and order.dtype.kind not in "iu"):
+        raise TypeError(f"a sampler gives row numbers (n,), found shape {order.shape} and dtype {order.dtype}")
+    return order

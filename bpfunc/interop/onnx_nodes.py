@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from onnx.helper import make_node
 from onnx.onnx_pb import NodeProto
 
+from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.interop.structure import inside, maker_of, setting
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, ShapeError
 from bpfunc.layers.base import Setting
-from bpfunc.ops.selu import ALPHA, SCALE
-from bpfunc.types import FloatArray, Shape
+from bpfunc.ops.relu import SELU_ALPHA, SELU_SCALE
 
 Attributes: TypeAlias = Mapping[str, object]
 NONE: Attributes = {}
@@ -38,6 +38,7 @@ class Graph:
         categories: Names of values that are whole numbers, for an embedding.
         nodes: So far, in order.
         tensors: Constants so far, by name.
+        most: How many nodes there may be.
     """
 
     dtype: np.dtype[np.floating]
@@ -45,6 +46,7 @@ class Graph:
     categories: frozenset[str] = frozenset()
     nodes: list[NodeProto] = attrs.field(factory=list)
     tensors: dict[str, NDArray[np.generic]] = attrs.field(factory=dict)
+    most: float = math.inf
 
     def add(self, path: str, op: str, inputs: Sequence[str], attributes: Attributes = NONE) -> str:
         """Append a node, whose name and output's name start with the path of the layer.
@@ -58,11 +60,16 @@ class Graph:
         Returns:
             Name of the output.
 
+        Raises:
+            ValueError: There would be too many nodes.
+
         Example:
             >>> graph = Graph(np.dtype(np.float32))
             >>> graph.add("layers[1]", "Relu", ["input"]), graph.add("layers[1]", "Relu", ["input"])
             ('layers[1].Relu', 'layers[1].Relu:2')
         """
+        if len(self.nodes) >= self.most:
+            raise ValueError(f"{path}: expected at most {self.most} nodes")
         stem = inside(path, op)
         same = sum(node.name == stem or node.name.startswith(f"{stem}:") for node in self.nodes)
         name = f"{stem}:{same + 1}" if same else stem
@@ -263,7 +270,7 @@ SINGLE: dict[str, Callable[[Mapping[str, Setting]], tuple[str, Attributes]]] = {
     "leaky_relu": lambda settings: ("LeakyRelu", {"alpha": settings["slope"]}),
     "log_softmax": lambda settings: ("LogSoftmax", {"axis": -1}),
     "relu": lambda settings: ("Relu", {}),
-    "selu": lambda settings: ("Selu", {"alpha": ALPHA, "gamma": SCALE}),
+    "selu": lambda settings: ("Selu", {"alpha": SELU_ALPHA, "gamma": SELU_SCALE}),
     "sigmoid": lambda settings: ("Sigmoid", {}),
     "softmax": lambda settings: ("Softmax", {"axis": -1}),
     "softplus": lambda settings: ("Softplus", {}),
@@ -319,7 +326,7 @@ def _mirror_averaged(graph: Graph, at: Place) -> Written:
     mirrored, _ = write(graph, attrs.evolve(inner, x=_mirror(graph, at)))
     p, q = (graph.add(at.path, "Softmax", [z], {"axis": -1}) for z in (straight, mirrored))
     mean = graph.add(at.path, "Mul", [graph.add(at.path, "Add", [p, q]), graph.number(0.5)])
-    # Never 0, as in `bpfunc.mirror`.
+    # Never 0, as in `bpfunc.layers.mirror`.
     above = graph.add(at.path, "Max", [mean, graph.number(float(np.finfo(graph.dtype).tiny))])
     return graph.add(at.path, "Log", [above]), shape
 

@@ -1,8 +1,8 @@
 """Estimators for scikit-learn: thin shells over the library's pure functions, with the parameters of its own MLPs.
 
 What an estimator does when it is fitted can be read in `_Backprop._records`: a training is the iterator that
-`bpfunc.loop.train` gives, validated, logged and stopped by ordinary consumers. The estimator keeps the last record's
-`TrainState` in ``state_`` and nothing else that it could not do without.
+`bpfunc.training.loop.train` gives, validated, logged and stopped by ordinary consumers. The estimator keeps the last
+record's `TrainState` in ``state_`` and nothing else that it could not do without.
 
 Reference: Buitinck et al., "API design for machine learning software: experiences from the scikit-learn project"
 (2013).
@@ -21,9 +21,10 @@ import attrs
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bpfunc.batches import Batch, batches_per_epoch, epoch_batches, in_order, shuffled
-from bpfunc.consumers import EpochLike, ValidatedEpoch, logged, validated
-from bpfunc.gradient import GradientMaker
+from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
+from bpfunc.batches.batch import Batch, batches_per_epoch, epoch_batches, in_order, shuffled
+from bpfunc.batches.splits import train_validation_split
+from bpfunc.gradient.modes import GradientMaker
 from bpfunc.interop.estimator_facts import (
     FITTED,
     LABELS,
@@ -49,7 +50,6 @@ from bpfunc.interop.mlp_parts import (
 from bpfunc.interop.safetensors import from_safetensors, to_safetensors
 from bpfunc.keys import Key, split
 from bpfunc.layers import Layer
-from bpfunc.loop import EpochBatches, predict, train
 from bpfunc.losses import (
     Loss,
     absolute_error,
@@ -64,12 +64,12 @@ from bpfunc.metrics import Metric, mean, mean_metric
 from bpfunc.metrics.base import never_of_nan
 from bpfunc.ops import log_softmax, sigmoid, softmax
 from bpfunc.optimizers import adam, adamw, weights_only
-from bpfunc.schedules import Schedule, constant, cosine, one_cycle
-from bpfunc.splits import train_validation_split
-from bpfunc.step import TrainState, init_train_state, make_step
+from bpfunc.training.consumers import EpochLike, ValidatedEpoch, logged, validated
+from bpfunc.training.loop import EpochBatches, predict, train
+from bpfunc.training.step import TrainState, init_train_state, make_step
 from bpfunc.transforms import GradientTransform
+from bpfunc.transforms.schedules import Schedule, constant, cosine, one_cycle
 from bpfunc.tree import tree_cast, tree_leaves
-from bpfunc.types import BoolArray, FloatArray, IntArray
 
 try:
     from scipy.sparse import issparse
@@ -85,7 +85,7 @@ except ModuleNotFoundError as missing:
     ) from None
 
 Callback: TypeAlias = Callable[[Iterator[EpochLike]], Iterable[EpochLike]]
-"""A consumer of a training's records that hands them on: ``records -> records``, as in `bpfunc.consumers`."""
+"""A consumer of a training's records that hands them on: ``records -> records``, as in `bpfunc.training.consumers`."""
 Write: TypeAlias = Callable[[str], None]
 """Takes a line, such as ``print``."""
 RowsT = TypeVar("RowsT", bound=object)
@@ -688,7 +688,7 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         n_iter_no_change: Epochs without improvement that are borne.
         class_weight: None, balanced, or weights by class.
         dtype: float32 or float64 to compute in; that of X where None, float64 for whole numbers.
-        callbacks: Consumers of the training's records, each ``records -> records``, as in `bpfunc.consumers`.
+        callbacks: Consumers of the training's records, each ``records -> records``, as in `bpfunc.training.consumers`.
 
     Example:
         >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array(["low", "low", "high", "high"])

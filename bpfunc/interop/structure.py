@@ -6,16 +6,18 @@ What a layer is can be read from its `Maker`; a layer without one, or with one u
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
 from bpfunc import layers
+from bpfunc.arrays.types import FloatArray
+from bpfunc.interop.identity import same
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, Maker, NormParams
-from bpfunc.mirror import mirror_averaged
-from bpfunc.model import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
+from bpfunc.layers.base import Setting
+from bpfunc.layers.combinators import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
+from bpfunc.layers.mirror import mirror_averaged
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray
 
 Description: TypeAlias = dict[str, object]
 """What JSON can hold: ``{"maker": name, "settings": {argument: value}, "parts": [description, ...]}``."""
@@ -80,12 +82,25 @@ def maker_of(layer: Layer, path: str = "") -> Maker:
         >>> maker_of(layers.relu())
         Maker(name='relu', settings=())
     """
-    if layer.maker is None or layer.maker.name not in {*MAKERS, "named"}:
+    if layer.maker is None or not _is_own(layer, layer.maker):
         raise ValueError(
             f"{path or 'the network'}: layer {layer.name} is none of bpfunc's own, so what it computes is not known "
             "here; put layers of bpfunc.layers in its place, or convert the parts before and after it by themselves"
         )
     return layer.maker
+
+
+COMPUTES = ("forward", "backward", "backward_params", "jvp", "backward_jvp", "example_grads", "example_norms")
+"""Functions of a layer that its maker's arguments settle, initialisers apart."""
+
+
+def _is_own(layer: Layer, maker: Maker) -> bool:
+    """Whether a layer computes what its maker's layers compute: a record may name a maker and have other functions."""
+    try:
+        made = _made(maker.name, [part for _, part in layer.parts], dict(maker.settings))
+    except (KeyError, TypeError, ValueError):
+        return False
+    return made.maker == maker and all(same(getattr(layer, name), getattr(made, name)) for name in COMPUTES)
 
 
 def inside(path: str, part: str) -> str:
@@ -163,9 +178,14 @@ def _built(description: object) -> Layer:
     settings = {
         name: tuple(value) if isinstance(value, list) else value for name, value in description["settings"].items()
     }
-    if description["maker"] == "named":
-        return named(*zip(settings["names"], parts, strict=True))
-    return MAKERS[description["maker"]](*parts, **settings)
+    return _made(description["maker"], parts, settings)
+
+
+def _made(name: str, parts: list[Layer], settings: dict[str, Setting]) -> Layer:
+    if name == "named":
+        names: Any = settings["names"]
+        return named(*zip(names, parts, strict=True))
+    return MAKERS[name](*parts, **settings)
 
 
 def of_kind(value: object, kind: type[KindT], path: str = "") -> KindT:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bpfunc.arrays.types import Shape
 from bpfunc.interop.structure import COMBINATORS, from_tensors, inside, maker_of, setting, to_tensors
 from bpfunc.keys import Key
 from bpfunc.layers import Layer
 from bpfunc.tree import Tree
-from bpfunc.types import Shape
 
 COUNT = "num_batches_tracked"
 """What torch's batch normalisation has besides; with a momentum it is not used."""

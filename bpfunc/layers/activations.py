@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from bpfunc import ops
 from bpfunc.layers.base import Layer, Maker, stateless
+
+
+def _layer(op: Any, **settings: float) -> Layer:
+    """Make the layer of an op."""
+    name, values = op.__name__, {setting: float(value) for setting, value in settings.items()}
+    return stateless(
+        name + "".join(f"({value})" for value in values.values()),
+        partial(op, **values) if values else op,
+        *(getattr(ops, name + suffix) for suffix in ("_vjp", "_jvp", "_vjp_jvp")),
+        maker=Maker(name, tuple(values.items())),
+    )
 
 
 def relu() -> Layer:
@@ -21,7 +33,7 @@ def relu() -> Layer:
 
     Reference: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
     """
-    return stateless("relu", ops.relu, ops.relu_vjp, ops.relu_jvp, ops.relu_vjp_jvp, maker=Maker("relu"))
+    return _layer(ops.relu)
 
 
 def leaky_relu(*, slope: float = 0.01) -> Layer:
@@ -40,15 +52,7 @@ def leaky_relu(*, slope: float = 0.01) -> Layer:
 
     Reference: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
     """
-    slope = float(slope)
-    return stateless(
-        f"leaky_relu({slope})",
-        partial(ops.leaky_relu, slope=slope),
-        ops.leaky_relu_vjp,
-        ops.leaky_relu_jvp,
-        ops.leaky_relu_vjp_jvp,
-        maker=Maker("leaky_relu", (("slope", slope),)),
-    )
+    return _layer(ops.leaky_relu, slope=slope)
 
 
 def elu(*, alpha: float = 1.0) -> Layer:
@@ -67,15 +71,7 @@ def elu(*, alpha: float = 1.0) -> Layer:
 
     Reference: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning" (2016).
     """
-    alpha = float(alpha)
-    return stateless(
-        f"elu({alpha})",
-        partial(ops.elu, alpha=alpha),
-        ops.elu_vjp,
-        ops.elu_jvp,
-        ops.elu_vjp_jvp,
-        maker=Maker("elu", (("alpha", alpha),)),
-    )
+    return _layer(ops.elu, alpha=alpha)
 
 
 def selu() -> Layer:
@@ -91,7 +87,7 @@ def selu() -> Layer:
 
     Reference: Klambauer, Unterthiner, Mayr and Hochreiter, "Self-normalizing neural networks" (2017).
     """
-    return stateless("selu", ops.selu, ops.selu_vjp, ops.selu_jvp, ops.selu_vjp_jvp, maker=Maker("selu"))
+    return _layer(ops.selu)
 
 
 def gelu() -> Layer:
@@ -107,7 +103,7 @@ def gelu() -> Layer:
 
     Reference: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
     """
-    return stateless("gelu", ops.gelu, ops.gelu_vjp, ops.gelu_jvp, ops.gelu_vjp_jvp, maker=Maker("gelu"))
+    return _layer(ops.gelu)
 
 
 def gelu_tanh() -> Layer:
@@ -123,14 +119,7 @@ def gelu_tanh() -> Layer:
 
     Reference: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
     """
-    return stateless(
-        "gelu_tanh",
-        ops.gelu_tanh,
-        ops.gelu_tanh_vjp,
-        ops.gelu_tanh_jvp,
-        ops.gelu_tanh_vjp_jvp,
-        maker=Maker("gelu_tanh"),
-    )
+    return _layer(ops.gelu_tanh)
 
 
 def silu() -> Layer:
@@ -146,7 +135,7 @@ def silu() -> Layer:
 
     Reference: Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units" (2018); Ramachandran, Zoph and Le (2017).
     """
-    return stateless("silu", ops.silu, ops.silu_vjp, ops.silu_jvp, ops.silu_vjp_jvp, maker=Maker("silu"))
+    return _layer(ops.silu)
 
 
 def softplus() -> Layer:
@@ -162,9 +151,7 @@ def softplus() -> Layer:
 
     Reference: Dugas, Bengio, Belisle, Nadeau and Garcia, "Incorporating second-order functional knowledge" (2001).
     """
-    return stateless(
-        "softplus", ops.softplus, ops.softplus_vjp, ops.softplus_jvp, ops.softplus_vjp_jvp, maker=Maker("softplus")
-    )
+    return _layer(ops.softplus)
 
 
 def tanh() -> Layer:
@@ -180,7 +167,7 @@ def tanh() -> Layer:
 
     Reference: LeCun, Bottou, Orr and Mueller, "Efficient backprop" (1998).
     """
-    return stateless("tanh", ops.tanh, ops.tanh_vjp, ops.tanh_jvp, ops.tanh_vjp_jvp, maker=Maker("tanh"))
+    return _layer(ops.tanh)
 
 
 def sigmoid() -> Layer:
@@ -196,9 +183,7 @@ def sigmoid() -> Layer:
 
     Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
     """
-    return stateless(
-        "sigmoid", ops.sigmoid, ops.sigmoid_vjp, ops.sigmoid_jvp, ops.sigmoid_vjp_jvp, maker=Maker("sigmoid")
-    )
+    return _layer(ops.sigmoid)
 
 
 def softmax() -> Layer:
@@ -216,9 +201,7 @@ def softmax() -> Layer:
 
     Reference: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
     """
-    return stateless(
-        "softmax", ops.softmax, ops.softmax_vjp, ops.softmax_jvp, ops.softmax_vjp_jvp, maker=Maker("softmax")
-    )
+    return _layer(ops.softmax)
 
 
 def log_softmax() -> Layer:
@@ -236,14 +219,7 @@ def log_softmax() -> Layer:
 
     Reference: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
     """
-    return stateless(
-        "log_softmax",
-        ops.log_softmax,
-        ops.log_softmax_vjp,
-        ops.log_softmax_jvp,
-        ops.log_softmax_vjp_jvp,
-        maker=Maker("log_softmax"),
-    )
+    return _layer(ops.log_softmax)
 
 
 def identity() -> Layer:
@@ -257,8 +233,6 @@ def identity() -> Layer:
         >>> identity().forward((), (), np.array([[0.0, 0.0]]), INFERENCE)[0].shape
         (1, 2)
 
-    Reference: none needed; it ends a combinator where nothing is to be done.
+    Reference: He, Zhang, Ren and Sun, "Identity mappings in deep residual networks" (2016).
     """
-    return stateless(
-        "identity", ops.identity, ops.identity_vjp, ops.identity_jvp, ops.identity_vjp_jvp, maker=Maker("identity")
-    )
+    return _layer(ops.identity)

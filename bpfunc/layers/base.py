@@ -2,21 +2,22 @@
 
 A `Layer` says how to start (`init`), how to compute (`forward`) and how to differentiate (`backward` and its
 kin). It holds no numbers: parameters, running state and residuals are values that go in and come out. Combinators
-in `bpfunc.model` take layers and return a layer, so a network is a layer too.
+in `bpfunc.layers.combinators` take layers and return a layer, so a network is a layer too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.keys import Key
 from bpfunc.tree import STATIC, Tree, float_dtype, tree_leaves
-from bpfunc.types import FloatArray, Shape
 
 
 class ShapeError(ValueError):
@@ -80,6 +81,12 @@ FlopsFn: TypeAlias = Callable[[Shape, Shape], int]
 """``(in_shape, out_shape) -> count``: floating-point operations of one example's forward pass."""
 ExampleNormsFn: TypeAlias = Callable[[Tree, Tree, FloatArray], tuple[FloatArray, FloatArray]]
 """``(params, residual, dy) -> (norms, dx)``: squared gradient norms (B,) float64 of each example."""
+OpFn: TypeAlias = Callable[[FloatArray], tuple[FloatArray, Tree]]
+"""``x -> (y, residual)``: an op, as in `bpfunc.ops`."""
+OpVjpFn: TypeAlias = Callable[[Tree, FloatArray], FloatArray]
+"""``(residual, dy) -> dx`` or ``(residual, x_dot) -> y_dot``."""
+OpVjpJvpFn: TypeAlias = Callable[[Tree, FloatArray, FloatArray, FloatArray], FloatArray]
+"""``(residual, x_dot, dy, dy_dot) -> dx_dot``."""
 Setting: TypeAlias = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
 """What an argument of a layer's maker may be, for its `Maker` to name it."""
 
@@ -104,46 +111,39 @@ class Maker:
 
 # What a layer does for itself where it says nothing. They are given as factories, which every type checker takes for
 # defaults; attrs' `@field.default` is known to mypy alone.
+# Each default takes the layer, or a field of it, first.
 
 
-def _without_dx(layer: Layer) -> BackwardParamsFn:
-    return lambda params, residual, dy: layer.backward(params, residual, dy)[0]
+def _without_dx(backward: BackwardFn, params: Tree, residual: Tree, dy: FloatArray) -> Tree:
+    return backward(params, residual, dy)[0]
 
 
-def _no_jvp(layer: Layer) -> JvpFn:
-    def missing(params: Tree, residual: Tree, params_dot: Tree, x_dot: FloatArray) -> FloatArray:
-        raise NotImplementedError(f"layer {layer.name} has no jvp; give one to Layer(jvp=...)")
-
-    return missing
+def _no_jvp(name: str, params: Tree, residual: Tree, params_dot: Tree, x_dot: FloatArray) -> FloatArray:
+    raise NotImplementedError(f"layer {name} has no jvp; give one to Layer(jvp=...)")
 
 
-def _no_backward_jvp(layer: Layer) -> BackwardJvpFn:
-    def missing(
-        params: Tree, residual: Tree, params_dot: Tree, x_dot: FloatArray, dy: FloatArray, dy_dot: FloatArray
-    ) -> tuple[Tree, FloatArray]:
-        raise NotImplementedError(f"layer {layer.name} has no backward_jvp; give one to Layer(backward_jvp=...)")
-
-    return missing
+def _no_backward_jvp(
+    name: str, params: Tree, residual: Tree, params_dot: Tree, x_dot: FloatArray, dy: FloatArray, dy_dot: FloatArray
+) -> tuple[Tree, FloatArray]:
+    raise NotImplementedError(f"layer {name} has no backward_jvp; give one to Layer(backward_jvp=...)")
 
 
-def _example_grads_without_params(layer: Layer) -> BackwardFn:
-    def from_backward(params: Tree, residual: Tree, dy: FloatArray) -> tuple[Tree, FloatArray]:
-        if tree_leaves(params):
-            raise NotImplementedError(f"layer {layer.name} has no example_grads; give some to Layer(example_grads=...)")
-        return layer.backward(params, residual, dy)
+def _grads_without_params(
+    name: str, backward: BackwardFn, params: Tree, residual: Tree, dy: FloatArray
+) -> tuple[Tree, FloatArray]:
+    if tree_leaves(params):
+        raise NotImplementedError(f"layer {name} has no example_grads; give some to Layer(example_grads=...)")
+    return backward(params, residual, dy)
 
-    return from_backward
 
-
-def _example_norms_of_grads(layer: Layer) -> ExampleNormsFn:
-    def from_grads(params: Tree, residual: Tree, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
-        grads, dx = layer.example_grads(params, residual, dy)
-        norms: FloatArray = np.zeros(len(dy))
-        for leaf in tree_leaves(grads):
-            norms = norms + squared_sums(leaf)
-        return norms, dx
-
-    return from_grads
+def _norms_of_grads(
+    example_grads: BackwardFn, params: Tree, residual: Tree, dy: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    grads, dx = example_grads(params, residual, dy)
+    norms: FloatArray = np.zeros(len(dy))
+    for leaf in tree_leaves(grads):
+        norms = norms + squared_sums(leaf)
+    return norms, dx
 
 
 def squared_sums(rows: FloatArray) -> FloatArray:
@@ -164,18 +164,15 @@ def squared_sums(rows: FloatArray) -> FloatArray:
     return sums
 
 
-def _flops_of_parts(layer: Layer) -> FlopsFn:
-    def of_parts(in_shape: Shape, out_shape: Shape) -> int:
-        if not layer.parts:
-            return math.prod(out_shape)
-        total, shape = 0, in_shape
-        for _, part in layer.parts:
-            part_out = part.init(Key(0), shape)[2]
-            total += part.flops(shape, part_out)
-            shape = part_out if layer.chained else in_shape
-        return total
-
-    return of_parts
+def _flops_of_parts(parts: tuple[tuple[str, Layer], ...], chained: bool, in_shape: Shape, out_shape: Shape) -> int:
+    if not parts:
+        return math.prod(out_shape)
+    total, shape = 0, in_shape
+    for _, part in parts:
+        part_out = part.init(Key(0), shape)[2]
+        total += part.flops(shape, part_out)
+        shape = part_out if chained else in_shape
+    return total
 
 
 def _draws(layer: Layer) -> bool:
@@ -208,10 +205,10 @@ class Layer:
         example_grads: Like `backward`, but each leaf of ``dparams`` has a leading batch axis.
         example_norms: ``(params, residual, dy) -> (norms, dx)`` with ``norms`` (B,) the squared norms of the
             examples' parameter gradients; by default computed from `example_grads`.
-        flops: ``(in_shape, out_shape) -> count`` for one example, forward; by default one for each output, and for a
-            combinator the sum over its parts.
         parts: Path and layer of what a combinator is made of, for summaries.
         chained: Whether the parts follow one another; otherwise all see the combinator's input.
+        flops: ``(in_shape, out_shape) -> count`` for one example, forward; by default one for each output, and for a
+            combinator the sum over its parts.
         draws: Whether the forward pass may draw random numbers, and so needs a key of its own; a layer that says no
             spares its combinator the making of one. By default it may, and a combinator if one of its parts may.
         looks_up: Whether whole numbers are categories to the layer, which then gets them as they are, and not as
@@ -219,6 +216,8 @@ class Layer:
             and for a combinator what it is for its first part.
         maker: How it was made, for those who write it in another form, as `bpfunc.interop.onnx` does; None for a layer
             of one's own, and to be set to None where a built-in layer's functions are replaced.
+        op: The op that is all of the forward pass, its settings bound by `functools.partial`; None for other layers.
+            `bpfunc.ops.elementwise.formulas_of` finds the formulas of an elementwise one.
 
     Example:
         A layer that doubles its input:
@@ -238,16 +237,27 @@ class Layer:
     init: InitFn
     forward: ForwardFn
     backward: BackwardFn
-    backward_params: BackwardParamsFn = attrs.field(default=attrs.Factory(_without_dx, takes_self=True))
-    jvp: JvpFn = attrs.field(default=attrs.Factory(_no_jvp, takes_self=True))
-    backward_jvp: BackwardJvpFn = attrs.field(default=attrs.Factory(_no_backward_jvp, takes_self=True))
-    example_grads: BackwardFn = attrs.field(default=attrs.Factory(_example_grads_without_params, takes_self=True))
-    example_norms: ExampleNormsFn = attrs.field(default=attrs.Factory(_example_norms_of_grads, takes_self=True))
-    flops: FlopsFn = attrs.field(default=attrs.Factory(_flops_of_parts, takes_self=True))
+    backward_params: BackwardParamsFn = attrs.field(
+        default=attrs.Factory(lambda self: partial(_without_dx, self.backward), takes_self=True)
+    )
+    jvp: JvpFn = attrs.field(default=attrs.Factory(lambda self: partial(_no_jvp, self.name), takes_self=True))
+    backward_jvp: BackwardJvpFn = attrs.field(
+        default=attrs.Factory(lambda self: partial(_no_backward_jvp, self.name), takes_self=True)
+    )
+    example_grads: BackwardFn = attrs.field(
+        default=attrs.Factory(lambda self: partial(_grads_without_params, self.name, self.backward), takes_self=True)
+    )
+    example_norms: ExampleNormsFn = attrs.field(
+        default=attrs.Factory(lambda self: partial(_norms_of_grads, self.example_grads), takes_self=True)
+    )
     parts: tuple[tuple[str, Layer], ...] = ()
     chained: bool = True
+    flops: FlopsFn = attrs.field(
+        default=attrs.Factory(lambda self: partial(_flops_of_parts, self.parts, self.chained), takes_self=True)
+    )
     draws: bool = attrs.field(default=attrs.Factory(_draws, takes_self=True))
     maker: Maker | None = None
+    op: OpFn | None = None
     looks_up: bool | None = attrs.field(default=attrs.Factory(_looks_up, takes_self=True))
 
 
@@ -278,10 +288,10 @@ def inputs_for(layer: Layer, params: Tree, inputs: FloatArray) -> FloatArray:
 
 def stateless(
     name: str,
-    f: Callable[[FloatArray], tuple[FloatArray, Tree]],
-    f_vjp: Callable[[Tree, FloatArray], FloatArray],
-    f_jvp: Callable[[Tree, FloatArray], FloatArray],
-    f_vjp_jvp: Callable[[Tree, FloatArray, FloatArray, FloatArray], FloatArray],
+    f: OpFn,
+    f_vjp: OpVjpFn,
+    f_jvp: OpVjpFn,
+    f_vjp_jvp: OpVjpJvpFn,
     *,
     maker: Maker | None = None,
 ) -> Layer:
@@ -305,21 +315,92 @@ def stateless(
         ((), (), (3,))
     """
 
-    def forward(params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
-        y, residual = f(x)
-        return y, state, residual
-
     return Layer(
         name=name,
-        init=lambda key, in_shape: ((), (), in_shape),
-        forward=forward,
-        backward=lambda params, residual, dy: ((), f_vjp(residual, dy)),
-        backward_params=lambda params, residual, dy: (),
-        jvp=lambda params, residual, params_dot, x_dot: f_jvp(residual, x_dot),
-        backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: (
-            (),
-            f_vjp_jvp(residual, x_dot, dy, dy_dot),
-        ),
+        init=keeps_shape,
+        forward=partial(_op_forward, f),
+        backward=partial(_op_backward, f_vjp),
+        backward_params=no_params,
+        jvp=partial(_op_jvp, f_jvp),
+        backward_jvp=partial(_op_backward_jvp, f_vjp_jvp),
         draws=False,
         maker=maker,
+        op=f,
     )
+
+
+def keeps_shape(key: Key, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+    """Start a layer without parameters that keeps the shape: its `init`.
+
+    Args:
+        key: Not used.
+        in_shape: Shape of an example.
+
+    Returns:
+        No parameters, no state, and the same shape.
+
+    Example:
+        >>> keeps_shape(Key(0), (3,))
+        ((), (), (3,))
+    """
+    return (), (), in_shape
+
+
+def no_params(params: Tree, residual: Tree, dy: FloatArray) -> Tree:
+    """Differentiate by no parameters: `backward_params` of a layer that has none.
+
+    Args:
+        params: ``()``.
+        residual: Not used.
+        dy: Not used.
+
+    Returns:
+        ``()``.
+
+    Example:
+        >>> no_params((), (), np.ones(1))
+        ()
+    """
+    return ()
+
+
+def no_flops(in_shape: Shape, out_shape: Shape) -> int:
+    """Count the operations of a layer that computes nothing: its `flops`.
+
+    Args:
+        in_shape: Not used.
+        out_shape: Not used.
+
+    Returns:
+        0.
+
+    Example:
+        >>> no_flops((2, 3), (6,))
+        0
+    """
+    return 0
+
+
+def _op_forward(f: OpFn, params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
+    y, residual = f(x)
+    return y, state, residual
+
+
+def _op_backward(f_vjp: OpVjpFn, params: Tree, residual: Tree, dy: FloatArray) -> tuple[Tree, FloatArray]:
+    return (), f_vjp(residual, dy)
+
+
+def _op_jvp(f_jvp: OpVjpFn, params: Tree, residual: Tree, params_dot: Tree, x_dot: FloatArray) -> FloatArray:
+    return f_jvp(residual, x_dot)
+
+
+def _op_backward_jvp(
+    f_vjp_jvp: OpVjpJvpFn,
+    params: Tree,
+    residual: Tree,
+    params_dot: Tree,
+    x_dot: FloatArray,
+    dy: FloatArray,
+    dy_dot: FloatArray,
+) -> tuple[Tree, FloatArray]:
+    return (), f_vjp_jvp(residual, x_dot, dy, dy_dot)

@@ -8,9 +8,9 @@ from typing import TypeAlias, cast
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly
 from bpfunc.layers import ShapeError
 from bpfunc.tree import Tree
-from bpfunc.types import FloatArray, IntArray, Shape, readonly
 
 Targets: TypeAlias = FloatArray | IntArray
 """One-hot or soft (B, K) rows, class indices (B,), or numbers to regress on."""

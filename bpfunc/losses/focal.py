@@ -7,11 +7,11 @@ from functools import partial
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number
+from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.losses.base import Loss, Targets, check_derivative, class_rows, weighed
 from bpfunc.ops import log_softmax, log_softmax_jvp, log_softmax_vjp, log_softmax_vjp_jvp
-from bpfunc.ranges import number
 from bpfunc.tree import STATIC
-from bpfunc.types import FloatArray, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

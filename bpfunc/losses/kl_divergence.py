@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.losses.base import Loss, Targets, class_rows
 from bpfunc.losses.softmax_cross_entropy import (
     CrossEntropyResidual,
@@ -12,7 +13,6 @@ from bpfunc.losses.softmax_cross_entropy import (
     softmax_cross_entropy_vjp,
     softmax_cross_entropy_vjp_jvp,
 )
-from bpfunc.types import FloatArray
 
 
 def kl_from_logits(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, CrossEntropyResidual]:

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
-import attrs
 import numpy as np
 
-from bpfunc.losses.base import Loss, Targets, check_derivative, paired
-from bpfunc.ranges import number
-from bpfunc.tree import STATIC
-from bpfunc.types import FloatArray, readonly_arrays
+from bpfunc.arrays.ranges import number
+from bpfunc.arrays.types import FloatArray
+from bpfunc.losses.base import Loss, Targets
+from bpfunc.losses.elementwise import elementwise_loss, jvp, vjp, vjp_jvp
 
 
-@attrs.frozen(eq=False, field_transformer=readonly_arrays)
-class SquaredErrorsResidual:
-    """What the derivatives of `squared_errors` need.
-
-    Args:
-        error: ``y - t``.
-    """
-
-    error: FloatArray
-
-
-def squared_errors(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, SquaredErrorsResidual]:
+@elementwise_loss("squared_error", slope=lambda y, t: 2 * (y - t), curvature=lambda y, t: 2.0)
+def squared_errors(outputs: FloatArray, targets: Targets) -> FloatArray:
     """Squared error, averaged over an example's outputs: ``l = mean (y - t)^2``.
 
     Without the half that some put before it.
@@ -41,90 +29,14 @@ def squared_errors(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, S
         ShapeError: Outputs and targets do not fit.
 
     Example:
-        >>> squared_errors(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
-        array([4.])
+        >>> from bpfunc.losses import squared_errors_vjp
+        >>> losses, residual = squared_errors(np.array([[3.0]]), np.array([[1.0]]))
+        >>> losses, squared_errors_vjp(residual, np.ones(1))
+        (array([4.]), array([[4.]]))
 
     Reference: Legendre, "Nouvelles methodes pour la determination des orbites des cometes" (1805).
     """
-    error = outputs - paired("squared_error", outputs, targets)
-    losses = _example_sums(np.square(error)) / _count(error)
-    return losses, SquaredErrorsResidual(error)
-
-
-def squared_errors_vjp(residual: SquaredErrorsResidual, dlosses: FloatArray) -> FloatArray:
-    """Cotangent of the outputs: ``dy = l'(y) dl``.
-
-    Args:
-        residual: From `squared_errors`.
-        dlosses: (B,) cotangent of the losses.
-
-    Returns:
-        ``dy``, the outputs' shape and dtype.
-
-    Example:
-        >>> _, residual = squared_errors(np.array([[3.0]]), np.array([[1.0]]))
-        >>> squared_errors_vjp(residual, np.ones(1)).round(4)
-        array([[4.]])
-    """
-    check_derivative("squared_error", residual.error.shape, dlosses=(dlosses,))
-    doutputs: FloatArray = _squared_error_slope(residual) * _column(dlosses, residual.error)
-    return doutputs
-
-
-def squared_errors_jvp(residual: SquaredErrorsResidual, outputs_dot: FloatArray) -> FloatArray:
-    """Tangent of the losses: ``l_dot = sum l'(y) y_dot``.
-
-    Args:
-        residual: From `squared_errors`.
-        outputs_dot: Tangent of the outputs, same shape.
-
-    Returns:
-        ``l_dot`` (B,).
-
-    Example:
-        >>> _, residual = squared_errors(np.array([[3.0]]), np.array([[1.0]]))
-        >>> squared_errors_jvp(residual, np.array([[1.0]])).round(4)
-        array([4.])
-    """
-    check_derivative("squared_error", residual.error.shape, outputs_dot=outputs_dot)
-    return _example_sums(_squared_error_slope(residual) * outputs_dot)
-
-
-def squared_errors_vjp_jvp(
-    residual: SquaredErrorsResidual, outputs_dot: FloatArray, dlosses: FloatArray, dlosses_dot: FloatArray
-) -> FloatArray:
-    """Tangent of `squared_errors_vjp`: ``dy_dot = l''(y) y_dot dl + l'(y) dl_dot``.
-
-    Args:
-        residual: From `squared_errors`.
-        outputs_dot: Tangent of the outputs, same shape.
-        dlosses: (B,) cotangent of the losses.
-        dlosses_dot: (B,) its tangent.
-
-    Returns:
-        ``dy_dot``, the outputs' shape and dtype.
-
-    Example:
-        >>> _, residual = squared_errors(np.array([[3.0]]), np.array([[1.0]]))
-        >>> squared_errors_vjp_jvp(residual, np.array([[1.0]]), np.ones(1), np.zeros(1)).round(4)
-        array([[2.]])
-    """
-    check_derivative("squared_error", residual.error.shape, outputs_dot=outputs_dot, dlosses=(dlosses, dlosses_dot))
-    second = _squared_error_curvature(residual) * outputs_dot * _column(dlosses, residual.error)
-    doutputs_dot: FloatArray = second + _squared_error_slope(residual) * _column(dlosses_dot, residual.error)
-    return doutputs_dot
-
-
-def _squared_error_slope(residual: SquaredErrorsResidual) -> FloatArray:
-    error = residual.error
-    slope: FloatArray = 2 * error / _count(error)
-    return slope
-
-
-def _squared_error_curvature(residual: SquaredErrorsResidual) -> FloatArray:
-    error = residual.error
-    curvature: FloatArray = np.full_like(error, 2) / _count(error)
-    return curvature
+    return np.square(outputs - targets)
 
 
 def squared_error() -> Loss:
@@ -137,28 +49,11 @@ def squared_error() -> Loss:
         >>> squared_error().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([4.])
     """
-    return Loss(
-        "squared_error",
-        squared_errors,
-        squared_errors_vjp,
-        squared_errors_jvp,
-        squared_errors_vjp_jvp,
-        metric="mean squared error",
-    )
+    return Loss("squared_error", squared_errors, vjp, jvp, vjp_jvp, metric="mean squared error")
 
 
-@attrs.frozen(eq=False, field_transformer=readonly_arrays)
-class AbsoluteErrorsResidual:
-    """What the derivatives of `absolute_errors` need.
-
-    Args:
-        error: ``y - t``.
-    """
-
-    error: FloatArray
-
-
-def absolute_errors(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, AbsoluteErrorsResidual]:
+@elementwise_loss("absolute_error", slope=lambda y, t: np.sign(y - t))
+def absolute_errors(outputs: FloatArray, targets: Targets) -> FloatArray:
     """Absolute error, averaged over an example's outputs: ``l = mean |y - t|``.
 
     At 0 the slope is taken as 0.
@@ -174,90 +69,14 @@ def absolute_errors(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, 
         ShapeError: Outputs and targets do not fit.
 
     Example:
-        >>> absolute_errors(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
-        array([2.])
+        >>> from bpfunc.losses import absolute_errors_vjp
+        >>> losses, residual = absolute_errors(np.array([[3.0]]), np.array([[1.0]]))
+        >>> losses, absolute_errors_vjp(residual, np.ones(1))
+        (array([2.]), array([[1.]]))
 
     Reference: Laplace, "Memoire sur la probabilite des causes" (1774).
     """
-    error = outputs - paired("absolute_error", outputs, targets)
-    losses = _example_sums(np.abs(error)) / _count(error)
-    return losses, AbsoluteErrorsResidual(error)
-
-
-def absolute_errors_vjp(residual: AbsoluteErrorsResidual, dlosses: FloatArray) -> FloatArray:
-    """Cotangent of the outputs: ``dy = l'(y) dl``.
-
-    Args:
-        residual: From `absolute_errors`.
-        dlosses: (B,) cotangent of the losses.
-
-    Returns:
-        ``dy``, the outputs' shape and dtype.
-
-    Example:
-        >>> _, residual = absolute_errors(np.array([[3.0]]), np.array([[1.0]]))
-        >>> absolute_errors_vjp(residual, np.ones(1)).round(4)
-        array([[1.]])
-    """
-    check_derivative("absolute_error", residual.error.shape, dlosses=(dlosses,))
-    doutputs: FloatArray = _absolute_error_slope(residual) * _column(dlosses, residual.error)
-    return doutputs
-
-
-def absolute_errors_jvp(residual: AbsoluteErrorsResidual, outputs_dot: FloatArray) -> FloatArray:
-    """Tangent of the losses: ``l_dot = sum l'(y) y_dot``.
-
-    Args:
-        residual: From `absolute_errors`.
-        outputs_dot: Tangent of the outputs, same shape.
-
-    Returns:
-        ``l_dot`` (B,).
-
-    Example:
-        >>> _, residual = absolute_errors(np.array([[3.0]]), np.array([[1.0]]))
-        >>> absolute_errors_jvp(residual, np.array([[1.0]])).round(4)
-        array([1.])
-    """
-    check_derivative("absolute_error", residual.error.shape, outputs_dot=outputs_dot)
-    return _example_sums(_absolute_error_slope(residual) * outputs_dot)
-
-
-def absolute_errors_vjp_jvp(
-    residual: AbsoluteErrorsResidual, outputs_dot: FloatArray, dlosses: FloatArray, dlosses_dot: FloatArray
-) -> FloatArray:
-    """Tangent of `absolute_errors_vjp`: ``dy_dot = l''(y) y_dot dl + l'(y) dl_dot``.
-
-    Args:
-        residual: From `absolute_errors`.
-        outputs_dot: Tangent of the outputs, same shape.
-        dlosses: (B,) cotangent of the losses.
-        dlosses_dot: (B,) its tangent.
-
-    Returns:
-        ``dy_dot``, the outputs' shape and dtype.
-
-    Example:
-        >>> _, residual = absolute_errors(np.array([[3.0]]), np.array([[1.0]]))
-        >>> absolute_errors_vjp_jvp(residual, np.array([[1.0]]), np.ones(1), np.zeros(1)).round(4)
-        array([[0.]])
-    """
-    check_derivative("absolute_error", residual.error.shape, outputs_dot=outputs_dot, dlosses=(dlosses, dlosses_dot))
-    second = _absolute_error_curvature(residual) * outputs_dot * _column(dlosses, residual.error)
-    doutputs_dot: FloatArray = second + _absolute_error_slope(residual) * _column(dlosses_dot, residual.error)
-    return doutputs_dot
-
-
-def _absolute_error_slope(residual: AbsoluteErrorsResidual) -> FloatArray:
-    error = residual.error
-    slope: FloatArray = np.sign(error) / _count(error)
-    return slope
-
-
-def _absolute_error_curvature(residual: AbsoluteErrorsResidual) -> FloatArray:
-    error = residual.error
-    curvature: FloatArray = np.zeros_like(error) / _count(error)
-    return curvature
+    return np.abs(outputs - targets)
 
 
 def absolute_error() -> Loss:
@@ -270,32 +89,16 @@ def absolute_error() -> Loss:
         >>> absolute_error().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([2.])
     """
-    return Loss(
-        "absolute_error",
-        absolute_errors,
-        absolute_errors_vjp,
-        absolute_errors_jvp,
-        absolute_errors_vjp_jvp,
-        metric="mean absolute error",
-    )
+    return Loss("absolute_error", absolute_errors, vjp, jvp, vjp_jvp, metric="mean absolute error")
 
 
-@attrs.frozen(eq=False, field_transformer=readonly_arrays)
-class HuberErrorsResidual:
-    """What the derivatives of `huber_errors` need.
-
-    Args:
-        error: ``y - t``.
-        delta: As given.
-    """
-
-    error: FloatArray
-    delta: float = attrs.field(metadata=STATIC)
-
-
-def huber_errors(
-    outputs: FloatArray, targets: Targets, *, delta: float = 1.0
-) -> tuple[FloatArray, HuberErrorsResidual]:
+@elementwise_loss(
+    "huber",
+    slope=lambda y, t, delta: (y - t).clip(-delta, delta),
+    curvature=lambda y, t, delta: (np.abs(y - t) <= delta).astype(y.dtype),
+    delta="(0, inf)",
+)
+def huber_errors(outputs: FloatArray, targets: Targets, *, delta: float = 1.0) -> FloatArray:
     """Huber's loss, averaged over an example's outputs: ``l = mean h(y - t)``.
 
     ``h(r) = r^2 / 2`` where ``|r| <= delta``, else ``delta (|r| - delta / 2)``.
@@ -313,95 +116,16 @@ def huber_errors(
         ValueError: delta is not above 0.
 
     Example:
-        >>> huber_errors(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
-        array([1.5])
+        >>> from bpfunc.losses import huber_errors_vjp
+        >>> losses, residual = huber_errors(np.array([[3.0]]), np.array([[1.0]]))
+        >>> losses, huber_errors_vjp(residual, np.ones(1))
+        (array([1.5]), array([[1.]]))
 
     Reference: Huber, "Robust estimation of a location parameter" (1964).
     """
-    delta = number("huber_errors", "delta", delta, "(0, inf)")
-    error = outputs - paired("huber", outputs, targets)
-    losses = _example_sums(
-        np.where(
-            np.abs(error) <= delta, np.square(np.clip(error, -delta, delta)) / 2, delta * (np.abs(error) - delta / 2)
-        )
-    ) / _count(error)
-    return losses, HuberErrorsResidual(error, delta)
-
-
-def huber_errors_vjp(residual: HuberErrorsResidual, dlosses: FloatArray) -> FloatArray:
-    """Cotangent of the outputs: ``dy = l'(y) dl``.
-
-    Args:
-        residual: From `huber_errors`.
-        dlosses: (B,) cotangent of the losses.
-
-    Returns:
-        ``dy``, the outputs' shape and dtype.
-
-    Example:
-        >>> _, residual = huber_errors(np.array([[3.0]]), np.array([[1.0]]))
-        >>> huber_errors_vjp(residual, np.ones(1)).round(4)
-        array([[1.]])
-    """
-    check_derivative("huber", residual.error.shape, dlosses=(dlosses,))
-    doutputs: FloatArray = _huber_slope(residual) * _column(dlosses, residual.error)
-    return doutputs
-
-
-def huber_errors_jvp(residual: HuberErrorsResidual, outputs_dot: FloatArray) -> FloatArray:
-    """Tangent of the losses: ``l_dot = sum l'(y) y_dot``.
-
-    Args:
-        residual: From `huber_errors`.
-        outputs_dot: Tangent of the outputs, same shape.
-
-    Returns:
-        ``l_dot`` (B,).
-
-    Example:
-        >>> _, residual = huber_errors(np.array([[3.0]]), np.array([[1.0]]))
-        >>> huber_errors_jvp(residual, np.array([[1.0]])).round(4)
-        array([1.])
-    """
-    check_derivative("huber", residual.error.shape, outputs_dot=outputs_dot)
-    return _example_sums(_huber_slope(residual) * outputs_dot)
-
-
-def huber_errors_vjp_jvp(
-    residual: HuberErrorsResidual, outputs_dot: FloatArray, dlosses: FloatArray, dlosses_dot: FloatArray
-) -> FloatArray:
-    """Tangent of `huber_errors_vjp`: ``dy_dot = l''(y) y_dot dl + l'(y) dl_dot``.
-
-    Args:
-        residual: From `huber_errors`.
-        outputs_dot: Tangent of the outputs, same shape.
-        dlosses: (B,) cotangent of the losses.
-        dlosses_dot: (B,) its tangent.
-
-    Returns:
-        ``dy_dot``, the outputs' shape and dtype.
-
-    Example:
-        >>> _, residual = huber_errors(np.array([[3.0]]), np.array([[1.0]]))
-        >>> huber_errors_vjp_jvp(residual, np.array([[1.0]]), np.ones(1), np.zeros(1)).round(4)
-        array([[0.]])
-    """
-    check_derivative("huber", residual.error.shape, outputs_dot=outputs_dot, dlosses=(dlosses, dlosses_dot))
-    second = _huber_curvature(residual) * outputs_dot * _column(dlosses, residual.error)
-    doutputs_dot: FloatArray = second + _huber_slope(residual) * _column(dlosses_dot, residual.error)
-    return doutputs_dot
-
-
-def _huber_slope(residual: HuberErrorsResidual) -> FloatArray:
-    error = residual.error
-    slope: FloatArray = np.clip(error, -residual.delta, residual.delta) / _count(error)
-    return slope
-
-
-def _huber_curvature(residual: HuberErrorsResidual) -> FloatArray:
-    error = residual.error
-    curvature: FloatArray = (np.abs(error) <= residual.delta).astype(error.dtype) / _count(error)
-    return curvature
+    error = outputs - targets
+    size = np.abs(error)
+    return np.where(size <= delta, np.square(error.clip(-delta, delta)) / 2, delta * (size - delta / 2))
 
 
 def huber(*, delta: float = 1.0) -> Loss:
@@ -420,21 +144,11 @@ def huber(*, delta: float = 1.0) -> Loss:
         >>> huber().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([1.5])
     """
-    forward = partial(huber_errors, delta=number("huber", "delta", delta, "(0, inf)"))
     return Loss(
-        "huber", forward, huber_errors_vjp, huber_errors_jvp, huber_errors_vjp_jvp, metric="mean absolute error"
+        "huber",
+        partial(huber_errors, delta=number("huber", "delta", delta, "(0, inf)")),
+        vjp,
+        jvp,
+        vjp_jvp,
+        metric="mean absolute error",
     )
-
-
-def _example_sums(values: FloatArray) -> FloatArray:
-    sums: FloatArray = values.sum(axis=tuple(range(1, values.ndim)))
-    return sums
-
-
-def _count(error: FloatArray) -> int:
-    """Outputs of one example."""
-    return max(math.prod(error.shape[1:]), 1)
-
-
-def _column(per_example: FloatArray, error: FloatArray) -> FloatArray:
-    return per_example.reshape(-1, *([1] * (error.ndim - 1)))

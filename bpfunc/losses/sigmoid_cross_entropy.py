@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray
 from bpfunc.layers import ShapeError
-from bpfunc.losses.base import Loss, Targets, check_derivative, paired, weighed
+from bpfunc.losses.base import Loss, Targets
+from bpfunc.losses.elementwise import elementwise_loss, jvp, vjp, vjp_jvp
+from bpfunc.ops.elementwise import ElementwiseResidual
 from bpfunc.ops.special import logistic
-from bpfunc.types import FloatArray, readonly_arrays
 
 
-@attrs.frozen(eq=False, field_transformer=readonly_arrays)
-class SigmoidResidual:
-    """What the derivatives of `sigmoid_cross_entropy` need.
-
-    Args:
-        probabilities: (B, K) sigmoids of the logits.
-        targets: (B, K).
-    """
-
-    probabilities: FloatArray
-    targets: FloatArray
-
-
-def sigmoid_cross_entropy(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, SigmoidResidual]:
+@elementwise_loss(
+    "sigmoid_cross_entropy",
+    slope=lambda z, t: logistic(z) - t,
+    curvature=lambda z, t: logistic(z) * (1 - logistic(z)),
+)
+def sigmoid_cross_entropy(outputs: FloatArray, targets: Targets) -> FloatArray:
     """Cross-entropy of independent sigmoids, averaged over the labels: ``l = mean_k (log(1 + exp(z_k)) - t_k z_k)``.
 
     Args:
@@ -40,88 +31,17 @@ def sigmoid_cross_entropy(outputs: FloatArray, targets: Targets) -> tuple[FloatA
         ShapeError: Outputs and targets do not fit.
 
     Example:
-        >>> sigmoid_cross_entropy(np.zeros((1, 1)), np.array([1]))[0].round(4)
-        array([0.6931])
+        >>> from bpfunc.losses import sigmoid_cross_entropy_vjp
+        >>> losses, residual = sigmoid_cross_entropy(np.zeros((1, 1)), np.array([1]))
+        >>> losses.round(4), sigmoid_cross_entropy_vjp(residual, np.ones(1))
+        (array([0.6931]), array([[-0.5]]))
 
     Reference: Cox, "The regression analysis of binary sequences" (1958).
     """
-    rows = paired("sigmoid_cross_entropy", outputs, targets)
     # max(z, 0) - t z in one product: the difference would lose a small loss among large logits.
-    size = np.abs(outputs)
-    missed = weighed(np.where(outputs > 0, 1 - rows, rows), size)
-    losses: FloatArray = (missed + np.log1p(np.exp(-size))).sum(axis=1) / max(outputs.shape[1], 1)
-    return losses, SigmoidResidual(logistic(outputs), rows)
-
-
-def sigmoid_cross_entropy_vjp(residual: SigmoidResidual, dlosses: FloatArray) -> FloatArray:
-    """Cotangent of the outputs: ``dy = l'(y) dl``.
-
-    Args:
-        residual: From `sigmoid_cross_entropy`.
-        dlosses: (B,) cotangent of the losses.
-
-    Returns:
-        ``dy``, the outputs' shape and dtype.
-
-    Example:
-        >>> _, residual = sigmoid_cross_entropy(np.zeros((1, 1)), np.array([1]))
-        >>> sigmoid_cross_entropy_vjp(residual, np.ones(1)).round(4)
-        array([[-0.5]])
-    """
-    check_derivative("sigmoid_cross_entropy", residual.probabilities.shape, dlosses=(dlosses,))
-    doutputs: FloatArray = _slope(residual) * dlosses[:, None]
-    return doutputs
-
-
-def sigmoid_cross_entropy_jvp(residual: SigmoidResidual, outputs_dot: FloatArray) -> FloatArray:
-    """Tangent of the losses: ``l_dot = sum l'(y) y_dot``.
-
-    Args:
-        residual: From `sigmoid_cross_entropy`.
-        outputs_dot: Tangent of the outputs, same shape.
-
-    Returns:
-        ``l_dot`` (B,).
-
-    Example:
-        >>> _, residual = sigmoid_cross_entropy(np.zeros((1, 1)), np.array([1]))
-        >>> sigmoid_cross_entropy_jvp(residual, np.array([[1.0]])).round(4)
-        array([-0.5])
-    """
-    check_derivative("sigmoid_cross_entropy", residual.probabilities.shape, outputs_dot=outputs_dot)
-    losses_dot: FloatArray = (_slope(residual) * outputs_dot).sum(axis=1)
-    return losses_dot
-
-
-def sigmoid_cross_entropy_vjp_jvp(
-    residual: SigmoidResidual, outputs_dot: FloatArray, dlosses: FloatArray, dlosses_dot: FloatArray
-) -> FloatArray:
-    """Tangent of `sigmoid_cross_entropy_vjp`: ``dy_dot = l''(y) y_dot dl + l'(y) dl_dot``.
-
-    Args:
-        residual: From `sigmoid_cross_entropy`.
-        outputs_dot: Tangent of the outputs, same shape.
-        dlosses: (B,) cotangent of the losses.
-        dlosses_dot: (B,) its tangent.
-
-    Returns:
-        ``dy_dot``, the outputs' shape and dtype.
-
-    Example:
-        >>> _, residual = sigmoid_cross_entropy(np.zeros((1, 1)), np.array([1]))
-        >>> sigmoid_cross_entropy_vjp_jvp(residual, np.array([[1.0]]), np.ones(1), np.zeros(1)).round(4)
-        array([[0.25]])
-    """
-    p = residual.probabilities
-    check_derivative("sigmoid_cross_entropy", p.shape, outputs_dot=outputs_dot, dlosses=(dlosses, dlosses_dot))
-    second = p * (1 - p) / max(p.shape[1], 1) * outputs_dot * dlosses[:, None]
-    doutputs_dot: FloatArray = second + _slope(residual) * dlosses_dot[:, None]
-    return doutputs_dot
-
-
-def _slope(residual: SigmoidResidual) -> FloatArray:
-    slope: FloatArray = (residual.probabilities - residual.targets) / max(residual.targets.shape[1], 1)
-    return slope
+    size, missed = np.abs(outputs), np.where(outputs > 0, 1 - targets, targets)
+    loss: FloatArray = missed * np.where((missed == 0) & (size == np.inf), 0, size) + np.log1p(np.exp(-size))
+    return loss
 
 
 def binary_cross_entropy() -> Loss:
@@ -137,13 +57,13 @@ def binary_cross_entropy() -> Loss:
         >>> binary_cross_entropy().forward(np.zeros((1, 1)), np.array([1]))[0].round(3)
         array([0.693])
     """
+    return Loss("binary_cross_entropy", _of_one_logit, vjp, jvp, vjp_jvp, metric="binary accuracy")
 
-    def forward(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, SigmoidResidual]:
-        if outputs.ndim != 2 or outputs.shape[1] != 1:
-            raise ShapeError(f"binary_cross_entropy expected logits of shape (B, 1), found {outputs.shape}")
-        return sigmoid_cross_entropy(outputs, targets)
 
-    return _loss("binary_cross_entropy", forward)
+def _of_one_logit(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, ElementwiseResidual]:
+    if outputs.ndim != 2 or outputs.shape[1] != 1:
+        raise ShapeError(f"binary_cross_entropy expected logits of shape (B, 1), found {outputs.shape}")
+    return sigmoid_cross_entropy(outputs, targets)
 
 
 def multilabel_cross_entropy() -> Loss:
@@ -156,15 +76,4 @@ def multilabel_cross_entropy() -> Loss:
         >>> multilabel_cross_entropy().forward(np.zeros((1, 2)), np.array([[1, 1]]))[0].round(3)
         array([0.693])
     """
-    return _loss("multilabel_cross_entropy", sigmoid_cross_entropy)
-
-
-def _loss(name: str, forward: Callable[[FloatArray, Targets], tuple[FloatArray, SigmoidResidual]]) -> Loss:
-    return Loss(
-        name,
-        forward,
-        sigmoid_cross_entropy_vjp,
-        sigmoid_cross_entropy_jvp,
-        sigmoid_cross_entropy_vjp_jvp,
-        metric="binary accuracy",
-    )
+    return Loss("multilabel_cross_entropy", sigmoid_cross_entropy, vjp, jvp, vjp_jvp, metric="binary accuracy")

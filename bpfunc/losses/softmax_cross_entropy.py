@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number
+from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import Loss, Targets, check_derivative, class_rows, weighed
 from bpfunc.ops import softmax_jvp
-from bpfunc.ranges import number
-from bpfunc.types import FloatArray, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

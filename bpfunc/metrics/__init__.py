@@ -4,7 +4,7 @@ A `Metric` is a triple of pure functions. Merging the states of the parts of a d
 however it was cut. All take a model's raw outputs; those that speak of probabilities apply the softmax themselves.
 """
 
-from bpfunc.batches import class_indices
+from bpfunc.batches.batch import class_indices
 from bpfunc.metrics.accuracy import accuracy, binary_accuracy, top_k
 from bpfunc.metrics.base import Mean, Measure, Metric, all_of, mean, mean_metric, merge_means
 from bpfunc.metrics.calibration import CalibrationState, expected_calibration_error, fit_temperature

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.batches import Batch
+from bpfunc.arrays.ranges import whole
+from bpfunc.arrays.types import BoolArray, FloatArray
+from bpfunc.batches.batch import Batch
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import paired
 from bpfunc.metrics.base import Metric, labels_for, mean_metric, never_of_nan, row_means
-from bpfunc.ranges import whole
-from bpfunc.types import BoolArray, FloatArray
 
 
 def accuracy() -> Metric:

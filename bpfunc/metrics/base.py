@@ -10,11 +10,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.batches import Batch, class_indices
+from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
+from bpfunc.batches.batch import Batch, class_indices
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import labels_in_range, weighed, whole_numbers
 from bpfunc.tree import Tree, tree_add
-from bpfunc.types import BoolArray, FloatArray, IntArray
 
 Measure: TypeAlias = Callable[[FloatArray, Batch], Tree]
 """``(outputs, batch) -> state``."""

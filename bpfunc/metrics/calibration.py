@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from bpfunc.batches import Batch
+from bpfunc.arrays.ranges import whole
+from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
+from bpfunc.batches.batch import Batch
 from bpfunc.metrics.base import Metric, labels_for, never_of_nan, row_weights
 from bpfunc.ops import softmax
-from bpfunc.ranges import whole
-from bpfunc.types import FloatArray, IntArray, readonly_arrays
 
 _NOTHING = 1e-12
 """Of logits at most 1: what rounding alone may leave of a mean that is 0, as where a network says the same of all."""
@@ -109,8 +109,8 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
     Reference: Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017).
     """
     z, label = _checked_logits(logits, labels)
-    if np.abs(z).max() > 1e300:  # differences would overflow
-        return 4 * fit_temperature(z / 4, label)
+    exponent = int(np.frexp(np.abs(z).max())[1])
+    z = np.ldexp(z, -exponent)  # to numbers of at most 1, whose differences do not overflow
     z = z - z[np.arange(len(z)), label][:, None]
     scale = float(np.abs(z).max()) or 1.0
     z = z / scale
@@ -130,7 +130,8 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
         if abs(following - inverse) <= 1e-12 * inverse:
             break
         inverse = following
-    return scale / inverse
+    with np.errstate(over="ignore", under="ignore"):  # what is beyond the largest number is infinite
+        return float(np.ldexp(scale / inverse, exponent))
 
 
 def _slope(z: FloatArray, inverse: float) -> tuple[float, float]:

@@ -9,10 +9,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.batches import Batch
+from bpfunc.arrays.ranges import whole
+from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
+from bpfunc.batches.batch import Batch
 from bpfunc.metrics.base import Metric, labels_for, never_of_nan
-from bpfunc.ranges import whole
-from bpfunc.types import FloatArray, IntArray, readonly_arrays
 
 Averaging: TypeAlias = Literal["macro", "micro", "weighted"]
 """``macro``: all classes count the same; ``weighted``: by their rows; ``micro``: all rows as one problem."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.batches import Batch
+from bpfunc.arrays.types import FloatArray
+from bpfunc.batches.batch import Batch
 from bpfunc.losses import class_rows, softmax_cross_entropy
 from bpfunc.metrics.base import Metric, mean_metric
 from bpfunc.ops import softmax
-from bpfunc.types import FloatArray
 
 
 def log_loss() -> Metric:

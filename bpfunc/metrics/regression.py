@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bpfunc.batches import Batch
+from bpfunc.arrays.types import FloatArray
+from bpfunc.batches.batch import Batch
 from bpfunc.losses.base import paired
 from bpfunc.metrics.base import Metric, mean_metric, row_means
-from bpfunc.types import FloatArray
 
 
 def mean_absolute_error() -> Metric:

@@ -1,14 +1,29 @@
-"""Gaussian error linear unit, exact."""
+"""Gaussian error linear unit: exact, and by tanh."""
 
-from __future__ import annotations
+import math
 
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray
+from bpfunc.ops.elementwise import elementwise
 from bpfunc.ops.special import normal_cdf, normal_pdf
-from bpfunc.types import FloatArray, readonly
+
+BOUND = 40
+"""Beyond it the normal distribution function, and the form by tanh, are 0 or 1 exactly, in float64 too."""
+ROOT, CUBIC = math.sqrt(2 / math.pi), 0.044715
 
 
-def gelu(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _gelu_slope(x: FloatArray) -> FloatArray:
+    return normal_cdf(x) + x.clip(-BOUND, BOUND) * normal_pdf(x)
+
+
+def _gelu_curvature(x: FloatArray) -> FloatArray:
+    x = x.clip(-BOUND, BOUND)
+    return normal_pdf(x) * (2 - x * x)
+
+
+@elementwise(keeps="x", slope=_gelu_slope, curvature=_gelu_curvature)
+def gelu(x: FloatArray) -> FloatArray:
     """Gaussian error linear unit, exact: ``y = x Phi(x), Phi the normal distribution function``, elementwise.
 
     Args:
@@ -18,80 +33,55 @@ def gelu(x: FloatArray) -> tuple[FloatArray, FloatArray]:
         ``y`` of the same shape and dtype, and the residual.
 
     Example:
-        >>> gelu(np.array([-1.0, 2.0]))[0].round(4)
+        >>> y, residual = gelu(np.array([-1.0, 2.0]))
+        >>> y.round(4)
         array([-0.1587,  1.9545])
+        >>> from bpfunc.ops import gelu_vjp, gelu_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> gelu_vjp(residual, one).round(4), gelu_vjp_jvp(residual, one, one, zero).round(4)
+        (array([-0.0833,  1.0852]), array([ 0.242, -0.108]))
 
     Reference: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
     """
-    y: FloatArray = x * normal_cdf(x)
-    return y, readonly(x)
+    return x.clip(-BOUND, np.inf) * normal_cdf(x)
 
 
-def gelu_vjp(residual: FloatArray, dy: FloatArray) -> FloatArray:
-    """Cotangent of `gelu`'s input: ``dx = f'(x) dy``.
-
-    Args:
-        residual: From `gelu`.
-        dy: Cotangent of the output, same shape.
-
-    Returns:
-        ``dx``, same shape and dtype.
-
-    Example:
-        >>> gelu_vjp(gelu(np.array([-1.0, 2.0]))[1], np.ones(2)).round(4)
-        array([-0.0833,  1.0852])
-    """
-    dx: FloatArray = _slope(residual) * dy
-    return dx
+def _tanh_of_cubic(x: FloatArray) -> FloatArray:
+    return np.tanh(ROOT * (x + CUBIC * x * x * x))
 
 
-def gelu_jvp(residual: FloatArray, x_dot: FloatArray) -> FloatArray:
-    """Tangent of `gelu`'s output; the Jacobian is diagonal, so it is `gelu_vjp` of the tangent.
-
-    Args:
-        residual: From `gelu`.
-        x_dot: Tangent of the input, same shape.
-
-    Returns:
-        ``y_dot``, same shape and dtype.
-
-    Example:
-        >>> gelu_jvp(gelu(np.array([-1.0, 2.0]))[1], np.ones(2)).round(4)
-        array([-0.0833,  1.0852])
-    """
-    return gelu_vjp(residual, x_dot)
+def _gelu_tanh_slope(x: FloatArray) -> FloatArray:
+    x = x.clip(-BOUND, BOUND)
+    t = _tanh_of_cubic(x)
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (ROOT * (1 + 3 * CUBIC * x * x))
 
 
-def gelu_vjp_jvp(residual: FloatArray, x_dot: FloatArray, dy: FloatArray, dy_dot: FloatArray) -> FloatArray:
-    """Tangent of `gelu_vjp`: ``dx_dot = f''(x) x_dot dy + f'(x) dy_dot``.
+def _gelu_tanh_curvature(x: FloatArray) -> FloatArray:
+    x = x.clip(-BOUND, BOUND)
+    t = _tanh_of_cubic(x)
+    first, second = ROOT * (1 + 3 * CUBIC * x * x), ROOT * 6 * CUBIC * x
+    return (1 - t * t) * (first + 0.5 * x * (second - 2 * t * first * first))
+
+
+@elementwise(keeps="x", slope=_gelu_tanh_slope, curvature=_gelu_tanh_curvature)
+def gelu_tanh(x: FloatArray) -> FloatArray:
+    """Gaussian error linear unit, by tanh: ``y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2``, elementwise.
 
     Args:
-        residual: From `gelu`.
-        x_dot: Tangent of the input, same shape.
-        dy: Cotangent of the output, same shape.
-        dy_dot: Tangent of ``dy``, same shape.
+        x: Array of any shape, floating.
 
     Returns:
-        ``dx_dot``, same shape and dtype.
+        ``y`` of the same shape and dtype, and the residual.
 
     Example:
-        >>> one, none = np.ones(2), np.zeros(2)
-        >>> gelu_vjp_jvp(gelu(np.array([-1.0, 2.0]))[1], one, one, none).round(4)
-        array([ 0.242, -0.108])
+        >>> y, residual = gelu_tanh(np.array([-1.0, 2.0]))
+        >>> y.round(4)
+        array([-0.1588,  1.9546])
+        >>> from bpfunc.ops import gelu_tanh_vjp, gelu_tanh_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> gelu_tanh_vjp(residual, one).round(4), gelu_tanh_vjp_jvp(residual, one, one, zero).round(4)
+        (array([-0.083 ,  1.0861]), array([ 0.2421, -0.1079]))
+
+    Reference: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
     """
-    dx_dot: FloatArray = _curvature(residual) * x_dot * dy + _slope(residual) * dy_dot
-    return dx_dot
-
-
-def _slope(residual: FloatArray) -> FloatArray:
-    x = residual
-    factor: FloatArray = normal_cdf(x) + x * normal_pdf(x)
-    return factor
-
-
-def _curvature(residual: FloatArray) -> FloatArray:
-    x = residual
-    # x is bounded, since the density is 0 long before its square could overflow.
-    near = np.clip(x, -40, 40)
-    second: FloatArray = normal_pdf(near) * (2 - near * near)
-    return second
+    return 0.5 * x.clip(-BOUND, np.inf) * (1 + _tanh_of_cubic(x.clip(-BOUND, BOUND)))

@@ -1,86 +1,117 @@
-"""Rectified linear unit."""
+"""Identity above 0: rectified linear unit, and its relatives that bend or leak below 0."""
 
-from __future__ import annotations
+from typing import Any
 
 import numpy as np
 
-from bpfunc.memory import SMALL, empty
-from bpfunc.types import FloatArray
+from bpfunc.arrays.types import FloatArray
+from bpfunc.ops.elementwise import elementwise
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+"""The fixed point that keeps mean 0 and variance 1, as given in the paper's appendix."""
 
 
-def relu(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+@elementwise(keeps="y", slope=lambda y: y > 0)
+def relu(x: FloatArray) -> FloatArray:
     """Rectified linear unit: ``y = max(x, 0)``, elementwise.
 
     Args:
-        x: Array of any shape, floating.
+        x: Array of any shape, floating; the slope at 0 is 0.
 
     Returns:
-        ``y`` of the same shape and dtype, and the residual (``y`` itself).
+        ``y`` of the same shape and dtype, and the residual.
 
     Example:
-        >>> import numpy as np
-        >>> relu(np.array([-1.0, 2.0]))[0]
+        >>> y, residual = relu(np.array([-1.0, 2.0]))
+        >>> y
         array([0., 2.])
+        >>> from bpfunc.ops import relu_vjp, relu_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> relu_vjp(residual, one).round(4), relu_vjp_jvp(residual, one, one, zero).round(4)
+        (array([0., 1.]), array([0., 0.]))
 
     Reference: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
     """
-    y: FloatArray = np.maximum(x, 0, out=empty(x.shape, x.dtype)) if x.nbytes >= SMALL else np.maximum(x, 0)
-    return y, y
+    return np.maximum(x, 0)
 
 
-def relu_vjp(residual: FloatArray, dy: FloatArray) -> FloatArray:
-    """Cotangent of `relu`'s input: ``dx = dy`` where ``x > 0``, else 0 (so 0 at the kink).
-
-    Args:
-        residual: From `relu`.
-        dy: Cotangent of the output, same shape.
-
-    Returns:
-        ``dx``, same shape and dtype.
-
-    Example:
-        >>> import numpy as np
-        >>> relu_vjp(relu(np.array([-1.0, 2.0]))[1], np.array([5.0, 5.0]))
-        array([0., 5.])
-    """
-    dx: FloatArray = np.multiply(dy, residual > 0, out=empty(dy.shape, dy.dtype))
-    return dx
-
-
-def relu_jvp(residual: FloatArray, x_dot: FloatArray) -> FloatArray:
-    """Tangent of `relu`'s output: the Jacobian is diagonal, so it is `relu_vjp` of the tangent.
+@elementwise(keeps="x", slope=lambda x, slope: np.where(x > 0, 1, x.dtype.type(slope)))
+def leaky_relu(x: FloatArray, *, slope: float = 0.01) -> FloatArray:
+    """Leaky rectified linear unit: ``y = x for x > 0, slope x below``, elementwise.
 
     Args:
-        residual: From `relu`.
-        x_dot: Tangent of the input, same shape.
+        x: Array of any shape, floating.
+        slope: Slope for negative inputs; the slope at 0 is this one.
 
     Returns:
-        ``y_dot``, same shape and dtype.
+        ``y`` of the same shape and dtype, and the residual.
 
     Example:
-        >>> import numpy as np
-        >>> relu_jvp(relu(np.array([-1.0, 2.0]))[1], np.array([5.0, 5.0]))
-        array([0., 5.])
+        >>> y, residual = leaky_relu(np.array([-1.0, 2.0]))
+        >>> y.round(4)
+        array([-0.01,  2.  ])
+        >>> from bpfunc.ops import leaky_relu_vjp, leaky_relu_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> leaky_relu_vjp(residual, one).round(4), leaky_relu_vjp_jvp(residual, one, one, zero).round(4)
+        (array([0.01, 1.  ]), array([0., 0.]))
+
+    Reference: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
     """
-    return relu_vjp(residual, x_dot)
+    return np.where(x > 0, x, slope * x)
 
 
-def relu_vjp_jvp(residual: FloatArray, x_dot: FloatArray, dy: FloatArray, dy_dot: FloatArray) -> FloatArray:
-    """Tangent of `relu_vjp`: ``f'' = 0`` almost everywhere, so ``dx_dot = f'(x) dy_dot``.
+def _bent(x: Any, above: float, below: float) -> Any:
+    return np.where(x > 0, above, below * np.exp(np.minimum(x, 0)))
+
+
+@elementwise(keeps="x", slope=lambda x, alpha: _bent(x, 1.0, alpha), curvature=lambda x, alpha: _bent(x, 0.0, alpha))
+def elu(x: FloatArray, *, alpha: float = 1.0) -> FloatArray:
+    """Exponential linear unit: ``y = x for x > 0, alpha (exp(x) - 1) below``, elementwise.
 
     Args:
-        residual: From `relu`.
-        x_dot: Tangent of the input, same shape.
-        dy: Cotangent of the output, same shape.
-        dy_dot: Tangent of ``dy``, same shape.
+        x: Array of any shape, floating; slope and curvature at 0 are those from below.
+        alpha: What ``-y`` tends to for very negative inputs.
 
     Returns:
-        ``dx_dot``, same shape and dtype.
+        ``y`` of the same shape and dtype, and the residual.
 
     Example:
-        >>> import numpy as np
-        >>> one = np.ones(2)
-        >>> relu_vjp_jvp(relu(np.array([-1.0, 2.0]))[1], one, one, 3 * one)
-        array([0., 3.])
+        >>> y, residual = elu(np.array([-1.0, 2.0]))
+        >>> y.round(4)
+        array([-0.6321,  2.    ])
+        >>> from bpfunc.ops import elu_vjp, elu_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> elu_vjp(residual, one).round(4), elu_vjp_jvp(residual, one, one, zero).round(4)
+        (array([0.3679, 1.    ]), array([0.3679, 0.    ]))
+
+    Reference: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning" (2016).
     """
-    return relu_vjp(residual, dy_dot)
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+@elementwise(
+    keeps="x",
+    slope=lambda x: _bent(x, SELU_SCALE, SELU_SCALE * SELU_ALPHA),
+    curvature=lambda x: _bent(x, 0.0, SELU_SCALE * SELU_ALPHA),
+)
+def selu(x: FloatArray) -> FloatArray:
+    """Scaled exponential linear unit: ``y = scale x for x > 0, scale alpha (exp(x) - 1) below``, elementwise.
+
+    Args:
+        x: Array of any shape, floating; slope and curvature at 0 are those from below.
+
+    Returns:
+        ``y`` of the same shape and dtype, and the residual.
+
+    Example:
+        >>> y, residual = selu(np.array([-1.0, 2.0]))
+        >>> y.round(4)
+        array([-1.1113,  2.1014])
+        >>> from bpfunc.ops import selu_vjp, selu_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> selu_vjp(residual, one).round(4), selu_vjp_jvp(residual, one, one, zero).round(4)
+        (array([0.6468, 1.0507]), array([0.6468, 0.    ]))
+
+    Reference: Klambauer, Unterthiner, Mayr and Hochreiter, "Self-normalizing neural networks" (2017).
+    """
+    return np.where(x > 0, SELU_SCALE * np.maximum(x, 0), SELU_SCALE * SELU_ALPHA * np.expm1(np.minimum(x, 0)))

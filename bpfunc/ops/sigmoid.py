@@ -1,12 +1,43 @@
-"""Logistic sigmoid."""
+"""Functions of sigmoid shape, and those that are made of the logistic sigmoid."""
 
-from __future__ import annotations
+from typing import Any
 
+import numpy as np
+
+from bpfunc.arrays.types import FloatArray
+from bpfunc.ops.elementwise import elementwise
 from bpfunc.ops.special import logistic
-from bpfunc.types import FloatArray
+
+BOUND = 750
+"""Beyond it the logistic sigmoid is 0 or 1 exactly, in float64 too."""
 
 
-def sigmoid(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+@elementwise(keeps="y", slope=lambda y: 1 - y * y, curvature=lambda y: -2 * y * (1 - y * y))
+def tanh(x: FloatArray) -> FloatArray:
+    """Hyperbolic tangent: ``y = tanh(x)``, elementwise.
+
+    Args:
+        x: Array of any shape, floating.
+
+    Returns:
+        ``y`` of the same shape and dtype, and the residual.
+
+    Example:
+        >>> y, residual = tanh(np.array([-1.0, 2.0]))
+        >>> y.round(4)
+        array([-0.7616,  0.964 ])
+        >>> from bpfunc.ops import tanh_vjp, tanh_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> tanh_vjp(residual, one).round(4), tanh_vjp_jvp(residual, one, one, zero).round(4)
+        (array([0.42  , 0.0707]), array([ 0.6397, -0.1362]))
+
+    Reference: LeCun, Bottou, Orr and Mueller, "Efficient backprop" (1998).
+    """
+    return np.tanh(x)
+
+
+@elementwise(keeps="y", slope=lambda y: y * (1 - y), curvature=lambda y: y * (1 - y) * (1 - 2 * y))
+def sigmoid(x: FloatArray) -> FloatArray:
     """Logistic sigmoid: ``y = 1 / (1 + exp(-x))``, elementwise.
 
     Args:
@@ -16,78 +47,74 @@ def sigmoid(x: FloatArray) -> tuple[FloatArray, FloatArray]:
         ``y`` of the same shape and dtype, and the residual.
 
     Example:
-        >>> sigmoid(np.array([-1.0, 2.0]))[0].round(4)
+        >>> y, residual = sigmoid(np.array([-1.0, 2.0]))
+        >>> y.round(4)
         array([0.2689, 0.8808])
+        >>> from bpfunc.ops import sigmoid_vjp, sigmoid_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> sigmoid_vjp(residual, one).round(4), sigmoid_vjp_jvp(residual, one, one, zero).round(4)
+        (array([0.1966, 0.105 ]), array([ 0.0909, -0.08  ]))
 
     Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
     """
-    y = logistic(x)
-    return y, y
+    return logistic(x)
 
 
-def sigmoid_vjp(residual: FloatArray, dy: FloatArray) -> FloatArray:
-    """Cotangent of `sigmoid`'s input: ``dx = f'(x) dy``.
-
-    Args:
-        residual: From `sigmoid`.
-        dy: Cotangent of the output, same shape.
-
-    Returns:
-        ``dx``, same shape and dtype.
-
-    Example:
-        >>> sigmoid_vjp(sigmoid(np.array([-1.0, 2.0]))[1], np.ones(2)).round(4)
-        array([0.1966, 0.105 ])
-    """
-    dx: FloatArray = _slope(residual) * dy
-    return dx
-
-
-def sigmoid_jvp(residual: FloatArray, x_dot: FloatArray) -> FloatArray:
-    """Tangent of `sigmoid`'s output; the Jacobian is diagonal, so it is `sigmoid_vjp` of the tangent.
+@elementwise(keeps="x", slope=logistic, curvature=lambda x: logistic(x) * (1 - logistic(x)))
+def softplus(x: FloatArray) -> FloatArray:
+    """Softplus: ``y = log(1 + exp(x))``, elementwise.
 
     Args:
-        residual: From `sigmoid`.
-        x_dot: Tangent of the input, same shape.
+        x: Array of any shape, floating.
 
     Returns:
-        ``y_dot``, same shape and dtype.
+        ``y`` of the same shape and dtype, and the residual.
 
     Example:
-        >>> sigmoid_jvp(sigmoid(np.array([-1.0, 2.0]))[1], np.ones(2)).round(4)
-        array([0.1966, 0.105 ])
+        >>> y, residual = softplus(np.array([-1.0, 2.0]))
+        >>> y.round(4)
+        array([0.3133, 2.1269])
+        >>> from bpfunc.ops import softplus_vjp, softplus_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> softplus_vjp(residual, one).round(4), softplus_vjp_jvp(residual, one, one, zero).round(4)
+        (array([0.2689, 0.8808]), array([0.1966, 0.105 ]))
+
+    Reference: Dugas, Bengio, Belisle, Nadeau and Garcia, "Incorporating second-order functional knowledge" (2001).
     """
-    return sigmoid_vjp(residual, x_dot)
+    y: FloatArray = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return y
 
 
-def sigmoid_vjp_jvp(residual: FloatArray, x_dot: FloatArray, dy: FloatArray, dy_dot: FloatArray) -> FloatArray:
-    """Tangent of `sigmoid_vjp`: ``dx_dot = f''(x) x_dot dy + f'(x) dy_dot``.
+def _silu_slope(x: Any) -> Any:
+    x, s = x.clip(-BOUND, BOUND), logistic(x)
+    return s * (1 + x * (1 - s))
+
+
+def _silu_curvature(x: Any) -> Any:
+    x, s = x.clip(-BOUND, BOUND), logistic(x)
+    return s * (1 - s) * (2 + x * (1 - 2 * s))
+
+
+@elementwise(keeps="x", slope=_silu_slope, curvature=_silu_curvature)
+def silu(x: FloatArray) -> FloatArray:
+    """Sigmoid linear unit, or swish: ``y = x / (1 + exp(-x))``, elementwise.
 
     Args:
-        residual: From `sigmoid`.
-        x_dot: Tangent of the input, same shape.
-        dy: Cotangent of the output, same shape.
-        dy_dot: Tangent of ``dy``, same shape.
+        x: Array of any shape, floating.
 
     Returns:
-        ``dx_dot``, same shape and dtype.
+        ``y`` of the same shape and dtype, and the residual.
 
     Example:
-        >>> one, none = np.ones(2), np.zeros(2)
-        >>> sigmoid_vjp_jvp(sigmoid(np.array([-1.0, 2.0]))[1], one, one, none).round(4)
-        array([ 0.0909, -0.08  ])
+        >>> y, residual = silu(np.array([-1.0, 2.0]))
+        >>> y.round(4)
+        array([-0.2689,  1.7616])
+        >>> from bpfunc.ops import silu_vjp, silu_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> silu_vjp(residual, one).round(4), silu_vjp_jvp(residual, one, one, zero).round(4)
+        (array([0.0723, 1.0908]), array([0.3024, 0.0501]))
+
+    Reference: Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units" (2018); Ramachandran, Zoph and Le (2017).
     """
-    dx_dot: FloatArray = _curvature(residual) * x_dot * dy + _slope(residual) * dy_dot
-    return dx_dot
-
-
-def _slope(residual: FloatArray) -> FloatArray:
-    y = residual
-    factor: FloatArray = y * (1 - y)
-    return factor
-
-
-def _curvature(residual: FloatArray) -> FloatArray:
-    y = residual
-    second: FloatArray = y * (1 - y) * (1 - 2 * y)
-    return second
+    y: FloatArray = x.clip(-BOUND, np.inf) * logistic(x)
+    return y

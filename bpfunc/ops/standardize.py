@@ -1,12 +1,10 @@
 """Bringing numbers to mean 0 and mean square 1 along an axis: the core of every normalisation layer."""
 
-from __future__ import annotations
-
 import attrs
 import numpy as np
 
+from bpfunc.arrays.types import FloatArray, readonly, readonly_arrays
 from bpfunc.tree import STATIC
-from bpfunc.types import FloatArray, readonly_arrays
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -40,7 +38,7 @@ def standardize(
         centred: Whether to subtract the mean.
 
     Returns:
-        ``y`` of the same shape and dtype, and the residual.
+        ``y`` of the same shape and dtype, read-only, and the residual.
 
     Example:
         >>> standardize(np.array([[1.0, 3.0]]), eps=0.0)[0]
@@ -49,9 +47,14 @@ def standardize(
     Reference: Ioffe and Szegedy, "Batch normalization" (2015); Ba, Kiros and Hinton, "Layer normalization" (2016);
         Zhang and Sennrich, "Root mean square layer normalization" (2019).
     """
-    centre = x - x.mean(axis=axis, keepdims=True) if centred else x
-    inverse: FloatArray = 1 / np.sqrt(np.square(centre).mean(axis=axis, keepdims=True) + eps)
-    y: FloatArray = centre * inverse
+    with np.errstate(over="ignore", invalid="ignore"):
+        y, inverse = _standardized(x, axis, eps, centred)
+    if not (inverse > 0).all() and np.isfinite(x).all():  # sums or squares overflow
+        largest = np.abs(x).max(axis=axis, keepdims=True)
+        scale = np.ldexp(x.dtype.type(1), -np.frexp(largest)[1]).clip(None, 1)  # a power of 2 rounds nothing
+        y, inverse = _standardized(x * scale, axis, eps * scale * scale, centred)
+        inverse = inverse * scale
+    y = readonly(y)
     return y, StandardizeResidual(y, inverse, axis, centred)
 
 
@@ -69,8 +72,7 @@ def standardize_vjp(residual: StandardizeResidual, dy: FloatArray) -> FloatArray
         >>> standardize_vjp(standardize(np.array([[1.0, 3.0]]), eps=0.0)[1], np.array([[1.0, 1.0]]))
         array([[0., 0.]])
     """
-    dx: FloatArray = _projected(residual, dy) * residual.inverse
-    return dx
+    return _projected(residual, dy) * residual.inverse
 
 
 def standardize_jvp(residual: StandardizeResidual, x_dot: FloatArray) -> FloatArray:
@@ -117,8 +119,13 @@ def standardize_vjp_jvp(
         along = (y * dy).mean(axis=axis, keepdims=True)
         dx_dot = dx_dot - shrink * _projected(residual, dy)
         dx_dot -= y_dot * along + y * (y_dot * dy).mean(axis=axis, keepdims=True)
-    result: FloatArray = dx_dot * residual.inverse
-    return result
+    return dx_dot * residual.inverse
+
+
+def _standardized(x: FloatArray, axis: int, eps: FloatArray | float, centred: bool) -> tuple[FloatArray, FloatArray]:
+    centre = x - x.mean(axis=axis, keepdims=True) if centred else x
+    inverse: FloatArray = 1 / np.sqrt(np.square(centre).mean(axis=axis, keepdims=True) + eps)
+    return centre * inverse, inverse
 
 
 def _projected(residual: StandardizeResidual, cotangent: FloatArray) -> FloatArray:

@@ -11,33 +11,25 @@ import math
 import attrs
 import numpy as np
 
-from bpfunc.ranges import number
+from bpfunc.arrays.ranges import number
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise
-from bpfunc.transforms.elementwise import Arrays, Numbers, check_alike
-from bpfunc.tree import Tree, norm_factors, tree_cast_like, tree_combine, tree_map, tree_zeros_like, with_norm
-from bpfunc.types import FloatArray, readonly
-
-
-def _brought(grads: Tree, like: Tree, params: Tree) -> Tree:
-    """Gradients in the state's dtype, checked to be those of the parameters."""
-    check_alike(grads, params)
-    return tree_cast_like(grads, like)
-
-
-def _average(decay: float, old: Tree, new: Tree) -> Tree:
-    """Exponential moving average: ``decay * old + (1 - decay) * new``."""
-    return tree_combine(lambda a, g: decay * a + (1 - decay) * g, old, new)
-
-
-def _average_squares(decay: float, old: Tree, grads: Tree) -> Tree:
-    return tree_combine(lambda a, g: decay * a + (1 - decay) * (g * g), old, grads)
+from bpfunc.transforms.elementwise import Arrays, Numbers
+from bpfunc.tree import Tree, norm_factors, tree_combine, tree_map, tree_zeros_like, with_norm
 
 
 def _averaged(decay: float, old: FloatArray, value: FloatArray, new: FloatArray, work: FloatArray) -> FloatArray:
-    """Fill ``new`` with the moving average; ``value`` and ``work`` may be one."""
+    """Fill ``new`` with ``decay * old + (1 - decay) * value``; ``value`` and ``work`` may be one."""
     np.multiply(value, 1 - decay, out=work)
     np.multiply(old, decay, out=new)
     return np.add(new, work, out=new)
+
+
+def _divided(value: FloatArray, squares: FloatArray, eps: float, out: FloatArray, work: FloatArray) -> FloatArray:
+    """Fill ``out`` with ``value / (sqrt(squares) + eps)``; ``value`` may be ``out``, and ``squares`` ``work``."""
+    np.sqrt(squares, out=work)
+    np.add(work, eps, out=work)
+    return np.divide(value, work, out=out)
 
 
 @attrs.frozen(eq=False)
@@ -77,12 +69,14 @@ def scale_by_adagrad(*, initial: float = 0.1, eps: float = 1e-10) -> GradientTra
     def init(params: Tree) -> SquaresState:
         return SquaresState(tree_map(lambda p: np.full_like(p, initial), params))
 
-    def update(grads: Tree, state: SquaresState, params: Tree, step: int) -> tuple[Tree, SquaresState]:
-        grads = _brought(grads, state.squares, params)
-        squares = tree_combine(lambda s, g: s + g * g, state.squares, grads)
-        return tree_combine(lambda g, s: g / (np.sqrt(s) + eps), grads, squares), SquaresState(squares)
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.multiply(g, g, out=work)
+        np.add(old[0], work, out=new[0])
+        return _divided(g, new[0], eps, out, work)
 
-    return GradientTransform(init, update)
+    return elementwise(init, kernel, slots=("squares",), state=SquaresState)
 
 
 @attrs.frozen(eq=False)
@@ -128,25 +122,22 @@ def scale_by_rmsprop(*, decay: float = 0.99, eps: float = 1e-8, centred: bool = 
         zeros = tree_zeros_like(params)
         return CentredState(zeros, zeros) if centred else SquaresState(zeros)
 
-    def plain(grads: Tree, state: SquaresState, params: Tree, step: int) -> tuple[Tree, SquaresState]:
-        grads = _brought(grads, state.squares, params)
-        squares = _average_squares(decay, state.squares, grads)
-        return tree_combine(lambda g, s: g / (np.sqrt(s) + eps), grads, squares), SquaresState(squares)
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.multiply(g, g, out=work)
+        squares = _averaged(decay, old[0], work, new[0], work)
+        if not centred:
+            return _divided(g, squares, eps, out, work)
+        mean = _averaged(decay, old[1], g, new[1], work)
+        np.multiply(mean, mean, out=work)
+        np.subtract(squares, work, out=work)
+        np.maximum(work, 0, out=work)  # rounding can push the variance of a constant gradient below 0
+        return _divided(g, work, eps, out, work)
 
-    def centring(grads: Tree, state: CentredState, params: Tree, step: int) -> tuple[Tree, CentredState]:
-        grads = _brought(grads, state.squares, params)
-        squares = _average_squares(decay, state.squares, grads)
-        mean = _average(decay, state.mean, grads)
-        updates = tree_combine(
-            # Rounding can push the variance of a constant gradient below 0.
-            lambda g, s, m: g / (np.sqrt(np.maximum(s - m * m, 0)) + eps),
-            grads,
-            squares,
-            mean,
-        )
-        return updates, CentredState(squares, mean)
-
-    return GradientTransform(init, centring if centred else plain)
+    if centred:
+        return elementwise(init, kernel, slots=("squares", "mean"), state=CentredState)
+    return elementwise(init, kernel, slots=("squares",), state=SquaresState)
 
 
 @attrs.frozen(eq=False)
@@ -191,13 +182,22 @@ def scale_by_adadelta(*, decay: float = 0.9, eps: float = 1e-6) -> GradientTrans
         zeros = tree_zeros_like(params)
         return AdadeltaState(zeros, zeros)
 
-    def update(grads: Tree, state: AdadeltaState, params: Tree, step: int) -> tuple[Tree, AdadeltaState]:
-        grads = _brought(grads, state.squares, params)
-        squares = _average_squares(decay, state.squares, grads)
-        updates = tree_combine(lambda g, s, d: g * np.sqrt(d + eps) / np.sqrt(s + eps), grads, squares, state.updates)
-        return updates, AdadeltaState(squares, _average_squares(decay, state.updates, updates))
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.multiply(g, g, out=work)
+        squares = _averaged(decay, old[0], work, new[0], work)
+        np.add(old[1], eps, out=work)
+        np.sqrt(work, out=work)
+        np.multiply(g, work, out=out)
+        np.add(squares, eps, out=work)
+        np.sqrt(work, out=work)
+        np.divide(out, work, out=out)
+        np.multiply(out, out, out=work)
+        _averaged(decay, old[1], work, new[1], work)
+        return out
 
-    return GradientTransform(init, update)
+    return elementwise(init, kernel, slots=("squares", "updates"), state=AdadeltaState)
 
 
 @attrs.frozen(eq=False)
@@ -315,15 +315,21 @@ def scale_by_amsgrad(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1
         zeros = tree_zeros_like(params)
         return AmsgradState(zeros, zeros, zeros)
 
-    def update(grads: Tree, state: AmsgradState, params: Tree, step: int) -> tuple[Tree, AmsgradState]:
-        grads = _brought(grads, state.mean, params)
-        mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
-        largest = tree_combine(np.maximum, state.largest, squares)
-        first, second = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
-        updates = tree_combine(lambda m, s: (m / first) / (np.sqrt(s / second) + eps), mean, largest)
-        return updates, AmsgradState(mean, squares, largest)
+    def numbers(step: int) -> Numbers:
+        return 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
 
-    return GradientTransform(init, update)
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.multiply(g, g, out=work)
+        squares = _averaged(beta2, old[1], work, new[1], work)
+        mean = _averaged(beta1, old[0], g, new[0], work)
+        largest = np.maximum(old[2], squares, out=new[2])
+        np.divide(mean, c[0], out=out)
+        np.divide(largest, c[1], out=work)
+        return _divided(out, work, eps, out, work)
+
+    return elementwise(init, kernel, slots=("mean", "squares", "largest"), state=AmsgradState, numbers=numbers)
 
 
 def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
@@ -352,19 +358,23 @@ def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-
     """
     beta1, beta2, eps = _adam_settings("scale_by_nadam", beta1, beta2, eps)
 
-    def update(grads: Tree, state: AdamState, params: Tree, step: int) -> tuple[Tree, AdamState]:
-        grads = _brought(grads, state.mean, params)
-        mean, squares = _average(beta1, state.mean, grads), _average_squares(beta2, state.squares, grads)
+    def numbers(step: int) -> Numbers:
         now, ahead, second = 1 - beta1 ** (step + 1), 1 - beta1 ** (step + 2), 1 - beta2 ** (step + 1)
-        updates = tree_combine(
-            lambda g, m, s: (beta1 / ahead * m + (1 - beta1) / now * g) / (np.sqrt(s / second) + eps),
-            grads,
-            mean,
-            squares,
-        )
-        return updates, AdamState(mean, squares)
+        return beta1 / ahead, (1 - beta1) / now, second
 
-    return GradientTransform(_adam_init, update)
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.multiply(g, g, out=work)
+        squares = _averaged(beta2, old[1], work, new[1], work)
+        mean = _averaged(beta1, old[0], g, new[0], work)
+        np.multiply(mean, c[0], out=work)
+        np.multiply(g, c[1], out=out)
+        np.add(work, out, out=out)
+        np.divide(squares, c[2], out=work)
+        return _divided(out, work, eps, out, work)
+
+    return elementwise(_adam_init, kernel, slots=("mean", "squares"), state=AdamState, numbers=numbers)
 
 
 @attrs.frozen(eq=False)
@@ -403,12 +413,14 @@ def scale_by_lion(*, beta1: float = 0.9, beta2: float = 0.99) -> GradientTransfo
     beta1 = number("scale_by_lion", "beta1", beta1, "[0, 1)")
     beta2 = number("scale_by_lion", "beta2", beta2, "[0, 1)")
 
-    def update(grads: Tree, state: LionState, params: Tree, step: int) -> tuple[Tree, LionState]:
-        grads = _brought(grads, state.mean, params)
-        updates = tree_combine(lambda g, m: np.sign(beta1 * m + (1 - beta1) * g), grads, state.mean)
-        return updates, LionState(_average(beta2, state.mean, grads))
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        mixed = _averaged(beta1, old[0], g, work, new[0])
+        _averaged(beta2, old[0], g, new[0], out)  # `out` may be `g`, which is not read again
+        return np.sign(mixed, out=out)
 
-    return GradientTransform(lambda params: LionState(tree_zeros_like(params)), update)
+    return elementwise(lambda params: LionState(tree_zeros_like(params)), kernel, slots=("mean",), state=LionState)
 
 
 def scale_by_trust_ratio(*, eps: float = 0.0) -> GradientTransform:

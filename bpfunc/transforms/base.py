@@ -2,7 +2,7 @@
 
 A transform is a pair ``init(params) -> state`` and ``update(grads, state, params, step) -> (updates, state)``. The
 step is passed in and kept nowhere here. The minus sign lives in `scale_by_learning_rate` alone, so updates are
-ADDED to parameters (`bpfunc.update.apply_updates`).
+ADDED to parameters (`bpfunc.transforms.update.apply_updates`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 import attrs
 
+from bpfunc.arrays.types import readonly
 from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, check_alike, no_numbers, run
 from bpfunc.tree import Tree, tree_map
-from bpfunc.types import readonly
 
 InitFn: TypeAlias = Callable[[Tree], Tree]
 """``params -> state``."""
@@ -30,7 +30,8 @@ class GradientTransform:
         init: ``params -> state``.
         update: ``(grads, state, params, step) -> (updates, state)``.
         elementwise: The same once more for a transform that treats each number by itself, in a form that fuses with its
-            neighbours; `elementwise` makes both from one formula.
+            neighbours; `elementwise` makes both from one formula. The three fields belong together: where
+            ``attrs.evolve`` replaces one of them, the result has no elementwise form.
 
     Example:
         >>> double = GradientTransform(lambda params: (), lambda grads, state, params, step: (2 * grads, state))
@@ -41,6 +42,14 @@ class GradientTransform:
     init: InitFn
     update: UpdateFn
     elementwise: Elementwise | None = None
+    _together: tuple[object, ...] = attrs.field(default=(), repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Drop an elementwise form that was made for another `init` or `update`."""
+        fields = (self.init, self.update, self.elementwise)
+        if any(one is not other for one, other in zip(self._together, fields, strict=False)):
+            object.__setattr__(self, "elementwise", None)
+        object.__setattr__(self, "_together", (self.init, self.update, self.elementwise))
 
 
 def elementwise(
@@ -132,7 +141,12 @@ def identity() -> GradientTransform:
         >>> identity().update(1.0, (), 0.0, 0)
         (1.0, ())
     """
-    return stateless(lambda grads, params, step: tree_map(readonly, grads))
+
+    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        check_alike(grads, params)
+        return tree_map(readonly, grads), state
+
+    return GradientTransform(lambda params: (), update, Elementwise((), lambda state: (), lambda trees: ()))
 
 
 def chain(*transforms: GradientTransform) -> GradientTransform:
@@ -166,7 +180,8 @@ def chain(*transforms: GradientTransform) -> GradientTransform:
 def _chained(links: list[Elementwise | None]) -> Elementwise | None:
     """Fuse elementwise transforms into one, if all are, and all are run by the same engine."""
     fusable = [link for link in links if link is not None]
-    if len(fusable) < len(links) or len({link.engine for link in fusable}) > 1:
+    engines = {link.engine: link.dtypes for link in fusable if link.parts}
+    if len(fusable) < len(links) or len(engines) > 1:
         return None
     counts = [sum(part.slots for part in link.parts) for link in fusable]
 
@@ -181,6 +196,7 @@ def _chained(links: list[Elementwise | None]) -> Elementwise | None:
         return tuple(states)
 
     parts = tuple(part for link in fusable for part in link.parts)
-    if not fusable:
-        return Elementwise(parts, open_state, close_state)
-    return Elementwise(parts, open_state, close_state, fusable[0].engine)
+    fused_links = Elementwise(parts, open_state, close_state)
+    for engine, dtypes in engines.items():
+        return attrs.evolve(fused_links, engine=engine, dtypes=dtypes)
+    return fused_links

@@ -8,7 +8,8 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
-from bpfunc.ranges import number, whole
+from bpfunc.arrays.ranges import number, whole
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Elementwise, Numbers, check_alike
 from bpfunc.tree import (
@@ -24,7 +25,6 @@ from bpfunc.tree import (
     tree_scale,
     tree_zeros_like,
 )
-from bpfunc.types import FloatArray, readonly
 
 StateT = TypeVar("StateT")
 

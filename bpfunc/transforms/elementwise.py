@@ -14,10 +14,18 @@ from typing import Any, TypeAlias
 import attrs
 import numpy as np
 
-from bpfunc.denormals import denormals_as_zero
-from bpfunc.memory import empty
-from bpfunc.tree import Tree, matched_rows, tree_fill, tree_leaves, tree_leaves_with_path
-from bpfunc.types import FloatArray
+from bpfunc.arrays.aligned import empty
+from bpfunc.arrays.denormals import denormals_as_zero
+from bpfunc.arrays.types import FloatArray
+from bpfunc.tree import (
+    Tree,
+    TreeStructureError,
+    matched_rows,
+    tree_fill,
+    tree_leaves,
+    tree_leaves_with_path,
+    tree_rows,
+)
 
 BLOCK = 65536
 """Numbers in a block: small enough for a core's second cache, large enough that calls cost little beside it."""
@@ -65,6 +73,11 @@ class Part:
     applies: Callable[[str], bool] | None = None
     numbers: Callable[[int], Numbers] = no_numbers
 
+    def __attrs_post_init__(self) -> None:
+        """Refuse a part whose state would have holes."""
+        if self.slots and self.applies is not None:
+            raise ValueError("a part with state acts on all leaves; give `applies` to parts without state alone")
+
 
 FillFn: TypeAlias = Callable[[FloatArray, FloatArray, Arrays, FloatArray, Arrays], None]
 """``(g, p, old, out, new)``, flat and of one length: fills ``out``, the update or the new parameters, and ``new``."""
@@ -98,12 +111,14 @@ class Elementwise:
         open: ``state -> trees``: the slots of all parts, each a tree like the parameters.
         close: ``trees -> state``, the way back.
         engine: What runs the kernels; `bpfunc.interop.numba.compiled` puts a compiler here.
+        dtypes: What the engine computes in; all leaves at one place are then of one of them. Any where ``()``.
     """
 
     parts: tuple[Part, ...]
     open: Callable[[Tree], tuple[Tree, ...]]
     close: Callable[[tuple[Tree, ...]], Tree]
     engine: Engine = _in_blocks
+    dtypes: tuple[np.dtype[Any], ...] = ()
 
 
 def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *, add: bool) -> tuple[Tree, Tree]:
@@ -124,7 +139,8 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
         The new parameters, or the updates; and the new state.
 
     Raises:
-        TreeStructureError: The trees differ in structure or shape.
+        TreeStructureError: The trees differ, or the shapes of their leaves; the message names the leaf.
+        TypeError: The engine does not compute in a leaf's dtype.
 
     Example:
         >>> halve = Part(lambda c, g, p, old, new, out, work: np.divide(g, 2, out=out))
@@ -132,11 +148,12 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
         >>> run(chain, (np.array([4.0]),), (), (np.array([1.0]),), 0, add=True)[0]
         (array([3.]),)
     """
-    slots = chain.open(state)
+    slots = slots_of(chain, state)
     has_params = add or any(part.reads_params for part in chain.parts)
     if not has_params:
         check_alike(grads, params)
-    rows = matched_rows(grads, params if has_params else slots[0] if slots else grads, *slots)
+    like = params if has_params else slots[0] if slots else grads
+    rows = fitting_rows(chain.dtypes, grads, like, *slots)
     chosen = acting(chain.parts, grads, len(rows))
     fills = {parts: chain.engine(parts, step, add) for parts in set(chosen)}
     leaves = [_opened(row) for row in rows]
@@ -166,6 +183,93 @@ def check_alike(grads: Tree, params: Tree) -> None:
     """
     if tree_leaves(params):
         matched_rows(grads, params)
+
+
+def slots_of(chain: Elementwise, state: Tree) -> tuple[Tree, ...]:
+    """Take the state of a chain apart.
+
+    Args:
+        chain: Whose state it is.
+        state: The state.
+
+    Returns:
+        The slots of all parts, each a tree like the parameters.
+
+    Raises:
+        TreeStructureError: It is not a state of this chain.
+
+    Example:
+        >>> slots_of(Elementwise((), lambda state: state, lambda trees: trees), ())
+        ()
+    """
+    try:
+        slots = tuple(chain.open(state))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise TreeStructureError(
+            f"the optimiser's state is not one that its init makes: found {type(state).__name__} ({error})"
+        ) from None
+    expected = sum(part.slots for part in chain.parts)
+    if len(slots) != expected:
+        raise TreeStructureError(f"the optimiser's state holds {len(slots)} trees, expected {expected}")
+    return slots
+
+
+def fitting_rows(dtypes: tuple[np.dtype[Any], ...], *trees: Tree) -> list[tuple[Any, ...]]:
+    """Lay the leaves of trees side by side, as `tree_rows` does, and check that those of a row fit one another.
+
+    Args:
+        dtypes: Of which each row has one; any where ``()``.
+        trees: Gradients, parameters, and the slots of the optimiser's state.
+
+    Returns:
+        For each place a tuple with the leaf of each tree.
+
+    Raises:
+        TreeStructureError: The trees differ, or the shapes of the leaves at one place; the message names it.
+        TypeError: A leaf is not a plain array or number, or its dtype is another one.
+
+    Example:
+        >>> fitting_rows((), (1.0,), (2.0,))
+        [(1.0, 2.0)]
+    """
+    rows = tree_rows(*trees)
+    for index, row in enumerate(rows):
+        if _fits(dtypes, row):
+            continue
+        for n, leaf in enumerate(row):
+            error = _misfit(dtypes, row[0], leaf)
+            if error is not None:
+                path = tree_leaves_with_path(trees[0])[index][0] or "the only leaf"
+                name = ("the gradient", "the parameter")[n] if n < 2 else f"the optimiser's state, tree {n - 2} of it,"
+                raise type(error)(f"{path}: {name} has {error}")
+    return rows
+
+
+def _fits(dtypes: tuple[np.dtype[Any], ...], row: tuple[Any, ...]) -> bool:
+    """Whether a row is of plain arrays that fit one another, as most are; a quick look, once a leaf and step."""
+    first = row[0]
+    if type(first) is not np.ndarray or (dtypes and first.dtype not in dtypes):
+        return False
+    shape, dtype = first.shape, first.dtype
+    for leaf in row:
+        if type(leaf) is not np.ndarray or leaf.shape != shape or (dtypes and leaf.dtype is not dtype):
+            return False
+    return True
+
+
+def _misfit(dtypes: tuple[np.dtype[Any], ...], first: Any, leaf: Any) -> TreeStructureError | TypeError | None:
+    """What keeps a leaf from standing in a row that starts with another one."""
+    if np.shape(leaf) != np.shape(first):
+        return TreeStructureError(f"shape {np.shape(leaf)}, expected {np.shape(first)}")
+    if not dtypes:
+        return None
+    dtype, expected = np.asarray(leaf).dtype, np.asarray(first).dtype
+    if dtype not in dtypes or dtype != expected:
+        allowed = str(expected) if expected in dtypes else " or ".join(map(str, dtypes))
+        return TypeError(f"dtype {dtype}, compiled code expected {allowed}; convert with tree_cast")
+    if isinstance(leaf, np.ndarray) and type(leaf) not in (np.ndarray, np.memmap):
+        return TypeError(f"class {type(leaf).__name__}, compiled code expected a plain array")
+    return None
 
 
 def acting(parts: tuple[Part, ...], tree: Tree, leaves: int) -> list[tuple[Part, ...]]:

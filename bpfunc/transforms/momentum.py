@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from bpfunc.ranges import number
+from bpfunc.arrays.ranges import number
+from bpfunc.arrays.types import FloatArray
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, tree_zeros_like
-from bpfunc.types import FloatArray
 
 
 @attrs.frozen(eq=False)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bpfunc.ranges import number
-from bpfunc.schedules import Schedule, as_schedule
+from bpfunc.arrays.ranges import number
+from bpfunc.arrays.types import FloatArray
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
-from bpfunc.types import FloatArray
+from bpfunc.transforms.schedules import Schedule, as_schedule
 
 
 def _scaled(factor: Callable[[int], float]) -> GradientTransform:

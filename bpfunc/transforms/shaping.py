@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bpfunc.arrays.ranges import number, times_power
+from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, fold_in, generator
-from bpfunc.ranges import number, times_power
 from bpfunc.transforms.base import GradientTransform, elementwise, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, flatten, norm_factors, tree_combine, tree_map, unflatten, with_norm
-from bpfunc.types import FloatArray, readonly
 
 
 def add_decayed_weights(decay: float) -> GradientTransform:
@@ -64,7 +64,14 @@ def clip_by_value(limit: float) -> GradientTransform:
         (array([-1. ,  0.5]),)
     """
     limit = number("clip_by_value", "limit", limit, "(0, inf)")
-    return stateless(lambda grads, params, step: tree_map(lambda g: np.clip(g, -limit, limit), grads))
+
+    def kernel(
+        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.maximum(g, -limit, out=out)
+        return np.minimum(out, limit, out=out)
+
+    return elementwise(lambda params: (), kernel)
 
 
 def _shrunk(g: FloatArray, norm: tuple[float, float], limit: float) -> FloatArray:
@@ -202,7 +209,15 @@ def non_negative() -> GradientTransform:
         >>> non_negative().update((np.array([-3.0]),), (), (np.array([1.0]),), 0)[0]
         (array([-1.]),)
     """
-    return projected(lambda p: np.maximum(p, 0))
+
+    def kernel(
+        c: Numbers, u: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+    ) -> FloatArray:
+        np.add(p, u, out=work)
+        np.maximum(work, 0, out=work)
+        return np.subtract(work, p, out=out)
+
+    return elementwise(lambda params: (), kernel, reads_params=True)
 
 
 def max_norm(limit: float) -> GradientTransform:

@@ -16,7 +16,7 @@ def complete_recipe(incomplete: str) -> list[str]:
         >>> complete_recipe("rep")
         ['report']
     """
-    from pipelines.resources import recipe_names
+    from pipelines.spec.recipes import recipe_names
 
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
@@ -34,8 +34,8 @@ def complete_field(incomplete: str) -> list[str]:
         >>> complete_field("train.learn")
         ['train.learning_rate=']
     """
-    from pipelines.config import RunSpec
-    from pipelines.provenance import field_names
+    from pipelines.spec.run_spec import RunSpec
+    from pipelines.spec.settings import field_names
 
     return [f"{name}=" for name in field_names(RunSpec()) if f"{name}=".startswith(incomplete)]
 
@@ -53,7 +53,7 @@ def complete_classes(incomplete: str) -> list[str]:
         >>> complete_classes("Dress,Tr"), complete_classes("sn"), complete_classes("Dress,An")
         (['Dress,Trouser'], ['sneaker'], [])
     """
-    from pipelines.classes import CLASS_NAMES
+    from pipelines.dataset.classes import CLASS_NAMES
 
     before, comma, last = incomplete.rpartition(",")
     taken = {name.strip().casefold() for name in before.split(",")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from pipelines.cli.terminal import print_version
 from pipelines.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from pipelines.config import RunSpec
+    from pipelines.spec.run_spec import RunSpec
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file laid over the recipe.")]
 Recipe = Annotated[
@@ -48,9 +49,58 @@ CheckpointEvery = Annotated[
     ),
 ]
 Source = Annotated[Path | None, typer.Option("--source", metavar="DIR", help="Directory of IDX files, gzipped or not.")]
-Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", help="Where prepared data is kept.")]
+DEFAULT_CACHE, DEFAULT_RAW = Path("data/cache"), Path("data/raw")
+
+
+def file_name(text: str) -> Path:
+    """Take the name of a file to write, and refuse that of a directory.
+
+    Args:
+        text: As it was given.
+
+    Returns:
+        The path.
+
+    Raises:
+        UsageProblem: It ends in a slash.
+
+    Example:
+        >>> file_name("model.onnx").suffix
+        '.onnx'
+    """
+    if text.endswith(os.sep):
+        raise UsageProblem("this is a directory", where=text, remedy=f"name a file, such as {text}result")
+    return Path(text)
+
+
+def kept_apart(directory: Path) -> Path:
+    """Take a directory that data is put into, and refuse one that belongs to a run, a study or such.
+
+    Args:
+        directory: As it was given; the default is taken as it is.
+
+    Returns:
+        The directory.
+
+    Raises:
+        UsageProblem: It is a file, or lies in such a directory.
+
+    Example:
+        >>> kept_apart(DEFAULT_CACHE).name
+        'cache'
+    """
+    if directory not in (DEFAULT_CACHE, DEFAULT_RAW):
+        from pipelines.disk.ownership import check_new_directory
+
+        check_new_directory(directory)
+    return directory
+
+
+Cache = Annotated[
+    Path, typer.Option("--cache", metavar="DIR", callback=kept_apart, help="Where prepared data is kept.")
+]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New directory for the run.")]
-Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", help="Where downloaded files lie.")]
+Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", callback=kept_apart, help="Where downloaded files lie.")]
 Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take IDX files of one's own; classes by number.")]
 ExecutorName = Annotated[
     str, typer.Option("--executor", metavar="NAME", help="What runs the trainings: processes, or dask://HOST:PORT.")
@@ -69,8 +119,6 @@ Version = Annotated[
     bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
 ]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
-
-DEFAULT_CACHE, DEFAULT_RAW = Path("data/cache"), Path("data/raw")
 
 
 def merged_spec(
@@ -110,8 +158,8 @@ def merged_spec(
         >>> merged_spec("report", None, epochs=3).train.epochs
         3
     """
-    from pipelines.config import load_config, load_recipe, merged
-    from pipelines.provenance import joined, settings_table
+    from pipelines.spec.settings import joined, settings_table
+    from pipelines.spec.toml import load_config, load_recipe, merged
 
     spec = load_recipe(recipe)
     if config is not None:

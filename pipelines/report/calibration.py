@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipelines.artifacts import Calibration, Reliability
-from pipelines.report.charts import reliability_svg
-from pipelines.report.layout import details, note, paragraph, section, table
-from pipelines.report.markup import Html, element, join, text
-from pipelines.report.wording import count, nats, percent, plural
+from pipelines.report.drawing.charts import reliability_svg
+from pipelines.report.drawing.layout import details, note, paragraph, section, table
+from pipelines.report.drawing.markup import Html, element, join, text
+from pipelines.report.drawing.wording import count, nats, percent, plural
 
 
 def calibration(found: Calibration | None) -> Html:

@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
-from bpfunc.types import IntArray
-from pipelines.report.charts import epoch_axis, shortened, tint, value_axis
+from bpfunc.arrays.types import IntArray
+from pipelines.report.drawing.charts import epoch_axis, shortened, tint, value_axis
+from pipelines.report.drawing.wording import count, percent, tick_labels
 from pipelines.report.findings import Panel, largest_wrong_share, row_shares
-from pipelines.report.wording import count, percent, tick_labels
 
 # The light theme of style.css; a test holds the two together.
 PAPER: Final = "#ffffff"

@@ -6,11 +6,11 @@ import math
 from typing import Final
 
 from pipelines.artifacts import ParameterFlow
+from pipelines.report.drawing.layout import note, paragraph, scroll, section, table
+from pipelines.report.drawing.markup import Html, element, text
+from pipelines.report.drawing.strips import Dot, Strip, decades, strips_svg
+from pipelines.report.drawing.wording import NO_VALUE, count
 from pipelines.report.findings import parameter_names
-from pipelines.report.layout import note, paragraph, scroll, section, table
-from pipelines.report.markup import Html, element, text
-from pipelines.report.strips import Dot, Strip, decades, strips_svg
-from pipelines.report.wording import NO_VALUE, count
 
 
 def gradient_flow(flow: tuple[ParameterFlow, ...]) -> Html:

@@ -6,17 +6,21 @@ from typing import Final
 
 import numpy as np
 
-from bpfunc.types import FloatArray
+from bpfunc.arrays.types import FloatArray
 from pipelines.artifacts import (
     IMAGE_SIDE,
     EpochRecord,
     Evaluation,
     ReportInputs,
 )
-from pipelines.report.bitmaps import diverging_png
 from pipelines.report.calibration import calibration
-from pipelines.report.charts import curves_svg
-from pipelines.report.confusion import confusion_figure
+from pipelines.report.drawing.bitmaps import diverging_png
+from pipelines.report.drawing.charts import curves_svg
+from pipelines.report.drawing.confusion import confusion_figure
+from pipelines.report.drawing.gallery import galleries, picture, said_of, sheet
+from pipelines.report.drawing.layout import again, details, document, facts, header, note, paragraph, section, table
+from pipelines.report.drawing.markup import Html, element, text, text_lines
+from pipelines.report.drawing.wording import count, nats, percent, plural
 from pipelines.report.findings import (
     Panel,
     mistakes,
@@ -25,20 +29,6 @@ from pipelines.report.findings import (
     strongest_units,
 )
 from pipelines.report.flow import gradient_flow
-from pipelines.report.gallery import galleries, picture, said_of, sheet
-from pipelines.report.layout import (
-    again,
-    details,
-    document,
-    facts,
-    header,
-    note,
-    paragraph,
-    section,
-    table,
-)
-from pipelines.report.markup import Html, element, text
-from pipelines.report.wording import count, nats, percent, plural
 
 MISTAKES_SHOWN: Final = 24
 UNITS_SHOWN: Final = 48
@@ -232,5 +222,5 @@ def _again(inputs: ReportInputs) -> Html:
     said = "The same command, the same versions and the same seed give the same numbers."
     if not inputs.config:
         return again(said, inputs.command)
-    whole = element("pre", {}, element("code", {}, text(inputs.config)))
+    whole = element("pre", {}, element("code", {}, text_lines(inputs.config)))
     return again(said, inputs.command, details("config.toml, which the command reads", whole))

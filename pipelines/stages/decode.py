@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.artifacts import IMAGE_SIDE, PIXELS, Acquired, Decoded, RawSplit, SplitName
-from pipelines.bundle import read_bundle_split
+from pipelines.dataset.bundle import read_bundle_split
+from pipelines.dataset.idx import read_idx
+from pipelines.dataset.pins import IDX_DIMENSIONS, idx_file, official_sources
 from pipelines.errors import DataProblem
-from pipelines.idx import read_idx
-from pipelines.sources import IDX_DIMENSIONS, idx_file, official_sources
 
 VERSION = 4
 
@@ -30,7 +30,7 @@ def decode(source: Acquired) -> Decoded:
             not belong together.
 
     Example:
-        >>> from pipelines.config import DatasetSpec
+        >>> from pipelines.spec.run_spec import DatasetSpec
         >>> from pipelines.stages.acquire import acquire
         >>> decode(acquire(DatasetSpec())).test.images.shape
         (3000, 784)

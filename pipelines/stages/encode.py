@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.artifacts import IMAGE_SIDE, PIXELS, Encoded, EncodedSplit, RawSplit, Scaling, Selected
-from pipelines.config import DatasetSpec
+from pipelines.spec.run_spec import DatasetSpec
 
 VERSION = 3
 CHUNK = 4096

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc import Batch, confusion_matrix, cross_entropy
-from bpfunc.gradient import value
+from bpfunc.arrays.types import FloatArray, IntArray
+from bpfunc.gradient.modes import value
 from bpfunc.layers import INFERENCE
 from bpfunc.ops import softmax
-from bpfunc.types import FloatArray, IntArray
 from pipelines.artifacts import (
     Calibration,
     Evaluation,
@@ -17,12 +17,13 @@ from pipelines.artifacts import (
     SealedTest,
     Temperature,
     Trained,
+    predicted_classes,
 )
-from pipelines.build import build_model
+from pipelines.dataset.sealed_split import read_test
 from pipelines.errors import DataProblem
 from pipelines.stages.encode import unscaled
 from pipelines.stages.examine import reliability
-from pipelines.stages.store import read_split
+from pipelines.training.build import build_model
 
 
 def evaluate(
@@ -44,16 +45,17 @@ def evaluate(
         DataProblem: The cache entry is not what it was.
 
     Example:
-        See `pipelines.graph`, which calls the stages in order.
+        See `pipelines.stages.prepare`, which calls the stages in order.
     """
-    split = read_split(test)
+    split = read_test(test)
     model = build_model(trained.model, len(meta.class_names))
     rows = Batch(split.pixels, split.target)
     # What overflows shows in the figures; a warning would only interrupt them.
     with np.errstate(over="ignore", invalid="ignore"):
         found = value(model, cross_entropy(), trained.params, trained.layer_state, rows, INFERENCE)
-    probabilities, _ = softmax(found.outputs)
-    matrix = confusion_matrix(probabilities.argmax(axis=1), split.label, len(meta.class_names))
+        probabilities, _ = softmax(found.outputs)
+        calibration = None if temperature is None else _calibration(temperature, found.outputs, split.label)
+    matrix = confusion_matrix(predicted_classes(probabilities, split.label), split.label, len(meta.class_names))
     return Evaluation(
         class_names=meta.class_names,
         probabilities=probabilities,
@@ -63,7 +65,7 @@ def evaluate(
         confusion_matrix=matrix,
         accuracy=float(np.trace(matrix) / matrix.sum()),
         loss=float(found.loss),
-        calibration=None if temperature is None else _calibration(temperature, found.outputs, split.label),
+        calibration=calibration,
     )
 
 
@@ -86,7 +88,7 @@ def images_of_rows(test: SealedTest, meta: PreparedMeta, source_index: IntArray)
     Raises:
         DataProblem: The cache entry is not what it was, or has no such row.
     """
-    split = read_split(test)
+    split = read_test(test)
     # The stages keep the rows in the order of the file; were they not, the check below would refuse.
     rows = np.searchsorted(split.source_index, source_index).clip(max=len(split.source_index) - 1)
     if not np.array_equal(split.source_index[rows], source_index):

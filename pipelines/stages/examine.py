@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from bpfunc import Batch, Context, fit_temperature, fold_in, predict, value_and_grad
-from bpfunc.batches import class_indices
+from bpfunc.arrays.types import FloatArray, IntArray
+from bpfunc.batches.batch import class_indices
 from bpfunc.metrics import expected_calibration_error, log_loss, mean
 from bpfunc.tree import Tree, tree_leaves_with_path
-from bpfunc.types import FloatArray, IntArray
 from pipelines.artifacts import Examined, ParameterFlow, Reliability, Temperature, Trained
-from pipelines.build import build_loss, build_model
-from pipelines.config import RunSpec
-from pipelines.stages.train import beginning
-from pipelines.streaming import Stream
+from pipelines.dataset.streaming import Stream
+from pipelines.spec.run_spec import RunSpec
+from pipelines.training.build import build_loss, build_model
+from pipelines.training.replay import beginning
 
 BINS = 15
 """Of how sure the network is: as many as in the paper that made the error known."""
@@ -32,7 +32,7 @@ def examine(learn: Batch | Stream, choose: Batch | None, spec: RunSpec, trained:
         What the report shows of them.
 
     Example:
-        See `pipelines.run`, which calls it between `train` and `evaluate`.
+        See `pipelines.runs.run`, which calls it between `train` and `evaluate`.
     """
     # A training may have overflowed on purpose (on_nan = "skip"): the figures then say so, and no warning need.
     with np.errstate(over="ignore", invalid="ignore"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.artifacts import ReportFiles, ReportInputs
-from pipelines.files import write_bytes
+from pipelines.disk.atomic import write_bytes
 from pipelines.report.figures import confusion_png, curves_png
 from pipelines.report.findings import check_inputs, panels
 from pipelines.report.page import page

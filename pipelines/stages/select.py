@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.artifacts import Decoded, RawSplit, Selected
-from pipelines.classes import class_names, class_numbers
-from pipelines.config import DatasetSpec
+from pipelines.dataset.classes import class_names, class_numbers
 from pipelines.errors import DataProblem
+from pipelines.spec.run_spec import DatasetSpec
 
 VERSION = 1
 

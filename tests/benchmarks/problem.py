@@ -98,7 +98,7 @@ def read_rows(folder: Path) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _bundle() -> tuple[Floats, NDArray[np.int64]]:
-    from pipelines.config import DatasetSpec
+    from pipelines.spec.run_spec import DatasetSpec
     from pipelines.stages.acquire import acquire
     from pipelines.stages.decode import decode
     from pipelines.stages.encode import encode

@@ -20,16 +20,19 @@ from concurrent.futures import Executor  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import bpfunc as bp  # noqa: E402
-from pipelines.config import load_recipe, merged  # noqa: E402
-from pipelines.executors import open_executor  # noqa: E402
-from pipelines.graph import prepare  # noqa: E402
-from pipelines.partitions import write_partitions  # noqa: E402
-from pipelines.run import Places  # noqa: E402
+from pipelines.dataset.partitions import write_partitions  # noqa: E402
+from pipelines.dataset.places import Places  # noqa: E402
+from pipelines.spec.toml import load_recipe, merged  # noqa: E402
 from pipelines.stages.acquire import acquire  # noqa: E402
 from pipelines.stages.decode import decode  # noqa: E402
+from pipelines.stages.prepare import prepare  # noqa: E402
 from pipelines.stages.select import select  # noqa: E402
-from pipelines.stages.train import fit, training_rows  # noqa: E402
-from pipelines.sweep import load_space, run_sweep, storage_url  # noqa: E402
+from pipelines.stages.train import fit  # noqa: E402
+from pipelines.studies.executors import open_executor  # noqa: E402
+from pipelines.studies.tuning.space import load_space  # noqa: E402
+from pipelines.studies.tuning.storage import storage_url  # noqa: E402
+from pipelines.studies.tuning.sweep import run_sweep  # noqa: E402
+from pipelines.training.rows import training_rows  # noqa: E402
 
 TASKS = 200
 
@@ -38,7 +41,7 @@ import statistics, sys, time
 import numpy as np
 from mpi4py import MPI
 import bpfunc as bp
-from pipelines.mpi import MpiProcesses
+from pipelines.runs.data_parallel import MpiProcesses
 
 processes = MpiProcesses(MPI.COMM_WORLD)
 rng = np.random.default_rng(0)

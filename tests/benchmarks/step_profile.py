@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 
 import bpfunc as bp
-import bpfunc.step
+import bpfunc.training.step
 from tests.benchmarks.ours import network, params_of, transform_of
 from tests.benchmarks.problem import Problem, read_rows, write_rows
 from tests.benchmarks.settings import CLASSES, OPTIMIZERS, Cell, Settings
@@ -112,7 +112,7 @@ class ProfileTasks:
 def _steps(problem: Problem, steps: int) -> Iterator[dict[str, int]]:
     clock = Clock()
     # The update is the one part that is no argument of `make_step`.
-    with patch.object(bpfunc.step, "updated", clock.around("update", bpfunc.step.updated)):
+    with patch.object(bpfunc.training.step, "updated", clock.around("update", bpfunc.training.step.updated)):
         yield from _clocked(problem, steps, clock)
 
 

@@ -22,15 +22,17 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import bpfunc as bp  # noqa: E402
 from pipelines.artifacts import Prepared  # noqa: E402
-from pipelines.build import build_model  # noqa: E402
-from pipelines.config import RunSpec, load_recipe, merged  # noqa: E402
-from pipelines.graph import prepare  # noqa: E402
-from pipelines.partitions import write_partitions  # noqa: E402
+from pipelines.dataset.partitions import write_partitions  # noqa: E402
+from pipelines.dataset.streaming import open_stream, stream_batches, stream_rows  # noqa: E402
+from pipelines.spec.run_spec import RunSpec  # noqa: E402
+from pipelines.spec.toml import load_recipe, merged  # noqa: E402
 from pipelines.stages.acquire import acquire  # noqa: E402
 from pipelines.stages.decode import decode  # noqa: E402
+from pipelines.stages.prepare import prepare  # noqa: E402
 from pipelines.stages.select import select  # noqa: E402
-from pipelines.stages.train import fit, read_training_rows, training_rows  # noqa: E402
-from pipelines.streaming import open_stream, stream_batches, stream_rows  # noqa: E402
+from pipelines.stages.train import fit  # noqa: E402
+from pipelines.training.build import build_model  # noqa: E402
+from pipelines.training.rows import read_training_rows, training_rows  # noqa: E402
 
 COPIES, ROUNDS = 20, 5
 

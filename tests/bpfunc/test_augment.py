@@ -9,8 +9,9 @@ import attrs
 import numpy as np
 import pytest
 
-import bpfunc.augment
-from bpfunc.augment import (
+import bpfunc.batches.augment
+from bpfunc.arrays.types import FloatDType
+from bpfunc.batches.augment import (
     Augmentation,
     augmented,
     compose,
@@ -24,10 +25,9 @@ from bpfunc.augment import (
     shift,
     sometimes,
 )
-from bpfunc.batches import Batch, epoch_batches
+from bpfunc.batches.batch import Batch, epoch_batches
 from bpfunc.keys import Key
 from bpfunc.layers import ShapeError
-from bpfunc.types import FloatDType
 from tests.bpfunc.members import makers
 
 SHAPE = (5, 7)
@@ -61,7 +61,7 @@ def test_table_names_every_augmentation() -> None:
     """An augmentation added later is tested too, or this fails."""
     makers = {
         name
-        for name, thing in vars(bpfunc.augment).items()
+        for name, thing in vars(bpfunc.batches.augment).items()
         if inspect.isfunction(thing) and not name.startswith("_") and get_type_hints(thing)["return"] == Augmentation
     }
     assert makers == ALL.keys()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpfunc.batches import (
+from bpfunc.arrays.types import IntArray
+from bpfunc.batches.batch import (
     Batch,
     Sampler,
     batches_per_epoch,
@@ -23,7 +24,6 @@ from bpfunc.batches import (
     weighted,
 )
 from bpfunc.keys import Key
-from bpfunc.types import IntArray
 
 
 def numbered(rows: int) -> Batch:

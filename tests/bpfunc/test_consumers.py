@@ -10,8 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpfunc.batches import Batch, epoch_batches
-from bpfunc.consumers import (
+from bpfunc.batches.batch import Batch, epoch_batches
+from bpfunc.keys import Key
+from bpfunc.layers import dense
+from bpfunc.losses import cross_entropy
+from bpfunc.metrics import Mean, accuracy, all_of, confusion, mean, top_k
+from bpfunc.optimizers import sgd
+from bpfunc.training.consumers import (
     ValidatedEpoch,
     best,
     describe,
@@ -21,13 +26,8 @@ from bpfunc.consumers import (
     validated,
     validation_loss,
 )
-from bpfunc.keys import Key
-from bpfunc.layers import dense
-from bpfunc.loop import Epoch, evaluate, train
-from bpfunc.losses import cross_entropy
-from bpfunc.metrics import Mean, accuracy, all_of, confusion, mean, top_k
-from bpfunc.optimizers import sgd
-from bpfunc.step import StepMetrics, TrainState, init_train_state, make_step
+from bpfunc.training.loop import Epoch, evaluate, train
+from bpfunc.training.step import StepMetrics, TrainState, init_train_state, make_step
 from bpfunc.tree import tree_map, tree_zeros_like
 
 SCORES = st.lists(st.sampled_from([math.nan, math.inf, -1.0, 0.0, 0.5, 1.0, 2.0]), max_size=20)

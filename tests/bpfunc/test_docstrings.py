@@ -21,8 +21,10 @@ EXTRAS = {
     "bpfunc.interop.compiled.work": "numba",
     "bpfunc.interop.sklearn": "sklearn",
     "bpfunc.interop.onnx": "onnx",
-    "bpfunc.interop.onnx_chain": "onnx",
-    "bpfunc.interop.onnx_nodes": "onnx",
+    **{
+        f"bpfunc.interop.onnx_{part}": "onnx"
+        for part in ("chain", "foreign", "layers", "nodes", "operators", "products")
+    },
 }
 """Modules that need an extra, and the package by which to see whether it is installed."""
 
@@ -90,7 +92,13 @@ def test_every_error_raised_is_described(name: str) -> None:
         assert kind in described, f"{name} raises {kind}"
 
 
-SOURCED = ("bpfunc.ops.", "bpfunc.losses.", "bpfunc.transforms.adaptive", "bpfunc.optimizers", "bpfunc.initializers")
+SOURCED = (
+    "bpfunc.ops.",
+    "bpfunc.losses.",
+    "bpfunc.transforms.adaptive",
+    "bpfunc.optimizers",
+    "bpfunc.layers.initializers",
+)
 
 
 @pytest.mark.parametrize(

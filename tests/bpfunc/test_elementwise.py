@@ -8,26 +8,39 @@ import sys
 import numpy as np
 import pytest
 
+from bpfunc.arrays.aligned import CACHE_LINE, SMALL, empty
+from bpfunc.arrays.types import FloatDType
 from bpfunc.keys import Key
 from bpfunc.layers import dense
-from bpfunc.memory import CACHE_LINE, SMALL, empty
-from bpfunc.optimizers import adam, adamw, sgd, weights_only
+from bpfunc.optimizers import (
+    adadelta,
+    adagrad,
+    adam,
+    adamw,
+    amsgrad,
+    lion,
+    nadam,
+    rmsprop,
+    sgd,
+    weights_only,
+)
 from bpfunc.transforms import (
     GradientTransform,
     add_decayed_weights,
     chain,
     clip_by_global_norm,
+    clip_by_value,
     ema_of_params,
     masked,
     momentum,
+    non_negative,
     scale,
     scale_by_adam,
     scale_by_schedule,
 )
 from bpfunc.transforms.elementwise import BLOCK
+from bpfunc.transforms.update import apply_updates, updated
 from bpfunc.tree import Tree, TreeStructureError, tree_leaves, tree_map
-from bpfunc.types import FloatDType
-from bpfunc.update import apply_updates, updated
 
 CHAINS = {
     "sgd": sgd(0.1),
@@ -39,6 +52,15 @@ CHAINS = {
     "adam": adam(1e-2),
     "adamw": adamw(1e-2, weight_decay=0.1, decay_mask=weights_only),
     "average": chain(adamw(1e-2, weight_decay=0.1), ema_of_params(0.99)),
+    "adamw without decay": adamw(1e-2, weight_decay=0.0),
+    "rmsprop": rmsprop(1e-2, momentum_decay=0.5),
+    "centred rmsprop": rmsprop(1e-2, centred=True),
+    "lion": lion(1e-2, weight_decay=0.1, decay_mask=weights_only),
+    "adagrad": adagrad(1e-2),
+    "adadelta": adadelta(),
+    "amsgrad": amsgrad(1e-2),
+    "nadam": nadam(1e-2),
+    "clipped": chain(clip_by_value(0.5), sgd(0.1, decay=0.9), non_negative()),
     "nested": chain(chain(scale(2.0), chain(momentum(0.5), scale_by_adam())), scale_by_schedule(lambda step: -0.01)),
 }
 """Each is elementwise throughout, so `updated` runs it in one pass."""

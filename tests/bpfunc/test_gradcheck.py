@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bpfunc import INFERENCE, Batch, Key, cross_entropy, dense, serial
-from bpfunc.gradcheck import GradCheck, check_projection, check_sweep, gradcheck
+from bpfunc.gradient.check import GradCheck, check_projection, check_sweep, gradcheck
 from bpfunc.keys import normal
 from bpfunc.layers import DenseParams, tanh
 from bpfunc.tree import Tree, replace_leaf, tree_cast

@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 
 from bpfunc import INFERENCE, Batch, Context, Key, cross_entropy, dense, relu, serial, take, value_and_grad
-from bpfunc.gradcheck import gradcheck
-from bpfunc.gradient import (
-    accumulated,
-    example_grad_norms,
-    example_grads,
-    hvp,
-    input_gradient,
-    jvp,
-    mean_weights,
-    value,
-)
+from bpfunc.gradient.check import gradcheck
+from bpfunc.gradient.microbatches import accumulated
+from bpfunc.gradient.modes import hvp, input_gradient, jvp, mean_weights, value
+from bpfunc.gradient.per_example import example_grad_norms, example_grads
 from bpfunc.keys import normal
 from bpfunc.layers import Layer, batch_norm, dropout, tanh
 from bpfunc.tree import Tree, tree_allclose, tree_cast, tree_leaves, tree_map, tree_norm

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bpfunc import initializers
-from bpfunc.initializers import constant, orthogonal, truncated_normal, zeros
 from bpfunc.keys import Key
+from bpfunc.layers import initializers
+from bpfunc.layers.initializers import constant, orthogonal, truncated_normal, zeros
 
 FAN_IN, FAN_OUT = 300, 200
 VARIANCES = {

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 import bpfunc as bp
 from bpfunc import layers
+from bpfunc.gradient.data_parallel import Alone
 from bpfunc.layers import inputs_for
-from bpfunc.step import TrainState
+from bpfunc.training.step import TrainState
+from bpfunc.transforms.update import apply_updates, updated
 from bpfunc.tree import float_dtype, tree_cast, tree_leaves, tree_leaves_with_path, tree_map
-from bpfunc.update import apply_updates, updated
 from tests.bpfunc.members import makers
 
 LAYERS, LOSSES, TRANSFORMS, GRADIENTS = map(makers, ("Layer", "Loss", "GradientTransform", "GradientMaker"))
@@ -134,7 +135,7 @@ def test_small_gradients_are_brought_up_first(name: str) -> None:
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_steps(name: str, other: Any) -> None:
     """Nothing in a training state changes its dtype, with any way to take gradients."""
-    given = {"comm": bp.parallel_step.Alone(), "parts": 2}
+    given = {"comm": Alone(), "parts": 2}
     model = bp.serial(bp.dense(4), bp.batch_norm(), bp.dropout(0.5), bp.dense(3))
     transform = bp.chain(bp.clip_by_global_norm(1.0), bp.adam(0.1), bp.ema_of_params(0.5))
     step = bp.make_step(model, bp.cross_entropy(), transform, gradient=GRADIENTS[name](**given))

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import bpfunc as bp
+from bpfunc.arrays.ranges import number, whole
+from bpfunc.gradient.data_parallel import Alone
 from bpfunc.interop import mlp_parts
-from bpfunc.ranges import number, whole
 from tests.bpfunc.members import called, functions_of, public_functions
 
 OTHER_KINDS: list[Any] = ["0.5", None, True, 1j, [0.5], np.array([0.5]), {}]
@@ -32,7 +33,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "split": {},
     "fold_in": {"number": 1},
     "permutation": {"count": 3},
-    "share_of": {"rows": 3, "comm": bp.parallel_step.Alone()},
+    "share_of": {"rows": 3, "comm": Alone()},
     "train_validation_split": {"data": DATA, "fraction": 0.5},
     "k_fold": {"data": DATA, "folds": 2},
     "focal_cross_entropy": {"outputs": np.zeros((1, 2)), "targets": np.array([0])},

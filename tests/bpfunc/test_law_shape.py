@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 import bpfunc as bp
-from bpfunc.gradcheck import check_sweep
+from bpfunc.gradient.check import check_sweep
+from bpfunc.gradient.data_parallel import Alone
 from bpfunc.metrics.base import Mean
-from bpfunc.step import TrainState
+from bpfunc.training.step import TrainState
+from bpfunc.transforms.update import apply_updates, updated
 from bpfunc.tree import TreeStructureError, replace_leaf, tree_leaves, tree_leaves_with_path
-from bpfunc.update import apply_updates, updated
 from tests.bpfunc.members import makers, public_functions
 
 LAYERS, LOSSES, TRANSFORMS, METRICS = map(makers, ("Layer", "Loss", "GradientTransform", "Metric"))
@@ -187,7 +188,7 @@ def test_directions(function: Callable[..., object]) -> None:
 @pytest.mark.parametrize("name", makers("GradientMaker"))
 def test_steps(name: str) -> None:
     """A training state or a batch whose parts do not fit is refused, with every way to take gradients."""
-    given = {"comm": bp.parallel_step.Alone(), "parts": 2}
+    given = {"comm": Alone(), "parts": 2}
     model = bp.serial(bp.dense(4), bp.batch_norm(), bp.dense(3))
     transform = bp.adam(0.1)
     gradient = makers("GradientMaker")[name](**given)

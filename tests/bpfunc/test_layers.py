@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bpfunc import layers, model
+from bpfunc import layers
+from bpfunc.arrays.types import FloatArray
 from bpfunc.keys import Key, fold_in, normal
 from bpfunc.layers import Context, Layer, ShapeError
+from bpfunc.layers import combinators as model
 from bpfunc.tree import Tree, flatten, tree_cast, tree_leaves, tree_map
-from bpfunc.types import FloatArray
 
 TRAIN, PREDICT = Context(train=True, key=Key(1)), Context()
 MAKERS: dict[str, Callable[[], Layer]] = {

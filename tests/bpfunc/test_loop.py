@@ -8,16 +8,16 @@ import attrs
 import numpy as np
 import pytest
 
-from bpfunc.augment import augmented, noise
-from bpfunc.batches import Batch, batches_per_epoch, epoch_batches, in_order
+from bpfunc.batches.augment import augmented, noise
+from bpfunc.batches.batch import Batch, batches_per_epoch, epoch_batches, in_order
 from bpfunc.keys import Key, fold_in
 from bpfunc.layers import dense, relu
-from bpfunc.loop import Epoch, evaluate, fold_steps, merge_metrics, predict, steps, train
+from bpfunc.layers.combinators import serial
 from bpfunc.losses import cross_entropy
 from bpfunc.metrics import Mean, Metric, accuracy, confusion, mean, roc_auc
-from bpfunc.model import serial
 from bpfunc.optimizers import sgd
-from bpfunc.step import StepMetrics, TrainState, init_train_state, make_step
+from bpfunc.training.loop import Epoch, evaluate, fold_steps, merge_metrics, predict, steps, train
+from bpfunc.training.step import StepMetrics, TrainState, init_train_state, make_step
 from bpfunc.tree import tree_leaves
 
 MODEL = serial(dense(6), relu(), dense(3))

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpfunc.metrics
-from bpfunc.batches import Batch, take
+from bpfunc.arrays.types import BoolArray, FloatArray
+from bpfunc.batches.batch import Batch, take
 from bpfunc.layers import ShapeError
 from bpfunc.losses import cross_entropy
 from bpfunc.metrics import (
@@ -43,7 +44,6 @@ from bpfunc.metrics import (
     top_k,
 )
 from bpfunc.tree import flatten, tree_add, tree_allclose
-from bpfunc.types import BoolArray, FloatArray
 
 K = 3
 ON_CLASSES = {

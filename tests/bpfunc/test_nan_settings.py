@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bpfunc as bp
-from bpfunc import initializers
+from bpfunc.layers import initializers
 
 NAN = float("nan")
 SETTINGS: dict[str, Callable[[], object]] = {

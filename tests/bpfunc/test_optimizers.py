@@ -38,8 +38,8 @@ from bpfunc.transforms import (
     scale_by_learning_rate,
     scale_by_schedule,
 )
+from bpfunc.transforms.update import apply_updates
 from bpfunc.tree import Tree, flatten, tree_add, tree_allclose, tree_cast, tree_leaves, tree_map, tree_norm
-from bpfunc.update import apply_updates
 
 ARGUMENTS: dict[str, tuple[object, ...]] = {
     "add_decayed_weights": (0.1,),

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import bpfunc as bp
-from bpfunc.parallel_step import Communicator, data_parallel, share_of
-from bpfunc.types import FloatArray
+from bpfunc.arrays.types import FloatArray
+from bpfunc.gradient.data_parallel import Communicator, data_parallel, share_of
 
 ResultT = TypeVar("ResultT")
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpfunc as bp
+from bpfunc.arrays.ranges import times_power
 from bpfunc.interop.mlp_parts import inverse_scaling
-from bpfunc.ranges import times_power
 from tests.bpfunc.members import makers
 
 SCHEDULES = makers("Schedule")
@@ -26,7 +26,7 @@ FAR = (0, 1, 9, 10, 11, 1000, 10**6, 10**15)
 def test_every_step_has_a_value(name: str, growing: bool) -> None:
     """However far the step, a schedule gives a number, which is not NaN."""
     options = GROWING if growing else {}
-    known = {k: v for k, v in options.items() if k in signature(getattr(bp.schedules, name)).parameters}
+    known = {k: v for k, v in options.items() if k in signature(getattr(bp.transforms.schedules, name)).parameters}
     schedule = SCHEDULES[name](**known)
     for step in FAR:
         value = float(schedule(step))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bpfunc import INFERENCE, Batch, Key, cross_entropy, dense, sgd, value_and_grad
+from bpfunc.gradient.sharpness import sharpness_aware
 from bpfunc.keys import normal
-from bpfunc.sharpness import sharpness_aware
-from bpfunc.step import init_train_state, make_step
+from bpfunc.training.step import init_train_state, make_step
 from bpfunc.tree import tree_allclose, tree_cast, tree_map, tree_norm
 
 BATCH = Batch(normal(Key(1), (6, 4), dtype=np.float64), np.array([0, 1, 2, 0, 1, 2]))

@@ -6,18 +6,18 @@ import attrs
 import numpy as np
 import pytest
 
-from bpfunc.batches import Batch
-from bpfunc.gradient import GradientFn, value_and_grad
+from bpfunc.arrays.types import FloatArray, FloatDType
+from bpfunc.batches.batch import Batch
+from bpfunc.gradient.modes import GradientFn, value_and_grad
 from bpfunc.keys import Key, fold_in
 from bpfunc.layers import Context, DenseParams, Layer, ShapeError, dense, relu
+from bpfunc.layers.combinators import serial
 from bpfunc.losses import Loss, cross_entropy
 from bpfunc.metrics import Mean, mean, top_k
-from bpfunc.model import serial
 from bpfunc.optimizers import sgd
-from bpfunc.step import TrainState, init_train_state, make_step
+from bpfunc.training.step import TrainState, init_train_state, make_step
 from bpfunc.transforms import GradientTransform
 from bpfunc.tree import tree_allclose, tree_cast, tree_leaves, tree_map
-from bpfunc.types import FloatArray, FloatDType
 
 MODEL = serial(dense(5), relu(), dense(3))
 SGD = sgd(0.1, decay=0.9)

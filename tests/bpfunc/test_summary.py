@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bpfunc.keys import Key
 from bpfunc.layers import batch_norm, dense, dropout, relu
-from bpfunc.model import named, parallel, residual, serial
-from bpfunc.summary import summary, summary_rows
+from bpfunc.layers.combinators import named, parallel, residual, serial
+from bpfunc.layers.summary import summary, summary_rows
 from bpfunc.tree import tree_size
 
 

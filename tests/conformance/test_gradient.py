@@ -19,7 +19,8 @@ from bpfunc import (
     serial,
     value_and_grad,
 )
-from bpfunc.gradient import accumulated, input_gradient
+from bpfunc.gradient.microbatches import accumulated
+from bpfunc.gradient.modes import input_gradient
 from bpfunc.keys import normal, uniform
 from bpfunc.layers import tanh
 from bpfunc.tree import Tree, tree_cast, tree_leaves, tree_map

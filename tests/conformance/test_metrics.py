@@ -15,9 +15,9 @@ sklearn_metrics = pytest.importorskip("sklearn.metrics")
 calibration = pytest.importorskip("sklearn.calibration")
 
 import bpfunc.metrics as ours  # noqa: E402
-from bpfunc.batches import Batch  # noqa: E402
+from bpfunc.arrays.types import FloatArray  # noqa: E402
+from bpfunc.batches.batch import Batch  # noqa: E402
 from bpfunc.ops import softmax  # noqa: E402
-from bpfunc.types import FloatArray  # noqa: E402
 
 N, K = 300, 4
 CLASSES = np.arange(K)

@@ -17,16 +17,18 @@ import onnxruntime
 from bpfunc import layers
 from bpfunc.interop.onnx import from_onnx, to_onnx
 from bpfunc.layers import INFERENCE, Layer
-from bpfunc.model import SerialParams, parallel, serial
+from bpfunc.layers.combinators import SerialParams, parallel, serial
 from bpfunc.ops import softmax
 from bpfunc.tree import Tree
 from pipelines.artifacts import PIXELS, Encoded, Selected
-from pipelines.build import build_model
-from pipelines.config import DatasetSpec, load_recipe, recipe_names
+from pipelines.spec.recipes import recipe_names
+from pipelines.spec.run_spec import DatasetSpec
+from pipelines.spec.toml import load_recipe
 from pipelines.stages.acquire import acquire
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode
 from pipelines.stages.select import select
+from pipelines.training.build import build_model
 from tests.bpfunc.interop.stacks import STACKS, lively
 
 SPEC = DatasetSpec(scaling="mirrored", scaling_offset=0.1)

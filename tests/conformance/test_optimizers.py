@@ -11,8 +11,8 @@ import pytest
 from bpfunc import optimizers, transforms
 from bpfunc.keys import Key, normal
 from bpfunc.transforms import GradientTransform, chain, scale_by_learning_rate
+from bpfunc.transforms.update import apply_updates
 from bpfunc.tree import Tree, tree_map
-from bpfunc.update import apply_updates
 
 optax = pytest.importorskip("optax")
 torch = pytest.importorskip("torch")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bpfunc import schedules
-from bpfunc.schedules import Schedule
+from bpfunc.transforms import schedules
+from bpfunc.transforms.schedules import Schedule
 
 optax = pytest.importorskip("optax")
 torch = pytest.importorskip("torch")

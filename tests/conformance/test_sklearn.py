@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bpfunc.interop.sklearn import BackpropClassifier, BackpropRegressor
 from bpfunc.layers import DenseParams
-from bpfunc.model import SerialParams
+from bpfunc.layers.combinators import SerialParams
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

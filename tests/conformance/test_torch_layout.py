@@ -11,7 +11,7 @@ from bpfunc import layers
 from bpfunc.interop.torch_layout import from_torch_state_dict, to_torch_state_dict
 from bpfunc.keys import Key, normal
 from bpfunc.layers import INFERENCE, Layer, dense
-from bpfunc.model import named, serial
+from bpfunc.layers.combinators import named, serial
 from tests.bpfunc.interop.stacks import lively
 
 torch = pytest.importorskip("torch")

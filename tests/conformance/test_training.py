@@ -7,17 +7,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bpfunc.batches import Batch, epoch_batches  # noqa: E402
+from bpfunc.arrays.types import FloatArray  # noqa: E402
+from bpfunc.batches.batch import Batch, epoch_batches  # noqa: E402
 from bpfunc.keys import Key  # noqa: E402
 from bpfunc.layers import dense, relu  # noqa: E402
-from bpfunc.loop import steps  # noqa: E402
+from bpfunc.layers.combinators import SerialParams, serial  # noqa: E402
 from bpfunc.losses import cross_entropy  # noqa: E402
 from bpfunc.metrics import mean  # noqa: E402
-from bpfunc.model import SerialParams, serial  # noqa: E402
 from bpfunc.optimizers import sgd  # noqa: E402
-from bpfunc.step import TrainState, make_step  # noqa: E402
+from bpfunc.training.loop import steps  # noqa: E402
+from bpfunc.training.step import TrainState, make_step  # noqa: E402
 from bpfunc.tree import tree_cast  # noqa: E402
-from bpfunc.types import FloatArray  # noqa: E402
 
 D, K, ROWS, SIZE, RATE = 12, 3, 160, 16, 0.05
 MODEL = serial(dense(16), relu(), dense(8), relu(), dense(K))

@@ -21,15 +21,17 @@ from pathlib import Path
 
 import attrs
 
-from pipelines import checkpoints, files
-from pipelines.checkpoints import checkpoint_paths, read_checkpoint
+from pipelines.dataset.entry import damage, entry_paths
+from pipelines.dataset.places import Places
+from pipelines.disk import atomic as files
+from pipelines.disk.atomic import TEMPORARY, remove_leftovers
 from pipelines.errors import PipelineError
-from pipelines.files import TEMPORARY, remove_leftovers
-from pipelines.graph import entry_paths, prepare
-from pipelines.network import read_trained
-from pipelines.run import Places, resume_run, train_run
-from pipelines.runs import read_config, read_history
-from pipelines.stages.store import damage
+from pipelines.runs import checkpoints
+from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint
+from pipelines.runs.directory import read_config, read_history
+from pipelines.runs.network import read_trained
+from pipelines.runs.run import resume_run, train_run
+from pipelines.stages.prepare import prepare
 from tests.faults.scene import SPEC, places_in, timeless, whole_run
 
 DISK_CALLS = ("open", "write", "fsync", "replace", "rename", "close")

@@ -68,13 +68,16 @@ def independent_idx(path: Path, dimensions: int) -> object:
 def subjects(directory: Path) -> dict[str, Subject]:
     """Make a finished run with its cache, and name the files of it that are mutated."""
     from bpfunc.tree import tree_leaves
-    from pipelines.checkpoints import checkpoint_paths, read_checkpoint
-    from pipelines.graph import prepare
-    from pipelines.idx import read_idx
-    from pipelines.network import read_trained
-    from pipelines.predictions import read_predictions
-    from pipelines.runs import read_config, read_history, read_metrics
-    from pipelines.stages.store import _seal, open_prepared, read_split
+    from pipelines.dataset.entry import _seal, open_prepared
+    from pipelines.dataset.idx import read_idx
+    from pipelines.dataset.sealed_split import read_test
+    from pipelines.dataset.train_split import read_train
+    from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint
+    from pipelines.runs.directory import read_config, read_history
+    from pipelines.runs.metrics import read_metrics
+    from pipelines.runs.network import read_trained
+    from pipelines.runs.predictions import read_predictions
+    from pipelines.stages.prepare import prepare
     from tests.faults.scene import SPEC, places_in, whole_run
 
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=2))
@@ -89,7 +92,7 @@ def subjects(directory: Path) -> dict[str, Subject]:
 
     def entry() -> str:
         found = open_prepared(prepared.path)
-        splits = [read_split(handle) for handle in (found.train, found.test)]
+        splits = [read_train(found.train), read_test(found.test)]
         return digest(*(getattr(split, field.name) for split in splits for field in attrs.fields(type(split))))
 
     def network() -> str:
@@ -114,7 +117,7 @@ def subjects(directory: Path) -> dict[str, Subject]:
         manifest.write_text(json.dumps({**table, "seal": _seal(table)}))
 
     def shape_of_entry() -> object:
-        rows = read_split(open_prepared(prepared.path).train)
+        rows = read_train(open_prepared(prepared.path).train)
         return (rows.pixels.shape, rows.target.shape, rows.label.shape)
 
     def subject(path: Path, read: Callable[[], object], command: tuple[str, ...] = evaluate, **more: object) -> Subject:

@@ -17,11 +17,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from pipelines.dataset.entry import damage, entry_paths
+from pipelines.dataset.places import Places
+from pipelines.dataset.train_split import read_train
+from pipelines.disk.atomic import TEMPORARY
 from pipelines.errors import PipelineError
-from pipelines.files import TEMPORARY
-from pipelines.graph import entry_paths, prepare
-from pipelines.run import Places
-from pipelines.stages.store import damage, read_split
+from pipelines.stages.prepare import prepare
 from tests.faults.scene import SPEC, places_in
 
 PROCESSES = 8
@@ -33,7 +34,7 @@ def prepare_at_once(places: Places, together: Barrier, heard: Connection) -> Non
     together.wait(60)
     try:
         prepared, decision = prepare(SPEC.dataset, source=places.source, cache=places.cache, raw=places.raw)
-        pixels = read_split(prepared.train).pixels
+        pixels = read_train(prepared.train).pixels
         heard.send(
             (prepared.key, prepared.train.sha256, prepared.test.sha256, float(pixels.sum()), type(decision).__name__)
         )

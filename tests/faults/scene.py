@@ -8,8 +8,9 @@ from pathlib import Path
 import attrs
 
 from pipelines.artifacts import EpochRecord
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
-from pipelines.run import Places, evaluate_run, train_run
+from pipelines.dataset.places import Places
+from pipelines.runs.run import evaluate_run, train_run
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from tests.conftest import write_own_data
 
 SPEC = RunSpec(

@@ -12,13 +12,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from pipelines import executors
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.dataset.places import Places
 from pipelines.errors import UsageProblem, WorkFailed
-from pipelines.executors import open_executor
-from pipelines.graph import prepare
-from pipelines.run import Places
-from pipelines.study import SeedResult, run_study
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.stages.prepare import prepare
+from pipelines.studies import executors
+from pipelines.studies.executors import open_executor
+from pipelines.studies.study import SeedResult, run_study
 
 distributed = pytest.importorskip("distributed")
 

@@ -16,25 +16,27 @@ import attrs
 import numpy as np
 import pytest
 
-from pipelines import files
-from pipelines.ablation import AblationRow, write_ablation
-from pipelines.checkpoints import newest_checkpoint, write_checkpoint
+from pipelines.dataset.entry import damage
+from pipelines.disk import atomic as files
+from pipelines.disk.atomic import TEMPORARY
 from pipelines.errors import WorkFailed
-from pipelines.export import export
-from pipelines.files import TEMPORARY
-from pipelines.graph import plan, prepare
-from pipelines.inputs import Images
-from pipelines.network import read_network, trained_network, write_network
-from pipelines.predict import predict, write_answers
-from pipelines.predictions import write_predictions
-from pipelines.run import evaluate_run, report_inputs, train_run, write_model_card
-from pipelines.runs import write_config, write_history, write_metrics
+from pipelines.inference.export import export
+from pipelines.inference.inputs import Images
+from pipelines.inference.predict import predict, write_answers
+from pipelines.runs.checkpoints import newest_checkpoint, write_checkpoint
+from pipelines.runs.directory import write_config, write_history
+from pipelines.runs.metrics import write_metrics
+from pipelines.runs.network import read_network, trained_network, write_network
+from pipelines.runs.predictions import write_predictions
+from pipelines.runs.run import evaluate_run, report_inputs, train_run, write_model_card
 from pipelines.stages import report as report_stage
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode
+from pipelines.stages.prepare import plan, prepare
 from pipelines.stages.select import select
-from pipelines.stages.store import damage, store
-from pipelines.study import SeedResult, summarised, write_study
+from pipelines.stages.store import store
+from pipelines.studies.ablation import AblationRow, write_ablation
+from pipelines.studies.study import SeedResult, summarised, write_study
 from tests.faults.scene import SPEC, places_in
 
 ROOT = Path(__file__).parents[2]
@@ -219,9 +221,9 @@ def test_one_writer_serves_every_file() -> None:
     """No other module writes, but for the transfer of a download, and a new SQLite file, linked when whole."""
     for path in (ROOT / "pipelines").rglob("*.py"):
         found = writers(path.read_text(encoding="utf-8"))
-        if path.name in ("download.py", "sweep.py"):
+        if path.name in ("download.py", "storage.py"):
             assert len(found) == 1, found
-        elif path.name != "files.py":
+        elif path.name != "atomic.py":
             assert not found, f"{path}: {found}"
 
 

@@ -18,14 +18,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from bpfunc.interop.safetensors import from_safetensors, safetensors_metadata
-from pipelines.checkpoints import checkpoint_paths, read_checkpoint, write_checkpoint
-from pipelines.config import PARAMETER_LIMIT, RunSpec, TrainSpec, from_toml, load_config, to_toml
+from pipelines.dataset.idx import SIZE_LIMIT, read_idx
+from pipelines.disk.parquet import sealed_table
+from pipelines.disk.tensors import read_sealed_tensors, sealed_tensors
 from pipelines.errors import DataProblem, UsageProblem
-from pipelines.graph import prepare
-from pipelines.idx import SIZE_LIMIT, read_idx
-from pipelines.network import PARAMS_FORMAT, read_trained
-from pipelines.runs import read_history, read_metrics, write_metrics
-from pipelines.seals import read_sealed_tensors, sealed_table, sealed_tensors
+from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint, write_checkpoint
+from pipelines.runs.directory import read_history
+from pipelines.runs.metrics import read_metrics, write_metrics
+from pipelines.runs.network import PARAMS_FORMAT, read_trained
+from pipelines.spec.run_spec import PARAMETER_LIMIT, RunSpec, TrainSpec
+from pipelines.spec.toml import from_toml, load_config, to_toml
+from pipelines.stages.prepare import prepare
 from tests.faults.scene import SPEC, places_in, whole_run
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +77,7 @@ def test_a_promise_that_the_file_cannot_keep_is_refused_unread(tmp_path: Path) -
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     """A pipe in the place of a file is refused; reading it would wait for ever."""
     os.mkfifo(tmp_path / "labels")
-    with pytest.raises(DataProblem, match="no regular file"):
+    with pytest.raises(DataProblem, match="not a regular file"):
         read_idx(tmp_path / "labels", dimensions=1)
 
 
@@ -84,10 +87,10 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         ("[model]\nhidden = [1000000000]", "weights"),
         ("[model]\nhidden = [" + "20000, " * 20 + "]", "weights"),
         ("[train]\nseed = 0x" + "f" * 9000, "at most 64 bits, found a number without end"),
-        ("[train]\nepochs = " + "9" * 5000, "this is no TOML"),
+        ("[train]\nepochs = " + "9" * 5000, "this is not valid TOML"),
         ("[train]\nepochs = 9999999999999999999999", "at most 64 bits"),
         ("[train]\nepochs = '" + "x" * 90_000 + "'", "expected a whole number"),
-        ("x = " + "[" * 50_000, "this is no TOML"),
+        ("x = " + "[" * 50_000, "this is not valid TOML"),
         ("y" * 5000 + " = 1", "unknown field"),
         ("#" * 200_000, "larger than"),
     ],
@@ -293,7 +296,7 @@ def test_planted_danger_is_found(planted: str) -> None:
 
 def test_study_names_the_damaged_seed(finished: Path, tmp_path: Path) -> None:
     """A seed whose figures were changed is not summed up."""
-    from pipelines.study import read_seed
+    from pipelines.studies.study import read_seed
 
     (tmp_path / "seed-000").mkdir()
     values = read_metrics(finished)

@@ -43,7 +43,7 @@ import json, sys, time
 import numpy as np
 from mpi4py import MPI
 import bpfunc as bp
-from pipelines.mpi import MpiProcesses
+from pipelines.runs.data_parallel import MpiProcesses
 
 processes = MpiProcesses(MPI.COMM_WORLD)
 rng = np.random.default_rng(0)
@@ -123,9 +123,10 @@ def test_two_processes_train_what_one_trains(
 def test_other_rows_at_another_process_are_refused(tmp_path: Path, own_data: Path) -> None:
     """Processes whose machines hold different data do not train together."""
     code = (
-        "import attrs, pipelines.mpi as m\nfrom datetime import datetime\nfrom pathlib import Path\n"
-        "from pipelines.config import DatasetSpec, RunSpec, TrainSpec\nfrom pipelines.errors import DataProblem\n"
-        "from pipelines.run import Places\n"
+        "import attrs, pipelines.runs.data_parallel as m\nfrom datetime import datetime\nfrom pathlib import Path\n"
+        "from pipelines.spec.run_spec import DatasetSpec, RunSpec, TrainSpec\n"
+        "from pipelines.errors import DataProblem\n"
+        "from pipelines.dataset.places import Places\n"
         "with m.together() as p:\n"
         "    spec = RunSpec(dataset=DatasetSpec(classes=('0', '1') if p.rank else ('1', '0'), pinned=False))\n"
         f"    places = Places(source=Path({str(own_data)!r}), cache=Path('cache'))\n"
@@ -171,7 +172,7 @@ def test_an_error_ends_all_with_one_message(tmp_path: Path, shared: tuple[str, .
 def test_a_failing_rank_ends_the_others(tmp_path: Path) -> None:
     """An error of rank 1 alone does not leave rank 0 waiting for it."""
     code = (
-        "import sys\nfrom pipelines.mpi import together\nimport numpy as np\n"
+        "import sys\nfrom pipelines.runs.data_parallel import together\nimport numpy as np\n"
         "with together() as p:\n"
         "    if p.rank == 1: raise SystemExit('rank 1 has no data')\n"
         "    p.allreduce_sum(np.ones(3))\n"

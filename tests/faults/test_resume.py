@@ -17,14 +17,17 @@ import pytest
 
 import bpfunc as bp
 from pipelines.artifacts import EpochRecord
-from pipelines.checkpoints import checkpoint_paths, newest_checkpoint, read_checkpoint, saving, write_checkpoint
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec, from_toml, to_toml
+from pipelines.dataset.places import Places
 from pipelines.errors import DataProblem, WorkFailed
-from pipelines.graph import prepare
-from pipelines.run import Places, evaluate_run, resume_run, train_run
-from pipelines.runs import read_history
-from pipelines.signals import Interrupted
-from pipelines.stages.train import Progress, train
+from pipelines.runs.checkpoints import checkpoint_paths, newest_checkpoint, read_checkpoint, saving, write_checkpoint
+from pipelines.runs.directory import read_history
+from pipelines.runs.run import evaluate_run, resume_run, train_run
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.spec.toml import from_toml, to_toml
+from pipelines.stages.prepare import prepare
+from pipelines.stages.train import train
+from pipelines.training.interrupts import Interrupted
+from pipelines.training.progress import Progress
 
 SPEC = RunSpec(
     name="small",

@@ -19,15 +19,18 @@ from pathlib import Path
 import attrs
 import pytest
 
-from pipelines import files, graph
-from pipelines.checkpoints import checkpoint_paths, newest_checkpoint
-from pipelines.config import to_toml
+from pipelines.dataset.cache_key import Hit
+from pipelines.dataset.entry import damage, entry_paths
+from pipelines.dataset.places import Places
+from pipelines.disk import atomic as files
+from pipelines.disk.atomic import TEMPORARY, claimed, remove_leftovers
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
-from pipelines.files import TEMPORARY, claimed, remove_leftovers
-from pipelines.graph import Hit, entry_paths, prepare
-from pipelines.run import Places, resume_run, train_run
-from pipelines.runs import new_run_directory, read_history
-from pipelines.stages.store import damage
+from pipelines.runs.checkpoints import checkpoint_paths, newest_checkpoint
+from pipelines.runs.directory import new_run_directory, read_history
+from pipelines.runs.run import resume_run, train_run
+from pipelines.spec.toml import to_toml
+from pipelines.stages import prepare as graph
+from pipelines.stages.prepare import prepare
 from tests.faults.scene import SPEC, places_in, timeless, whole_run
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +121,7 @@ class ReadOnly:
 def test_read_only_cache(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry that is there is used; one that is not is a message; nothing changes, leftovers included."""
     entry = prepared(places)[0].path
-    left = places.cache / f"{TEMPORARY}left"
+    left = places.cache / f"{TEMPORARY}left-1-0"
     left.mkdir()
     os.utime(left, (0, 0))
     before = sorted(places.cache.rglob("*"))
@@ -172,7 +175,7 @@ def test_entry_vanishes_before_training(places: Places, tmp_path: Path, monkeypa
         return made(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch, pytest.raises(DataProblem, match="cannot read"):
-        patch.setattr("pipelines.run.new_run_directory", emptied)
+        patch.setattr("pipelines.runs.run.new_run_directory", emptied)
         train_run(SPEC, attrs.evolve(places, out=out), now=datetime(2026, 1, 1))
     resume_run(out, places)
     assert (out / "params.safetensors").exists()
@@ -210,7 +213,7 @@ def test_clock_set_back(places: Places, tmp_path: Path, monkeypatch: pytest.Monk
         new_run_directory(None, tmp_path / "runs", SPEC, now)
     assert (first / "config.toml").read_text() == "first"
     entry = prepared(places)[0].path
-    left = places.cache / f"{TEMPORARY}x"
+    left = places.cache / f"{TEMPORARY}x-1-0"
     left.write_text("x")
     monkeypatch.setattr(files.time, "time", lambda: 0.0)
     assert prepared(places)[1] == Hit()
@@ -219,22 +222,25 @@ def test_clock_set_back(places: Places, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_only_the_dead_are_swept_up(tmp_path: Path) -> None:
-    """What a living writer holds stays, however old; what is newborn stays; the rest goes, files and directories."""
-    paths = {name: tmp_path / f"{TEMPORARY}{name}" for name in ("old", "held", "young", "link")}
-    (tmp_path / f"{TEMPORARY}folder").mkdir()
-    (tmp_path / f"{TEMPORARY}folder" / "part").write_text("x")
+    """What a living writer holds stays, and what is newborn, foreign or holds foreign files; the rest goes."""
+    paths = {name: tmp_path / f"{TEMPORARY}{name}-1-0" for name in ("old", "held", "young", "link")}
+    folder, notes = tmp_path / f"{TEMPORARY}folder-1-0", tmp_path / f"{TEMPORARY}notes-1-0"
+    for made, name in ((folder, "part"), (notes, "thesis.txt")):
+        made.mkdir()
+        (made / name).write_text("x")
+    paths["mine"] = tmp_path / f"{TEMPORARY}mine.txt"
     (tmp_path / "result").write_text("x")
-    for name in ("old", "held", "young"):
+    for name in ("old", "held", "young", "mine"):
         paths[name].write_text("x")
     paths["link"].symlink_to(tmp_path / "result")
-    for path in (paths["old"], paths["held"], tmp_path / f"{TEMPORARY}folder"):
+    for path in (paths["old"], paths["held"], paths["mine"], folder, notes):
         os.utime(path, (time.time() - 3600,) * 2)
     descriptor = os.open(paths["held"], os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    removed = remove_leftovers(tmp_path)
-    assert removed == [tmp_path / f"{TEMPORARY}folder", paths["old"]]
+    removed = remove_leftovers(tmp_path, ["part"])
+    assert removed == [folder, paths["old"]]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [paths["held"].name, paths["young"].name, paths["link"].name, "result"]
+        [paths["held"].name, paths["young"].name, paths["link"].name, paths["mine"].name, notes.name, "result"]
     )
     os.close(descriptor)
     assert remove_leftovers(tmp_path) == [paths["held"]]
@@ -316,7 +322,7 @@ def test_second_signal_leaves_at_once() -> None:
     """The first only asks; the second ends the process, with the same code."""
     code = """
 import os, signal
-from pipelines.signals import stop_requested
+from pipelines.training.interrupts import stop_requested
 with stop_requested() as stop:
     print(stop())
     os.kill(os.getpid(), signal.{first})
@@ -334,7 +340,7 @@ def test_command_outlives_its_shell() -> None:
     """A process that was started in the background goes on when its shell has ended."""
     code = """
 import os, time
-from pipelines.signals import stop_requested
+from pipelines.training.interrupts import stop_requested
 ours, theirs = os.pipe()
 if os.fork() == 0:
     with stop_requested() as stop:

@@ -16,16 +16,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.config import ModelSpec, RunSpec, TrainSpec
-from pipelines.graph import prepare
-from pipelines.predictions import Predictions, read_predictions
-from pipelines.report.comparison_page import write_comparison_page
-from pipelines.report.gallery import HITS_SHOWN
-from pipelines.report.study_page import write_study_page
-from pipelines.run import Places, evaluate_run, report_run, train_run
-from pipelines.side_by_side import side_by_side
+from pipelines.dataset.places import Places
+from pipelines.report.drawing.gallery import HITS_SHOWN
+from pipelines.runs.predictions import Predictions, read_predictions
+from pipelines.runs.run import evaluate_run, report_run, train_run
+from pipelines.spec.run_spec import ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.evaluate import images_of_rows
-from pipelines.study import read_seed, seed_directory, summarised, train_seed
+from pipelines.stages.prepare import prepare
+from pipelines.studies.comparison import side_by_side
+from pipelines.studies.comparison_page import write_comparison_page
+from pipelines.studies.study import read_seed, seed_directory, summarised, train_seed
+from pipelines.studies.study_page import write_study_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:

@@ -19,11 +19,13 @@ from typer.main import get_command
 
 from pipelines.cli.help import grouped
 from pipelines.cli.main import GROUPS, app
-from pipelines.config import RunSpec, from_toml, load_recipe, merged, to_table
 from pipelines.errors import UsageProblem
-from pipelines.provenance import explained_toml, field_names, flat, joined, origins, settings_table
-from pipelines.resources import recipe_names
-from pipelines.sweep import load_space
+from pipelines.spec.origins import explained_toml, origins
+from pipelines.spec.recipes import recipe_names
+from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.settings import field_names, flat, joined, settings_table
+from pipelines.spec.toml import from_toml, load_recipe, merged, to_table
+from pipelines.studies.tuning.space import load_space
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]

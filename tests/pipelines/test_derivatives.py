@@ -15,14 +15,23 @@ import numpy as np
 import pytest
 
 from bpfunc import losses, ops
+from bpfunc.arrays.types import FloatArray
 from bpfunc.keys import Key
 from bpfunc.layers import INFERENCE, DenseParams, Layer, dense, relu
 from bpfunc.losses import cross_entropy
-from bpfunc.types import FloatArray
-from pipelines import build, derivatives
-from pipelines.build import ACTIVATIONS
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec, load_recipe
-from pipelines.derivatives import LOSS_FACTORIES, check_derivatives, check_layer, check_loss, check_model, op_names
+from pipelines.inspection import gradcheck as derivatives
+from pipelines.inspection.gradcheck import (
+    LOSS_FACTORIES,
+    check_derivatives,
+    check_layer,
+    check_loss,
+    check_model,
+    op_names,
+)
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.spec.toml import load_recipe
+from pipelines.training import build
+from pipelines.training.build import ACTIVATIONS
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 SMALL = RunSpec(model=ModelSpec(hidden=(3,)))

@@ -13,8 +13,8 @@ import attrs
 import numpy as np
 import pytest
 
-from pipelines import doctor
-from pipelines.doctor import (
+from pipelines.inspection import doctor
+from pipelines.inspection.doctor import (
     FOR_DEVELOPERS,
     Library,
     Source,
@@ -62,7 +62,7 @@ def test_requirements_of_an_installed_wheel(monkeypatch: pytest.MonkeyPatch, tmp
     """Where there is no pyproject.toml, the metadata of the distribution says the same."""
     lines = ["numpy>=2.2", "onnx>=1.21; extra == 'onnx'", 'onnxruntime>=1.20; extra == "onnx"', "mypy; extra == 'lint'"]
     monkeypatch.setattr(metadata, "requires", lambda name: lines)
-    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "pipelines" / "doctor.py"))
+    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "pipelines" / "inspection" / "doctor.py"))
     libraries, extras = required()
     assert [library.name for library in libraries] == ["numpy"]
     assert [(extra.name, [one.wanted for one in extra.libraries]) for extra in extras] == [

@@ -16,11 +16,11 @@ import attrs
 import pooch
 import pytest
 
-from pipelines import download as module
 from pipelines.artifacts import SourceFile
-from pipelines.download import download
+from pipelines.dataset import download as module
+from pipelines.dataset.download import download
+from pipelines.dataset.pins import Sources, official_sources
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
-from pipelines.sources import Sources, official_sources
 
 NOWHERE = "http://127.0.0.1:9/"
 

@@ -12,10 +12,13 @@ import pytest
 
 from bpfunc import Batch, tree_map
 from bpfunc.tree import tree_leaves_with_path
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
-from pipelines.run import Finished, Places, evaluate_run, examined_run, reopen_run, train_run
+from pipelines.dataset.places import Places
+from pipelines.runs.directory import Finished
+from pipelines.runs.run import evaluate_run, examined_run, reopen_run, train_run
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.examine import gradient_flow, reliability, temperature
-from pipelines.stages.train import beginning, fit
+from pipelines.stages.train import fit
+from pipelines.training.replay import beginning
 
 SPEC = RunSpec(
     name="small",

@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 
 from bpfunc import Batch, make_step
-from bpfunc.batches import batches_per_epoch
+from bpfunc.batches.batch import batches_per_epoch
 from bpfunc.keys import Key, normal
 from bpfunc.metrics import mean
 from bpfunc.tree import tree_leaves, tree_leaves_with_path
-from pipelines.build import ACTIVATIONS, build_loss, build_model, build_schedule, build_transform
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
-from pipelines.explain import REPEATS, Explained, explain, explained_table
-from pipelines.formulas import layer_formulas, update_formulas
-from pipelines.report.explain_page import explain_page, formula
-from pipelines.stages.train import fit, standing
-from pipelines.tabulate import explained_lines
+from pipelines.inspection.equations import layer_formulas, update_formulas
+from pipelines.inspection.explain import REPEATS, Explained, explain, explained_table
+from pipelines.inspection.explain_page import explain_page, formula
+from pipelines.inspection.text import explained_lines
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.stages.train import fit
+from pipelines.training.build import ACTIVATIONS, build_loss, build_model, build_schedule, build_transform
+from pipelines.training.replay import standing
 from tests.pipelines.pages import parsed
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -149,7 +150,7 @@ def test_norms_and_work_are_those_of_the_arrays() -> None:
 
 def test_watching_counts_each_repeat_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of an operation is the median over the repeats, the warm-up left out."""
-    from pipelines import explain as module
+    from pipelines.inspection import explain as module
 
     given: list[int] = []
     monkeypatch.setattr(module, "median", lambda times: given.append(len(list(times))) or 1.0)

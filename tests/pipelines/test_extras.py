@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from pipelines.errors import UsageProblem
-from pipelines.executors import open_executor
-from pipelines.mpi import together
-from pipelines.sweep import open_storage
+from pipelines.runs.data_parallel import together
+from pipelines.studies.executors import open_executor
+from pipelines.studies.tuning.storage import open_storage
 
 
 @pytest.mark.parametrize(

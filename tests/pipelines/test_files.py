@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import files
+from pipelines.disk import atomic as files
+from pipelines.disk.atomic import publish_directory, sha256_of, write_bytes
 from pipelines.errors import WorkFailed
-from pipelines.files import publish_directory, sha256_of, write_bytes
 
 CALLS = ("open", "mkdir", "write", "fsync", "replace", "rename", "close")
 

@@ -16,25 +16,28 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import graph
 from pipelines.artifacts import Prepared
-from pipelines.config import DatasetSpec
+from pipelines.dataset.cache_key import Hit, Miss, Stale, cache_key
+from pipelines.dataset.entry import open_prepared, read_manifest
+from pipelines.dataset.pins import official_sources
+from pipelines.dataset.train_split import read_train
 from pipelines.errors import DataProblem
-from pipelines.graph import CACHED_STAGES, Hit, Miss, Stale, cache_key, key_reasons, plan, prepare, verify
-from pipelines.sources import official_sources
+from pipelines.spec.run_spec import DatasetSpec
 from pipelines.stages import encode as encode_stage
+from pipelines.stages import prepare as graph
 from pipelines.stages.acquire import acquire
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode
+from pipelines.stages.prepare import CACHED_STAGES, key_reasons, plan, prepare, verify
 from pipelines.stages.select import select
-from pipelines.stages.store import open_prepared, read_manifest, read_split, store
+from pipelines.stages.store import store
 
 DEBIAN = official_sources().system_directories[0]
 OWN = DatasetSpec(classes=("0", "1", "2"), pinned=False)
 RECORDED = Path(__file__).with_name("stage_sources.json")
 ROOT = Path(__file__).parents[2]
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-PASSIVE = {"artifacts", "config", "errors", "files", "resources"}
+PASSIVE = {"artifacts", "atomic", "documents", "errors", "files", "json_text", "printable", "run_spec", "seal"}
 """Modules that stages import and that compute nothing an entry holds: types, messages, the way to the disk."""
 
 
@@ -190,7 +193,7 @@ def test_every_flipped_byte_of_a_split_is_noticed(entry: Prepared) -> None:
         data[position] ^= 4
         path.write_bytes(data)
         with pytest.raises(DataProblem, match="expected SHA-256"):
-            read_split(entry.train)
+            read_train(entry.train)
 
 
 def test_pages_carry_checksums(tmp_path: Path, entry: Prepared) -> None:
@@ -241,7 +244,7 @@ def test_duckdb_counts_rows_per_class(tmp_path: Path) -> None:
 
 def test_splits_come_back_as_they_were(entry: Prepared, own_data: Path) -> None:
     """What is read from an entry is what the stages before made, bit for bit."""
-    rows = read_split(entry.train)
+    rows = read_train(entry.train)
     assert rows.pixels.shape == (60, 784)
     assert rows.pixels.dtype == rows.target.dtype == np.float32
     np.testing.assert_array_equal(rows.target.argmax(axis=1), rows.label)
@@ -287,10 +290,10 @@ def test_a_stage_answers_for_what_it_imports() -> None:
     """The code that is recorded for a stage is its own and that of the modules that compute for it."""
     assert modules_of("pipelines.stages.decode") == {
         "pipelines.stages.decode",
-        "pipelines.bundle",
-        "pipelines.idx",
-        "pipelines.sources",
-        "pipelines.tables",
+        "pipelines.dataset.bundle",
+        "pipelines.dataset.idx",
+        "pipelines.dataset.pins",
+        "pipelines.disk.parquet",
     }
 
 

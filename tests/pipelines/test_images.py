@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipelines.images import CLOSE, converted, extended, is_ready, sharpened, subsampled, trimmed
+from pipelines.inference.images import CLOSE, converted, extended, is_ready, sharpened, subsampled, trimmed
 
 
 def picture(height: int, width: int, level: int = 255) -> np.ndarray:

@@ -18,13 +18,14 @@ from safetensors.numpy import load_file
 
 from bpfunc.interop.safetensors import safetensors_metadata
 from bpfunc.tree import tree_leaves_with_path
+from pipelines.dataset.places import Places
+from pipelines.disk.tensors import sealed_tensors
 from pipelines.errors import DataProblem, UsageProblem
-from pipelines.export import export, npz_bytes, safetensors_bytes
-from pipelines.network import PARAMS_FORMAT, Network, probabilities, read_network, write_network
-from pipelines.predictions import read_predictions
-from pipelines.run import Places, evaluate_run, reopen_run, resume_run, train_run
-from pipelines.runs import read_metrics
-from pipelines.seals import sealed_tensors
+from pipelines.inference.export import export, npz_bytes, safetensors_bytes
+from pipelines.runs.metrics import read_metrics
+from pipelines.runs.network import PARAMS_FORMAT, Network, probabilities, read_network, write_network
+from pipelines.runs.predictions import read_predictions
+from pipelines.runs.run import evaluate_run, reopen_run, resume_run, train_run
 from tests.faults.scene import SPEC, places_in, whole_run
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]

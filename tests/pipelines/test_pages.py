@@ -16,23 +16,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ablation import AblationRow
 from pipelines.artifacts import Calibration, Evaluation, ParameterFlow, Reliability, Temperature
-from pipelines.config import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.dataset.places import Places
 from pipelines.errors import DataProblem
-from pipelines.predictions import read_predictions
 from pipelines.report.calibration import calibration
-from pipelines.report.charts import reliability_svg
-from pipelines.report.comparison_page import IMAGES_SHOWN, comparison_page
+from pipelines.report.drawing.charts import reliability_svg
+from pipelines.report.drawing.gallery import HITS_SHOWN, galleries
+from pipelines.report.drawing.layout import table
+from pipelines.report.drawing.strips import Dot, Strip, decades, levels, linear_axis, strips_svg
 from pipelines.report.flow import gradient_flow
-from pipelines.report.gallery import HITS_SHOWN, galleries
-from pipelines.report.layout import table
-from pipelines.report.strips import Dot, Strip, decades, levels, linear_axis, strips_svg
-from pipelines.report.study_page import study_page
-from pipelines.run import Places
-from pipelines.side_by_side import SideBySide, side_by_side
+from pipelines.runs.predictions import read_predictions
+from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.evaluate import images_of_rows
-from pipelines.study import SeedResult, run_study, seed_directory, summarised
+from pipelines.studies.ablation import AblationRow
+from pipelines.studies.comparison import SideBySide, side_by_side
+from pipelines.studies.comparison_page import IMAGES_SHOWN, comparison_page
+from pipelines.studies.study import SeedResult, run_study, seed_directory, summarised
+from pipelines.studies.study_page import study_page
 from tests.pipelines.pages import Node, parsed, table_of
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -378,7 +378,7 @@ def test_many_differing_rows_are_cut_and_it_says_so(study: Path, places: Places)
 
 def test_images_of_rows_refuses_rows_that_are_not_there(study: Path, places: Places) -> None:
     """A row of other data is no other row's image."""
-    from pipelines.graph import prepare
+    from pipelines.stages.prepare import prepare
 
     prepared, _ = prepare(SPEC.dataset, source=places.source, cache=places.cache, raw=places.raw)
     back = images_of_rows(prepared.test, prepared.meta, np.array([29, 3, 7]))

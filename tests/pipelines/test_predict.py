@@ -19,16 +19,18 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines.config import RunSpec, load_recipe
+from pipelines.dataset.places import Places
+from pipelines.disk.parquet import fixed_size_rows
 from pipelines.errors import DataProblem
-from pipelines.graph import prepare
-from pipelines.images import converted
-from pipelines.inputs import PIXEL_LIMIT, Convert, input_files, read_images, read_picture
-from pipelines.network import Network, read_network
-from pipelines.predict import answers_table, predict, write_answers
-from pipelines.predictions import read_predictions
-from pipelines.run import Places, evaluate_run, train_run
-from pipelines.tables import fixed_size_rows
+from pipelines.inference.images import converted
+from pipelines.inference.inputs import PIXEL_LIMIT, Convert, input_files, read_images, read_picture
+from pipelines.inference.predict import answers_table, predict, write_answers
+from pipelines.runs.network import Network, read_network
+from pipelines.runs.predictions import read_predictions
+from pipelines.runs.run import evaluate_run, train_run
+from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.toml import load_recipe
+from pipelines.stages.prepare import prepare
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 BUNDLE = Path(__file__).parents[2] / "data" / "bundle" / "test.parquet"
@@ -409,7 +411,7 @@ def test_long_tables_are_cut(cli: Cli, runs: dict[bool, Path]) -> None:
         (("nix.png",), 3, "there is no such file"),
         (("text.png",), 3, "cannot read the picture"),
         (("a.npy", "--convert", "perhaps"), 2, "'perhaps' is not one of"),
-        (("a.npy", "--out", "no/such/place.parquet"), 1, "cannot write"),
+        (("a.npy", "--out", "no/such/place.parquet"), 1, "cannot write: there is no directory no/such"),
         ((), 2, "Missing argument"),
     ],
 )

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalogue import RUN_FILES, foreign_files, list_runs, list_studies, read_entry, remove_run, unwanted
-from pipelines.config import RunSpec, to_toml
+from pipelines.disk.atomic import foreign_files
+from pipelines.disk.json_text import sealed_json
+from pipelines.disk.ownership import RUN_FILES
 from pipelines.errors import UsageProblem
-from pipelines.seals import sealed_json
+from pipelines.runs.listing import list_runs, list_studies, read_entry, remove_run, unwanted
+from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.toml import to_toml
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 OWN = ("--unpinned", "--classes", "0,1,2", "--source", "own")
@@ -154,8 +157,7 @@ def test_real_runs_are_known_whole(cli: Cli, own_data: Path, tmp_path: Path) -> 
     path = tmp_path / "data" / "runs" / "mine"
     done = cli("run", *OWN, "--epochs", "2", "--hidden", "8", "--out", str(path), "--json")
     assert done.returncode == 0, done.stderr
-    assert {child.name for child in path.iterdir()} <= RUN_FILES
-    assert foreign_files(path) == ()
+    assert foreign_files(path, RUN_FILES) == ()
     (listed,) = json.loads(cli("runs", "list", "--json").stdout)["runs"]
     assert (listed["state"], listed["epochs"], listed["recipe"]) == ("finished", 2, "report")
     assert listed["test_accuracy"] == json.loads(done.stdout)["test_accuracy"]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.seals import _present, _table_seal
+from pipelines.disk.parquet import _present, _table_seal
 
 ARRAYS = [
     pa.array([1.5, None, -2.0, None, 3.0]),

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.artifacts import Decoded, RawSplit
-from pipelines.bundle import read_bundle_split
-from pipelines.config import DatasetSpec
+from pipelines.dataset.bundle import read_bundle_split
+from pipelines.dataset.pins import official_sources
+from pipelines.disk.atomic import sha256_of
 from pipelines.errors import DataProblem, UsageProblem
-from pipelines.files import sha256_of
-from pipelines.sources import official_sources
+from pipelines.spec.run_spec import DatasetSpec
 from pipelines.stages import acquire as acquire_stage
 from pipelines.stages.acquire import acquire
 from pipelines.stages.decode import decode

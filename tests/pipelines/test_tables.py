@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import tables
+from pipelines.disk import parquet as tables
+from pipelines.disk.parquet import column_of, fixed_size_rows, matrix_of, read_columns
 from pipelines.errors import DataProblem
-from pipelines.tables import column_of, fixed_size_rows, matrix_of, read_columns
 
 SCHEMA = pa.schema(
     [

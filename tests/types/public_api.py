@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bpfunc as bp
-from bpfunc.gradient import GradientFn
+from bpfunc.arrays.types import FloatArray, IntArray
+from bpfunc.gradient.modes import GradientFn
 from bpfunc.interop.safetensors import from_safetensors, safetensors_metadata, save_tensors, to_safetensors
 from bpfunc.tree import Structure
-from bpfunc.types import FloatArray, IntArray
 
 KEY = bp.Key(0)
 MODEL = bp.serial(bp.dense(4), bp.relu(), bp.dense(3))

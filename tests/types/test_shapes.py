@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from bpfunc import losses, ops
+from bpfunc.arrays.types import FloatArray, FloatDType, Shape
 from bpfunc.keys import Key, fold_in, normal
-from bpfunc.types import FloatArray, FloatDType, Shape
 
 jaxtyping = pytest.importorskip("jaxtyping")
 

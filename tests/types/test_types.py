@@ -38,7 +38,7 @@ from typing import Any, assert_type
 import numpy as np
 
 import bpfunc as bp
-from bpfunc.types import FloatArray, IntArray
+from bpfunc.arrays.types import FloatArray, IntArray
 
 params = bp.DenseParams(np.ones((2, 2)), None)
 assert_type(bp.tree_scale(2.0, params), bp.DenseParams)

@@ -22,8 +22,8 @@ from bpfunc.interop.compiled.machine import (
     wait_for_all,
 )
 
-RECTIFIED, TANH, SIGMOID, IDENTITY = range(4)
-"""What follows a dense layer: ``max(z, slope z)``, or what the name says."""
+RELU, LEAKY, TANH, SIGMOID, IDENTITY = range(5)
+"""What follows a dense layer."""
 
 
 @njit(nogil=True)  # numba has no types
@@ -47,7 +47,10 @@ def _outputs(parts, bias, z, r0, r1, c0, c1, kind, slope):
             part = parts[other, r, c0:c1]
             for c in range(row.size):
                 row[c] += part[c]
-        if kind == RECTIFIED:
+        if kind == RELU:
+            for c in range(row.size):
+                row[c] = zero if row[c] < zero else row[c]  # NaN stays
+        elif kind == LEAKY:
             for c in range(row.size):
                 row[c] = slope * row[c] if row[c] < zero else row[c]
         elif kind == TANH:
@@ -64,7 +67,7 @@ def _differentiate(dy, y, c0, c1, kind, slope):
     zero, one = y.dtype.type(0), y.dtype.type(1)
     for r in range(len(y)):
         d, value = dy[r, c0:c1], y[r, c0:c1]
-        if kind == RECTIFIED:
+        if kind in (RELU, LEAKY):  # the slope of a relu is 0
             for c in range(d.size):
                 d[c] = d[c] if value[c] > zero else slope * d[c]
         elif kind == TANH:
@@ -92,7 +95,8 @@ def _loss(z, dz, r0, r1, rows, targets, labels, scale, weights, sums):
             mass += targets[row, k]
         loss = mass * np.log(total)
         for k in range(classes):
-            loss -= targets[row, k] * (z[r, k] - largest)
+            if targets[row, k] != 0:  # no times an infinite surprise is none
+                loss -= targets[row, k] * (z[r, k] - largest)
             dz[r, k] = (dz[r, k] / total * mass - targets[row, k]) * scale[r]
         sums[0] += loss * weights[r]
         if found == labels[row]:
@@ -173,6 +177,7 @@ def thread_of_epoch(dtype: Precision) -> Callable[..., None]:
                         z, dz, r0, r1, batch, targets, labels, scale[first : first + count],
                         weights[first : first + count], sums,
                     )  # fmt: skip
+                    _differentiate(dz[r0:r1], z[r0:r1], 0, n, kinds[layer], slopes[layer])
             for layer in range(layers - 1, -1, -1):
                 passed = wait_for_all(counter, threads, passed)
                 m, n = widths[layer], widths[layer + 1]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +16,59 @@ from bpfunc.transforms.formula import Formula, Operand, traced
 SYMBOLS = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}"}
 """Universal functions that have a sign of their own; all others are called by name."""
 
+REFUSAL = 'raise ValueError("a compiled loop takes arrays of one size and all its constants")'
+
 
 traced_once = lru_cache(maxsize=256)(traced)
 """`bpfunc.transforms.formula.traced`, which has to run once for each chain."""
+
+
+def counted(numbers: Sequence[float], formula: Formula) -> Sequence[float]:
+    """Check the constants of a step, which machine code reads without looking how many there are.
+
+    Args:
+        numbers: From `bpfunc.transforms.formula.constants`.
+        formula: That they belong to.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: They are not as many numbers as at the first step.
+
+    Example:
+        >>> counted((0.5,), Formula((), "g", (), constants=1))
+        (0.5,)
+    """
+    if len(numbers) != formula.constants or any(np.ndim(number) for number in numbers):
+        raise ValueError(
+            f"the transform's formula has {formula.constants} numbers at step 0, and another time {numbers}; "
+            "they are always as many"
+        )
+    return numbers
+
+
+@contextmanager
+def refused_by_name() -> Iterator[None]:
+    """Turn numba's own errors into one that says whose fault it is.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        TypeError: numba cannot compile a formula.
+
+    Example:
+        >>> with refused_by_name():
+        ...     numba.njit(lambda x: np.spacing("x"))(1.0)
+        Traceback (most recent call last):
+            ...
+        TypeError: numba cannot compile the formula of this transform; use it as it is
+    """
+    try:
+        yield
+    except numba.core.errors.NumbaError as error:
+        raise TypeError("numba cannot compile the formula of this transform; use it as it is") from error
 
 
 @lru_cache(maxsize=256)
@@ -64,7 +115,8 @@ def update_of(formulas: tuple[Formula, ...], dtype: Precision) -> Any:
     vector, table = number[::1], number[:, ::1]
     signature = types.void(types.int64, vector, vector, vector, table, types.int64, types.int64)
     # As a function by address, so that the compiled epoch is the same for all optimisers.
-    return numba.cfunc(signature, error_model="numpy")(_defined(source_in_place(formulas), "update"))
+    with refused_by_name():
+        return numba.cfunc(signature, error_model="numpy")(_defined(source_in_place(formulas), "update"))
 
 
 def _defined(text: str, name: str) -> Any:
@@ -84,8 +136,10 @@ def source(formula: Formula) -> str:
 
     Example:
         >>> from bpfunc.transforms.formula import Operation
-        >>> print(source(Formula((Operation("multiply", ("g", "c[0]")), Operation("add", ("p", "v[0]"))), "v[1]", ())))
+        >>> double = Operation("multiply", ("g", "c[0]"))
+        >>> print(source(Formula((double, Operation("add", ("p", "v[0]"))), "v[1]", (), 1)))  # doctest: +ELLIPSIS
         def loop(constants, g, p, result):
+            ...
             c0 = constants[0]
             for i in range(g.size):
                 v0 = g[i] * c0
@@ -94,7 +148,12 @@ def source(formula: Formula) -> str:
     """
     slots = range(len(formula.new))
     names = ["constants", "g", "p", *(f"old{slot}" for slot in slots), "result", *(f"new{slot}" for slot in slots)]
-    body = _loop_lines(formula, 0, "result", [f"new{slot}" for slot in slots])
+    sizes = " == ".join([f"{name}.size" for name in names[1:]])
+    body = [
+        f"if not (constants.size == {formula.constants} and {sizes}):",
+        f"    {REFUSAL}",
+        *_loop_lines(formula, 0, "result", [f"new{slot}" for slot in slots]),
+    ]
     return "\n".join([f"def loop({', '.join(names)}):", *(f"    {line}" for line in body)])
 
 

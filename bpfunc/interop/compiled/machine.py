@@ -13,13 +13,17 @@ import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  # loaded now, so that whoever limits its threads finds it
 from llvmlite import ir
 
-from bpfunc.denormals import FLUSH
+from bpfunc.arrays.denormals import FLUSH
 
 numba: Any = import_module("numba")  # which says nothing of its types
 extending: Any = import_module("numba.extending")
 njit, intrinsic, types = numba.njit, extending.intrinsic, numba.types
 Precision: TypeAlias = np.dtype[Any]
 """float32 or float64."""
+PRECISIONS: tuple[Precision, ...] = (np.dtype(np.float32), np.dtype(np.float64))
+"""What compiled code computes in."""
+LARGEST = 2**31 - 1
+"""Rows or columns that a matrix may have for BLAS, which counts in 32 bits."""
 PATIENCE = 2000
 """Looks at a barrier before the processor is offered to others."""
 _X86 = platform.machine() in ("x86_64", "AMD64", "i686")
@@ -106,7 +110,7 @@ def wait_for_all(counter, threads, passed):
 def flush_denormals(typing_context: Any) -> Any:
     """Let this thread take denormal numbers for zero, as XLA does; returns what `restore_denormals` wants.
 
-    What `bpfunc.denormals.denormals_as_zero` is to NumPy. On processors other than x86 this does nothing.
+    What `bpfunc.arrays.denormals.denormals_as_zero` is to NumPy. On processors other than x86 this does nothing.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

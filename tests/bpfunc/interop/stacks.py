@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bpfunc import layers
+from bpfunc.arrays.types import FloatArray
 from bpfunc.keys import Key, fold_in, uniform
 from bpfunc.layers import Layer, dense, relu
-from bpfunc.mirror import mirror_averaged
-from bpfunc.model import named, parallel, residual, serial
+from bpfunc.layers.combinators import named, parallel, residual, serial
+from bpfunc.layers.mirror import mirror_averaged
 from bpfunc.tree import Tree, tree_map_with_path
-from bpfunc.types import FloatArray
 
 
 def around(layer: Layer) -> Layer:

@@ -12,20 +12,20 @@ pytest.importorskip("scipy")
 
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from bpfunc.batches import Batch, epoch_batches, in_order, weighted
+from bpfunc.arrays.types import FloatDType
+from bpfunc.batches.batch import Batch, epoch_batches, in_order, weighted
 from bpfunc.interop.compiled.loops import source_in_place
 from bpfunc.interop.numba import compiled_epoch
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, ShapeError, dense, dropout, identity, leaky_relu, relu, sigmoid, tanh
-from bpfunc.loop import fold_steps
+from bpfunc.layers.combinators import named, serial
 from bpfunc.losses import Loss, cross_entropy, squared_error
-from bpfunc.model import named, serial
-from bpfunc.optimizers import adagrad, adam, sgd, weights_only
-from bpfunc.step import StepMetrics, TrainState, init_train_state, make_step
+from bpfunc.optimizers import adam, lamb, sgd, weights_only
+from bpfunc.training.loop import fold_steps
+from bpfunc.training.step import StepMetrics, TrainState, init_train_state, make_step
 from bpfunc.transforms import GradientTransform, chain, masked, scale, scale_by_learning_rate
 from bpfunc.transforms.formula import Formula
 from bpfunc.tree import Tree, tree_cast, tree_leaves
-from bpfunc.types import FloatDType
 from tests.bpfunc.test_elementwise import CHAINS
 
 ROWS, FEATURES, CLASSES = 23, 11, 4
@@ -225,7 +225,7 @@ def test_other_parts_are_refused() -> None:
     with pytest.raises(ValueError, match="found the loss squared_error"):
         compiled_epoch(dense(1), squared_error(), sgd(0.1))
     with pytest.raises(ValueError, match="more than one number at a time"):
-        compiled_epoch(dense(1), cross_entropy(), adagrad(0.1))
+        compiled_epoch(dense(1), cross_entropy(), lamb(0.1))
     with pytest.raises(ValueError, match="at least 1 thread, got 0"):
         compiled_epoch(dense(1), cross_entropy(), sgd(0.1), threads=0)
 

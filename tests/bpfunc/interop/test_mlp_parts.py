@@ -8,15 +8,15 @@ import attrs
 import numpy as np
 import pytest
 
-from bpfunc.batches import Batch
+from bpfunc.batches.batch import Batch
 from bpfunc.interop.mlp_parts import falling, network, penalised, scaled, until_settled
 from bpfunc.keys import Key
 from bpfunc.layers import INFERENCE, layer_norm
-from bpfunc.loop import Epoch
 from bpfunc.losses import cross_entropy
 from bpfunc.metrics import Mean
-from bpfunc.schedules import Schedule, constant
-from bpfunc.step import StepMetrics, TrainState
+from bpfunc.training.loop import Epoch
+from bpfunc.training.step import StepMetrics, TrainState
+from bpfunc.transforms.schedules import Schedule, constant
 from bpfunc.tree import ravel, tree_cast, unravel
 
 START = TrainState((), (), (), 0, Key(0))

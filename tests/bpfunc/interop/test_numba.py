@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("numba")
 pytest.importorskip("scipy")
 
+from bpfunc.arrays.types import FloatArray, FloatDType
 from bpfunc.interop.compiled.loops import source
 from bpfunc.interop.numba import compiled
 from bpfunc.optimizers import adam, sgd
@@ -15,9 +16,8 @@ from bpfunc.transforms import GradientTransform, chain, clip_by_global_norm, sca
 from bpfunc.transforms.base import elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.transforms.formula import constants, traced
+from bpfunc.transforms.update import apply_updates, updated
 from bpfunc.tree import Tree, tree_leaves
-from bpfunc.types import FloatArray, FloatDType
-from bpfunc.update import apply_updates, updated
 from tests.bpfunc.test_elementwise import CHAINS, assert_fresh, gradients, start
 
 

@@ -22,8 +22,8 @@ from bpfunc.interop import onnx as ours
 from bpfunc.interop.onnx import Imported, from_onnx, to_onnx
 from bpfunc.keys import Key, normal
 from bpfunc.layers import INFERENCE, Layer
-from bpfunc.mirror import mirror_averaged
-from bpfunc.model import ParallelParams, SerialParams, named, parallel, residual, serial
+from bpfunc.layers.combinators import ParallelParams, SerialParams, named, parallel, residual, serial
+from bpfunc.layers.mirror import mirror_averaged
 from bpfunc.tree import Tree, flatten, tree_cast
 from tests.bpfunc.interop.stacks import STACKS, lively
 from tests.bpfunc.interop.test_structure import OWN, made

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpfunc import layers, mirror, model
+from bpfunc import layers
 from bpfunc.interop.structure import MAKERS, build, describe, from_tensors, to_tensors
 from bpfunc.keys import Key
-from bpfunc.layers import Layer
+from bpfunc.layers import Layer, mirror
+from bpfunc.layers import combinators as model
 from bpfunc.tree import flatten
 from tests.bpfunc.interop.stacks import STACKS, lively
 

@@ -9,8 +9,8 @@ from bpfunc import layers
 from bpfunc.interop.torch_layout import from_torch_state_dict, to_torch_state_dict
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, dense, relu
-from bpfunc.mirror import mirror_averaged
-from bpfunc.model import named, parallel, residual, serial
+from bpfunc.layers.combinators import named, parallel, residual, serial
+from bpfunc.layers.mirror import mirror_averaged
 from bpfunc.tree import flatten, tree_cast
 from tests.bpfunc.interop.stacks import IN_SEQUENCE, lively
 from tests.bpfunc.interop.test_structure import OWN

@@ -1,0 +1,61 @@
+"""Where fresh arrays lie in memory: at the start of a cache line, where arithmetic on them is up to twice as fast."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bpfunc.arrays.types import FloatArray, Shape
+
+CACHE_LINE = 64
+"""Bytes."""
+LARGEST_KEPT = 2**25 - 2**13
+"""Bytes, just below what glibc's allocator can learn to keep for later."""
+SMALL = 65536
+"""Bytes below which finding the place costs more than it brings."""
+
+
+def empty(shape: Shape, dtype: DTypeLike) -> FloatArray:
+    """Allocate an array without filling it, its first byte at a multiple of 64.
+
+    NumPy's own arrays begin at a multiple of 16, so that most of a processor's vector loads and stores straddle two
+    cache lines.
+
+    Args:
+        shape: Of the array.
+        dtype: Of the array, floating.
+
+    Returns:
+        A C-contiguous array; its contents are whatever was there.
+
+    Example:
+        >>> array = empty((1000, 30), np.float32)
+        >>> array.shape, array.ctypes.data % 64
+        ((1000, 30), 0)
+
+    Reference: Intel, "64 and IA-32 architectures optimization reference manual", on cache line splits (2024).
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
+    if size < SMALL:
+        return np.empty(shape, dtype)
+    room = np.empty(size + CACHE_LINE, np.uint8)
+    offset = -room.__array_interface__["data"][0] % CACHE_LINE
+    return np.ndarray(shape, dtype, room, offset)
+
+
+def keep_freed_memory() -> int:
+    """Let the allocator keep what is freed, so that the next step's arrays need no new pages from the system.
+
+    A step frees as much as it allocates. glibc hands large blocks back to the system until it has seen blocks of such a
+    size freed; one that is allocated and freed untouched teaches it. Elsewhere this does nothing.
+
+    Returns:
+        The largest block that is kept, in bytes.
+
+    Example:
+        >>> keep_freed_memory() // 2**20
+        31
+    """
+    return np.empty(LARGEST_KEPT, np.uint8).nbytes

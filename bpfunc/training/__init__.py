@@ -1,0 +1,1 @@
+"""Training as a fold: the step, the iterator of epochs, and what consumes it."""

@@ -1,0 +1,143 @@
+"""Commands below ``bpfunc runs``: list, show, clean; compare is that of `pipelines.cli.commands.study`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.options import AsJson, Quiet, RunDirectory
+from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import in_lines, printable, printable_lines
+from pipelines.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from pipelines.runs.listing import RunEntry
+
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where the runs lie.")]
+DEFAULT_RUNS = Path("data/runs")
+
+
+def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
+    """List the runs and studies in a directory, the newest last.
+
+    Example:
+        bpfunc runs list
+        bpfunc runs list --runs elsewhere --json
+    """
+    from pipelines.runs.listing import list_runs, list_studies
+    from pipelines.runs.text import run_lines
+
+    found, studies = list_runs(runs), list_studies(runs)
+    if as_json:
+        print_json(
+            {
+                "runs": [_plain(entry) for entry in found],
+                "studies": [
+                    {
+                        "path": str(study.path),
+                        "recipe": study.recipe,
+                        "seeds": study.seeds,
+                        "mean_test_accuracy": study.mean_test_accuracy,
+                    }
+                    for study in studies
+                ],
+            }
+        )
+    elif found or studies:
+        print_text(run_lines(found, studies))
+    else:
+        print_text(printable(f"no runs in {runs}"))
+
+
+def _plain(entry: RunEntry) -> dict[str, object]:
+    import attrs
+
+    return attrs.asdict(entry) | {"path": str(entry.path)}
+
+
+def show(run: RunDirectory, as_json: AsJson = False) -> None:
+    """Show a run: its state, its figures, its configuration.
+
+    Example:
+        bpfunc runs show data/runs/first
+    """
+    from pipelines.runs.directory import read_config
+    from pipelines.runs.listing import read_entry
+    from pipelines.runs.metrics import read_metrics
+    from pipelines.runs.text import result_table, run_lines
+    from pipelines.spec.toml import to_table, to_toml
+
+    entry, spec = read_entry(run), read_config(run)
+    figures = read_metrics(run) if entry.state in ("finished", "damaged") else None
+    if as_json:
+        print_json({**_plain(entry), "config": to_table(spec), "metrics": figures})
+        return
+    print_text(run_lines([entry], []))
+    if figures is not None:
+        print_text(in_lines([""]))
+        print_text(result_table(figures))
+    print_text(in_lines([""]))
+    print_text(printable_lines(to_toml(spec).rstrip("\n")))
+
+
+def clean(
+    runs: Runs = DEFAULT_RUNS,
+    older_than: Annotated[
+        float | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Trained runs too, from this age on.")
+    ] = None,
+    idle: Annotated[
+        float,
+        typer.Option("--idle", metavar="MINUTES", min=0, help="Leave unfinished runs alone that changed since."),
+    ] = 60.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List and remove nothing, whatever else is said.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """List unfinished runs, and old ones if asked; with --yes remove them. What is no run is never touched.
+
+    Example:
+        bpfunc runs clean
+        bpfunc runs clean --older-than 30 --yes
+    """
+    from pipelines.disk.atomic import foreign_files
+    from pipelines.disk.ownership import RUN_FILES
+    from pipelines.inspection.doctor import size_in_words
+    from pipelines.runs.listing import list_runs, remove_run, unwanted, why_kept
+
+    chosen = unwanted(list_runs(runs), time.time(), older_than_days=older_than, idle_minutes=idle)
+    kept = {one.entry.path: why for one in chosen if (why := why_kept(one.entry.path))}
+    goers = []
+    remove = yes and not dry_run
+    for one in chosen:
+        path = one.entry.path
+        try:
+            if remove and path not in kept:
+                remove_run(path)
+        except UsageProblem as problem:  # it was taken up meanwhile
+            kept[path] = problem.what
+        if path in kept:
+            say(f"{path}: left alone, {kept[path]}", quiet=quiet)
+        else:
+            goers.append(one)
+            say(f"{path}: {one.why}, {size_in_words(one.entry.size)}", quiet=quiet)
+    if as_json:
+        print_json(
+            {
+                "removed": remove,
+                "runs": [_plain(one.entry) | {"why": one.why} for one in goers],
+                "left_alone": {str(path): list(foreign_files(path, RUN_FILES)) for path in kept},
+                "why_left_alone": {str(path): why for path, why in kept.items()},
+            }
+        )
+        return
+    size = size_in_words(sum(one.entry.size for one in goers))
+    noun = f"{len(goers)} run{'' if len(goers) == 1 else 's'}, {size}"
+    print_text(
+        printable(
+            f"removed {noun}" if remove else f"would remove {noun}{'' if dry_run or not goers else '; add --yes'}"
+        )
+    )

@@ -1,0 +1,249 @@
+"""Commands over many runs: study, search, sweep, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.options import (
+    DEFAULT_CACHE,
+    DEFAULT_RAW,
+    AsJson,
+    Cache,
+    Classes,
+    Config,
+    Epochs,
+    ExecutorName,
+    Hidden,
+    Out,
+    Quiet,
+    Raw,
+    Recipe,
+    Settings,
+    Source,
+    Threads,
+    Unpinned,
+    file_name,
+    merged_spec,
+)
+from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import in_lines, printable, shell
+from pipelines.training.threads import use_threads
+
+if TYPE_CHECKING:
+    from pipelines.studies.study import SeedResult
+
+
+def study(
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Train seeds 0 to N-1.")] = 10,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="M", min=1, help="Processes at a time.")] = 1,
+    ablate: Annotated[bool, typer.Option("--ablate", help="Once more without each ingredient, one at a time.")] = False,
+    config: Config = None,
+    recipe: Recipe = "report",
+    settings: Settings = None,
+    classes: Classes = None,
+    hidden: Hidden = None,
+    epochs: Epochs = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    out: Out = None,
+    unpinned: Unpinned = False,
+    executor: ExecutorName = "processes",
+    threads: Threads = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train many seeds of one recipe and sum them up; a finished seed is never trained again.
+
+    Example:
+        bpfunc study --recipe report --seeds 10 --jobs 2
+        bpfunc study --recipe best --seeds 5 --ablate
+    """
+    use_threads(threads)
+    from pipelines.dataset.places import Places
+    from pipelines.disk.ownership import check_new_directory
+    from pipelines.stages.prepare import prepare
+    from pipelines.studies.ablation import ablation_rows, ablation_table, run_ablation, write_ablation
+    from pipelines.studies.executors import open_executor
+    from pipelines.studies.study import run_study, study_command, study_table, summarised, write_study
+    from pipelines.studies.text import ablation_lines, study_lines
+
+    spec = merged_spec(
+        recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned, settings=settings
+    )
+    directory = out or Path("data/runs") / f"study-{spec.name}"
+    check_new_directory(directory, "study", reads=[directory / "config.toml"])
+    places = Places(source=source, cache=cache, raw=raw)
+    # Prepared once, here: the workers then find it.
+    prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
+    results = []
+    with open_executor(executor, jobs=jobs, threads=threads) as pool:
+        for result in run_study(spec, range(seeds), directory, places, pool):
+            results.append(result)
+            say(f"seed {result.seed}: {100 * result.test_accuracy:.2f} %, {result.train_seconds:.1f} s", quiet=quiet)
+        without: dict[str, list[SeedResult]] = {}
+        for name, result in run_ablation(spec, range(seeds), directory, places, pool) if ablate else ():
+            without.setdefault(name, []).append(result)
+            say(f"without {name}, seed {result.seed}: {100 * result.test_accuracy:.2f} %", quiet=quiet)
+    found = summarised(spec.name, prepared.meta.class_names, results)
+    write_study(directory, found)
+    rows = ablation_rows(results, without)
+    if ablate:
+        write_ablation(directory, rows)
+    # Drawn after the numbers are safe.
+    from pipelines.studies.study_page import write_study_page
+
+    page = write_study_page(directory, found, study_command(directory, seeds, source, ablate=ablate), ablation=rows)
+    if as_json:
+        document = {"study": str(directory), "page": str(page), **study_table(found)}
+        print_json(document | {"ablation": ablation_table(rows)} if ablate else document)
+    else:
+        print_text(study_lines(found))
+        if ablate:
+            print_text(ablation_lines(rows))
+        print_text(in_lines([f"study: {directory / 'study.json'}", f"page: {page}"]))
+
+
+def search(
+    space: Annotated[Path, typer.Argument(metavar="SEARCH.toml", help="Recipe, folds and variants to try.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the log is kept; resumes what is there.")],
+    jobs: Annotated[int, typer.Option("--jobs", metavar="M", min=1, help="Processes at a time.")] = 1,
+    settings: Settings = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    threads: Threads = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose settings by cross-validation over the training split; the test split is never opened.
+
+    Example:
+        bpfunc search docs/searches/best-1.toml --out data/runs/search --jobs 2
+        bpfunc search docs/searches/best-1.toml --out data/runs/search --set train.epochs=10
+    """
+    use_threads(threads)
+    from pipelines.dataset.places import Places
+    from pipelines.disk.ownership import check_new_directory
+    from pipelines.spec.settings import settings_table
+    from pipelines.studies.executors import open_executor
+    from pipelines.studies.text import search_lines, search_trial_line
+    from pipelines.studies.tuning.cross_validation import load_search, run_search, search_table, write_search
+
+    plan = load_search(space, settings_table(settings or []))
+    check_new_directory(out, "search", reads=[space], writes=("search.json",))
+    trials = []
+    with open_executor("processes", jobs=jobs, threads=threads) as pool:
+        for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
+            trials.append(trial)
+            say(search_trial_line(trial), quiet=quiet)
+    table = search_table(trials)
+    write_search(out, table)
+    if as_json:
+        print_json(table)
+    else:
+        print_text(search_lines(table))
+
+
+def sweep(
+    space: Annotated[Path, typer.Argument(metavar="SPACE.toml", help="Recipe and the ranges of its fields.")],
+    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Trials in all, of everybody.")] = 50,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="M", min=1, help="Trials at a time.")] = 1,
+    storage: Annotated[
+        str | None, typer.Option("--storage", metavar="URL", help="Database that many machines share.")
+    ] = None,
+    settings: Settings = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    out: Out = None,
+    executor: ExecutorName = "processes",
+    threads: Threads = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search settings with Optuna by validation loss; the test split is never opened, and what is there goes on.
+
+    Example:
+        bpfunc sweep SPACE.toml --trials 50 --jobs 2
+    """
+    use_threads(threads)
+    from pipelines.dataset.places import Places
+    from pipelines.disk.atomic import make_directory, write_bytes
+    from pipelines.disk.json_text import write_json
+    from pipelines.disk.ownership import check_new_directory
+    from pipelines.spec.settings import settings_table
+    from pipelines.spec.toml import to_toml
+    from pipelines.studies.executors import open_executor
+    from pipelines.studies.text import trial_line
+    from pipelines.studies.tuning.space import load_space, settled
+    from pipelines.studies.tuning.storage import storage_url
+    from pipelines.studies.tuning.sweep import best_trial, run_sweep, sweep_results, sweep_table
+
+    plan, places = load_space(space, settings_table(settings or [])), Places(source=source, cache=cache, raw=raw)
+    directory = out or Path("data/runs") / f"sweep-{space.stem}"
+    check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
+    make_directory(directory)
+    url = storage or storage_url(directory)
+    with open_executor(executor, jobs=jobs, threads=threads) as pool:
+        for trial in run_sweep(plan, url, trials, places, pool, jobs=jobs):
+            say(trial_line(trial), quiet=quiet)
+    results = sweep_results(plan, url, places)
+    if len(results) < trials:
+        say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
+    best = best_trial(results)
+    write_json(directory / "sweep.json", sweep_table(results))
+    write_bytes(directory / "best.toml", to_toml(settled(plan.base, best.settings, where=str(space))).encode())
+    if as_json:
+        rows = sweep_table(results)
+        best_row = sweep_table([best])[0]
+        print_json({"sweep": str(directory), "config": str(directory / "best.toml"), "best": best_row, "trials": rows})
+    else:
+        print_text(printable(f"best of {len(results)}: {trial_line(best)}"))
+        print_text(shell(["bpfunc", "run", "--config", str(directory / "best.toml")]))
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", parser=file_name, help="Page with pictures.")
+    ] = None,
+    source: Source = None,
+    cache: Cache = DEFAULT_CACHE,
+    raw: Raw = DEFAULT_RAW,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs or studies on the same test rows: difference, interval, McNemar's test.
+
+    Example:
+        bpfunc compare data/runs/first data/runs/second
+        bpfunc compare data/runs/first data/runs/second --out compare.html
+    """
+    import attrs
+
+    from pipelines.studies.compare import compare as compared
+    from pipelines.studies.text import comparison_lines
+
+    if out is None:
+        found = compared(a, b)
+    else:
+        from pipelines.dataset.places import Places
+        from pipelines.disk.ownership import check_output
+        from pipelines.studies.comparison import side_by_side
+        from pipelines.studies.comparison_page import write_comparison_page
+
+        check_output(out, reads=[path for path in (a, b, source) if path is not None])
+
+        sides = side_by_side(a, b, Places(source=source, cache=cache, raw=raw))
+        found = sides.comparison
+        write_comparison_page(out, sides, shell(["bpfunc", "compare", str(a), str(b), "--out", str(out)]))
+    if as_json:
+        print_json({**attrs.asdict(found), "page": None if out is None else str(out)})
+        return
+    print_text(comparison_lines(found))
+    if out is not None:
+        print_text(printable(f"page: {out}"))

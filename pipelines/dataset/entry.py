@@ -1,0 +1,215 @@
+"""An entry of the cache: its manifest, its two Parquet files, and how they are read and checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.artifacts import PIXELS, Prepared, PreparedMeta, PreparedTrain, Scaling, SealedTest
+from pipelines.disk.atomic import TEMPORARY, sha256_of
+from pipelines.disk.json_text import json_text
+from pipelines.disk.untrusted.documents import parse_json, read_json
+from pipelines.errors import DataProblem, first_line
+
+MANIFEST = "manifest.json"
+
+
+MANIFEST_FORMAT = 2
+
+
+def intact_entries(cache: Path) -> list[Manifest]:
+    """List the entries of a cache that have a readable manifest.
+
+    Args:
+        cache: The cache directory; need not exist.
+
+    Returns:
+        Their manifests, in the order of their keys.
+    """
+    manifests = []
+    for entry in entry_paths(cache):
+        try:
+            manifests.append(read_manifest(entry))
+        except DataProblem:
+            continue
+    return manifests
+
+
+def entry_paths(cache: Path) -> list[Path]:
+    """List the directories of a cache that are entries, whole or damaged.
+
+    Args:
+        cache: The cache directory; need not exist.
+
+    Returns:
+        Paths in the order of their keys, leftovers of killed writers left out.
+    """
+    if not cache.is_dir():
+        return []
+    return sorted(path for path in cache.iterdir() if path.is_dir() and not path.name.startswith(TEMPORARY))
+
+
+def prepared_schema(classes: int) -> pa.Schema:
+    """Name the columns of a prepared split.
+
+    Args:
+        classes: K.
+
+    Returns:
+        ``pixels`` float32[784], ``target`` float32[K], ``label`` uint8, ``source_index`` uint32; no nulls.
+
+    Example:
+        >>> prepared_schema(3).names
+        ['pixels', 'target', 'label', 'source_index']
+    """
+    number = pa.field("item", pa.float32(), nullable=False)
+    return pa.schema(
+        [
+            pa.field("pixels", pa.list_(number, PIXELS), nullable=False),
+            pa.field("target", pa.list_(number, classes), nullable=False),
+            pa.field("label", pa.uint8(), nullable=False),
+            pa.field("source_index", pa.uint32(), nullable=False),
+        ]
+    )
+
+
+@attrs.frozen
+class Manifest:
+    """What an entry says about itself."""
+
+    key: str
+    reasons: Mapping[str, object]
+    """What the key was made from."""
+    files: Mapping[str, str]
+    """File name -> SHA-256."""
+    rows: Mapping[str, int]
+    """File name -> rows."""
+    location: str
+    """Where the source lay; for messages, never part of the key."""
+
+
+def _seal(manifest: Mapping[str, object]) -> str:
+    """Hash a manifest, so that it vouches for itself as it does for the files."""
+    return hashlib.sha256(json_text(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(entry: Path) -> Manifest:
+    """Read what an entry says about itself, without checking its files.
+
+    Args:
+        entry: The entry's directory.
+
+    Returns:
+        Its manifest.
+
+    Raises:
+        DataProblem: There is none, or it is damaged.
+    """
+    path = entry / MANIFEST
+    remedy = "run `bpfunc data prepare` again"
+    try:
+        table = cast("dict[str, Any]", read_json(path))
+        if table["format"] != MANIFEST_FORMAT:
+            raise ValueError(f"format {table['format']}, expected {MANIFEST_FORMAT}")
+        if table.pop("seal") != _seal(table):
+            raise ValueError("its content is not what was written")
+        files = {str(name): str(digest) for name, digest in table["files"].items()}
+        rows = {str(name): int(count) for name, count in table["rows"].items()}
+        if files.keys() != {"train.parquet", "test.parquet"} or rows.keys() != files.keys():
+            raise ValueError(f"it lists {', '.join(files)}")
+        return Manifest(str(table["key"]), dict(table["reasons"]), files, rows, str(table["location"]))
+    except OSError as error:
+        raise DataProblem(f"no manifest: {error.strerror}", where=str(path), remedy=remedy) from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise DataProblem(f"damaged manifest: {first_line(error)}", where=str(path), remedy=remedy) from None
+
+
+def open_prepared(entry: Path) -> Prepared:
+    """Open a cache entry; every file is hashed before anything is believed.
+
+    Args:
+        entry: The entry's directory.
+
+    Returns:
+        Handles to the splits, and what the files say about themselves.
+
+    Raises:
+        DataProblem: The entry is missing, incomplete or damaged; the message names the file.
+    """
+    manifest = read_manifest(entry)
+    if manifest.key != entry.name:
+        raise DataProblem(
+            f"the entry is of key {manifest.key}", where=str(entry), remedy="remove the directory; it was renamed"
+        )
+    for name, expected in manifest.files.items():
+        try:
+            found = sha256_of(entry / name)
+        except OSError as error:
+            raise DataProblem(
+                f"cannot read: {error.strerror}", where=str(entry / name), remedy="run `bpfunc data prepare` again"
+            ) from None
+        if found != expected:
+            raise DataProblem(
+                f"expected SHA-256 {expected}, found {found}",
+                where=str(entry / name),
+                remedy="run `bpfunc data prepare` again",
+            )
+    meta = read_meta(entry / "train.parquet")
+    train, test = (
+        (entry / name, manifest.files[name], manifest.rows[name], len(meta.class_names))
+        for name in ("train.parquet", "test.parquet")
+    )
+    return Prepared(manifest.key, entry, PreparedTrain(*train), SealedTest(*test), meta)
+
+
+def damage(entry: Path) -> str | None:
+    """Check a cache entry.
+
+    Args:
+        entry: Its directory.
+
+    Returns:
+        What is wrong with it, or None.
+    """
+    try:
+        open_prepared(entry)
+    except DataProblem as problem:
+        return f"{Path(problem.where).name}: {problem.what}"
+    return None
+
+
+def read_meta(path: Path) -> PreparedMeta:
+    """Read what a file of an entry says about itself.
+
+    Args:
+        path: ``train.parquet`` or ``test.parquet``.
+
+    Returns:
+        Class names, scaling, and where the rows came from.
+
+    Raises:
+        DataProblem: It does not say, or cannot be read.
+    """
+    try:
+        about = cast("dict[str, Any]", parse_json(pq.read_schema(path).metadata[b"bpfunc"]))
+        scaling = Scaling(
+            about["scaling"]["kind"], np.array(about["scaling"]["mean"]), np.array(about["scaling"]["scale"])
+        )
+        return PreparedMeta(
+            tuple(about["class_names"]),
+            tuple(about["class_numbers"]),
+            scaling,
+            about["source_sha256"],
+            {name: str(version) for name, version in about["reasons"]["stages"].items()},
+        )
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataProblem(
+            f"damaged metadata: {first_line(error)}", where=str(path), remedy="run `bpfunc data prepare` again"
+        ) from None

@@ -1,0 +1,1 @@
+"""Files on disk: written atomically, with a checksum of their content, and read back with checks."""

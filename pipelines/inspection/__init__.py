@@ -1,0 +1,1 @@
+"""Looking inside: one training step explained, derivatives checked, the installation examined."""

@@ -1,0 +1,317 @@
+"""Whole runs: the stages composed, and what they leave in a run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+
+from bpfunc.gradient.modes import GradientMaker, value_and_grad
+from bpfunc.training.not_finite import NotFiniteError
+from bpfunc.tree import tree_allclose
+from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs
+from pipelines.dataset.cache_key import Decision
+from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_hashes, require_recorded
+from pipelines.dataset.places import Places
+from pipelines.disk.atomic import claimed, make_directory, remove_directory, remove_leftovers, write_bytes
+from pipelines.disk.ownership import RUN_FILES
+from pipelines.disk.untrusted.printable import shell
+from pipelines.errors import DataProblem, UsageProblem, WorkFailed
+from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpoint_paths, newest_checkpoint, saving
+from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
+from pipelines.runs.metrics import metrics, read_metrics, write_metrics
+from pipelines.runs.model_card import NAME as CARD
+from pipelines.runs.model_card import CardInputs, model_card
+from pipelines.runs.network import read_network, trained_network, with_history, write_network
+from pipelines.runs.predictions import write_predictions
+from pipelines.runs.wording import _weights, command, facts_in_words, lineage_in_words
+from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.toml import to_toml
+from pipelines.stages.evaluate import evaluate
+from pipelines.stages.examine import examine
+from pipelines.stages.prepare import prepare
+from pipelines.stages.train import fit
+from pipelines.training.interrupts import Interrupted, stop_requested
+from pipelines.training.progress import Progress, Watch, unwatched
+from pipelines.training.rows import training_rows
+
+OTHER_DATA = "this is not the data that this network was trained on"
+
+
+def train_run(
+    spec: RunSpec,
+    places: Places,
+    *,
+    now: datetime,
+    watch: Watch = unwatched,
+    sealed: bool = False,
+    every: float = EVERY_SECONDS,
+    gradient: GradientMaker = value_and_grad,
+) -> Finished:
+    """Prepare the data, train, and save the network; the test split stays sealed.
+
+    Args:
+        spec: What to run.
+        places: Where.
+        now: The time, for the run's name.
+        watch: What else happens after each epoch.
+        sealed: Whether the test split is to stay closed when this run is taken up again.
+        every: Seconds of training between two checkpoints, at least; 0 for one after every epoch.
+        gradient: How to get the gradient of a batch.
+
+    Returns:
+        The trained network and its directory.
+
+    Raises:
+        PipelineError: See the stages.
+        Interrupted: A signal came; where the training stood has been saved.
+    """
+    prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    data = data_hashes(prepared, spec.dataset)
+    directory = new_run_directory(places.out, places.runs, spec, now)
+    try:
+        with claimed(directory):
+            if sealed:  # before the configuration: without one, nobody takes the run up
+                write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
+            write_config(directory, spec)
+            finished = _trained(directory, spec, prepared, decision, data, watch, None, every, gradient)
+            finished = attrs.evolve(finished, source=places.source)
+            write_model_card(spec, finished)
+    except UsageProblem:  # the rows cannot be split in this way: such a run can never be taken up
+        remove_directory(directory, RUN_FILES, last="config.toml")
+        raise
+    return finished
+
+
+def resume_run(
+    directory: Path,
+    places: Places,
+    *,
+    watch: Watch = unwatched,
+    tell: Callable[[str], None] = lambda text: None,
+    every: float = EVERY_SECONDS,
+) -> tuple[RunSpec, Finished]:
+    """Go on with a training that was stopped: from its newest whole checkpoint, bit for bit as if it had not been.
+
+    Args:
+        directory: Of the run.
+        places: Where data and cache lie.
+        watch: What else happens after each epoch.
+        tell: Takes what a person should know: where it goes on, and which damaged checkpoint was passed over.
+        every: Seconds of training between two checkpoints, at least.
+
+    Returns:
+        Its specification, and what `train_run` gives. A training that is finished is not trained again.
+
+    Raises:
+        UsageProblem: There is no such run, or another process works on it.
+        DataProblem: Its data is gone or changed, or there are checkpoints and none can be used.
+        PipelineError: See the stages.
+        Interrupted: A signal came; where the training stood has been saved.
+    """
+    spec = read_config(directory)
+    with claimed(directory):
+        for place in (directory, directory / "checkpoints"):
+            remove_leftovers(place)
+        if (directory / "params.safetensors").is_file() and (directory / "history.parquet").is_file():
+            tell("this run is finished; nothing is trained again")
+            return reopen_run(directory, places)
+        prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+        data = data_hashes(prepared, spec.dataset, read=True)
+        make_directory(directory / "checkpoints")
+        start, damaged = newest_checkpoint(directory, spec, prepared.train.sha256, data)
+        if start is not None and spec.dataset.partitions and checkpoint_hashes(directory) == UNKNOWN:
+            data = UNKNOWN  # its parts are not known, and its validation rows were drawn in another way
+        for problem in damaged:
+            tell(f"passed over a checkpoint: {problem}")
+        tell("from the beginning" if start is None else f"going on after epoch {start.record.epoch}")
+        finished = attrs.evolve(
+            _trained(directory, spec, prepared, decision, data, watch, start, every), source=places.source
+        )
+        write_model_card(spec, finished)
+    return spec, finished
+
+
+def _trained(
+    directory: Path,
+    spec: RunSpec,
+    prepared: Prepared,
+    decision: Decision,
+    data: DataHashes,
+    watch: Watch,
+    start: Progress | None,
+    every: float,
+    gradient: GradientMaker = value_and_grad,
+) -> Finished:
+    save = saving(directory, spec, prepared.train.sha256, hashes=data, every=every)
+    try:
+        with stop_requested() as stop:
+            learn, choose = training_rows(prepared.train, spec, carried=data != UNKNOWN)
+            saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
+            trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
+            write_history(directory, trained.history)
+            write_network(directory, trained_network(spec, prepared.meta, trained, data))
+            if stop():  # it came after the last step
+                raise Interrupted
+    except Interrupted:
+        raise Interrupted(f"go on with: bpfunc resume {shell([str(directory)])}") from None
+    except NotFiniteError as problem:
+        newest = next(iter(checkpoint_paths(directory)), None)
+        good = "there is no good checkpoint yet" if newest is None else f"the last good checkpoint is {newest}"
+        raise WorkFailed(
+            f"{problem}; {good}", where=str(directory), remedy="lower train.learning_rate, or use --on-nan skip"
+        ) from None
+    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained), data=data)
+
+
+def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
+    """Open a trained run again, with its data.
+
+    Args:
+        directory: Of the run.
+        places: Where data and cache lie.
+
+    Returns:
+        Its specification, and what `train_run` gave.
+
+    Raises:
+        PipelineError: There is no such run, a file of it is damaged, or its data is gone.
+    """
+    spec, network = read_config(directory), read_network(directory)
+    trained = with_history(directory, network)
+    prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    data = data_hashes(prepared, spec.dataset, read=True)
+    recorded = _evaluated_on(directory, data) if network.data == UNKNOWN else network.data
+    require_recorded(recorded, data, OTHER_DATA, where=str(directory))
+    if not tree_allclose(network.scaling, prepared.meta.scaling, rtol=0, atol=0):
+        raise DataProblem(
+            f"{OTHER_DATA}: its statistics differ",
+            where=str(prepared.path),
+            remedy="name the --source that the run began with",
+        )
+    return spec, Finished(directory, prepared, decision, trained, source=places.source, data=network.data)
+
+
+def _evaluated_on(directory: Path, data: DataHashes) -> DataHashes:
+    """The data that ``metrics.json`` names, for a network of an earlier version, which names none."""
+    try:
+        known = lineage_hashes(read_metrics(directory).get("lineage"))
+    except DataProblem:
+        return UNKNOWN
+    return known if known.partitions else attrs.evolve(known, partitions=data.partitions, parts=data.parts)
+
+
+def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping[str, object]]:
+    """Open the test split, measure, and write ``predictions.parquet``, the model card and ``metrics.json``.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+
+    Returns:
+        The evaluation, and what ``metrics.json`` holds.
+
+    Raises:
+        UsageProblem: Another process works on the run.
+        PipelineError: The cache entry is damaged, or the file cannot be written.
+    """
+    prepared, temperature = finished.prepared, examined_run(spec, finished).temperature
+    evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
+    again = command(finished.directory, finished.source)
+    values = metrics(spec, prepared, finished.trained, evaluation, again, finished.data.partitions)
+    with claimed(finished.directory):
+        write_predictions(finished.directory, evaluation)
+        write_model_card(spec, finished, evaluation)
+        write_metrics(finished.directory, values)
+    return evaluation, values
+
+
+def examined_run(spec: RunSpec, finished: Finished) -> Examined:
+    """Say what training rows alone can say of a run, reading them again where that is not known.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+
+    Returns:
+        Temperature and gradient flow.
+
+    Raises:
+        PipelineError: The cache entry is damaged.
+    """
+    if finished.examined is not None:
+        return finished.examined
+    learn, choose = training_rows(finished.prepared.train, spec, carried=finished.data != UNKNOWN)
+    return examine(learn, choose, spec, finished.trained)
+
+
+def report_run(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> ReportFiles:
+    """Draw the pictures and write the page.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+        evaluation: What it says of the test split.
+
+    Returns:
+        The files to look at.
+
+    Raises:
+        PipelineError: A file cannot be written.
+    """
+    # matplotlib is imported here, after the numbers are safe, and by nobody who asks for no picture.
+    from pipelines.stages.report import report
+
+    with claimed(finished.directory):
+        return report(report_inputs(spec, finished, evaluation), finished.directory)
+
+
+def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> ReportInputs:
+    """Gather what the report shows.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+        evaluation: What it says of the test split.
+
+    Returns:
+        Typed inputs of the report stage.
+    """
+    trained = finished.trained
+    return ReportInputs(
+        title=f"{spec.name}, seed {spec.train.seed}",
+        evaluation=evaluation,
+        history=trained.history,
+        first_layer=_weights(trained)[0],
+        facts=facts_in_words(spec, trained),
+        lineage=lineage_in_words(finished),
+        command=command(finished.directory, finished.source),
+        flow=examined_run(spec, finished).flow,
+        config=to_toml(spec),
+    )
+
+
+def write_model_card(spec: RunSpec, finished: Finished, evaluation: Evaluation | None = None) -> None:
+    """Write ``model_card.md``.
+
+    Args:
+        spec: What was run.
+        finished: The trained run.
+        evaluation: What it says of the test split, or None where that is sealed.
+
+    Raises:
+        WorkFailed: The file cannot be written.
+    """
+    prepared = finished.prepared
+    inputs = CardInputs(
+        network=trained_network(spec, prepared.meta, finished.trained),
+        train_rows=prepared.train.rows,
+        test_rows=prepared.test.rows,
+        facts=facts_in_words(spec, finished.trained),
+        lineage=lineage_in_words(finished),
+        command=command(finished.directory, finished.source),
+        evaluation=evaluation,
+    )
+    write_bytes(finished.directory / CARD, model_card(inputs).encode())

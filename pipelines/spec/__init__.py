@@ -1,0 +1,1 @@
+"""The specification of a run: typed, validated, read from TOML and from options."""

@@ -1,0 +1,153 @@
+"""The frozen, validated description of a run: what data, which network, how trained.
+
+A `RunSpec` is a value: equal specs describe equal runs. It reads from TOML (a named recipe or a file of one's
+own), writes back to the same TOML, and says which field is wrong where one is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal, TypeVar
+
+import attrs
+
+ScalingName = Literal["unit", "standard", "pixel", "mirrored"]
+
+
+PARAMETER_LIMIT = 1 << 27
+"""Most weights that a configuration may ask for, 512 MiB of them: a slip of a digit does not fill the memory."""
+
+
+SpecT = TypeVar("SpecT", bound=attrs.AttrsInstance)
+
+
+def _within(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Callable[..., None]:
+    """Make a validator for numbers in a range."""
+
+    def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+        if not low <= value <= high or (open_low and value == low) or (open_high and value == high):
+            left, right = "(" if open_low else "[", ")" if open_high else "]"
+            raise ValueError(f"{attribute.name}: expected a number in {left}{low}, {high}{right}, found {value}")
+
+    return check
+
+
+def _at_least(low: int) -> Callable[..., None]:
+    """Make a validator for whole numbers from a bound on."""
+
+    def check(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+        if value < low:
+            raise ValueError(f"{attribute.name}: expected a whole number of at least {low}, found {value}")
+
+    return check
+
+
+def _check_classes(_instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    if not 2 <= len(value) <= 10:
+        raise ValueError(f"classes: expected 2 to 10 classes, found {len(value)} ({', '.join(value) or 'none'})")
+    if len({name.casefold() for name in value}) < len(value):
+        raise ValueError(f"classes: expected each class once, found {', '.join(value)}")
+
+
+def _check_widths(_instance: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
+    if any(width < 1 for width in value):
+        raise ValueError(f"{attribute.name}: expected widths of at least 1, found {', '.join(map(str, value))}")
+    widths = (784, *value, 10)
+    weights = sum(before * after for before, after in pairwise(widths))
+    if weights > PARAMETER_LIMIT:
+        raise ValueError(f"{attribute.name}: expected widths of at most {PARAMETER_LIMIT} weights, found {weights}")
+
+
+def _check_name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
+    # It becomes part of a directory's name.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError(f"name: expected 1 to 64 letters, digits or . _ -, and no mark first, found {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class DatasetSpec:
+    """Which rows, and how pixels become inputs."""
+
+    classes: tuple[str, ...] = attrs.field(default=("Dress", "Trouser", "Sneaker"), validator=_check_classes)
+    """Names or numbers, 2 to 10 of them, in the order of the network's outputs."""
+    scaling: ScalingName = "unit"
+    """``unit``: pixel / 255. ``standard``: one mean and deviation for all. ``pixel``: one for each pixel.
+    ``mirrored``: one for each pixel, over the images and their mirror images, so that a flip commutes with it."""
+    scaling_offset: float = attrs.field(default=0.0, validator=_within(0, 10))
+    """Added to the deviation before dividing (all but ``unit``), so that dead pixels stay small."""
+    pinned: bool = True
+    """Whether the source must be the official files; false lets one's own IDX files in, their hashes recorded."""
+    partitions: str = ""
+    """A partitioned directory, path or URI, that the training rows are streamed from; none where empty."""
+
+
+@attrs.frozen(kw_only=True)
+class ModelSpec:
+    """The network: dense layers with an activation between them, softmax in the loss."""
+
+    hidden: tuple[int, ...] = attrs.field(default=(128, 64), validator=_check_widths)
+    """Widths of the hidden layers."""
+    activation: Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh"] = "relu"
+    dropout: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    """Part of each hidden layer's outputs that is dropped in training."""
+    input_dropout: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    """Part of the inputs that is dropped in training."""
+    mirror: bool = False
+    """Whether a prediction averages the probabilities of an image and its mirror image; it costs two passes."""
+
+
+@attrs.frozen(kw_only=True)
+class TrainSpec:
+    """How the network is trained: mini-batches, softmax cross-entropy, an optimiser and its schedule."""
+
+    epochs: int = attrs.field(default=40, validator=_at_least(1))
+    batch_size: int = attrs.field(default=64, validator=_at_least(1))
+    learning_rate: float = attrs.field(default=0.1, validator=_within(0, 1e3, open_low=True))
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    """How the rate moves over all steps: not at all, down along a cosine, or up and down; the rate is its peak."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    momentum: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    """Of ``sgd``."""
+    weight_decay: float = attrs.field(default=0.0, validator=_within(0, 1))
+    """On weights, not on biases: coupled for ``sgd``, decoupled for ``adamw``."""
+    label_smoothing: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    mixup: float = attrs.field(default=0.0, validator=_within(0, 100))
+    """How much examples are mixed in pairs: shares drawn from Beta(mixup, mixup); 0 for none."""
+    flip: bool = False
+    """Whether each image is mirrored with probability 1/2 each time it is seen."""
+    average: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    """Decay of the exponential average of the weights, which is then the result; 0 for no average."""
+    validation_fraction: float = attrs.field(default=0.1, validator=_within(0, 0.9))
+    """Part of the training split that is held out to choose by; 0 trains on all of it."""
+    keep: Literal["last", "best"] = "last"
+    """Which epoch's network is the result: the last, or the one of the lowest validation loss."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """What a loss or gradient does that is NaN or infinite: end the run, or leave out that update."""
+    seed: int = attrs.field(default=0, validator=_at_least(0))
+
+    def __attrs_post_init__(self) -> None:
+        """Check what no field can check alone."""
+        if self.keep == "best" and self.validation_fraction == 0:
+            raise ValueError("keep: 'best' needs validation rows to judge by, and validation_fraction is 0")
+        if self.weight_decay and self.optimizer == "adam":
+            raise ValueError("weight_decay: adam takes none; choose optimizer = 'adamw'")
+
+
+@attrs.frozen(kw_only=True)
+class RunSpec:
+    """A whole run."""
+
+    name: str = attrs.field(default="report", validator=_check_name)
+    """Of the recipe, for file names and titles."""
+    dataset: DatasetSpec = attrs.field(factory=DatasetSpec)
+    model: ModelSpec = attrs.field(factory=ModelSpec)
+    train: TrainSpec = attrs.field(factory=TrainSpec)
+
+    def __attrs_post_init__(self) -> None:
+        """Check what no part can check alone."""
+        if self.dataset.scaling == "pixel" and (self.train.flip or self.model.mirror):
+            raise ValueError(
+                "dataset.scaling: a mirror image does not commute with 'pixel'; choose 'mirrored', 'standard' or 'unit'"
+            )

@@ -1,0 +1,234 @@
+"""Configurations as TOML: read with checks, merged field by field, and written."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import attrs
+
+from pipelines.disk.untrusted.documents import read_toml, toml_table
+from pipelines.disk.untrusted.printable import printable_toml
+from pipelines.errors import PipelineError, UsageProblem
+from pipelines.spec.recipes import recipe_names, recipe_text
+from pipelines.spec.run_spec import RunSpec, SpecT
+
+
+def load_recipe(name: str) -> RunSpec:
+    """Load a recipe that comes with the package.
+
+    Args:
+        name: Such as ``report``.
+
+    Returns:
+        Its specification.
+
+    Raises:
+        UsageProblem: There is no such recipe; the message lists those there are.
+
+    Example:
+        >>> load_recipe("report").name
+        'report'
+    """
+    if name not in recipe_names():
+        raise UsageProblem(
+            f"there is no recipe {name!r}{_did_you_mean(name, recipe_names())}",
+            where="--recipe",
+            remedy=f"choose one of {', '.join(recipe_names())}",
+        )
+    return from_toml(recipe_text(name), RunSpec(name=name), where=f"recipe {name}")
+
+
+def load_config(path: Path, base: RunSpec) -> RunSpec:
+    """Load a TOML file over a base: what the file does not name stays.
+
+    Args:
+        path: The file.
+        base: Gives all other fields.
+
+    Returns:
+        The merged specification.
+
+    Raises:
+        UsageProblem: The file cannot be read, is no TOML, or has an unknown or wrong field.
+    """
+    inside = next((path / name for name in ("config.toml", "best.toml") if (path / name).is_file()), None)
+    if inside is not None:
+        raise UsageProblem(
+            "cannot read the configuration: it is a directory", where=str(path), remedy=f"name the file in it, {inside}"
+        )
+    return merged(base, read_toml(path, "configuration"), where=str(path))
+
+
+def from_toml(text: str, base: RunSpec, *, where: str) -> RunSpec:
+    """Read a specification from TOML text over a base.
+
+    Args:
+        text: Such as ``[train]`` and ``epochs = 3`` below it.
+        base: Gives all fields that the text leaves out.
+        where: Names the text in messages.
+
+    Returns:
+        The merged specification.
+
+    Raises:
+        UsageProblem: No TOML, or an unknown or wrong field; the message names field, expected and found.
+
+    Example:
+        >>> from_toml("[train]\\nepochs = 3", RunSpec(), where="example").train.epochs
+        3
+    """
+    return merged(base, toml_table(text, where=where), where=where)
+
+
+def merged(base: SpecT, table: Mapping[str, object], *, where: str, path: str = "") -> SpecT:
+    """Lay a table of plain values over a specification, strictly: no value is converted, no name is guessed.
+
+    Args:
+        base: A specification.
+        table: Field -> value, nested as the specification is.
+        where: Names the table in messages.
+        path: Of the specification within the whole, such as ``train.``.
+
+    Returns:
+        A new specification.
+
+    Raises:
+        UsageProblem: An unknown field, a value of another type, or one out of range.
+
+    Example:
+        >>> from pipelines.spec.run_spec import TrainSpec
+        >>> merged(TrainSpec(), {"epochs": 3}, where="example").epochs
+        3
+    """
+    types = get_type_hints(type(base))
+    changes: dict[str, object] = {}
+    for name, value in table.items():
+        if name not in types:
+            raise UsageProblem(
+                f"unknown field {path}{name[:100]}{_did_you_mean(name, list(types))}",
+                where=where,
+                remedy=f"the fields here are {', '.join(types)}",
+            )
+        current = getattr(base, name)
+        if attrs.has(type(current)):
+            if not isinstance(value, Mapping):
+                raise _wrong(path + name, "a table", value, where)
+            changes[name] = merged(current, value, where=where, path=f"{path}{name}.")
+        else:
+            changes[name] = _checked(types[name], value, path + name, where)
+    try:
+        return attrs.evolve(base, **changes)  # type: ignore[misc]
+    except ValueError as error:
+        raise UsageProblem(f"{path}{error}", where=where, remedy="choose a value in that range") from None
+
+
+def _checked(wanted: object, value: object, field: str, where: str) -> object:
+    """Return the value if it has the wanted type; whole numbers may stand for real ones, lists for tuples."""
+    if get_origin(wanted) is Literal:
+        if value not in get_args(wanted):
+            raise _wrong(field, f"one of {', '.join(map(repr, get_args(wanted)))}", value, where)
+        return value
+    if get_origin(wanted) is tuple:
+        if not isinstance(value, list | tuple):
+            raise _wrong(field, "a list", value, where)
+        return tuple(_checked(get_args(wanted)[0], item, f"{field}[{i}]", where) for i, item in enumerate(value))
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    if wanted is float and type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            raise _wrong(field, "a number that a float can hold", value, where) from None
+    if type(value) is int and wanted is int and not -(2**63) <= value < 2**63:
+        raise _wrong(field, "a whole number of at most 64 bits", value, where)
+    if type(value) is not wanted:
+        raise _wrong(field, names[wanted], value, where)  # type: ignore[index]
+    return value
+
+
+def _wrong(field: str, expected: str, value: object, where: str) -> PipelineError:
+    return UsageProblem(f"{field}: expected {expected}, found {_shown(value)}", where=where, remedy="mend the value")
+
+
+def _shown(value: object) -> str:
+    """A value as it is written, unless it is too long for a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number without end"
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def near_name(name: str, known: Sequence[str]) -> str | None:
+    """Find the known name that is meant by one with a slip in it.
+
+    Args:
+        name: As it was written.
+        known: Names there are.
+
+    Returns:
+        The nearest, or None where none is near.
+
+    Example:
+        >>> near_name("epohcs", ["epochs", "seed"]), near_name("colour", ["epochs", "seed"])
+        ('epochs', None)
+    """
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    near = near_name(name, known)
+    return f" (did you mean {near}?)" if near else ""
+
+
+def to_table(spec: attrs.AttrsInstance) -> dict[str, object]:
+    """Turn a specification into plain values: what JSON and TOML can hold.
+
+    Args:
+        spec: Any specification.
+
+    Returns:
+        Field -> value; tuples become lists.
+
+    Example:
+        >>> from pipelines.spec.run_spec import ModelSpec
+        >>> to_table(ModelSpec(hidden=(8,)))["hidden"]
+        [8]
+    """
+    table: dict[str, object] = {}
+    for field in attrs.fields(type(spec)):
+        value = getattr(spec, field.name)
+        if attrs.has(type(value)):
+            table[field.name] = to_table(value)
+        else:
+            table[field.name] = list(value) if isinstance(value, tuple) else value
+    return table
+
+
+def to_toml(spec: RunSpec) -> str:
+    """Write a specification as TOML; `from_toml` reads it back to an equal one.
+
+    Args:
+        spec: Any run.
+
+    Returns:
+        TOML text with every field.
+
+    Example:
+        >>> from_toml(to_toml(RunSpec()), RunSpec(name="other"), where="example") == RunSpec()
+        True
+    """
+    table = to_table(spec)
+    lines = [_toml_line(name, value) for name, value in table.items() if not isinstance(value, dict)]
+    for name, value in table.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{name}]", *(_toml_line(key, item) for key, item in value.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_line(name: str, value: object) -> str:
+    # JSON's texts, lists, numbers and truth values are TOML's; what a terminal would obey is written as a number.
+    return f"{name} = " + printable_toml(json.dumps(value, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,1 @@
+"""Many trainings at once: seeds, ablations, comparisons, and the search for settings."""

@@ -1,0 +1,137 @@
+"""Two runs or studies side by side: their figures, their matrices, and the test images on which they differ."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
+from bpfunc.metrics import confusion_matrix
+from pipelines.artifacts import predicted_classes
+from pipelines.dataset.data_hashes import TEST_ROLES, DataHashes, differences
+from pipelines.dataset.places import Places
+from pipelines.errors import DataProblem, first_line
+from pipelines.runs.directory import EVALUATE_AGAIN, read_config
+from pipelines.runs.metrics import read_metrics
+from pipelines.runs.predictions import read_predictions
+from pipelines.stages.evaluate import images_of_rows
+from pipelines.stages.prepare import prepare
+from pipelines.studies.compare import Comparison, common_data, compare, runs_of
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class Side:
+    """What one run or study says; means over its runs."""
+
+    name: str
+    runs: int
+    class_names: tuple[str, ...]
+    confusion_matrix: IntArray | FloatArray
+    """(K, K) counts of a run, mean counts of a study."""
+    loss: float
+    """Mean cross-entropy on the test rows, in nats."""
+    parameters: int
+    train_seconds: float
+    """Of a run."""
+    right: FloatArray
+    """(N,) part of the runs that has each test row right."""
+    says: IntArray
+    """(N,) the class of the highest mean probability."""
+    probability: FloatArray
+    """(N,) that mean probability."""
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class SideBySide:
+    """All that the page of a comparison shows."""
+
+    comparison: Comparison
+    a: Side
+    b: Side
+    source_index: IntArray
+    """(N,) row in the original test file, ascending."""
+    label: IntArray
+    """(N,) true class, an index into A's names."""
+    differing: IntArray
+    """(M,) which of the N rows the two have right unequally often, or name unequally; the largest difference first."""
+    images: NDArray[np.uint8]
+    """(M, 784) uint8, of the differing rows."""
+
+
+def side_by_side(a: Path, b: Path, places: Places, *, seed: int = 0) -> SideBySide:
+    """Gather what two runs or studies say of the same test rows.
+
+    Args:
+        a: A run directory, or a study's.
+        b: Another.
+        places: Where data and cache lie, for the images.
+        seed: Of the bootstrap.
+
+    Returns:
+        Both sides and the rows where they differ.
+
+    Raises:
+        PipelineError: One is neither run nor study, they were tested on other rows, or the data is gone.
+    """
+    found = compare(a, b, seed=seed)
+    left, source_index, label = _side(a, "A")
+    right, _, _ = _side(b, "B")
+    unequal = np.abs(left.right - right.right)
+    named = np.array([left.class_names[k] for k in left.says]) != np.array([right.class_names[k] for k in right.says])
+    differing = np.flatnonzero((unequal > 0) | named)
+    differing = differing[np.argsort(-unequal[differing], kind="stable")]
+    prepared, _ = prepare(read_config(runs_of(a)[0]).dataset, source=places.source, cache=places.cache, raw=places.raw)
+    other = differences(common_data(a), DataHashes(prepared.meta.source_hashes), TEST_ROLES)
+    if other:
+        raise DataProblem(
+            f"the images are not those that were tested: {other}",
+            where=str(prepared.path),
+            remedy="name the --source that the runs were evaluated on",
+        )
+    images = images_of_rows(prepared.test, prepared.meta, source_index[differing])
+    return SideBySide(found, left, right, source_index, label, differing, images)
+
+
+def _side(path: Path, letter: str) -> tuple[Side, IntArray, IntArray]:
+    """One side, its rows in ascending order, and their labels."""
+    runs = runs_of(path)
+    tables = [read_predictions(run) for run in runs]
+    orders = [np.argsort(table.source_index) for table in tables]
+    names = tables[0].class_names
+    label = tables[0].label[orders[0]].astype(np.int64)
+    probabilities: FloatArray = np.mean(
+        [table.probabilities[order] for table, order in zip(tables, orders, strict=True)], axis=0, dtype=np.float64
+    )
+    labels = [table.label.astype(np.int64) for table in tables]
+    says = [predicted_classes(table.probabilities, own) for table, own in zip(tables, labels, strict=True)]
+    counts = [confusion_matrix(guess, own, len(names)) for guess, own in zip(says, labels, strict=True)]
+    figures = [_figures(run) for run in runs]
+    side = Side(
+        name=f"{letter}: {path.name}",
+        runs=len(runs),
+        class_names=names,
+        confusion_matrix=counts[0] if len(runs) == 1 else np.mean(counts, axis=0),
+        loss=float(np.mean([loss for loss, _, _ in figures])),
+        parameters=figures[0][1],
+        train_seconds=float(np.mean([seconds for _, _, seconds in figures])),
+        right=np.mean([t.right[order] for t, order in zip(tables, orders, strict=True)], axis=0),
+        says=predicted_classes(probabilities, label),
+        probability=probabilities.max(axis=1),
+    )
+    return side, tables[0].source_index[orders[0]].astype(np.int64), label
+
+
+def _figures(run: Path) -> tuple[float, int, float]:
+    """Test loss (NaN where it is not finite), number of parameters and training time of a run."""
+    values = read_metrics(run)
+    try:
+        loss, parameters, seconds = (values[name] for name in ("test_loss", "parameters", "train_seconds"))
+        return math.nan if loss is None else float(str(loss)), int(str(parameters)), float(str(seconds))
+    except (ValueError, KeyError) as error:
+        raise DataProblem(
+            f"damaged metrics.json: {first_line(error)}", where=str(run / "metrics.json"), remedy=EVALUATE_AGAIN
+        ) from None

@@ -1,0 +1,406 @@
+"""Studies: one recipe over many seeds, trained in parallel, resumable, summed up with an interval.
+
+A study is a directory with ``config.toml``, a run directory for each seed (``seed-007``) and, when all are done,
+``study.json``. A seed whose ``metrics.json`` is there is never trained again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, as_completed
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from bpfunc.metrics import class_figures
+from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_hashes, lineage_table, require_same
+from pipelines.dataset.places import Places
+from pipelines.disk.atomic import TEMPORARY, make_directory, remove_directory, write_bytes
+from pipelines.disk.file_names import file_name_fault
+from pipelines.disk.json_text import write_json
+from pipelines.disk.ownership import kind_of
+from pipelines.disk.untrusted.printable import shell
+from pipelines.errors import DataProblem, UsageProblem
+from pipelines.runs.directory import read_config, write_config
+from pipelines.runs.metrics import read_metrics
+from pipelines.runs.run import evaluate_run, resume_run, train_run
+from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.toml import load_config
+from pipelines.stages.prepare import prepare
+from pipelines.studies.executors import work_lost
+from pipelines.studies.statistics import mean_and_interval
+
+BARE_SEED = (r"config\.toml", r"sealed\.txt", "checkpoints/")
+"""Names of files in the directory of a seed that was killed before it had trained at all, as regular expressions."""
+
+
+@attrs.frozen
+class SeedResult:
+    """What one seed came to."""
+
+    seed: int
+    test_accuracy: float
+    validation_accuracy: float | None
+    train_seconds: float
+    confusion_matrix: tuple[tuple[int, ...], ...]
+    data: DataHashes = UNKNOWN
+    """The data that it was trained and evaluated on."""
+
+
+@attrs.frozen(eq=False)
+class Study:
+    """All seeds of a study, and what they say together."""
+
+    name: str
+    class_names: tuple[str, ...]
+    results: tuple[SeedResult, ...]
+    """In the order of the seeds."""
+    mean: float
+    """Mean test accuracy, a fraction."""
+    deviation: float
+    """Standard deviation between seeds (n - 1 in the denominator); 0 for one seed."""
+    interval: tuple[float, float]
+    """95 % confidence interval of the mean over seeds, by Student's t, cut off at 0 and 1; NaN for fewer than three
+    seeds. The test rows are taken as given."""
+    confusion_matrix: NDArray[np.float64]
+    """(K, K) mean counts; row = true class."""
+    recall: Mapping[str, float]
+
+
+def open_study(directory: Path, spec: RunSpec) -> None:
+    """Begin a study, or go on with one of the same specification.
+
+    Args:
+        directory: Of the study.
+        spec: The recipe; its seed does not count.
+
+    Raises:
+        UsageProblem: The directory holds something else, or a study of another specification.
+    """
+    if kind_of(directory) not in (None, "study"):
+        raise UsageProblem(
+            f"this directory is no study, it is a {kind_of(directory)}",
+            where=str(directory),
+            remedy="choose another --out",
+        )
+    if (directory / "config.toml").is_file():
+        if _seedless(load_config(directory / "config.toml", RunSpec())) != _seedless(spec):
+            raise UsageProblem(
+                "the study there has another configuration", where=str(directory), remedy="choose another --out"
+            )
+        return
+    if directory.exists() and any(directory.iterdir()):
+        raise UsageProblem("this directory is no study", where=str(directory), remedy="choose another --out")
+    directory.mkdir(parents=True, exist_ok=True)
+    write_config(directory, _seedless(spec))
+
+
+def _seedless(spec: RunSpec) -> RunSpec:
+    return attrs.evolve(spec, train=attrs.evolve(spec.train, seed=0))
+
+
+def run_study(
+    spec: RunSpec, seeds: Sequence[int], directory: Path, places: Places, executor: Executor
+) -> Iterator[SeedResult]:
+    """Train every seed that is not trained yet.
+
+    Args:
+        spec: The recipe.
+        seeds: Which seeds.
+        directory: Of the study.
+        places: Where data and cache lie.
+        executor: What runs the seeds: any `concurrent.futures.Executor`, such as `pipelines.studies.executors` opens.
+            Its workers need not see this disk: their files come home as bytes.
+
+    Yields:
+        Results as they come: first those that were there already, then each as it is done.
+
+    Raises:
+        UsageProblem: A seed that is there is of other data than those that are named now.
+        PipelineError: A seed failed; what is finished stays.
+    """
+    prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    open_study(directory, spec)
+    there = {seed: read_seed(directory, seed) for seed in seeds}
+    done = [found for found in there.values() if found is not None]
+    data = data_hashes(prepared, spec.dataset, read=bool(done))
+    for found in done:
+        _require_data(directory, found, data)
+    yield from done
+    missing = [seed for seed, found in there.items() if found is None]
+    futures = {executor.submit(train_away, spec, seed, directory, places): seed for seed in missing}
+    try:
+        for future in as_completed(futures):
+            found = bring_home(directory, futures[future], future.result())
+            _require_data(directory, found, data)
+            yield found
+    except BrokenExecutor as lost:
+        left = [str(seed) for seed in seeds if read_seed(directory, seed) is None]
+        told = f"{len(left)} of {len(seeds)} seeds ({', '.join(left)}); their checkpoints stay"
+        raise work_lost(lost, told, where=str(directory)) from None
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _require_data(directory: Path, found: SeedResult, data: DataHashes) -> None:
+    records = {"this command": data, seed_directory(directory, found.seed).name: found.data}
+    require_same(
+        records,
+        "a study takes one mean over one data set",
+        where=str(directory),
+        remedy="name the --source that the study began with, or choose another --out",
+    )
+
+
+def seed_directory(directory: Path, seed: int) -> Path:
+    """Name the run directory of a seed.
+
+    Args:
+        directory: Of the study.
+        seed: The seed.
+
+    Returns:
+        Its run directory.
+
+    Example:
+        >>> seed_directory(Path("study"), 7).name
+        'seed-007'
+    """
+    return directory / f"seed-{seed:03d}"
+
+
+def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> SeedResult:
+    """Train and evaluate one seed; what a killed worker left of it is taken up, and nothing else is removed.
+
+    Args:
+        spec: The recipe.
+        seed: The seed.
+        directory: Of the study.
+        places: Where data and cache lie.
+
+    Returns:
+        Its figures.
+
+    Raises:
+        UsageProblem: In the seed's place there is another run, or a directory with other files.
+        PipelineError: See the stages.
+    """
+    run = seed_directory(directory, seed)
+    seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=seed))
+    if kind_of(run) == "run":
+        if read_config(run) != seeded:
+            raise UsageProblem(
+                "the run in this place has another configuration", where=str(run), remedy="move it elsewhere"
+            )
+        _, finished = resume_run(run, places)
+    else:
+        if os.path.lexists(run):
+            remove_directory(run, BARE_SEED)
+        finished = train_run(seeded, attrs.evolve(places, out=run), now=datetime.now())
+    evaluate_run(seeded, finished)
+    found = read_seed(directory, seed)
+    if found is None:
+        raise DataProblem("the run just written is not there", where=str(run), remedy="run the study again")
+    return found
+
+
+def train_away(spec: RunSpec, seed: int, directory: Path, places: Places) -> dict[str, bytes]:
+    """Do what `train_seed` does, at a worker, and hand back what it wrote.
+
+    Args:
+        spec: The recipe.
+        seed: The seed.
+        directory: Of the study; where the worker sees another disk, a directory of that name there.
+        places: Where data and cache lie, seen from the worker.
+
+    Returns:
+        File name -> bytes, of the run directory without its checkpoints.
+
+    Raises:
+        PipelineError: See the stages.
+    """
+    train_seed(spec, seed, directory, places)
+    files = (path for path in seed_directory(directory, seed).iterdir() if path.is_file())
+    return {path.name: path.read_bytes() for path in files if not path.name.startswith(TEMPORARY)}
+
+
+def bring_home(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedResult:
+    """Write what a worker handed back, unless the worker wrote it here itself.
+
+    Args:
+        directory: Of the study, here.
+        seed: The seed.
+        files: From `train_away`.
+
+    Returns:
+        The seed's figures.
+
+    Raises:
+        DataProblem: The figures are damaged, or a name is not that of a file in the run directory; nothing is written.
+        PipelineError: The disk refused.
+    """
+    run = seed_directory(directory, seed)
+    for name in files:
+        fault = file_name_fault(name)
+        if fault is not None:
+            raise DataProblem(
+                f"the worker handed back a file whose name {fault}: {name[:100]!r}",
+                where=str(run),
+                remedy="check who answers as a worker",
+            )
+    if read_seed(directory, seed) is None:
+        make_directory(run)
+        for name in sorted(files, key=lambda name: name == "metrics.json"):  # last: it says that the run is finished
+            write_bytes(run / name, files[name])
+    found = read_seed(directory, seed)
+    if found is None:
+        raise DataProblem("the worker handed back no figures", where=str(run), remedy="run the study again")
+    return found
+
+
+def read_seed(directory: Path, seed: int) -> SeedResult | None:
+    """Read the figures of a finished seed.
+
+    Args:
+        directory: Of the study.
+        seed: The seed.
+
+    Returns:
+        Its figures, or None where it is not finished.
+
+    Raises:
+        DataProblem: Its metrics.json is damaged.
+    """
+    path = seed_directory(directory, seed) / "metrics.json"
+    if not path.is_file():
+        return None
+    values = read_metrics(path.parent)
+    try:
+        validation, matrix = values["validation_accuracy"], values["confusion_matrix"]
+        if not isinstance(matrix, list):
+            raise TypeError("the confusion matrix is no list")
+        return SeedResult(
+            seed=int(_number(values["seed"])),
+            test_accuracy=_number(values["test_accuracy"]),
+            validation_accuracy=None if validation is None else _number(validation),
+            train_seconds=_number(values["train_seconds"]),
+            confusion_matrix=tuple(tuple(int(count) for count in row) for row in matrix),
+            data=lineage_hashes(values.get("lineage")),
+        )
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise DataProblem(f"damaged metrics: {error}", where=str(path), remedy="remove that seed's directory") from None
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"expected a number, found {type(value).__name__}")
+    return float(value)
+
+
+def summarised(name: str, class_names: Sequence[str], results: Sequence[SeedResult]) -> Study:
+    """Sum up a study.
+
+    Args:
+        name: Of the recipe.
+        class_names: In the order of the matrices.
+        results: At least one seed.
+
+    Returns:
+        Mean, deviation, interval, mean matrix, recall.
+
+    Raises:
+        UsageProblem: Two seeds are of different data.
+
+    Example:
+        >>> results = [SeedResult(0, 0.8, None, 1.0, ((4, 1), (1, 4))), SeedResult(1, 1.0, None, 1.0, ((5, 0), (0, 5)))]
+        >>> summarised("example", ("A", "B"), results).mean
+        0.9
+    """
+    ordered = tuple(sorted(results, key=lambda result: result.seed))
+    require_same_data(ordered)
+    mean, deviation, interval = mean_and_interval([result.test_accuracy for result in ordered], within=(0, 1))
+    matrix = np.mean([result.confusion_matrix for result in ordered], axis=0)
+    recall = dict(zip(class_names, class_figures(matrix).recall.tolist(), strict=True))
+    return Study(name, tuple(class_names), ordered, mean, deviation, interval, matrix, recall)
+
+
+def require_same_data(results: Sequence[SeedResult]) -> None:
+    """Refuse to average or compare seeds of different data.
+
+    Args:
+        results: Any.
+
+    Raises:
+        UsageProblem: Two are of different data.
+    """
+    require_same(
+        {f"seed {result.seed} ({number})": result.data for number, result in enumerate(results)},
+        "the seeds of a study are of different data",
+        remedy="remove those of one of them, and train them again",
+    )
+
+
+def study_command(directory: Path, seeds: int, source: Path | None, *, ablate: bool = False) -> str:
+    """Write the command line that makes a study again from its own configuration.
+
+    Args:
+        directory: Of the study.
+        seeds: How many.
+        source: The directory of IDX files that was named, or None.
+        ablate: Whether each ingredient was left out in turn.
+
+    Returns:
+        A shell command; in the same directory it goes on where the study stands.
+
+    Example:
+        >>> study_command(Path("first"), 3, None)
+        'bpfunc study --config first/config.toml --seeds 3 --out first'
+    """
+    place = [] if source is None else ["--source", str(source)]
+    words = ["bpfunc", "study", "--config", str(directory / "config.toml"), "--seeds", str(seeds)]
+    return shell([*words, *(["--ablate"] if ablate else []), *place, "--out", str(directory)])
+
+
+def study_table(study: Study) -> dict[str, object]:
+    """Turn a study into plain values: what ``study.json`` holds.
+
+    Args:
+        study: Any study.
+
+    Returns:
+        A JSON object; accuracies are fractions, times seconds.
+    """
+    low, high = study.interval
+    return {
+        "name": study.name,
+        "seeds": len(study.results),
+        "mean_test_accuracy": study.mean,
+        "standard_deviation": study.deviation,
+        "confidence_interval_95": None if math.isnan(low) else [low, high],
+        "class_names": list(study.class_names),
+        "mean_confusion_matrix": study.confusion_matrix.tolist(),
+        "recall": dict(study.recall),
+        "train_seconds": sum(result.train_seconds for result in study.results),
+        "lineage": lineage_table(study.results[0].data),
+        "results": [_plain(result) for result in study.results],
+    }
+
+
+def _plain(result: SeedResult) -> dict[str, object]:
+    return attrs.asdict(result, filter=lambda attribute, _: attribute.name != "data")
+
+
+def write_study(directory: Path, study: Study) -> None:
+    """Write ``study.json``.
+
+    Args:
+        directory: Of the study.
+        study: All its seeds.
+    """
+    write_json(directory / "study.json", study_table(study))

@@ -1,0 +1,1 @@
+"""A training of the pipeline: built from its specification, run, watched and interrupted."""

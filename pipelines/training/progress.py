@@ -1,0 +1,69 @@
+"""What a training hands out after each epoch, and what may watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import attrs
+
+from bpfunc.training.step import TrainState
+from bpfunc.tree import Tree
+from pipelines.artifacts import EpochRecord
+
+
+@attrs.frozen(eq=False)
+class Kept:
+    """The network that would be the result if training ended here."""
+
+    params: Tree
+    """The averaged ones where an average is kept."""
+    layer_state: Tree
+    epoch: int
+
+
+@attrs.frozen(eq=False)
+class Progress:
+    """Where a training stands after an epoch: all that is needed to go on, and what a watcher shows."""
+
+    state: TrainState
+    kept: Kept
+    history: tuple[EpochRecord, ...]
+
+    @property
+    def record(self) -> EpochRecord:
+        """The figures of the epoch just finished."""
+        return self.history[-1]
+
+
+Watch: TypeAlias = Callable[[Iterator[Progress]], Iterator[Progress]]
+"""Wraps the iterator of epochs: a progress bar, a log, checkpoints."""
+
+
+def unwatched(epochs: Iterator[Progress]) -> Iterator[Progress]:
+    """Watch nothing.
+
+    Args:
+        epochs: The epochs.
+
+    Returns:
+        The same iterator.
+
+    Example:
+        >>> list(unwatched(iter([])))
+        []
+    """
+    return epochs
+
+
+def never() -> bool:
+    """Answer that nobody asked to stop.
+
+    Returns:
+        False.
+
+    Example:
+        >>> never()
+        False
+    """
+    return False
