@@ -13,7 +13,7 @@ from typing import NewType
 Html = NewType("Html", str)
 """Markup that is safe to place into a page."""
 
-_VOID = frozenset({"img", "link", "meta"})
+_VOID = frozenset({"img", "input", "link", "meta"})
 
 
 def text(value: str) -> Html:
