@@ -272,6 +272,10 @@ const drawColumn = (svg, column) => {
     if (ring) paint(ring, reached(layer) ? deltas[index] : 0, steep, "stroke-opacity");
     unit.classList.toggle("waiting", !known(column));
     unit.classList.toggle("chosen", group === state.group && index === remembered[group]);
+    const label = one(".value", unit);
+    if (label) {
+      label.textContent = (known(column) ? figure(values[index]) : "") + (deltas && reached(layer) ? `, \u03b4 ${figure(deltas[index])}` : "");
+    }
     one("title", unit).textContent = `unit ${index + 1}: ${known(column) ? figure(values[index]) : "not yet"}`
       + (deltas && reached(layer) ? `, delta ${figure(deltas[index])}` : "");
   }

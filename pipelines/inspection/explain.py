@@ -229,9 +229,10 @@ class _Watch:
         """
         maker = "" if model.maker is None else model.maker.name
         if maker == "mirror_averaged" and model.maker is not None:
-            settings = dict(model.maker.settings)
-            height, width = settings["image_shape"]  # type: ignore[misc]
-            return mirror_averaged(self.model(model.parts[0][1], path), image_shape=(int(height), int(width)))
+            shape = dict(model.maker.settings)["image_shape"]
+            assert isinstance(shape, tuple)
+            height, width = map(int, shape)
+            return mirror_averaged(self.model(model.parts[0][1], path), image_shape=(height, width))
         if maker not in {"serial", "named"} or not model.parts:
             return self.layer(model, path)
         inner = [self.model(layer, f"{path}.{name}" if path else name) for name, layer in model.parts]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from bpfunc.arrays.types import FloatArray
 from pipelines.inspection.explain_numbers import CLASSES, Group, Numbers, Plan, figure
@@ -36,6 +37,8 @@ class Size:
 WIDE = Size("wide", 1600, 420, 260, 12, 11, 19)
 NARROW = Size("narrow", 390, 250, 66, 6, 8, 9.5)
 _TOP, _FOOT = 1.9, 2.3
+LABELLED = 6
+"""Where no layer has more units, their numbers stand below them."""
 """Room above and below the units, in heights of a letter."""
 
 
@@ -51,6 +54,10 @@ def drawing(drawn: Plan, found: Numbers, size: Size) -> Html:
         An ``svg`` element. Its parts carry what they stand for: ``data-column``, ``data-layer``, ``data-unit``.
     """
     one, columns = drawn.first, len(drawn.first.layers) + 2
+    most = max((len(_shown(group, size)) for group in drawn.groups), default=1)
+    room = size.height - (_TOP + _FOOT) * size.font
+    # Where there is room, units are larger, up to two and a half times.
+    size = attrs.evolve(size, radius=float(np.clip(0.3 * room / max(most, 1), size.radius, 2.5 * size.radius)))
     names = ["image" if one.image_shape else "input", *(layer.layer for layer in one.layers), "loss"]
     parts = [
         element(
@@ -267,6 +274,17 @@ def _column(
                 )
             )
         place = {"class": "unit", "data-column": str(column), "data-group": str(number), "data-unit": str(unit)}
+        if all(each.width <= LABELLED for each in drawn.groups) and size.name == WIDE.name:
+            words = figure(float(values[unit])) + (
+                f", \N{GREEK SMALL LETTER DELTA} {figure(float(deltas[unit]))}" if deltas is not None else ""
+            )
+            below = {
+                "class": "value",
+                "x": f"{x:.1f}",
+                "y": f"{y + size.radius + size.font:.1f}",
+                "text-anchor": "middle",
+            }
+            inner.append(element("text", below, text(words)))
         parts.append(element("g", place, element("title", {}, text(f"unit {unit + 1}")), *inner))
     words = plural(group.width, "unit", "units") if column else plural(group.width, "input", "inputs")
     if len(_shown(group, size)) < group.width:
@@ -275,7 +293,7 @@ def _column(
         strip |= {"y": f"{size.height - 2.1 * size.font:.1f}", "preserveAspectRatio": "none"}
         href = data_uri(diverging_png(values[None], limit=highest or 1.0))
         parts.append(element("image", {"class": "strip", "data-strip": str(column), "href": href} | strip))
-    return [*parts, _foot(size, column, columns, words if size is WIDE else str(group.width))]
+    return [*parts, _foot(size, column, columns, words if size.name == WIDE.name else str(group.width))]
 
 
 def _foot(size: Size, column: int, columns: int, words: str) -> Html:
@@ -304,12 +322,12 @@ def _loss(drawn: Plan, found: Numbers, size: Size) -> Html:
                     | place,
                 ),
             ]
-        words = f"{names[unit]} {figure(float(value))}" if size is WIDE else names[unit][:10]
+        words = f"{names[unit]} {figure(float(value))}" if size.name == WIDE.name else names[unit][:10]
         place = {"x": f"{left:.1f}", "y": f"{y - 0.15 * size.font:.1f}"}
         parts.append(element("text", {"data-output": str(unit)} | place, text(words)))
-    loss = element("text", {"class": "loss", "x": f"{left + width / 2:.1f}", "y": f"{size.height - 0.5 * size.font:.1f}",
-                            "text-anchor": "middle", "data-loss": ""},
-                   text(f"loss {figure(float(found.arrays['l'][found.example]))}"))  # fmt: skip
+    place = {"x": f"{left + width / 2:.1f}", "y": f"{size.height - 0.5 * size.font:.1f}", "text-anchor": "middle"}
+    words = f"loss {figure(float(found.arrays['l'][found.example]))}"
+    loss = element("text", {"class": "loss", "data-loss": ""} | place, text(words))
     return element("g", {"class": "outcome"}, *parts, loss)
 
 
@@ -344,7 +362,7 @@ def largest(values: FloatArray) -> float:
     return float(np.abs(finite).max()) if finite.size else 0.0
 
 
-def grey(row: FloatArray, shape: tuple[int, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def grey(row: FloatArray, shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Scale numbers to greys, the lowest black and the highest white.
 
     Args:
@@ -361,7 +379,8 @@ def grey(row: FloatArray, shape: tuple[int, int]) -> np.ndarray[tuple[int, ...],
     row = np.where(np.isfinite(row), row, 0).astype(np.float64)
     low, high = float(row.min()), float(row.max())
     scaled = (row - low) / (high - low) if high > low else np.zeros_like(row)
-    return np.rint(255 * scaled).astype(np.uint8).reshape(shape)
+    pixels: NDArray[np.uint8] = np.rint(255 * scaled).astype(np.uint8)
+    return pixels.reshape(shape)
 
 
 def grid(width: int, shape: tuple[int, int] | None = None) -> tuple[int, int]:

@@ -141,10 +141,7 @@ def figure(value: float) -> str:
         return "0"
     rounded = Context(prec=4, rounding=ROUND_HALF_UP).plus(Decimal(value))
     exponent = rounded.adjusted()
-    if -3 <= exponent < 5:
-        words = f"{rounded:f}"
-    else:
-        words = f"{rounded.scaleb(-exponent):f}"
+    words = f"{rounded:f}" if -3 <= exponent < 5 else f"{rounded.scaleb(-exponent):f}"
     if "." in words:
         words = words.rstrip("0").rstrip(".")
     return (words if -3 <= exponent < 5 else f"{words}e{exponent}").replace("-", MINUS, 1 if value < 0 else 0)
@@ -163,9 +160,9 @@ def arrays_of(drawn: Plan, one: Explained) -> dict[str, FloatArray]:
     """Name the arrays of a step that the page holds.
 
     ``x`` (E, D) inputs; ``y0``, ``d0``, ``s0`` (E, H) outputs of layer 0, the derivatives of the loss by them, and the
-    slopes; ``W0``, ``G0``, ``A0`` (D, C) weights, gradients and weights after the update, of the units that can be chosen;
-    ``b0``, ``gb0``, ``ab0`` (H,) the same of the bias; ``O0`` (C, H) weights that lead from the chosen units before to all
-    units of layer 0; ``p``, ``t``, ``l``, ``r`` probabilities, targets, losses and weights of the examples.
+    slopes; ``W0``, ``G0``, ``A0`` (D, C) weights, gradients and weights after the update, of the units that can be
+    chosen; ``b0``, ``gb0``, ``ab0`` (H,) the same of the bias; ``O0`` (C, H) weights that lead from the chosen units
+    before to all units of layer 0; ``p``, ``t``, ``l``, ``r`` probabilities, targets, losses, weights of the examples.
 
     Args:
         drawn: Which examples and units.
@@ -289,7 +286,7 @@ class Numbers:
         size = np.abs(self.arrays[name][self.example].astype(np.float64) * gradient.astype(np.float64))
         return int(np.nan_to_num(size, nan=0.0).argmax())
 
-    def number(self, name: str, layer: int) -> Found:  # noqa: PLR0911
+    def number(self, name: str, layer: int) -> Found:
         """Find a number of a layer by its name in a formula to fill."""
         group = self.drawn.group_of(layer)
         unit, example = self.units[group], self.example
