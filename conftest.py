@@ -5,11 +5,10 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-COMPILED = ("epoch", "loops", "machine", "network", "work")
 EXTRAS = {
     "sklearn": ["bpfunc/interop/sklearn.py"],
     "onnx": ["bpfunc/interop/onnx.py", "bpfunc/interop/onnx_chain.py", "bpfunc/interop/onnx_nodes.py"],
-    "numba": ["bpfunc/interop/numba.py", *(f"bpfunc/interop/compiled/{part}.py" for part in COMPILED)],
+    "numba": ["bpfunc/interop/numba.py", "bpfunc/compiled"],
 }
 """Modules whose examples need a library that need not be there."""
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from bpfunc.arrays.types import FloatDType
 from bpfunc.batches.batch import Batch, epoch_batches, in_order, weighted
-from bpfunc.interop.compiled.loops import source_in_place
+from bpfunc.compiled.loops import source_in_place
 from bpfunc.interop.numba import compiled_epoch
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, ShapeError, dense, dropout, identity, leaky_relu, relu, sigmoid, tanh

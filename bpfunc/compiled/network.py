@@ -11,11 +11,11 @@ import numpy as np
 
 from bpfunc.arrays.aligned import CACHE_LINE, empty
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly
-from bpfunc.interop.compiled.epoch import IDENTITY, LEAKY, RELU, SIGMOID, TANH
-from bpfunc.interop.compiled.machine import LARGEST, PRECISIONS, Precision
-from bpfunc.interop.structure import inside, maker_of
+from bpfunc.compiled.epoch import IDENTITY, LEAKY, RELU, SIGMOID, TANH
+from bpfunc.compiled.machine import LARGEST, PRECISIONS, Precision
 from bpfunc.layers import DenseParams, Layer, Maker, ShapeError
 from bpfunc.layers.combinators import SerialParams
+from bpfunc.layers.recognition import inside, maker_of
 from bpfunc.tree import Tree, tree_leaves, tree_leaves_with_path
 
 KINDS = {"relu": RELU, "leaky_relu": LEAKY, "tanh": TANH, "sigmoid": SIGMOID, "identity": IDENTITY}
@@ -28,7 +28,7 @@ class Stage:
 
     Args:
         use_bias: Whether the dense layer has one.
-        kind: Of the activation; see `bpfunc.interop.compiled.epoch`.
+        kind: Of the activation; see `bpfunc.compiled.epoch`.
         slope: Of `leaky_relu` below 0.
     """
 

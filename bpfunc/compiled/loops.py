@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bpfunc.interop.compiled.machine import Precision, njit, numba, types
+from bpfunc.compiled.machine import Precision, njit, numba, types
 from bpfunc.transforms.formula import Formula, Operand, traced
 
 SYMBOLS = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}"}

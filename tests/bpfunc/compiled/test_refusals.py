@@ -18,11 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpfunc.batches.batch import Batch, epoch_batches
-from bpfunc.interop import numba as numba_bridge
-from bpfunc.interop.compiled import work
-from bpfunc.interop.compiled.epoch import thread_of_epoch
-from bpfunc.interop.compiled.loops import loop_of
-from bpfunc.interop.compiled.work import Lesson
+from bpfunc.compiled import optimizer, work
+from bpfunc.compiled.epoch import thread_of_epoch
+from bpfunc.compiled.loops import loop_of
+from bpfunc.compiled.work import Lesson
 from bpfunc.interop.numba import compiled, compiled_epoch
 from bpfunc.keys import Key
 from bpfunc.layers import (
@@ -243,7 +242,7 @@ def test_compiled_optimiser_takes_every_layout(data: st.DataObject, where: str) 
 def test_loops_are_handed_aligned_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     """numba does not look, so arrays that begin between two numbers are copied."""
     seen: list[np.ndarray] = []
-    monkeypatch.setattr(numba_bridge, "loop_of", lambda formula: lambda *arrays: seen.extend(arrays))
+    monkeypatch.setattr(optimizer, "loop_of", lambda formula: lambda *arrays: seen.extend(arrays))
     odd = (_not_aligned(np.ones(5)),)
     compiled(adam(0.1)).update(odd, adam(0.1).init(odd), odd, 0)
     assert len(seen) == 8

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from bpfunc.interop.compiled.machine import (
+from bpfunc.compiled.machine import (
     Precision,
     flush_denormals,
     matrix_product,

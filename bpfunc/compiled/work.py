@@ -12,10 +12,10 @@ import numpy as np
 from bpfunc.arrays.aligned import empty
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch, class_indices
-from bpfunc.interop.compiled.epoch import thread_of_epoch
-from bpfunc.interop.compiled.loops import counted, traced_once, update_of
-from bpfunc.interop.compiled.machine import LARGEST, PRECISIONS, Precision, njit
-from bpfunc.interop.compiled.network import (
+from bpfunc.compiled.epoch import thread_of_epoch
+from bpfunc.compiled.loops import counted, traced_once, update_of
+from bpfunc.compiled.machine import LARGEST, PRECISIONS, Precision, njit
+from bpfunc.compiled.network import (
     Layout,
     Stage,
     layout_of,
@@ -200,7 +200,7 @@ def check_structure(model: Layer, state: TrainState) -> TrainState:
     """Check that parameters and layer state are trees as the model's `init` makes them.
 
     Args:
-        model: One that `bpfunc.interop.compiled.network.network_of` takes.
+        model: One that `bpfunc.compiled.network.network_of` takes.
         state: The state before an epoch.
 
     Returns:
@@ -232,7 +232,7 @@ def learn(
     """Run an epoch.
 
     Args:
-        network: From `bpfunc.interop.compiled.network.network_of`.
+        network: From `bpfunc.compiled.network.network_of`.
         chain: The optimiser.
         state: Where to start; it stays as it is.
         lesson: What to learn from.
@@ -249,7 +249,7 @@ def learn(
         ValueError: The batch size or the number of threads is below 1, or the batch size above the number of rows.
 
     Example:
-        >>> from bpfunc.interop.compiled.network import network_of
+        >>> from bpfunc.compiled.network import network_of
         >>> from bpfunc.keys import Key
         >>> from bpfunc.layers import dense
         >>> from bpfunc.losses import cross_entropy
