@@ -9,7 +9,7 @@ from bpfunc.arrays.types import FloatArray
 from bpfunc.compiled.loops import counted, loop_of, refused_by_name, traced_once
 from bpfunc.compiled.machine import PRECISIONS
 from bpfunc.transforms import GradientTransform
-from bpfunc.transforms.base import fused
+from bpfunc.transforms.base import chained, fused
 from bpfunc.transforms.elementwise import Arrays, Elementwise, FillFn, Part
 from bpfunc.transforms.formula import constants
 
@@ -75,6 +75,35 @@ def elementwise_form(transform: GradientTransform) -> Elementwise:
     except (AttributeError, IndexError, ValueError) as error:
         raise TypeError(f"a kernel of this transform cannot be compiled: {error}") from None
     return form
+
+
+def clipped_form(transform: GradientTransform) -> tuple[float, Elementwise]:
+    """Find the formulas of a transform that may begin with `bpfunc.transforms.clip_by_global_norm`.
+
+    Args:
+        transform: Any.
+
+    Returns:
+        The limit of the norm, 0 where there is none, and the elementwise form of all that follows.
+
+    Raises:
+        TypeError: A kernel does something that is not compiled.
+        ValueError: It has no such form.
+
+    Example:
+        >>> from bpfunc.optimizers import sgd
+        >>> from bpfunc.transforms import chain, clip_by_global_norm
+        >>> clipped_form(chain(clip_by_global_norm(2.0), sgd(0.1)))[0]
+        2.0
+    """
+    first, *others = transform.links or (transform,)
+    if transform.elementwise is not None or first.norm_limit is None:
+        return 0.0, elementwise_form(transform)
+    nothing = Elementwise((), lambda state: (), lambda trees: ())
+    whole = chained([nothing, *[link.elementwise for link in others]])
+    if not transform.links or whole is None:
+        return 0.0, elementwise_form(transform)
+    return first.norm_limit, elementwise_form(fused(transform.init, whole))
 
 
 def _compiled(parts: tuple[Part, ...], step: int, add: bool) -> FillFn:

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.types import FloatArray, readonly_arrays
-from bpfunc.losses.base import Loss, Targets, class_rows
+from bpfunc.losses.base import Loss, Targets, class_rows, weighed
 from bpfunc.ops import softmax_jvp
 
 
@@ -53,7 +53,7 @@ def softmax_cross_entropy(logits: FloatArray, targets: Targets) -> tuple[FloatAr
     exponentials = np.exp(shifted)
     total = exponentials.sum(axis=1, keepdims=True)
     mass = rows.sum(axis=1, keepdims=True)
-    losses: FloatArray = (mass * np.log(total))[:, 0] - (rows * shifted).sum(axis=1)
+    losses: FloatArray = (mass * np.log(total))[:, 0] - weighed(rows, shifted).sum(axis=1)
     exponentials /= total
     return losses, CrossEntropyResidual(exponentials, rows, mass)
 

@@ -15,7 +15,9 @@ import bpfunc
 EXTRAS = {
     "bpfunc.interop.numba": "numba",
     "bpfunc.compiled.epoch": "numba",
+    "bpfunc.compiled.kept": "numba",
     "bpfunc.compiled.loops": "numba",
+    "bpfunc.compiled.losses": "numba",
     "bpfunc.compiled.machine": "numba",
     "bpfunc.compiled.network": "numba",
     "bpfunc.compiled.optimizer": "numba",
@@ -108,6 +110,7 @@ SOURCED = (
         for name in FUNCTIONS
         if name.startswith(SOURCED)
         and not name.endswith(("_vjp", "_jvp", ".zeros", ".weights_only", ".paired", ".class_rows", ".whole_numbers"))
+        and not name.endswith(".weighed")
         and ".special." not in name
     ],
 )
