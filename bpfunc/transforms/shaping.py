@@ -122,7 +122,8 @@ def clip_by_global_norm(limit: float) -> GradientTransform:
         norm = norm_factors(grads)
         return tree_map(lambda g: _shrunk(g, norm, limit), grads)
 
-    return stateless(clipped)
+    made = stateless(clipped)
+    return GradientTransform(made.init, made.update, norm_limit=limit)
 
 
 def centralize() -> GradientTransform:
