@@ -12,7 +12,7 @@ import numpy as np
 
 from bpfunc.arrays.types import FloatArray, Shape, readonly
 from bpfunc.keys import Key, fold_in
-from bpfunc.layers import Context, Layer, Maker, ShapeError
+from bpfunc.layers import Context, Layer, Maker, ShapeError, inputs_for
 from bpfunc.layers.base import BackwardFn
 from bpfunc.tree import Tree
 
@@ -374,7 +374,8 @@ def _parallel_forward(
     outputs, states, residuals = [], [], []
     for index, layer in enumerate(layers):
         with _inside(f"branches[{index}]"):
-            y, branch_state, kept = layer.forward(params.branches[index], state[index], x, _child(ctx, index, layer))
+            own = inputs_for(layer, params.branches[index], x) if x.dtype.kind != "f" else x
+            y, branch_state, kept = layer.forward(params.branches[index], state[index], own, _child(ctx, index, layer))
         outputs.append(y)
         states.append(branch_state)
         residuals.append((kept, y.shape[-1]))

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, uniform
 from bpfunc.layers.base import Context, Layer, Maker, keeps_shape, no_params
@@ -35,9 +36,7 @@ def dropout(rate: float) -> Layer:
 
     Reference: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout" (2014).
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout takes a rate in [0, 1), got {rate}")
-    rate = float(rate)
+    rate = number("dropout", "rate", rate, "[0, 1)")
 
     return Layer(
         name=f"dropout({rate})",
@@ -85,15 +84,20 @@ def dropout_factor(key: Key, x: FloatArray, rate: float) -> FloatArray:
         rate: In [0, 1).
 
     Returns:
-        Array of ``x``'s shape and dtype.
+        Array of ``x``'s shape and dtype; float64 where ``x`` holds whole numbers.
+
+    Raises:
+        ValueError: The rate is outside [0, 1).
 
     Example:
         >>> from bpfunc.keys import Key
         >>> float(dropout_factor(Key(0), np.ones(10_000), 0.2).mean().round(1))
         1.0
     """
+    rate = number("dropout_factor", "rate", rate, "[0, 1)")
     kept = uniform(key, x.shape) >= rate
-    return np.multiply(kept, np.asarray(1 / (1 - rate), x.dtype))
+    factor: FloatArray = np.multiply(kept, np.asarray(1 / (1 - rate), x.dtype if x.dtype.kind == "f" else np.float64))
+    return factor
 
 
 def _scaled(factor: FloatArray | None, values: FloatArray) -> FloatArray:

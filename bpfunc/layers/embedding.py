@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, normal
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError, no_flops
@@ -50,19 +51,20 @@ def embedding(categories: int, width: int, *, table_init: Initializer = normal) 
 
     Reference: Bengio, Ducharme, Vincent and Jauvin, "A neural probabilistic language model" (2003).
     """
-    if categories < 1 or width < 1:
-        raise ValueError(f"embedding takes at least 1 category and width 1, got {categories} and {width}")
+    categories = whole("embedding", "categories", categories, "[1, inf)")
+    width = whole("embedding", "width", width, "[1, inf)")
     return Layer(
         name=f"embedding({categories}, {width})",
         init=partial(_init, categories, width, table_init),
-        forward=partial(_forward, categories),
+        forward=partial(_forward, categories, width),
         backward=_backward,
         jvp=_jvp,
         backward_jvp=_backward_jvp,
         example_grads=_example_grads,
         flops=no_flops,
         draws=False,
-        maker=Maker("embedding", (("categories", int(categories)), ("width", int(width)))),
+        maker=Maker("embedding", (("categories", categories), ("width", width))),
+        looks_up=True,
     )
 
 
@@ -75,10 +77,12 @@ def _init(
 
 
 def _forward(
-    categories: int, params: EmbeddingParams, state: Tree, x: IntArray, ctx: Context
+    categories: int, width: int, params: EmbeddingParams, state: Tree, x: IntArray, ctx: Context
 ) -> tuple[FloatArray, Tree, IntArray]:
     if x.ndim not in (1, 2):
         raise ShapeError(f"embedding expected an input of shape (B,) or (B, F), found {x.shape}")
+    if params.table.shape != (categories, width):
+        raise ShapeError(f"embedding expected a table of shape {(categories, width)}, found {params.table.shape}")
     if not np.issubdtype(x.dtype, np.integer):
         raise ValueError(f"embedding takes whole numbers, found {x.dtype}")
     if x.size and not 0 <= x.min() <= x.max() < categories:
@@ -87,6 +91,9 @@ def _forward(
 
 
 def _backward(params: EmbeddingParams, residual: IntArray, dy: FloatArray) -> tuple[EmbeddingParams, FloatArray]:
+    if dy.shape != (*residual.shape, params.table.shape[1]):
+        shape = (*residual.shape, params.table.shape[1])
+        raise ShapeError(f"embedding expected a cotangent of shape {shape}, found {dy.shape}")
     table = np.zeros(params.table.shape, dy.dtype)
     np.add.at(table, residual, dy)
     return EmbeddingParams(table), np.zeros(residual.shape, dy.dtype)

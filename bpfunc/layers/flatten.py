@@ -32,6 +32,7 @@ def flatten() -> Layer:
         flops=no_flops,
         draws=False,
         maker=Maker("flatten"),
+        looks_up=None,
     )
 
 

@@ -10,15 +10,16 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
-from bpfunc.losses.base import Targets, paired
+from bpfunc.losses.base import Targets, check_derivative, paired
 from bpfunc.ops.elementwise import ElementwiseResidual, Formula, Keeps, elementwise
 
 ArgumentsT = ParamSpec("ArgumentsT")
 
 
 def elementwise_loss(
-    name: str, *, keeps: Keeps, slope: Formula, curvature: Formula | None = None
+    name: str, *, keeps: Keeps, slope: Formula, curvature: Formula | None = None, **intervals: str
 ) -> Callable[[Callable[ArgumentsT, FloatArray]], Callable[ArgumentsT, tuple[FloatArray, ElementwiseResidual]]]:
     """Make a loss from a function of outputs and targets, number by number: a decorator.
 
@@ -26,7 +27,8 @@ def elementwise_loss(
         name: Name of the loss, for messages.
         keeps: Inputs, ``x``, or their ``difference``, outputs less targets; see `bpfunc.ops.elementwise.Elementwise`.
         slope: ``(*kept, *settings)``, by the outputs.
-        curvature: Likewise; None if it is 0 wherever it exists.
+        curvature: The same for the second derivative; None if it is 0 wherever it exists.
+        intervals: Setting -> where it lies, such as ``(0, inf)``.
 
     Returns:
         A decorator. The loss returns ``(losses, residual)``, with losses (B,).
@@ -47,6 +49,7 @@ def elementwise_loss(
 
         @wraps(op)
         def losses(outputs: FloatArray, targets: Targets, **settings: float) -> tuple[FloatArray, ElementwiseResidual]:
+            settings = {key: number(function.__name__, key, x, intervals[key]) for key, x in settings.items()}
             # Outputs belong to the caller, who may write to them before the derivatives are asked for.
             own = outputs.copy() if keeps == "x" else outputs
             each, residual = op(own, paired(name, outputs, targets), **settings)
@@ -74,6 +77,7 @@ def vjp(residual: ElementwiseResidual, dlosses: FloatArray) -> FloatArray:
 
     Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
     """
+    _check(residual, dlosses=(dlosses,))
     return _slope(residual) * _column(dlosses, residual)
 
 
@@ -94,6 +98,7 @@ def jvp(residual: ElementwiseResidual, outputs_dot: FloatArray) -> FloatArray:
 
     Reference: Griewank and Walther, "Evaluating derivatives" (2008).
     """
+    _check(residual, outputs_dot=outputs_dot)
     return _example_sums(_slope(residual) * outputs_dot)
 
 
@@ -119,12 +124,20 @@ def vjp_jvp(
 
     Reference: Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
+    _check(residual, outputs_dot=outputs_dot, dlosses=(dlosses,))
     first = vjp(residual, dlosses_dot)
     if residual.formulas.curvature is None:
         return first
     second = _shared(residual.formulas.curvature(*residual.arguments), outputs_dot) * outputs_dot
     doutputs_dot: FloatArray = second * _column(dlosses, residual) + first
     return doutputs_dot
+
+
+def _check(
+    residual: ElementwiseResidual, *, outputs_dot: FloatArray | None = None, dlosses: tuple[FloatArray, ...] = ()
+) -> None:
+    name = residual.formulas.function.__name__
+    check_derivative(name, residual.arguments[0].shape, outputs_dot=outputs_dot, dlosses=dlosses)
 
 
 def _slope(residual: ElementwiseResidual) -> FloatArray:

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.losses.base import Loss, Targets
 from bpfunc.losses.elementwise import elementwise_loss, jvp, vjp, vjp_jvp
@@ -48,7 +49,7 @@ def squared_error() -> Loss:
         >>> squared_error().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([4.])
     """
-    return Loss("squared_error", squared_errors, vjp, jvp, vjp_jvp)
+    return Loss("squared_error", squared_errors, vjp, jvp, vjp_jvp, metric="mean squared error")
 
 
 @elementwise_loss("absolute_error", keeps="difference", slope=np.sign)
@@ -88,7 +89,7 @@ def absolute_error() -> Loss:
         >>> absolute_error().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([2.])
     """
-    return Loss("absolute_error", absolute_errors, vjp, jvp, vjp_jvp)
+    return Loss("absolute_error", absolute_errors, vjp, jvp, vjp_jvp, metric="mean absolute error")
 
 
 @elementwise_loss(
@@ -96,6 +97,7 @@ def absolute_error() -> Loss:
     keeps="difference",
     slope=lambda error, delta: error.clip(-delta, delta),
     curvature=lambda error, delta: (np.abs(error) <= delta).astype(error.dtype),
+    delta="(0, inf)",
 )
 def huber_errors(outputs: FloatArray, targets: Targets, *, delta: float = 1.0) -> FloatArray:
     """Huber's loss, averaged over an example's outputs: ``l = mean h(y - t)``.
@@ -112,6 +114,7 @@ def huber_errors(outputs: FloatArray, targets: Targets, *, delta: float = 1.0) -
 
     Raises:
         ShapeError: Outputs and targets do not fit.
+        ValueError: delta is not above 0.
 
     Example:
         >>> from bpfunc.losses import huber_errors_vjp
@@ -142,6 +145,11 @@ def huber(*, delta: float = 1.0) -> Loss:
         >>> huber().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([1.5])
     """
-    if not delta > 0:
-        raise ValueError(f"huber takes a delta above 0, got {delta}")
-    return Loss("huber", partial(huber_errors, delta=float(delta)), vjp, jvp, vjp_jvp)
+    return Loss(
+        "huber",
+        partial(huber_errors, delta=number("huber", "delta", delta, "(0, inf)")),
+        vjp,
+        jvp,
+        vjp_jvp,
+        metric="mean absolute error",
+    )

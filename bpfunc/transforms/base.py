@@ -13,7 +13,7 @@ from typing import TypeAlias
 import attrs
 
 from bpfunc.arrays.types import readonly
-from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, no_numbers, run
+from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, check_alike, no_numbers, run
 from bpfunc.tree import Tree, tree_map
 
 InitFn: TypeAlias = Callable[[Tree], Tree]
@@ -123,9 +123,12 @@ def stateless(function: Callable[[Tree, Tree, int], Tree]) -> GradientTransform:
         >>> stateless(lambda grads, params, step: grads + params).update(1.0, (), 2.0, 0)
         (3.0, ())
     """
-    return GradientTransform(
-        lambda params: (), lambda grads, state, params, step: (function(grads, params, step), state)
-    )
+
+    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        check_alike(grads, params)
+        return function(grads, params, step), state
+
+    return GradientTransform(lambda params: (), update)
 
 
 def identity() -> GradientTransform:
@@ -138,10 +141,12 @@ def identity() -> GradientTransform:
         >>> identity().update(1.0, (), 0.0, 0)
         (1.0, ())
     """
-    form = Elementwise((), lambda state: (), lambda trees: ())
-    return GradientTransform(
-        lambda params: (), lambda grads, state, params, step: (tree_map(readonly, grads), state), form
-    )
+
+    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        check_alike(grads, params)
+        return tree_map(readonly, grads), state
+
+    return GradientTransform(lambda params: (), update, Elementwise((), lambda state: (), lambda trees: ()))
 
 
 def chain(*transforms: GradientTransform) -> GradientTransform:

@@ -46,7 +46,8 @@ def tensor_metadata(path: Path, *, remedy: str) -> dict[str, str]:
     """
     try:
         with path.open("rb") as file:
-            return safetensors_metadata(file.read(HEADER_LIMIT + 8))
+            size = file.read(8)
+            return safetensors_metadata(size + file.read(min(int.from_bytes(size, "little"), HEADER_LIMIT)))
     except OSError as error:
         raise DataProblem(f"cannot read: {error.strerror}", where=str(path), remedy=remedy) from None
     except ValueError as error:

@@ -21,8 +21,10 @@ EXTRAS = {
     "bpfunc.interop.compiled.work": "numba",
     "bpfunc.interop.sklearn": "sklearn",
     "bpfunc.interop.onnx": "onnx",
-    "bpfunc.interop.onnx_chain": "onnx",
-    "bpfunc.interop.onnx_nodes": "onnx",
+    **{
+        f"bpfunc.interop.onnx_{part}": "onnx"
+        for part in ("chain", "foreign", "layers", "nodes", "operators", "products")
+    },
 }
 """Modules that need an extra, and the package by which to see whether it is installed."""
 
@@ -105,7 +107,20 @@ SOURCED = (
         name
         for name in FUNCTIONS
         if name.startswith(SOURCED)
-        and not name.endswith(("_vjp", "_jvp", ".zeros", ".weights_only", ".paired", ".class_rows", ".whole_numbers"))
+        and not name.endswith(
+            (
+                "_vjp",
+                "_jvp",
+                ".zeros",
+                ".weights_only",
+                ".paired",
+                ".class_rows",
+                ".whole_numbers",
+                ".weighed",
+                ".labels_in_range",
+                ".check_derivative",
+            )
+        )
         and ".special." not in name
     ],
 )

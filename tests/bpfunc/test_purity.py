@@ -206,7 +206,7 @@ def varied(value: object, random: np.random.Generator, layout: str) -> object:
             return value
         # Reordering keeps what an argument must satisfy: ranges, sums of a whole array, signs of variances.
         fresh = random.permutation(value.reshape(-1)).reshape(value.shape)
-        fresh = np.asfortranarray(fresh) if layout == "fortran" else fresh
+        fresh = np.asfortranarray(fresh).reshape(value.shape) if layout == "fortran" else fresh  # it makes () of (1,)
         fresh.flags.writeable = False
         return fresh
     if isinstance(value, tuple) and not hasattr(value, "_fields"):

@@ -194,7 +194,7 @@ def test_averages_do_not_linger_among_denormal_numbers() -> None:
     """An input that falls silent leaves an average that reaches zero, where it would stay just above without care."""
     inputs = np.zeros((400, FEATURES), np.float32)
     inputs[0] = 1e-30
-    data, model, transform = Batch(inputs, np.zeros(400, np.intp)), dense(CLASSES), adam(0.0)
+    data, model, transform = Batch(inputs, np.zeros(400, np.intp)), dense(CLASSES), adam(lambda step: 0.0)
     state = init_train_state(model, transform, Key(3), (FEATURES,))
     epoch = compiled_epoch(model, cross_entropy(), transform, threads=2)
     for number in range(2):
