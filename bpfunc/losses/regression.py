@@ -12,7 +12,7 @@ from bpfunc.losses.base import Loss, Targets
 from bpfunc.losses.elementwise import elementwise_loss, jvp, vjp, vjp_jvp
 
 
-@elementwise_loss("squared_error", slope=lambda y, t: 2 * (y - t), curvature=lambda y, t: 2.0)
+@elementwise_loss("squared_error", keeps="difference", slope=lambda error: 2 * error, curvature=lambda error: 2.0)
 def squared_errors(outputs: FloatArray, targets: Targets) -> FloatArray:
     """Squared error, averaged over an example's outputs: ``l = mean (y - t)^2``.
 
@@ -52,7 +52,7 @@ def squared_error() -> Loss:
     return Loss("squared_error", squared_errors, vjp, jvp, vjp_jvp, metric="mean squared error")
 
 
-@elementwise_loss("absolute_error", slope=lambda y, t: np.sign(y - t))
+@elementwise_loss("absolute_error", keeps="difference", slope=np.sign)
 def absolute_errors(outputs: FloatArray, targets: Targets) -> FloatArray:
     """Absolute error, averaged over an example's outputs: ``l = mean |y - t|``.
 
@@ -94,8 +94,9 @@ def absolute_error() -> Loss:
 
 @elementwise_loss(
     "huber",
-    slope=lambda y, t, delta: (y - t).clip(-delta, delta),
-    curvature=lambda y, t, delta: (np.abs(y - t) <= delta).astype(y.dtype),
+    keeps="difference",
+    slope=lambda error, delta: error.clip(-delta, delta),
+    curvature=lambda error, delta: (np.abs(error) <= delta).astype(error.dtype),
     delta="(0, inf)",
 )
 def huber_errors(outputs: FloatArray, targets: Targets, *, delta: float = 1.0) -> FloatArray:

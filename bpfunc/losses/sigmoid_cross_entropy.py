@@ -14,6 +14,7 @@ from bpfunc.ops.special import logistic
 
 @elementwise_loss(
     "sigmoid_cross_entropy",
+    keeps="x",
     slope=lambda z, t: logistic(z) - t,
     curvature=lambda z, t: logistic(z) * (1 - logistic(z)),
 )

@@ -92,6 +92,11 @@ def arrays(formulas: Elementwise, dtype: Any) -> list[np.ndarray]:
     return inputs
 
 
+def kept_by(formulas: Elementwise, inputs: list[np.ndarray], y: np.ndarray) -> list[np.ndarray]:
+    """What slope and curvature take."""
+    return {"x": inputs, "y": [y], "difference": [inputs[0] - inputs[-1]]}[formulas.keeps]
+
+
 def test_all_elementwise_members_are_found() -> None:
     """The layers and losses that are elementwise lead to formulas of the table above, with their settings."""
     names = {name for name in ops.__all__ if f"{name}_vjp" in ops.__all__} - {"softmax", "log_softmax", "standardize"}
@@ -115,7 +120,7 @@ def test_symbols_pass_through(name: str, dtype: Any) -> None:
     DTYPE[0] = dtype
     inputs = arrays(formulas, dtype)
     y = formulas.function(*inputs, **settings)
-    kept = inputs if formulas.keeps == "x" else [y]
+    kept = kept_by(formulas, inputs, y)
     numbers = {setting: Symbol(lambda value=value: value) for setting, value in settings.items()}
     symbols = [Symbol(lambda array=array: array) for array in inputs]
     assert_same(formulas.function(*symbols, **numbers), y, dtype)
@@ -141,7 +146,7 @@ def test_results_are_fresh(name: str) -> None:
     formulas, settings = FOUND[name]
     inputs = arrays(formulas, np.float64)
     y = formulas.function(*inputs, **settings)
-    kept = inputs if formulas.keeps == "x" else [y]
+    kept = kept_by(formulas, inputs, y)
     results = [y, formulas.slope(*kept, *settings.values())]
     results += [] if formulas.curvature is None else [formulas.curvature(*kept, *settings.values())]
     for result in results:
