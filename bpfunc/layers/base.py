@@ -364,6 +364,23 @@ def no_params(params: Tree, residual: Tree, dy: FloatArray) -> Tree:
     return ()
 
 
+def no_flops(in_shape: Shape, out_shape: Shape) -> int:
+    """Count the operations of a layer that computes nothing: its `flops`.
+
+    Args:
+        in_shape: Not used.
+        out_shape: Not used.
+
+    Returns:
+        0.
+
+    Example:
+        >>> no_flops((2, 3), (6,))
+        0
+    """
+    return 0
+
+
 def _op_forward(f: OpFn, params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
     y, residual = f(x)
     return y, state, residual

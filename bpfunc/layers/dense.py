@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import numpy as np
 
@@ -62,33 +64,17 @@ def dense(
     """
     width = whole("dense", "width", width, "[1, inf)")
 
-    def init(key: Key, in_shape: Shape) -> tuple[DenseParams, Tree, Shape]:
-        if len(in_shape) != 1:
-            raise ShapeError(f"dense takes examples of shape (D,), found {in_shape}; put flatten() before it")
-        weight_key, bias_key = split(key)
-        weight = weight_init(weight_key, (in_shape[0], width))
-        return DenseParams(weight, bias_init(bias_key, (width,)) if use_bias else None), (), (width,)
-
-    def forward(params: DenseParams, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, FloatArray]:
-        if x.ndim != 2 or x.shape[1:] != params.weight.shape[:-1]:
-            raise _misfit(params, x)
-        if params.bias is not None and params.bias.shape != params.weight.shape[1:]:
-            raise ShapeError(
-                f"dense has a weight {params.weight.shape}, and a bias {params.bias.shape} that does not fit"
-            )
-        return _affine(x, params), state, readonly(x)
-
     return Layer(
         name=f"dense({width})",
-        init=init,
-        forward=forward,
+        init=partial(_dense_init, width, use_bias, weight_init, bias_init),
+        forward=_dense_forward,
         backward=_dense_backward,
         backward_params=_dense_backward_params,
         jvp=_dense_jvp,
         backward_jvp=_dense_backward_jvp,
         example_grads=_dense_example_grads,
         example_norms=_dense_example_norms,
-        flops=lambda in_shape, out_shape: 2 * in_shape[0] * width + (width if use_bias else 0),
+        flops=partial(_dense_flops, width, use_bias),
         draws=False,
         maker=Maker("dense", (("width", width), ("use_bias", bool(use_bias)))),
     )
@@ -98,6 +84,30 @@ def _misfit(params: DenseParams, x: FloatArray) -> ShapeError:
     if params.weight.ndim != 2:
         return ShapeError(f"dense expected a weight of shape (D, H), found {params.weight.shape}")
     return ShapeError(f"dense expected an input of shape (B, {params.weight.shape[0]}), found {x.shape}")
+
+
+def _dense_init(
+    width: int, use_bias: bool, weight_init: Initializer, bias_init: Initializer, key: Key, in_shape: Shape
+) -> tuple[DenseParams, Tree, Shape]:
+    if len(in_shape) != 1:
+        raise ShapeError(f"dense takes examples of shape (D,), found {in_shape}; put flatten() before it")
+    weight_key, bias_key = split(key)
+    weight = weight_init(weight_key, (in_shape[0], width))
+    return DenseParams(weight, bias_init(bias_key, (width,)) if use_bias else None), (), (width,)
+
+
+def _dense_forward(
+    params: DenseParams, state: Tree, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, Tree, FloatArray]:
+    if x.ndim != 2 or x.shape[1:] != params.weight.shape[:-1]:
+        raise _misfit(params, x)
+    if params.bias is not None and params.bias.shape != params.weight.shape[1:]:
+        raise ShapeError(f"dense has a weight {params.weight.shape}, and a bias {params.bias.shape} that does not fit")
+    return _affine(x, params), state, readonly(x)
+
+
+def _dense_flops(width: int, use_bias: bool, in_shape: Shape, out_shape: Shape) -> int:
+    return 2 * in_shape[0] * width + (width if use_bias else 0)
 
 
 def _matmul(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import numpy as np
 
@@ -97,29 +99,34 @@ def rms_norm(*, eps: float = 1e-6) -> Layer:
 
 def _feature_norm(name: str, eps: float, *, centred: bool) -> Layer:
     eps = number(name, "eps", eps, "(0, inf)")
-
-    def init(key: Key, in_shape: Shape) -> tuple[NormParams, Tree, Shape]:
-        return _init_params(name, in_shape, shift=centred), (), in_shape
-
-    def forward(
-        params: NormParams, state: Tree, x: FloatArray, ctx: Context
-    ) -> tuple[FloatArray, Tree, StandardizeResidual]:
-        _check_input(name, params, x)
-        y, residual = standardize(x, axis=-1, eps=eps, centred=centred)
-        return _affine(params, y), state, residual
-
     return Layer(
         name=name,
-        init=init,
-        forward=forward,
+        init=partial(_init, name, centred),
+        forward=partial(_forward, name, eps, centred),
         backward=_backward,
         jvp=_jvp,
         backward_jvp=_backward_jvp,
         example_grads=_example_grads,
-        flops=lambda in_shape, out_shape: 8 * out_shape[0],
+        flops=_flops,
         draws=False,
         maker=Maker(name, (("eps", eps),)),
     )
+
+
+def _init(name: str, centred: bool, key: Key, in_shape: Shape) -> tuple[NormParams, Tree, Shape]:
+    return _init_params(name, in_shape, shift=centred), (), in_shape
+
+
+def _forward(
+    name: str, eps: float, centred: bool, params: NormParams, state: Tree, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, Tree, StandardizeResidual]:
+    _check_input(name, params, x)
+    y, residual = standardize(x, axis=-1, eps=eps, centred=centred)
+    return _affine(params, y), state, residual
+
+
+def _flops(in_shape: Shape, out_shape: Shape) -> int:
+    return 8 * out_shape[0]
 
 
 def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
@@ -152,41 +159,42 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
     """
     eps = number("batch_norm", "eps", eps, "(0, inf)")
     momentum = number("batch_norm", "momentum", momentum, "(0, 1]")
-
-    def init(key: Key, in_shape: Shape) -> tuple[NormParams, BatchStatistics, Shape]:
-        params = _init_params("batch_norm", in_shape, shift=True)
-        return params, BatchStatistics(np.zeros(in_shape, np.float32), np.ones(in_shape, np.float32)), in_shape
-
-    def forward(
-        params: NormParams, state: BatchStatistics, x: FloatArray, ctx: Context
-    ) -> tuple[FloatArray, BatchStatistics, StandardizeResidual]:
-        _check_input("batch_norm", params, x)
-        if not state.mean.shape == state.variance.shape == params.scale.shape:
-            raise ShapeError(
-                f"batch_norm has a scale {params.scale.shape}, and a state that does not fit:"
-                f" mean {state.mean.shape}, variance {state.variance.shape}"
-            )
-        if ctx.train:
-            if len(x) < 2:
-                raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {len(x)}")
-            y, residual = standardize(x, axis=0, eps=eps)
-            return _affine(params, y), _followed(state, x, momentum), residual
-        inverse = (1 / np.sqrt(state.variance + eps)).astype(x.dtype, copy=False)[None]
-        y = (x - state.mean.astype(x.dtype, copy=False)) * inverse
-        return _affine(params, y), state, StandardizeResidual(y, inverse, None, True)
-
     return Layer(
         name="batch_norm",
-        init=init,
-        forward=forward,
+        init=_batch_init,
+        forward=partial(_batch_forward, momentum, eps),
         backward=_backward,
         jvp=_jvp,
         backward_jvp=_backward_jvp,
         example_grads=_example_grads,
-        flops=lambda in_shape, out_shape: 8 * out_shape[0],
+        flops=_flops,
         draws=False,
         maker=Maker("batch_norm", (("momentum", momentum), ("eps", eps))),
     )
+
+
+def _batch_init(key: Key, in_shape: Shape) -> tuple[NormParams, BatchStatistics, Shape]:
+    params = _init_params("batch_norm", in_shape, shift=True)
+    return params, BatchStatistics(np.zeros(in_shape, np.float32), np.ones(in_shape, np.float32)), in_shape
+
+
+def _batch_forward(
+    momentum: float, eps: float, params: NormParams, state: BatchStatistics, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, BatchStatistics, StandardizeResidual]:
+    _check_input("batch_norm", params, x)
+    if not state.mean.shape == state.variance.shape == params.scale.shape:
+        raise ShapeError(
+            f"batch_norm has a scale {params.scale.shape}, and a state that does not fit:"
+            f" mean {state.mean.shape}, variance {state.variance.shape}"
+        )
+    if ctx.train:
+        if len(x) < 2:
+            raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {len(x)}")
+        y, residual = standardize(x, axis=0, eps=eps)
+        return _affine(params, y), _followed(state, x, momentum), residual
+    inverse = (1 / np.sqrt(state.variance + eps)).astype(x.dtype, copy=False)[None]
+    y = (x - state.mean.astype(x.dtype, copy=False)) * inverse
+    return _affine(params, y), state, StandardizeResidual(y, inverse, None, True)
 
 
 def _followed(state: BatchStatistics, x: FloatArray, momentum: float) -> BatchStatistics:

@@ -1,8 +1,8 @@
 """Elementwise ops: a function, its slope and its curvature as formulas, and derivatives made of these for all alike.
 
-A formula uses NumPy's universal functions and operators, `np.where`, and the dtype and the methods `clip` and `astype`
-of its array; it writes to no array. So it also runs on symbols in place of arrays, which record its operations: NumPy
-and machine code share one source. Where a formula would overflow, or multiply 0 by infinity, it clips its input first.
+A formula uses NumPy's universal functions and operators, `np.where`, and the dtype of its arrays and their methods
+`clip`, `astype` and `copy`; it writes to no array. So it also runs on symbols in place of arrays, which record its
+operations: NumPy and machine code share one source. Where it would overflow, or multiply 0 by infinity, it clips.
 """
 
 from collections.abc import Callable

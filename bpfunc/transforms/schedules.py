@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
-import numpy as np
-
-from bpfunc.arrays.ranges import number, whole
+from bpfunc.arrays import ranges
 
 Schedule: TypeAlias = Callable[[int], float]
 """``step -> value``, steps counted from 0."""
@@ -48,31 +46,6 @@ def as_schedule(value: float | Schedule) -> Schedule:
     return value if callable(value) else constant(value)
 
 
-def times_power(value: float, base: float, exponent: float) -> float:
-    """Multiply by a power that may itself be too large or too small for a number: ``value * base^exponent``.
-
-    Args:
-        value: Any number.
-        base: Of the power.
-        exponent: Of the power.
-
-    Returns:
-        The product; infinite where it is too large for a number.
-
-    Example:
-        >>> times_power(0.5, 2.0, 3), times_power(1.0, 10.0, 400), times_power(1e-300, 10.0, 400)
-        (4.0, inf, 1e+100)
-    """
-    try:
-        power = float(base) ** exponent
-    except OverflowError:
-        power = math.inf
-    if value == 0 or not (power == 0 or math.isinf(power)):
-        return 0.0 if value == 0 else float(value) * power
-    with np.errstate(over="ignore", under="ignore"):
-        return float(np.longdouble(value) * np.longdouble(base) ** np.longdouble(exponent))
-
-
 def linear(start: float, end: float, steps: int) -> Schedule:
     """Go from one value to another in equal steps, and stay: ``start + (end - start) min(t / steps, 1)``.
 
@@ -91,7 +64,7 @@ def linear(start: float, end: float, steps: int) -> Schedule:
         >>> [linear(0.0, 1.0, 4)(step) for step in (0, 1, 4, 9)]
         [0.0, 0.25, 1.0, 1.0]
     """
-    steps = whole("linear", "steps", steps, "[1, inf)")
+    steps = ranges.whole("linear", "steps", steps, "[1, inf)")
     return polynomial(start, end, steps, power=1.0)
 
 
@@ -114,8 +87,8 @@ def polynomial(start: float, end: float, steps: int, *, power: float) -> Schedul
         >>> polynomial(1.0, 0.0, 10, power=2.0)(5)
         0.25
     """
-    steps = whole("polynomial", "steps", steps, "[1, inf)")
-    power = number("polynomial", "power", power, "(0, inf)")
+    steps = ranges.whole("polynomial", "steps", steps, "[1, inf)")
+    power = ranges.number("polynomial", "power", power, "(0, inf)")
     return lambda step: end + (start - end) * (1 - min(step / steps, 1.0)) ** power
 
 
@@ -137,8 +110,8 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
         >>> [step_decay(1.0, 0.5, 10)(step) for step in (0, 9, 10, 20)]
         [1.0, 1.0, 0.5, 0.25]
     """
-    every = whole("step_decay", "every", every, "[1, inf)")
-    return lambda step: times_power(value, factor, step // every)
+    every = ranges.whole("step_decay", "every", every, "[1, inf)")
+    return lambda step: ranges.times_power(value, factor, step // every)
 
 
 def exponential(value: float, factor: float, steps: int) -> Schedule:
@@ -159,9 +132,9 @@ def exponential(value: float, factor: float, steps: int) -> Schedule:
         >>> exponential(1.0, 0.25, 10)(5)
         0.5
     """
-    steps = whole("exponential", "steps", steps, "[1, inf)")
-    factor = number("exponential", "factor", factor, "(0, inf)")
-    return lambda step: times_power(value, factor, step / steps)
+    steps = ranges.whole("exponential", "steps", steps, "[1, inf)")
+    factor = ranges.number("exponential", "factor", factor, "(0, inf)")
+    return lambda step: ranges.times_power(value, factor, step / steps)
 
 
 def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
@@ -205,7 +178,7 @@ def cosine(start: float, steps: int, *, end: float = 0.0) -> Schedule:
 
     Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
     """
-    steps = whole("cosine", "steps", steps, "[1, inf)")
+    steps = ranges.whole("cosine", "steps", steps, "[1, inf)")
     return lambda step: end + (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
 
 
@@ -230,8 +203,8 @@ def warm_restarts(start: float, steps: int, *, growth: int = 1, end: float = 0.0
 
     Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
     """
-    steps = whole("warm_restarts", "steps", steps, "[1, inf)")
-    growth = whole("warm_restarts", "growth", growth, "[1, inf)")
+    steps = ranges.whole("warm_restarts", "steps", steps, "[1, inf)")
+    growth = ranges.whole("warm_restarts", "growth", growth, "[1, inf)")
 
     def value(step: int) -> float:
         length = steps
@@ -265,7 +238,7 @@ def warm_up(schedule: float | Schedule, steps: int, *, start: float = 0.0) -> Sc
 
     Reference: Goyal et al., "Accurate, large minibatch SGD" (2017).
     """
-    steps = whole("warm_up", "steps", steps, "[1, inf)")
+    steps = ranges.whole("warm_up", "steps", steps, "[1, inf)")
     then = as_schedule(schedule)
     return join([linear(start, then(0), steps), then], [steps])
 
@@ -296,10 +269,10 @@ def one_cycle(peak: float, steps: int, *, warm: float = 0.3, divide: float = 25.
 
     Reference: Smith and Topin, "Super-convergence: very fast training of neural networks" (2019).
     """
-    steps = whole("one_cycle", "steps", steps, "[1, inf)")
-    warm = number("one_cycle", "warm", warm, "(0, 1)")
+    steps = ranges.whole("one_cycle", "steps", steps, "[1, inf)")
+    warm = ranges.number("one_cycle", "warm", warm, "(0, 1)")
     peak, divide, final = (
-        number("one_cycle", name, value, "(0, inf)")
+        ranges.number("one_cycle", name, value, "(0, inf)")
         for name, value in (("peak", peak), ("divide", divide), ("final", final))
     )
     start, turn = peak / divide, warm * steps

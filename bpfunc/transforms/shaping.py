@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bpfunc.arrays.ranges import number
+from bpfunc.arrays.ranges import number, times_power
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, fold_in, generator
 from bpfunc.transforms.base import GradientTransform, elementwise, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
-from bpfunc.transforms.schedules import times_power
 from bpfunc.tree import Tree, flatten, norm_factors, tree_combine, tree_map, unflatten, with_norm
 
 

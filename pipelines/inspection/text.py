@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.disk.untrusted.printable import Printable, in_lines
 from pipelines.report.drawing.wording import shape_in_words, time_in_words
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pipelines.inspection.gradcheck import Checked
 
 
-def check_lines(rows: Sequence[Checked]) -> str:
+def check_lines(rows: Sequence[Checked]) -> Printable:
     """Lay out checks of derivatives.
 
     Args:
@@ -30,11 +31,11 @@ def check_lines(rows: Sequence[Checked]) -> str:
             f"{row.found.tolerance:.0e}  {verdict}"
         )
         if not row.found.passed:
-            lines.append(f"       {row.found}")
-    return "\n".join(lines)
+            lines += [f"       {line}" for line in str(row.found).splitlines()]
+    return in_lines(lines)
 
 
-def explained_lines(found: Explained) -> str:
+def explained_lines(found: Explained) -> Printable:
     """Lay out a step for a terminal.
 
     Args:
@@ -70,7 +71,7 @@ def explained_lines(found: Explained) -> str:
         f"the whole step: {time_in_words(found.seconds)}, {found.flops:,} FLOPs counted in both passes, "
         f"{found.flops / found.seconds / 1e9:.1f} GFLOP/s",
     ]
-    return "\n".join(lines)
+    return in_lines(lines)
 
 
 def _operation_lines(one: Operation) -> list[str]:

@@ -26,7 +26,8 @@ from pipelines.cli.options import (
     file_name,
     merged_spec,
 )
-from pipelines.cli.terminal import print_json, say
+from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import printable
 from pipelines.errors import UsageProblem
 from pipelines.training.threads import use_threads
 
@@ -87,7 +88,7 @@ def explain(
         print_json(explained_table(found) | {"page": None if html is None else str(html)})
         return
     if not quiet or html is None:
-        print(explained_lines(found))
+        print_text(explained_lines(found))
     if html is not None:
         say(f"turn over with the arrow keys: {html}", quiet=quiet)
 
@@ -141,7 +142,7 @@ def gradcheck(
     else:
         shown = wrong if quiet else rows
         if shown:
-            print(check_lines(shown))
-        print(f"{len(rows)} derivatives checked, {len(wrong) or 'none'} wrong")
+            print_text(check_lines(shown))
+        print_text(printable(f"{len(rows)} derivatives checked, {len(wrong) or 'none'} wrong"))
     if wrong:
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
-from pipelines.report.drawing.markup import Html, element, text, trusted
+from pipelines.report.drawing.markup import Html, element, join, text, trusted
 
 
 def document(title: str, *body: Html) -> str:
@@ -273,7 +273,7 @@ def again(said: str, command: str, *children: Html) -> Html:
     """
     # One element for each word, so that a narrow page does not break a line after the hyphens of an option.
     words = [element("span", {}, text(word)) for word in command.split(" ")]
-    code = element("pre", {}, element("code", {"id": "command"}, Html(" ".join(words))))
+    code = element("pre", {}, element("code", {"id": "command"}, join(words, " ")))
     # Shown by the script, which it needs.
     copy = element("button", {"type": "button", "data-copy": "command", "hidden": ""}, text("Copy the command"))
     return section("again", "Run it again", paragraph(said), code, copy, *children)

@@ -249,7 +249,7 @@ def test_data_that_does_not_fit_is_refused() -> None:
         epoch(state, data, Key(1), 0, 2, sampler=lambda key, count: np.array([ROWS]))
     with pytest.raises(ValueError, match="no batch to learn from"):
         epoch(state, data, Key(1), 0, 2, start=99)
-    with pytest.raises(ValueError, match="at least 1 row"):
+    with pytest.raises(ValueError, match="batch_size of at least 1"):
         epoch(state, data, Key(1), 0, 0)
     other = init_train_state(serial(dense(9), relu(), dense(CLASSES)), transform, Key(3), (FEATURES,))
     with pytest.raises(ShapeError, match="not those of 3 dense layers"):
