@@ -60,7 +60,7 @@ LAYERS: Mapping[str, Formulas] = {
             "dW, this example = {x_i} * {dy} = {share}",
             "dW, whole batch = {share} + {others} = {gradient}",
             "db, whole batch = {bias_gradient}",
-            "dx = {deltas} = {dx}",
+            "dx of unit {unit_before} before = {deltas} = {dx}",
         ),
     ),
     "dropout": Formulas(

@@ -33,6 +33,8 @@ const figure = (value) => {
 
 const state = { moment: 0, op: 1, example: 0, group: 1, unit: 0, weight: null };
 const remembered = groups.map((group) => group.strongest); // the unit of each group that was chosen last
+// The unit that is shown of a group: the address names one, and the others show their strongest.
+const unitOf = (group) => (group === state.group ? remembered[group] : groups[group].strongest);
 const dense = groups.map((group) => group.dense);
 const choosable = groups.map((group, index) => index).filter((index) => dense[index] !== null);
 
@@ -48,7 +50,7 @@ const row = (name) => {
 };
 const inputName = (layer) => (layer ? `y${layer - 1}` : "x");
 const into = (layer, unit) => at(inputName(layer), state.example, unit);
-const columnOf = (group) => groups[group].units.indexOf(remembered[group]);
+const columnOf = (group) => groups[group].units.indexOf(unitOf(group));
 const unitColumn = (name, group) => {
   const { values, width } = arrays()[name];
   return Float64Array.from({ length: values.length / width }, (_, i) => values[i * width + columnOf(group)]);
@@ -68,13 +70,13 @@ const weightOf = (layer) => {
 };
 
 const number = (name, layer) => {
-  const group = layers[layer].group, unit = remembered[group];
+  const group = layers[layer].group, unit = unitOf(group);
   switch (name) {
     case "x": return into(layer, unit);
     case "y": return at(`y${layer}`, state.example, unit);
     case "dy": return at(`d${layer}`, state.example, unit);
     case "slope": return at(`s${layer}`, state.example, unit);
-    case "dx": return at(`d${layer - 1}`, state.example, remembered[layers[layer - 1].group]);
+    case "dx": return at(`d${layer - 1}`, state.example, unitOf(layers[layer - 1].group));
     case "bias": return at(`b${layer}`, unit);
     case "bias_gradient": return at(`gb${layer}`, unit);
     case "x_i": return into(layer, weightOf(layer));
@@ -109,7 +111,7 @@ const outcome = (name) => {
 
 const factor = (kind, layer, of) => {
   if (kind === "x_i") return number("x_i", of);
-  const unit = remembered[layers[of].group];
+  const unit = unitOf(layers[of].group);
   return at(kind === "slope" ? `s${layer}` : `d${layer - 1}`, state.example, unit);
 };
 
@@ -249,8 +251,9 @@ const drawEdges = (group) => {
       return back ? inputs[i] * deltas[j] : w[i * width + units.indexOf(j)];
     });
   } else {
-    const numbers = back ? row(`d${Math.min(layer, layers.length) - 1}`) : row(inputName(Math.min(layer, layers.length)));
-    values = lines.map((line) => (known(layer + 1) ? numbers[Number(line.dataset.j)] : 0));
+    // Nothing goes back from the first layer.
+    const numbers = back ? layer && row(`d${layer - 1}`) : row(inputName(layer));
+    values = lines.map((line) => (known(layer + 1) && numbers ? numbers[Number(line.dataset.j)] : 0));
   }
   const limit = largest(values);
   lines.forEach((line, k) => {
@@ -292,7 +295,7 @@ const drawWeights = (svg) => {
   for (const image of all("[data-weights]", svg)) {
     const unit = Number(image.dataset.weights), { units } = groups[1];
     const { values: w, width } = arrays()[`W${layer}`], after = arrays()[`A${layer}`].values;
-    const delta = row(`d${layer}`)[unit], inputs = row("x"), column = units.indexOf(unit);
+    const delta = row(`d${layer}`)[unit], inputs = row(inputName(layer)), column = units.indexOf(unit);
     const numbers = Float64Array.from(inputs, (input, i) => {
       const place = i * width + column;
       if (state.op === operations) return after[place];
@@ -339,8 +342,8 @@ const draw = () => {
 
 const source = (layer) => {
   const weight = weightOf(layer);
-  if (layer === 0 && DATA.image) return `the pixel in row ${Math.floor(weight / DATA.image[1]) + 1}, column ${(weight % DATA.image[1]) + 1}`;
-  return layer === 0 ? `input ${weight + 1}` : `unit ${weight + 1} of the layer before`;
+  if (layers[layer].group === 1 && DATA.image) return `the pixel in row ${Math.floor(weight / DATA.image[1]) + 1}, column ${(weight % DATA.image[1]) + 1}`;
+  return layers[layer].group === 1 ? `input ${weight + 1}` : `unit ${weight + 1} of the layer before`;
 };
 const outputName = (unit) => {
   const { width } = groups[groups.length - 1];
@@ -349,7 +352,7 @@ const outputName = (unit) => {
 };
 const say = (place) => {
   switch (place.dataset.say) {
-    case "unit": return String(remembered[Number(place.dataset.group)] + 1);
+    case "unit": return String(unitOf(Number(place.dataset.group)) + 1);
     case "example": return String(state.example + 1);
     case "target": return outputName(target());
     case "source": return source(Number(place.dataset.layer));

@@ -170,7 +170,7 @@ def _edges(drawn: Plan, found: Numbers, size: Size, layer: int) -> Html:
     dense = drawn.first.layers[layer].dense
     x1, x2 = _middle(size, layer, columns) + size.radius, _middle(size, layer + 1, columns) - size.radius
     targets = _places(group, size)
-    before = drawn.groups[number - 1] if layer == group.layers[0] else group
+    before = drawn.groups[number - 1] if number and layer == group.layers[0] else group
 
     def pairs() -> Iterator[tuple[int, int, float, float, float, float, float]]:
         if dense is not None and not before.units:
@@ -182,6 +182,9 @@ def _edges(drawn: Plan, found: Numbers, size: Size, layer: int) -> Html:
                 for unit, y2 in targets.items():
                     weight = found.arrays[f"W{layer}"][source, group.units.index(unit)]
                     yield source, unit, x1, y1, x2, y2, float(weight)
+        elif layer == 0 and drawn.first.image_shape is not None:
+            for unit, y in targets.items():
+                yield unit, unit, _image_box(size)[0] + _image_box(size)[2], size.height / 2, x2, y, 0.0
         elif before is group:
             for unit, y in targets.items():
                 yield unit, unit, x1, y, x2, y, 0.0

@@ -28,7 +28,7 @@ from pipelines.inspection.explain_numbers import (
     page_data,
     plan,
 )
-from pipelines.inspection.explain_unit import source, unit_block
+from pipelines.inspection.explain_unit import source, unit_block, unit_number
 from pipelines.report.drawing.bitmaps import data_uri, grey_png
 from pipelines.report.drawing.layout import page_document, table
 from pipelines.report.drawing.markup import Html, element, join, text
@@ -197,9 +197,9 @@ def _operation_section(drawn: Plan, first: Numbers, number: int) -> Html:
         filled = _layer_lines(one, known, drawn, first, layer)
     words = known.words[0 if one.stage == "forward" else 1]
     parts = [
-        element("p", {"class": "words"}, text(words or "There is no formula here for a layer of this kind.")),
         _formulas(one.formulas),
         *([] if not filled else [_filled(drawn, layer, filled)]),
+        element("p", {"class": "words"}, text(words or "There is no formula here for a layer of this kind.")),
     ]
     if one.place == "loss":
         parts.append(_outputs_table(drawn, first, one))
@@ -245,9 +245,7 @@ def _input_section(drawn: Plan, first: Numbers) -> Html:
 def _filled(drawn: Plan, layer: int, lines: Sequence[Html]) -> Html:
     said = [text("Example "), say("example", "1")]
     if layer < len(drawn.first.layers):
-        group = drawn.group_of(layer)
-        place = {"data-say": "unit", "data-group": str(group)}
-        said += [text(", unit "), element("span", place, text(str(drawn.groups[group].strongest + 1)))]
+        said += [text(", unit "), unit_number(drawn, drawn.group_of(layer))]
     elif drawn.first.loss_arrays.targets is not None:
         said += [text(", "), say("target", _target_name(drawn.first, output_names(drawn), 0))]
     items = [element("li", {}, line) for line in lines]
@@ -272,6 +270,8 @@ def _layer_lines(one: Operation, known: Formulas, drawn: Plan, first: Numbers, l
     def find(name: str) -> tuple[Found, str] | Html:
         if name in {"inputs", "deltas"}:
             return terms(first, name, layer)
+        if name == "unit_before":
+            return unit_number(drawn, drawn.group_of(layer) - 1)
         return first.number(name, layer), f"number:{name}:{layer}"
 
     return [fill(line, find) for line in lines]

@@ -35,7 +35,7 @@ def unit_block(drawn: Plan, first: Numbers, layer: int) -> Html:
         "h3",
         {"class": "unscripted"},
         text("Unit "),
-        _unit_number(drawn, layer),
+        unit_number(drawn, drawn.group_of(layer)),
         text(f" of {drawn.first.layers[layer].layer}"),
     )
     place = {"class": "unit-block", "data-layer": str(layer), "data-group": str(drawn.group_of(layer))}
@@ -49,9 +49,10 @@ def unit_block(drawn: Plan, first: Numbers, layer: int) -> Html:
     )
 
 
-def _unit_number(drawn: Plan, layer: int) -> Html:
-    group = drawn.group_of(layer)
-    return element("span", {"data-say": "unit", "data-group": str(group)}, text(str(drawn.groups[group].strongest + 1)))
+def unit_number(drawn: Plan, group: int) -> Html:
+    """Name the unit of a group that is shown."""
+    place = {"data-say": "unit", "data-group": str(group)}
+    return element("span", place, text(str(drawn.groups[group].strongest + 1)))
 
 
 def _weight_picture(drawn: Plan, first: Numbers, layer: int, kind: str, words: str) -> Html:
@@ -59,7 +60,7 @@ def _weight_picture(drawn: Plan, first: Numbers, layer: int, kind: str, words: s
     before = first.arrays[f"y{layer - 1}" if layer else "x"][first.example]
     w, g, a = (first.arrays[f"{letter}{layer}"][:, column] for letter in "WGA")
     values = {"w": w, "share": before * first.number("dy", layer).value, "gradient": g, "step": a - w, "after": a}[kind]
-    shape = drawn.first.image_shape if layer == 0 else None
+    shape = drawn.first.image_shape if drawn.group_of(layer) == 1 else None
     rows, columns = grid(len(values), shape)
     place = {"src": signed_picture(values, shape), "alt": words, "data-picture": kind, "width": str(columns)}
     limit = Found(float(abs(values).max()), "")
@@ -148,6 +149,7 @@ def _factor_words(drawn: Plan, layer: int, kind: str, of: int) -> str:
 def source(drawn: Plan, layer: int, row: int) -> str:
     """Say where a weight leads from: a pixel, an input, or a unit of the layer before."""
     shape = drawn.first.image_shape
-    if layer == 0 and shape is not None:
+    first = drawn.group_of(layer) == 1
+    if first and shape is not None:
         return f"the pixel in row {row // shape[1] + 1}, column {row % shape[1] + 1}"
-    return f"{'input' if layer == 0 else 'unit'} {row + 1}" + ("" if layer == 0 else " of the layer before")
+    return f"input {row + 1}" if first else f"unit {row + 1} of the layer before"
