@@ -88,7 +88,7 @@ _kind: Any = cache(_find_kind)
 def _tuple_kind(cls: type[Any]) -> _Kind:
     if cls is not tuple and not hasattr(cls, "_make"):
         raise TypeError(f"a {cls.__name__} in a tree: of tuples only plain and named ones can be made again")
-    make = (lambda children: children) if cls is tuple else cls._make
+    make: Any = (lambda children: children) if cls is tuple else getattr(cls, "_make")  # noqa: B009
     return _Kind(lambda node: tuple(range(len(node))), tuple, _nothing, lambda labels, children, static: make(children))
 
 

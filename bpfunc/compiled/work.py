@@ -135,10 +135,10 @@ def lesson(
 def _check_plain(data: Batch) -> None:
     """Refuse what is not a plain array of real numbers."""
     for name in ("inputs", "targets", "weights"):
-        value = getattr(data, name)
+        value: Any = getattr(data, name)
         if value is None and name == "weights":
             continue
-        if type(value) not in (np.ndarray, np.memmap) or value.dtype.kind not in "fiub":
+        if value is None or type(value) not in (np.ndarray, np.memmap) or value.dtype.kind not in "fiub":
             found = value.dtype if type(value) is np.ndarray else type(value).__name__
             raise TypeError(f"a compiled epoch takes {name} as a plain array of numbers, found {found}")
     if data.weights is not None and data.weights.shape != (len(data.inputs),):

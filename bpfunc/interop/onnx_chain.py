@@ -28,7 +28,7 @@ ROOM = 1 << 20
 """Bytes that parameters may take beyond `GROWTH` times the model."""
 GROWTH = 8
 """How often the bytes of a model its parameters may take: a bias can be one number for all outputs."""
-DTYPES = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
+DTYPES: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
 """Types of numbers that are computed with."""
 WHOLE = ("int32", "int64")
 """Types of categories, and of inputs that the model itself turns into floating numbers."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
@@ -74,7 +74,8 @@ class Graph:
         stem = inside(path, op)
         same = sum(node.name == stem or node.name.startswith(f"{stem}:") for node in self.nodes)
         name = f"{stem}:{same + 1}" if same else stem
-        self.nodes.append(make_node(op, inputs, [name], name=name, **attributes))
+        make: Any = make_node
+        self.nodes.append(make(op, inputs, [name], name=name, **attributes))
         return name
 
     def name_last(self, name: str) -> str:

@@ -6,7 +6,7 @@ A node is known if everything that it says is known; any other is refused by its
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import attrs
 from onnx.defs import OpSchema, SchemaError, get_schema, onnx_opset_version
@@ -241,7 +241,7 @@ def _attributes(proto: NodeProto, schema: OpSchema) -> dict[str, object]:
         if name not in known or name not in schema.attributes:
             names = [each for each in known if each in schema.attributes]
             refuse(proto, f"it has an attribute {shown(name)}; known are {', '.join(names) or 'none'}")
-        if attribute.ref_attr_name or attribute.type != schema.attributes[name].type.value:
+        if attribute.ref_attr_name or attribute.type != int(cast("Any", schema.attributes[name].type).value):
             refuse(proto, f"its {name} is not of the type that the operator has")
         values[name] = _value(attribute)
     for name, allowed in known.items():

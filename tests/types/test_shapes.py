@@ -112,7 +112,7 @@ def test_a_docstring_that_lies_is_found(monkeypatch: pytest.MonkeyPatch, truth: 
 
 def test_an_array_of_another_dtype_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check can fail for a function that widens what it is given."""
-    right = ops.relu_jvp
+    right: Any = ops.relu_jvp
 
     def relu_jvp(residual: FloatArray, x_dot: FloatArray) -> FloatArray:
         return right(residual, x_dot).astype(np.float64)
