@@ -27,7 +27,7 @@ from pipelines.spec.toml import to_toml
 from tests.conftest import ROOT, write_own_data
 from tests.faults.scene import SPEC
 
-SEEDS, JOBS = 4, 2
+SEEDS, JOBS = 8, 2
 HANG_SECONDS = 60.0
 """A command that lives for as long after what happened hangs; all of them together take a few seconds."""
 FATES: dict[str, tuple[str, signal.Signals, int]] = {
@@ -174,7 +174,7 @@ def kill_workers(kills: int, seed: int = 0) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
         write_own_data(base / "own")
-        spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=40))
+        spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=100))
         (base / "c.toml").write_text(to_toml(spec))
         started = time.monotonic()
         if one_life(base, base / "whole", "command", None, 0, 0).code != 0:
@@ -199,7 +199,7 @@ def _story(
 ) -> None:
     """Let a study live and die a few times, and look at it after each life."""
     orphans: frozenset[int] = frozenset()
-    for _ in range(chance.randrange(2, 7)):
+    for _ in range(chance.randrange(4, 13)):
         if counts["kills"] >= kills or (out / "study.json").exists():
             break
         fate = chance.choices(list(FATES), [often for _, _, often in FATES.values()])[0]

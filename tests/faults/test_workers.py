@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from itertools import product
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -268,8 +269,10 @@ def states(base: Path) -> list[str]:
         return [state for (state,) in connection.execute(asked)]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("fate", ["worker killed", "interrupted at the terminal", "stopped"])
+@pytest.mark.parametrize(
+    ("command", "fate"),
+    [*product(COMMANDS, ["worker killed", "interrupted at the terminal"]), ("study", "worker stopped")],
+)
 def test_commands_end_and_go_on(command: str, fate: str, tmp_path: Path, own_data: Path) -> None:
     """One message and exit code 1, or 130; no process is left, and the same command does what is missing."""
     if command == "sweep":
