@@ -123,6 +123,10 @@ def _run_command() -> int:
             raise
         where = "bpfunc" if error.filename is None else os.fsdecode(error.filename)
         complain(error.strerror or str(error), where, remedy_for(error))
+    except MemoryError:
+        if _debugging():
+            raise
+        complain("there is not enough memory", "bpfunc", "take fewer rows or a smaller network, or a larger machine")
     except Exception as error:
         if _debugging():
             raise

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipelines.errors import PipelineError, UsageProblem, WorkFailed
-from pipelines.untrusted.files import remedy_for
+from pipelines.untrusted.files import open_file, remedy_for
 
 TEMPORARY = ".tmp-"
 """Prefix of everything that is not published yet."""
@@ -43,7 +43,7 @@ def sha256_of(path: Path) -> str:
     Raises:
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -12,6 +12,7 @@ from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetenso
 from bpfunc.tree import Tree, TreeT, tree_bytes, tree_leaves_with_path
 from pipelines.disk.seal import SEAL, _canonical
 from pipelines.errors import DataProblem, first_line
+from pipelines.untrusted.files import open_file, read_file
 
 
 def sealed_tensors(tree: Tree, metadata: Mapping[str, str]) -> bytes:
@@ -45,7 +46,7 @@ def tensor_metadata(path: Path, *, remedy: str) -> dict[str, str]:
         DataProblem: It cannot be read, or has no such header.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return safetensors_metadata(file.read(HEADER_LIMIT + 8))
     except OSError as error:
         raise DataProblem(f"cannot read: {error.strerror}", where=str(path), remedy=remedy) from None
@@ -68,9 +69,10 @@ def read_sealed_tensors(path: Path, like: TreeT, *, remedy: str) -> TreeT:
         DataProblem: It cannot be read, holds something else, or is not what was written.
     """
     try:
-        if path.stat().st_size > tree_bytes(like) + HEADER_LIMIT:
+        limit = tree_bytes(like) + HEADER_LIMIT
+        if path.stat().st_size > limit:
             raise ValueError("the file is larger than such a network")
-        data = path.read_bytes()
+        data = read_file(path, limit=limit)
         tree = from_safetensors(data, like)
         metadata = safetensors_metadata(data)
         if metadata.pop(SEAL, None) != _tensor_seal(tree, metadata):

@@ -230,7 +230,7 @@ def _postscript(path: Path) -> None:
         (_text, "cannot read the picture: cannot identify"),
         (_empty, "cannot read the picture"),
         (_cut_off, "cannot read the picture"),
-        (_pipe, "there is no such file"),
+        (_pipe, "it is a pipe, not a regular file"),
         (_floating, "no known range"),
         (_postscript, "cannot identify"),
         (lambda path: path.write_bytes(bomb(8000, 8000)), "a picture of 8000 x 8000 has more than"),
