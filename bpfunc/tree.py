@@ -1,18 +1,22 @@
 """Pytrees: one way to walk parameters, gradients and optimiser state.
 
-A tree is a leaf or a node. Nodes are attrs records (any class, no registration), tuples, named tuples, dicts
-(visited in sorted order of their keys) and None, which has no leaves. Everything else is a leaf: an array or a
-number. Fields marked with `STATIC` belong to the structure and are never visited. Arithmetic is written for arrays
-and lifted to trees here, once.
+A tree is a leaf or a node. Nodes are attrs records (any class, no registration), tuples, named tuples, dicts (visited
+in sorted order of their keys; an OrderedDict in its own; also defaultdict and Counter) and None, which has no leaves.
+Lists, and other classes of tuples and dicts, are refused. Everything else is a leaf: an array or a number. Fields
+marked with `STATIC` belong to the structure and are never visited. Arithmetic is written for arrays and lifted to
+trees here, once.
 
 This is the only module that may say ``Any``: a tree's type is known to whoever made it.
 """
 
 from __future__ import annotations
 
+import math
 import operator
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -20,7 +24,7 @@ import attrs
 import numpy as np
 from numpy.typing import DTypeLike
 
-from bpfunc.arrays.types import FloatArray, readonly
+from bpfunc.arrays.types import FloatArray, converted, readonly
 
 Tree: TypeAlias = Any
 """A nest of attrs records, tuples, dicts and None with arrays or numbers at its ends."""
@@ -70,17 +74,9 @@ def _find_kind(cls: type[Any]) -> _Kind | None:
     if cls is type(None):
         return _Kind(_nothing, _nothing, _nothing, lambda labels, children, static: None)
     if issubclass(cls, tuple):
-        make = (lambda children: children) if cls is tuple else cls._make  # type: ignore[attr-defined]  # a named tuple
-        return _Kind(
-            lambda node: tuple(range(len(node))), tuple, _nothing, lambda labels, children, static: make(children)
-        )
+        return _tuple_kind(cls)
     if issubclass(cls, dict):
-        return _Kind(
-            lambda node: tuple(sorted(node)),
-            lambda node: tuple([node[label] for label in sorted(node)]),
-            _nothing,
-            lambda labels, children, static: cls(zip(labels, children, strict=True)),
-        )
+        return _dict_kind(cls)
     if issubclass(cls, list):
         raise TypeError("a list in a tree: lists are mutable and so no part of a value; use a tuple")
     return _record_kind(cls) if attrs.has(cls) else None
@@ -89,22 +85,103 @@ def _find_kind(cls: type[Any]) -> _Kind | None:
 _kind: Any = cache(_find_kind)
 
 
+def _tuple_kind(cls: type[Any]) -> _Kind:
+    if cls is not tuple and not hasattr(cls, "_make"):
+        raise TypeError(f"a {cls.__name__} in a tree: of tuples only plain and named ones can be made again")
+    make = (lambda children: children) if cls is tuple else cls._make
+    return _Kind(lambda node: tuple(range(len(node))), tuple, _nothing, lambda labels, children, static: make(children))
+
+
+def _dict_kind(cls: type[Any]) -> _Kind:
+    keys = tuple if cls is OrderedDict else _sorted_keys  # the order of an OrderedDict is part of its value
+    static: Callable[[Any], tuple[Any, ...]] = _nothing
+    if cls is dict or cls is OrderedDict:
+
+        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
+            return cls(zip(labels, children, strict=True))
+    elif cls is defaultdict:
+        static = _factory
+
+        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
+            return cls(static_values[0], zip(labels, children, strict=True))
+    elif cls is Counter:
+
+        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
+            return cls(dict(zip(labels, children, strict=True)))  # of pairs it would count each
+    else:
+        raise TypeError(
+            f"a {cls.__name__} in a tree: of dict classes only dict, OrderedDict, defaultdict and Counter can be made "
+            "again; use one of them"
+        )
+    return _Kind(keys, lambda node: tuple([node[label] for label in keys(node)]), static, build)
+
+
+def _factory(node: Any) -> tuple[Any, ...]:
+    return (node.default_factory,)
+
+
+def _sorted_keys(node: dict[Any, Any]) -> tuple[Any, ...]:
+    """The keys of a dict in an order that does not depend on how it was filled; class by class if need be."""
+    for place in (lambda key: key, lambda key: (type(key).__qualname__, key)):
+        try:
+            keys = sorted(node, key=place)
+            if all(place(a) < place(b) for a, b in pairwise(keys)):  # sets, and NaN, have no one order
+                return tuple(keys)
+        except TypeError:
+            continue
+    found = ", ".join(sorted({type(key).__qualname__ for key in node}))
+    name = type(node).__name__
+    raise TypeError(f"a {name} in a tree: its keys, of the class {found}, cannot be put in order; use text or numbers")
+
+
 def _record_kind(cls: type[Any]) -> _Kind:
     fields = attrs.fields(cls)
     dynamic = [field for field in fields if not field.metadata.get("bpfunc_static")]
     static = [field for field in fields if field.metadata.get("bpfunc_static")]
-    aliases = [field.alias for field in (*dynamic, *static)]
+    visited = (*dynamic, *static)
+    aliases = [field.alias for field in visited]
     names = tuple(field.name for field in dynamic)
-    if aliases == [field.alias for field in fields] and not any(field.kw_only for field in fields):
+    make = cls if not hasattr(cls, "__attrs_init__") else _made_by_attrs(cls)
+    late = [field for field in visited if not field.init]
+    in_order = visited == tuple(fields) and not any(field.kw_only for field in fields)
 
-        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
-            return cls(*children, *static_values)
-    else:
+    def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
+        if in_order and not late:
+            return make(*children, *static_values)
+        values = dict(zip(aliases, (*children, *static_values), strict=True))
+        record = make(**{field.alias: values[field.alias] for field in visited if field.init})
+        for field in late:
+            object.__setattr__(record, field.name, converted(field, values[field.alias], record))
+        return record
 
-        def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
-            return cls(**dict(zip(aliases, (*children, *static_values), strict=True)))
+    children = _getter(names)
+    return _Kind(
+        lambda node: names,
+        _refusing_unset(children) if late else children,
+        _getter(tuple(field.name for field in static)),
+        build,
+    )
 
-    return _Kind(lambda node: names, _getter(names), _getter(tuple(field.name for field in static)), build)
+
+def _made_by_attrs(cls: Any) -> Callable[..., Any]:
+    """The maker that attrs writes, of a class that has an ``__init__`` of its own."""
+
+    def make(*positional: Any, **named: Any) -> Any:
+        record = cls.__new__(cls)
+        record.__attrs_init__(*positional, **named)
+        return record
+
+    return make
+
+
+def _refusing_unset(children: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+    def found(node: Any) -> tuple[Any, ...]:
+        try:
+            return children(node)
+        except AttributeError as error:
+            raise TypeError(f"a {type(node).__name__} in a tree: its field {error.name} was never set") from None
+
+    return found
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
@@ -147,7 +224,7 @@ def _extend(path: str, kind: type, label: Any) -> str:
     """Extend a path by one label: ``layers[0].weight``, ``parts['head']``."""
     if issubclass(kind, tuple):
         return f"{path}[{label}]"
-    if kind is dict:
+    if issubclass(kind, dict):
         return f"{path}[{label!r}]"
     return f"{path}.{label}" if path else str(label)
 
@@ -160,6 +237,15 @@ def _paths(structure: Structure, path: str = "") -> Iterator[str]:
         yield from _paths(child, _extend(path, structure.kind, label))
 
 
+def _distinct_paths(structure: Structure) -> tuple[str, ...]:
+    """The paths of all leaves; two leaves of one path could not be told apart."""
+    paths = tuple(_paths(structure))
+    if len(set(paths)) < len(paths):
+        twice = next(path for path, count in Counter(paths).items() if count > 1)
+        raise TreeStructureError(f"two leaves of the tree have the path {twice}; use keys that print differently")
+    return paths
+
+
 def flatten(tree: Tree) -> tuple[tuple[Any, ...], Structure]:
     """Split a tree into its leaves and its structure.
 
@@ -170,7 +256,7 @@ def flatten(tree: Tree) -> tuple[tuple[Any, ...], Structure]:
         The leaves from left to right, and the structure that `unflatten` needs to put them back.
 
     Raises:
-        TypeError: A list stands in the tree.
+        TypeError: A list stands in the tree, or another node that cannot be made again; the message names its class.
 
     Example:
         >>> leaves, structure = flatten({"b": (1, 2), "a": 3})
@@ -276,7 +362,8 @@ def tree_map_with_path(function: Callable[..., Any], tree: TreeT, *rest: Tree) -
         if other_structure != structure:
             raise _mismatch(tree, other)
         columns.append(other_leaves)
-    result: TreeT = unflatten(structure, [function(*row) for row in zip(_paths(structure), *columns, strict=True)])
+    rows = zip(_distinct_paths(structure), *columns, strict=True)
+    result: TreeT = unflatten(structure, [function(*row) for row in rows])
     return result
 
 
@@ -403,6 +490,124 @@ def _collect_rows(rows: list[tuple[Any, ...]], nodes: tuple[Tree, ...]) -> None:
             _collect_rows(rows, row)
 
 
+def matched_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
+    """Lay the leaves of trees side by side, and refuse leaves of different shapes: what arithmetic on trees goes over.
+
+    Args:
+        tree: A tree of arrays or numbers.
+        rest: Trees of the same structure and shapes.
+
+    Returns:
+        For each place a tuple with the leaf of each tree.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape; the message names the first place where they do.
+
+    Example:
+        >>> import numpy as np
+        >>> matched_rows((1, {"a": 2}), (10, {"a": 20}))
+        [(1, 10), (2, 20)]
+        >>> matched_rows({"w": np.zeros((1, 3))}, {"w": np.zeros(3)})
+        Traceback (most recent call last):
+            ...
+        bpfunc.tree.TreeStructureError: trees differ at ['w']: an array of shape (1, 3) against an array of shape (3,)
+    """
+    rows = tree_rows(tree, *rest)
+    for index, row in enumerate(rows):
+        try:
+            shapes = list(map(_shape_of, row))
+        except AttributeError:  # numbers
+            shapes = [np.shape(leaf) for leaf in row]
+        if shapes.count(shapes[0]) < len(row):
+            other = next(leaf for leaf, shape in zip(row, shapes, strict=True) if shape != shapes[0])
+            path = tree_leaves_with_path(tree)[index][0] or "the root"
+            raise TreeStructureError(f"trees differ at {path}: {_describe(row[0])} against {_describe(other)}")
+    return rows
+
+
+_shape_of = operator.attrgetter("shape")
+
+
+def tree_combine(function: Callable[..., Any], tree: TreeT, *rest: Tree) -> TreeT:
+    """Apply a function to the leaves at one place of several trees, all of one shape: `tree_map` for arithmetic.
+
+    Args:
+        function: Takes one leaf of each tree, returns the new leaf.
+        tree: Gives the structure of the result.
+        rest: Trees of the same structure and shapes.
+
+    Returns:
+        A tree of the results.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape; the message names the first place where they do.
+
+    Example:
+        >>> tree_combine(lambda a, b: a - b, (11, 22), (10, 20))
+        (1, 2)
+    """
+    return tree_fill(tree, [function(*row) for row in matched_rows(tree, *rest)])
+
+
+def tree_cast_like(tree: TreeT, like: Tree) -> TreeT:
+    """Convert each leaf to the dtype of the leaf at the same place of another tree.
+
+    Args:
+        tree: A tree of arrays or numbers.
+        like: A tree of the same structure and shapes; gives the dtypes. Where it has a number, the leaf stays.
+
+    Returns:
+        The tree; itself where nothing has to be converted.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape.
+
+    Example:
+        >>> import numpy as np
+        >>> tree_cast_like((np.ones(2, np.float16),), (np.zeros(2, np.float32),))
+        (array([1., 1.], dtype=float32),)
+    """
+    rows = matched_rows(tree, like)
+    if all(_dtype(leaf) == _dtype(other) for leaf, other in rows):
+        return tree
+    return tree_fill(tree, [_cast_like(leaf, _dtype(other)) for leaf, other in rows])
+
+
+def _cast_like(leaf: Any, dtype: Any) -> Any:
+    if dtype is None:
+        return leaf
+    return leaf.astype(dtype, copy=False) if isinstance(leaf, np.ndarray) else dtype.type(leaf)
+
+
+def _dtype(leaf: Any) -> Any:
+    return getattr(leaf, "dtype", None)
+
+
+def float_dtype(tree: Tree) -> np.dtype[np.floating] | None:
+    """Find the dtype that a tree computes in: that of its first floating leaf.
+
+    Args:
+        tree: Any tree.
+
+    Returns:
+        The dtype; None where no leaf is a floating array.
+
+    Example:
+        >>> import numpy as np
+        >>> float_dtype(((), np.arange(3), np.zeros(2, np.float32)))
+        dtype('float32')
+    """
+    kind = None if type(tree) is np.ndarray else _kind(type(tree))
+    if kind is None:
+        dtype = _dtype(tree)
+        return dtype if dtype is not None and dtype.kind == "f" else None
+    for child in kind.children(tree):
+        found = float_dtype(child)
+        if found is not None:
+            return found
+    return None
+
+
 def tree_fill(like: TreeT, leaves: Iterable[Any]) -> TreeT:
     """Put leaves into the structure of a tree.
 
@@ -447,12 +652,15 @@ def tree_leaves_with_path(tree: Tree) -> tuple[tuple[str, Any], ...]:
     Returns:
         Pairs such as ``("layers[0].weight", array)``.
 
+    Raises:
+        TreeStructureError: Two leaves have one path.
+
     Example:
         >>> tree_leaves_with_path({"x": (1, 2)})
         (("['x'][0]", 1), ("['x'][1]", 2))
     """
     leaves, structure = flatten(tree)
-    return tuple(zip(_paths(structure), leaves, strict=True))
+    return tuple(zip(_distinct_paths(structure), leaves, strict=True))
 
 
 def tree_reduce(function: Callable[[ValueT, Any], ValueT], tree: Tree, initial: ValueT) -> ValueT:
@@ -481,19 +689,19 @@ def tree_add(left: TreeT, right: Tree) -> TreeT:
 
     Args:
         left: Any tree of arrays or numbers.
-        right: A tree of the same structure.
+        right: A tree of the same structure and shapes.
 
     Returns:
         Their sum.
 
     Raises:
-        TreeStructureError: The trees differ.
+        TreeStructureError: The trees differ in structure or shape.
 
     Example:
         >>> tree_add((1, 2), (10, 20))
         (11, 22)
     """
-    return tree_map(operator.add, left, right)
+    return tree_combine(operator.add, left, right)
 
 
 def tree_scale(factor: float, tree: TreeT) -> TreeT:
@@ -510,7 +718,8 @@ def tree_scale(factor: float, tree: TreeT) -> TreeT:
         >>> tree_scale(3, (1, 2))
         (3, 6)
     """
-    return tree_map(lambda leaf: factor * leaf, tree)
+    own = factor.item() if isinstance(factor, np.generic) else factor  # a float64 would make float64 of float32
+    return tree_map(lambda leaf: own * leaf, tree)
 
 
 def tree_zeros_like(tree: TreeT) -> TreeT:
@@ -564,7 +773,7 @@ def tree_dot(left: Tree, right: Tree) -> float:
         The inner product.
 
     Raises:
-        TreeStructureError: The trees differ.
+        TreeStructureError: The trees differ in structure or shape.
 
     Example:
         >>> import numpy as np
@@ -575,11 +784,11 @@ def tree_dot(left: Tree, right: Tree) -> float:
     def dot(a: Any, b: Any) -> float:
         return float(np.vdot(np.asarray(a, np.float64), np.asarray(b, np.float64)))
 
-    return float(sum(tree_leaves(tree_map(dot, left, right))))
+    return float(sum(dot(a, b) for a, b in matched_rows(left, right)))
 
 
 def tree_norm(tree: Tree) -> float:
-    """Euclidean norm over all leaves, in float64.
+    """Euclidean norm over all leaves, in float64; squares that overflow or underflow do no harm.
 
     Args:
         tree: A tree of arrays.
@@ -591,8 +800,67 @@ def tree_norm(tree: Tree) -> float:
         >>> import numpy as np
         >>> tree_norm((np.array([3.0]), np.array([4.0])))
         5.0
+        >>> bool(np.isclose(tree_norm((np.array([3e200, 4e200]),)), 5e200))
+        True
+
+    Reference: Blue, "A portable Fortran program to find the Euclidean norm of a vector" (1978), on the scaling.
     """
-    return float(np.sqrt(tree_dot(tree, tree)))
+    return math.prod(norm_factors(tree))
+
+
+def norm_factors(tree: Tree) -> tuple[float, float]:
+    """Euclidean norm over all leaves as the product of two numbers, for those who divide by it.
+
+    The first is 1 unless the squares of the leaves overflow or underflow, else the largest size of a number in them.
+
+    Args:
+        tree: A tree of arrays.
+
+    Returns:
+        The two factors; NaN among them where a leaf holds NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> norm_factors(np.array([3.0, 4.0])), norm_factors(np.array([1.5e308, 1.5e308]))
+        ((1.0, 5.0), (1.5e+308, 1.4142135623730951))
+    """
+    leaves = [np.asarray(leaf, np.float64).ravel() for leaf in tree_leaves(tree)]
+    with np.errstate(over="ignore", under="ignore"):
+        squares = sum(float(leaf.dot(leaf)) for leaf in leaves)
+        if _SAFE < squares < 1 / _SAFE:
+            return 1.0, math.sqrt(squares)
+        largest = float(np.max([np.abs(leaf).max(initial=0.0) for leaf in leaves], initial=0.0))
+        if largest == 0 or not math.isfinite(largest):
+            return 1.0, largest
+        return largest, math.sqrt(sum(float(np.square(leaf / largest).sum()) for leaf in leaves))
+
+
+_SAFE: Final = 1e-200
+"""Sums of squares between this and its inverse have lost nothing, whatever the sizes of the squares."""
+
+
+def with_norm(leaf: FloatArray, norm: tuple[float, float], wanted: tuple[float, float]) -> FloatArray:
+    """Multiply by the quotient of two norms, where the quotient itself may be too large or too small for the dtype.
+
+    Args:
+        leaf: Array of any shape, floating.
+        norm: `norm_factors` of it, or of the tree that it is of.
+        wanted: Two factors of the norm that it should have.
+
+    Returns:
+        A fresh array of the same dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> with_norm(np.array([3e20, 4e20], np.float32), (1.0, 5e20), (1.0, 1.0)).round(4)
+        array([0.6, 0.8], dtype=float32)
+    """
+    known, whole = np.finfo(np.result_type(leaf, np.float16)), math.prod(norm)
+    factor = math.prod(wanted) / whole if whole else math.inf
+    if float(known.tiny) <= factor <= float(known.max):
+        return leaf * factor
+    with np.errstate(invalid="ignore"):  # infinity over infinity
+        return (np.asarray(leaf, np.float64) / norm[0] / norm[1] * wanted[1] * wanted[0]).astype(known.dtype)
 
 
 def tree_allclose(left: Tree, right: Tree, *, rtol: float = 1e-5, atol: float = 1e-8) -> bool:

@@ -1,7 +1,7 @@
 """Find the patterns of `docs/words.toml` in code, documentation and help.
 
-    python docs/check_prose.py            # exit code 1 and one line for each hit
-    python docs/check_prose.py FILE ...   # only these files
+python docs/check_prose.py            # exit code 1 and one line for each hit
+python docs/check_prose.py FILE ...   # only these files
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SEARCHED = ("bpfunc/**/*.py", "bpfunc/*.pyi", "pipelines/**/*", "docs/*.md", "docs/*.ipynb", "data/*.md", "*.md", "Makefile")
+SEARCHED = (
+    "bpfunc/**/*.py",
+    "bpfunc/*.pyi",
+    "pipelines/**/*",
+    "docs/*.md",
+    "docs/*.ipynb",
+    "data/*.md",
+    "*.md",
+    "Makefile",
+)
 KINDS = {".py", ".pyi", ".md", ".toml", ".js", ".ipynb", ""}
 LEFT_OUT = {"CODE_OF_CONDUCT.md"}
 

@@ -266,6 +266,27 @@ class Calibration:
     """None where there is no temperature."""
 
 
+def predicted_classes(probabilities: FloatArray, label: IntArray) -> IntArray:
+    """Find the class that each row is taken for: the first of the most probable ones.
+
+    Args:
+        probabilities: (N, K).
+        label: (N,) true class index.
+
+    Returns:
+        (N,) class indices. A row with NaN has no most probable class, and is never right: it counts as taken for the
+        class after its own.
+
+    Example:
+        >>> predicted_classes(np.array([[0.2, 0.8], [np.nan, np.nan]]), np.array([1, 0]))
+        array([1, 1])
+    """
+    predicted: IntArray = probabilities.argmax(axis=1)
+    unknown = np.isnan(probabilities).any(axis=1)
+    predicted[unknown] = (label[unknown].astype(np.intp) + 1) % probabilities.shape[1]
+    return predicted
+
+
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Evaluation:
     """`evaluate` -> `report`: what the trained network says of every test row."""

@@ -60,6 +60,8 @@ def readonly(value: ValueT) -> ValueT:
 def readonly_arrays(cls: type, fields: list[attrs.Attribute[object]]) -> list[attrs.Attribute[object]]:
     """Make every field of a record pass through `readonly`: a ``field_transformer`` for ``attrs.frozen``.
 
+    Also when the record is copied or unpickled, for which NumPy makes writable arrays.
+
     Args:
         cls: The record's class.
         fields: Its fields.
@@ -69,11 +71,52 @@ def readonly_arrays(cls: type, fields: list[attrs.Attribute[object]]) -> list[at
 
     Example:
         >>> import attrs
+        >>> import copy
         >>> import numpy as np
         >>> @attrs.frozen(eq=False, field_transformer=readonly_arrays)
         ... class Point:
         ...     at: np.ndarray
-        >>> Point(np.zeros(2)).at.flags.writeable
+        >>> Point(np.zeros(2)).at.flags.writeable, copy.deepcopy(Point(np.zeros(2))).at.flags.writeable
+        (False, False)
+    """
+    # attrs writes no __reduce__, and takes over those that there are when it makes the class anew with slots.
+    cls.__reduce__ = _reduced  # type: ignore[assignment, method-assign]
+    return [field if field.converter else field.evolve(converter=readonly) for field in fields]
+
+
+def _reduced(record: attrs.AttrsInstance) -> tuple[object, ...]:
+    """What `copy` and `pickle` make a record of."""
+    return _restored, (type(record), tuple(getattr(record, field.name) for field in attrs.fields(type(record))))
+
+
+def _restored(cls: type[attrs.AttrsInstance], values: tuple[object, ...]) -> attrs.AttrsInstance:
+    record = cls.__new__(cls)
+    for field, value in zip(attrs.fields(cls), values, strict=True):
+        object.__setattr__(record, field.name, converted(field, value, record))
+    return record
+
+
+def converted(field: attrs.Attribute[object], value: object, record: object = None) -> object:
+    """Bring a value into the form in which a record has it in a field: what the record's ``__init__`` does to it.
+
+    Args:
+        field: A field of the record's class.
+        value: Any value.
+        record: The record, perhaps in the making; only a converter with ``takes_self`` looks at it.
+
+    Returns:
+        What the field's converter makes of the value; the value itself where there is none.
+
+    Example:
+        >>> import attrs
+        >>> import numpy as np
+        >>> @attrs.frozen(eq=False, field_transformer=readonly_arrays)
+        ... class Point:
+        ...     at: np.ndarray
+        >>> converted(attrs.fields(Point).at, np.zeros(2)).flags.writeable
         False
     """
-    return [field if field.converter else field.evolve(converter=readonly) for field in fields]
+    converter: object = field.converter
+    if isinstance(converter, attrs.Converter):
+        return converter(value, record, field)  # type: ignore[operator]  # callable, though its stub is silent
+    return converter(value) if callable(converter) else value

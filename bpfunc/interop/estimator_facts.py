@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 import attrs
@@ -16,6 +17,8 @@ FORMAT = "bpfunc.interop.sklearn/1"
 """Names the format, and its version."""
 FIELD = "bpfunc"
 """Under which name the JSON stands in the header."""
+NUMBER = "number"
+"""Under which name the text of a number stands that JSON does not have."""
 FITTED: dict[str, type | tuple[type, ...]] = {
     "n_features_in_": int,
     "n_outputs_": int,
@@ -100,7 +103,20 @@ def write_facts(facts: EstimatorFacts) -> dict[str, str]:
         >>> list(write_facts(facts))
         ['bpfunc']
     """
-    return {FIELD: json.dumps(attrs.asdict(facts))}
+    return {FIELD: json.dumps(_named(attrs.asdict(facts)), allow_nan=False)}
+
+
+def _named(value: object) -> object:
+    """Name the numbers that JSON does not have, as the best loss before the first epoch."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {NUMBER: str(value)}
+    if isinstance(value, dict):
+        return {name: _named(item) for name, item in value.items()}
+    return [_named(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _number(value: dict[str, object]) -> object:
+    return float(str(value[NUMBER])) if value.keys() == {NUMBER} else value
 
 
 def read_facts(data: bytes, estimator: str) -> EstimatorFacts:
@@ -126,7 +142,7 @@ def read_facts(data: bytes, estimator: str) -> EstimatorFacts:
     """
     metadata = safetensors_metadata(data)
     try:
-        facts = EstimatorFacts(**json.loads(metadata[FIELD]))
+        facts = EstimatorFacts(**json.loads(metadata[FIELD], object_hook=_number))
     except (KeyError, TypeError, ValueError):
         raise ValueError("these bytes hold no estimator that to_bytes wrote") from None
     if (facts.format, facts.estimator) != (FORMAT, estimator):

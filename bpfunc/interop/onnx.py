@@ -9,6 +9,7 @@ Format: Open Neural Network Exchange, operator set 20 (2023), intermediate repre
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import cast
 
@@ -23,7 +24,6 @@ from bpfunc.tree import Tree
 
 try:
     from google.protobuf.message import DecodeError
-    from onnx.checker import ValidationError, check_model
     from onnx.helper import (
         make_graph,
         make_model,
@@ -35,8 +35,10 @@ try:
     from onnx.numpy_helper import from_array
     from onnx.onnx_pb import ModelProto, TensorProto
 
-    from bpfunc.interop.onnx_chain import array_of, read_chain
+    from bpfunc.interop.onnx_chain import array_of
+    from bpfunc.interop.onnx_foreign import checked, read_foreign, tensors
     from bpfunc.interop.onnx_nodes import Graph, Place, write
+    from bpfunc.interop.onnx_operators import shown
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError("bpfunc.interop.onnx needs onnx: pip install 'bpfunc[onnx]'", name=missing.name) from None
 
@@ -50,6 +52,8 @@ MEAN, SCALE = "input.mean", "input.scale"
 """Names of the tensors that pixels are normalised by."""
 SIZE_LIMIT = 2**31 - 1
 """Most bytes of a model: what a protocol buffer can be."""
+DESCRIPTION_LIMIT = 1_000_000
+"""Most characters of the description in the metadata."""
 
 
 def to_onnx(
@@ -83,7 +87,7 @@ def to_onnx(
 
     Raises:
         ValueError: Part of the network is a layer of one's own, or parameters or statistics do not fit; the message
-            names the path.
+            names the path. Or the network has so many layers that `from_onnx` would not read their description.
 
     Example:
         >>> from bpfunc import Key, dense, relu, serial
@@ -94,10 +98,33 @@ def to_onnx(
 
     Reference: https://github.com/onnx/onnx/blob/main/docs/Operators.md
     """
+    written = _written(*(model, params, state), in_shape=in_shape, mean=mean, scale=scale, probabilities=probabilities)
+    about = {"format": FORMAT, "in_shape": in_shape, "probabilities": probabilities, "network": describe(model)}
+    text = json.dumps(about, allow_nan=False)
+    if len(text) > DESCRIPTION_LIMIT:
+        raise ValueError(
+            f"the description of the network has {len(text)} characters, at most {DESCRIPTION_LIMIT} are read"
+        )
+    set_model_props(written, {"bpfunc": text})
+    return written
+
+
+def _written(
+    model: Layer,
+    params: Tree,
+    state: Tree,
+    *,
+    in_shape: Shape,
+    mean: ArrayLike | None,
+    scale: ArrayLike | None,
+    probabilities: bool,
+    most: float = math.inf,
+) -> ModelProto:
+    """Write a model of at most so many nodes, without its description."""
     raw = mean is not None or scale is not None
     categories = frozenset({"input"} if _takes_categories(model) and not raw else ())
     parameters = to_tensors(model, params, state)
-    graph = Graph(_dtype(parameters.values()), parameters, categories)
+    graph = Graph(_dtype(parameters.values()), parameters, categories, most=most)
     x = _normalised(graph, in_shape, mean, scale) if raw else "input"
     y, out_shape = write(graph, Place(model, "", x, in_shape))
     if y == x:  # a network of no layers
@@ -115,12 +142,7 @@ def to_onnx(
         [make_tensor_value_info(name, number, ["batch", *out_shape]) for name in outputs],
         [from_array(np.array(value, order="C"), name) for name, value in graph.tensors.items()],
     )
-    described = make_model(
-        written, producer_name="bpfunc", opset_imports=[make_opsetid("", OPSET)], ir_version=IR_VERSION
-    )
-    about = {"format": FORMAT, "in_shape": in_shape, "probabilities": probabilities, "network": describe(model)}
-    set_model_props(described, {"bpfunc": json.dumps(about)})
-    return described
+    return make_model(written, producer_name="bpfunc", opset_imports=[make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
 
 def _takes_categories(layer: Layer) -> bool:
@@ -184,19 +206,24 @@ def from_onnx(data: ModelProto | bytes, *, output: str | None = None) -> Importe
     """Read a network from an ONNX model: one of `to_onnx` as it was, any other if it is a chain of known operators.
 
     Known are Gemm, MatMul and Add, BatchNormalization, LayerNormalization, RMSNormalization, Flatten (or Reshape to
-    rows), Dropout, Identity, Softmax, LogSoftmax, Relu, LeakyRelu, Elu, Selu, Gelu, Softplus, Tanh, Sigmoid, and the
-    products that silu and gelu are elsewhere. Nothing is read but the bytes: tensors in other files are refused.
+    rows), Dropout, Identity, Softmax, LogSoftmax, Relu, LeakyRelu, Elu, Selu, Gelu, Softplus, Tanh, Sigmoid, Gather
+    from a table; and what stands for some of them elsewhere: the products that are silu and gelu, the quotients that
+    are normalisations, softplus with a threshold, the two probabilities made of one. A node is read only if its
+    operator set, domain, axis, attributes, and the types and shapes that it is fed, are known. Nothing is read but the
+    bytes: tensors in other files are refused. Parameters take at most a few times the memory that the bytes take.
 
     Args:
         data: A model, or the bytes of a file, at most `SIZE_LIMIT`.
-        output: Which of the model's outputs is wanted; only where it has several.
+        output: Which of the model's outputs is wanted; only where it has several of floating numbers.
 
     Returns:
         Network, parameters (copies, bit for bit), state, and how pixels are normalised where the model does that. A
         network of `to_onnx` has its layers' names and settings, but the default initialisers.
 
     Raises:
-        ValueError: It is no ONNX model, or one that has no twin here; the message names node and operator.
+        TypeError: The data is neither a model nor bytes.
+        ValueError: It is no ONNX model, or one that has no twin here; the message names node and operator, what was
+            found and what is known.
 
     Example:
         >>> from bpfunc import Key, dense, relu, serial
@@ -205,33 +232,29 @@ def from_onnx(data: ModelProto | bytes, *, output: str | None = None) -> Importe
         >>> from_onnx(to_onnx(network, params, in_shape=(2,))).model.name
         'serial(dense(4), relu, dense(3))'
     """
-    proto = _checked(data)
+    proto = _parsed(data)
+    for tensor in tensors(proto):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            name = shown(tensor.name)[1:-1]
+            raise ValueError(f"tensor {name} lies in another file, and only the model itself is read")
     found = _described(proto)
-    return Imported(*read_chain(proto.graph, output)) if found is None else found
+    if found is None:
+        return Imported(*read_foreign(proto, output))
+    checked(proto)
+    return found
 
 
-def _checked(data: ModelProto | bytes) -> ModelProto:
-    if isinstance(data, bytes) and len(data) > SIZE_LIMIT:
+def _parsed(data: ModelProto | bytes) -> ModelProto:
+    if isinstance(data, ModelProto):
+        return data
+    if not isinstance(data, bytes):
+        raise TypeError(f"expected an ONNX model or the bytes of one, found {type(data).__name__}")
+    if len(data) > SIZE_LIMIT:
         raise ValueError(f"no ONNX model: {len(data)} bytes are more than the {SIZE_LIMIT} that one can have")
     try:
-        proto = ModelProto.FromString(data) if isinstance(data, bytes) else data
+        return ModelProto.FromString(data)
     except DecodeError as error:
         raise ValueError(f"no ONNX model: {error}") from None
-    for tensor in _tensors(proto):
-        if tensor.data_location == TensorProto.EXTERNAL:
-            raise ValueError(f"tensor {tensor.name} lies in another file, and only the model itself is read")
-    try:
-        check_model(proto)
-    except (ValidationError, ValueError) as error:
-        raise ValueError(f"no valid ONNX model: {str(error).strip().splitlines()[0]}") from None
-    return proto
-
-
-def _tensors(proto: ModelProto) -> Iterable[TensorProto]:
-    yield from proto.graph.initializer
-    for node in proto.graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
 
 
 def _described(proto: ModelProto) -> Imported | None:
@@ -241,22 +264,25 @@ def _described(proto: ModelProto) -> Imported | None:
     nothing. Hence the model is written once more, and compared.
     """
     texts = [entry.value for entry in proto.metadata_props if entry.key == "bpfunc"]
+    if len(texts) != 1 or len(texts[0]) > DESCRIPTION_LIMIT or proto.functions:
+        return None
     try:
         about = json.loads(texts[0])
         if about["format"] != FORMAT:
             return None
         model, in_shape = build(about["network"]), tuple(about["in_shape"])
-        tensors = {tensor.name: cast("FloatArray", np.array(array_of(tensor))) for tensor in proto.graph.initializer}
-        params, state = from_tensors(model, tensors)
-        found = Imported(model, params, state, in_shape, tensors.get(MEAN), tensors.get(SCALE))
-        again = to_onnx(
+        arrays = {tensor.name: cast("FloatArray", np.array(array_of(tensor))) for tensor in proto.graph.initializer}
+        params, state = from_tensors(model, arrays)
+        found = Imported(model, params, state, in_shape, arrays.get(MEAN), arrays.get(SCALE))
+        again = _written(
             *(model, params, state),
             in_shape=in_shape,
             mean=found.mean,
             scale=found.scale,
             probabilities=about["probabilities"],
+            most=len(proto.graph.node),
         )
-    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
     same = again.graph == proto.graph and list(again.opset_import) == list(proto.opset_import)
     return found if same else None

@@ -16,10 +16,11 @@ from onnx.helper import make_node
 from onnx.onnx_pb import NodeProto
 
 from bpfunc.arrays.types import FloatArray, Shape
-from bpfunc.interop.structure import inside, maker_of, setting
+from bpfunc.interop.structure import setting
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, ShapeError
 from bpfunc.layers.base import Setting
+from bpfunc.layers.recognition import inside, maker_of
 from bpfunc.ops.relu import SELU_ALPHA, SELU_SCALE
 
 Attributes: TypeAlias = Mapping[str, object]
@@ -38,6 +39,7 @@ class Graph:
         categories: Names of values that are whole numbers, for an embedding.
         nodes: So far, in order.
         tensors: Constants so far, by name.
+        most: How many nodes there may be.
     """
 
     dtype: np.dtype[np.floating]
@@ -45,6 +47,7 @@ class Graph:
     categories: frozenset[str] = frozenset()
     nodes: list[NodeProto] = attrs.field(factory=list)
     tensors: dict[str, NDArray[np.generic]] = attrs.field(factory=dict)
+    most: float = math.inf
 
     def add(self, path: str, op: str, inputs: Sequence[str], attributes: Attributes = NONE) -> str:
         """Append a node, whose name and output's name start with the path of the layer.
@@ -58,11 +61,16 @@ class Graph:
         Returns:
             Name of the output.
 
+        Raises:
+            ValueError: There would be too many nodes.
+
         Example:
             >>> graph = Graph(np.dtype(np.float32))
             >>> graph.add("layers[1]", "Relu", ["input"]), graph.add("layers[1]", "Relu", ["input"])
             ('layers[1].Relu', 'layers[1].Relu:2')
         """
+        if len(self.nodes) >= self.most:
+            raise ValueError(f"{path}: expected at most {self.most} nodes")
         stem = inside(path, op)
         same = sum(node.name == stem or node.name.startswith(f"{stem}:") for node in self.nodes)
         name = f"{stem}:{same + 1}" if same else stem

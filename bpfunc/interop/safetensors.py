@@ -16,8 +16,16 @@ from safetensors.numpy import load, save
 from bpfunc.arrays.types import readonly
 from bpfunc.tree import Tree, TreeT, tree_bytes, tree_leaves_with_path, tree_map_with_path
 
-HEADER_LIMIT = 1_000_000
-"""Largest header, in bytes, that is read."""
+HEADER_LIMIT = 8_000_000
+"""Largest header, in bytes, that is written and read: names, shapes and text."""
+DTYPES = (
+    "float64",
+    "float32",
+    "float16",
+    *(f"{sign}int{bits}" for bits in (64, 32, 16, 8) for sign in ("", "u")),
+    "bool",
+)
+"""Types of numbers that a file holds here."""
 
 
 def to_safetensors(tree: Tree, *, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -30,12 +38,17 @@ def to_safetensors(tree: Tree, *, metadata: Mapping[str, str] | None = None) -> 
     Returns:
         The bytes of a safetensors file, the same for the same tree.
 
+    Raises:
+        TypeError: The tree has a node that cannot be made again.
+        ValueError: The file could not be read back: a leaf is of a type that it does not hold, two leaves have one
+            path, or names and metadata are more than `HEADER_LIMIT`; the message names path or entry.
+
     Example:
         >>> data = to_safetensors((np.ones(2, np.float32),))
         >>> from_safetensors(data, (np.zeros(2, np.float32),))
         (array([1., 1.], dtype=float32),)
     """
-    return save_tensors({path: np.asarray(leaf) for path, leaf in tree_leaves_with_path(tree)}, metadata=metadata)
+    return save_tensors({path: _array(path, leaf) for path, leaf in tree_leaves_with_path(tree)}, metadata=metadata)
 
 
 def save_tensors(tensors: Mapping[str, NDArray[np.generic]], *, metadata: Mapping[str, str] | None = None) -> bytes:
@@ -48,21 +61,57 @@ def save_tensors(tensors: Mapping[str, NDArray[np.generic]], *, metadata: Mappin
     Returns:
         The bytes of a safetensors file, the same for the same arrays.
 
+    Raises:
+        ValueError: The file could not be read back: an array is of a type that it does not hold, or names and metadata
+            are no text or more than `HEADER_LIMIT`; the message names the entry.
+
     Example:
         >>> from safetensors.numpy import load
         >>> load(save_tensors({"0.weight": np.ones(2)}))
         {'0.weight': array([1., 1.])}
     """
+    text = dict(sorted((metadata or {}).items()))
+    for name in tensors:
+        _check_text("tensor", name, name)
+    for name, value in text.items():
+        _check_text("metadata", name, name, value)
+    if "__metadata__" in tensors:
+        raise ValueError("tensor __metadata__: this name is that of the metadata; call the tensor something else")
     # save() trusts the memory to be row-major, whatever the strides say: gradients of `x.T @ dy` form are not.
-    return _with_metadata(save({name: np.array(array, order="C") for name, array in tensors.items()}), metadata or {})
+    arrays = {name: np.array(_array(name, array), order="C") for name, array in tensors.items()}
+    return _with_metadata(save(arrays), text)
+
+
+def _check_text(kind: str, name: object, *texts: object) -> None:
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"{kind} {name!r}: expected text, found {type(text).__name__}")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{kind} {name!r}: not valid Unicode, so no file holds it") from None
+
+
+def _array(name: str, leaf: object) -> NDArray[np.generic]:
+    array = np.asarray(leaf)
+    if isinstance(leaf, np.ma.MaskedArray) or array.dtype.name not in DTYPES:
+        found = "a masked array" if isinstance(leaf, np.ma.MaskedArray) else f"{array.dtype} of {type(leaf).__name__}"
+        raise ValueError(f"tensor {name}: expected numbers of {', '.join(DTYPES)}, found {found}")
+    return array
 
 
 def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
     """Put text into a file's header; save() would do so in an order that changes from call to call."""
     size = int.from_bytes(data[:8], "little")
-    header = {"__metadata__": dict(sorted(metadata.items()))} | json.loads(data[8 : 8 + size])
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    header = {"__metadata__": metadata} | json.loads(data[8 : 8 + size])
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     padded = text + b" " * (-len(text) % 8)  # tensors begin at a multiple of 8, as save() has it
+    if len(padded) + 8 > HEADER_LIMIT:
+        longest = max(metadata, key=lambda name: len(metadata[name]), default="none")
+        raise ValueError(
+            f"names, shapes and metadata take {len(padded)} bytes, and a header of more than {HEADER_LIMIT} is not "
+            f"read; the longest metadata are {longest!r}"
+        )
     return len(padded).to_bytes(8, "little") + padded + data[8 + size :]
 
 
@@ -70,7 +119,7 @@ def from_safetensors(data: bytes, like: TreeT) -> TreeT:
     """Read a tree from safetensors bytes.
 
     Args:
-        data: The bytes of a file.
+        data: The bytes of a file; at most `HEADER_LIMIT` more than the tree takes.
         like: A tree of the structure, shapes and dtypes that the file must hold.
 
     Returns:
@@ -92,22 +141,34 @@ def from_safetensors(data: bytes, like: TreeT) -> TreeT:
         tensors = load(data)
     except SafetensorError as error:
         raise ValueError(f"no safetensors file: {error}") from None
-    except (KeyError, AttributeError, TypeError) as error:  # a type of number that NumPy has not
+    except (KeyError, AttributeError, TypeError, ValueError) as error:  # a type or a shape that NumPy has not
         raise ValueError(f"no safetensors file that NumPy can hold: {error}") from None
     wanted = dict(tree_leaves_with_path(like))
     if tensors.keys() != wanted.keys():
         extra, missing = sorted(tensors.keys() - wanted.keys()), sorted(wanted.keys() - tensors.keys())
-        raise ValueError(f"tensor names differ: missing {missing}, not expected {extra}")
+        raise ValueError(f"tensor names differ: missing {_some(missing)}, not expected {_some(extra)}")
+    return tree_map_with_path(lambda path, leaf: _restored(path, tensors[path], leaf), like)
 
-    def restore(path: str, leaf: object) -> object:
-        found, expected = tensors[path], np.asarray(leaf)
-        if (found.dtype, found.shape) != (expected.dtype, expected.shape):
-            raise ValueError(
-                f"tensor {path}: expected {expected.dtype} {expected.shape}, found {found.dtype} {found.shape}"
-            )
-        return readonly(found) if isinstance(leaf, np.ndarray) else type(leaf)(found.item())  # type: ignore[call-arg]
 
-    return tree_map_with_path(restore, like)
+def _some(names: list[str]) -> str:
+    """Some names for a message, in quotes."""
+    shown = [repr(name[:200]) for name in names[:5]]
+    return f"[{', '.join(shown)}{f', ... ({len(names)} in all)' if len(names) > len(shown) else ''}]"
+
+
+def _restored(path: str, found: NDArray[np.generic], leaf: object) -> object:
+    expected = np.asarray(leaf)
+    # Files are little-endian; a tree may hold numbers the other way round.
+    if (found.dtype, found.shape) != (expected.dtype.newbyteorder("="), expected.shape):
+        raise ValueError(
+            f"tensor {path}: expected {expected.dtype} {expected.shape}, found {found.dtype} {found.shape}"
+        )
+    if isinstance(leaf, np.ndarray):
+        return readonly(found.astype(expected.dtype, copy=False))
+    try:
+        return type(leaf)(found.item())  # type: ignore[call-arg]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"tensor {path}: {found.item()} is no {type(leaf).__name__}: {error}") from None
 
 
 def safetensors_metadata(data: bytes) -> dict[str, str]:

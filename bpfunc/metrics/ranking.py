@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch
-from bpfunc.metrics.base import Metric, labels_for
+from bpfunc.layers import ShapeError
+from bpfunc.metrics.base import Metric, labels_for, row_weights
 from bpfunc.ops import softmax
 
 
@@ -37,14 +38,14 @@ def area_under_roc(scores: FloatArray, positive: BoolArray, *, weights: FloatArr
 
     Args:
         scores: (N,) higher for what is held to be positive.
-        positive: (N,) truth values.
-        weights: (N,) at least 0; None where all count the same.
+        positive: (N,) truth values, or the numbers 0 and 1.
+        weights: (N,) finite, at least 0; None where all count the same.
 
     Returns:
-        0 to 1; NaN where there is no positive or no negative row.
+        0 to 1; NaN where there is no positive or no negative row, or where the score of a row that counts is NaN.
 
     Raises:
-        ValueError: The vectors differ in length.
+        ValueError: The vectors differ in length, ``positive`` holds other numbers, or a weight is out of range.
 
     Example:
         >>> area_under_roc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))
@@ -52,19 +53,33 @@ def area_under_roc(scores: FloatArray, positive: BoolArray, *, weights: FloatArr
 
     Reference: Hanley and McNeil, "The meaning and use of the area under a ROC curve" (1982).
     """
+    if positive.dtype != np.bool_ and not np.isin(positive, (0, 1)).all():
+        raise ValueError("area_under_roc takes a positive of truth values, or of the numbers 0 and 1")
     positive = positive.astype(np.bool_)  # the complement of the numbers 0 and 1 would be -1 and -2
-    counted = np.ones(len(scores)) if weights is None else weights.astype(np.float64)
+    counted: FloatArray = np.ones(len(scores)) if weights is None else weights.astype(np.float64)
     if not scores.shape == positive.shape == counted.shape == (len(scores),):
         raise ValueError(
             f"expected vectors of one length, found scores {scores.shape}, positive {positive.shape},"
             f" weights {counted.shape}"
         )
+    if np.isnan(scores[counted != 0]).any():
+        return float("nan")
+    counted = _near_one(counted)
     distinct, place = np.unique(scores, return_inverse=True)
     positives = np.bincount(place, counted * positive, len(distinct))
     negatives = np.bincount(place, counted * ~positive, len(distinct))
     pairs = float(positives.sum() * negatives.sum())
     below = np.cumsum(negatives) - negatives
     return float(positives @ (below + negatives / 2)) / pairs if pairs else float("nan")
+
+
+def _near_one(weights: FloatArray) -> FloatArray:
+    """Weights in the same proportions, the largest from 1/2 to 1, so that no sum or product of them overflows."""
+    largest = weights.max(initial=0.0)
+    if not (np.isfinite(largest) and weights.min(initial=0.0) >= 0):
+        raise ValueError("the area under the ROC curve takes finite weights of at least 0")
+    near: FloatArray = np.ldexp(weights, -int(np.frexp(largest)[1]))
+    return near
 
 
 def roc_auc(*, average: Literal["macro", "weighted", "none"] = "macro") -> Metric:
@@ -79,11 +94,12 @@ def roc_auc(*, average: Literal["macro", "weighted", "none"] = "macro") -> Metri
 
     Returns:
         A metric whose state is a `RankingState`. A class without rows, or without others, has no curve: its figure is
-        NaN, and the averages leave it out; they are NaN where no class has a curve. Its measure raises ShapeError
-        where outputs and targets are no classes.
+        NaN, and the averages leave it out; they are NaN where no class has a curve. All are NaN where a row that
+        counts has NaN outputs. Its measure raises ShapeError where outputs and targets are not classes.
 
     Raises:
-        ValueError: The kind of average is unknown.
+        ValueError: The kind of average is unknown; from the metric's value, a weight is out of range.
+        ShapeError: From the metric's merge, where two states have different classes.
 
     Example:
         >>> metric = roc_auc()
@@ -97,7 +113,7 @@ def roc_auc(*, average: Literal["macro", "weighted", "none"] = "macro") -> Metri
 
     def measure(outputs: FloatArray, batch: Batch) -> RankingState:
         label = labels_for(outputs, batch)
-        weights = np.ones(len(label)) if batch.weights is None else batch.weights.astype(np.float64)
+        weights = row_weights(batch, len(label))
         return RankingState(softmax(outputs.astype(np.float64))[0], label.copy(), weights)
 
     def value(state: RankingState) -> float | NDArray[np.float64]:
@@ -107,11 +123,15 @@ def roc_auc(*, average: Literal["macro", "weighted", "none"] = "macro") -> Metri
         )
         if average == "none":
             return areas
-        weights = np.where(np.isnan(areas), 0.0, 1.0 if average == "macro" else state.weights @ own)
+        weights = np.where(np.isnan(areas), 0.0, 1.0 if average == "macro" else _near_one(state.weights) @ own)
         total = float(weights.sum())
         return float(np.nan_to_num(areas) @ weights) / total if total else float("nan")
 
     def merge(left: RankingState, right: RankingState) -> RankingState:
+        if left.scores.shape[1] != right.scores.shape[1]:
+            raise ShapeError(
+                f"roc_auc merges scores (B, K) of one K, found {left.scores.shape} and {right.scores.shape}"
+            )
         return RankingState(
             np.concatenate([left.scores, right.scores]),
             np.concatenate([left.label, right.label]),

@@ -18,9 +18,9 @@ from pipelines.cli.help import group
 from pipelines.cli.options import Version
 from pipelines.cli.streams import messages, open_closed_streams, write_results
 from pipelines.cli.terminal import complain, say
+from pipelines.disk.untrusted.files import remedy_for
 from pipelines.errors import PipelineError
 from pipelines.training.interrupts import EXIT_CODE, Interrupted, terminate_as_interrupt
-from pipelines.untrusted.files import remedy_for
 
 GROUPS = {
     "Prepare": ("data", "config", "doctor"),

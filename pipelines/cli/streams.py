@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import IO
 
-from pipelines.untrusted.printable import printable_lines
+from pipelines.disk.untrusted.printable import printable_lines
 
 _NAMES = ("stdin", "stdout", "stderr")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pipelines.untrusted.printable import Printable, in_lines, printable, printable_json
+from pipelines.disk.untrusted.printable import Printable, in_lines, printable, printable_json
 
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
@@ -43,7 +42,7 @@ def print_text(text: Printable) -> None:
     """Print a part of the result.
 
     Args:
-        text: One line or several, as `pipelines.untrusted.printable` makes them.
+        text: One line or several, as `pipelines.disk.untrusted.printable` makes them.
     """
     print(text)
 
@@ -52,11 +51,13 @@ def print_json(document: object) -> None:
     """Print the one JSON document of ``--json``.
 
     Args:
-        document: Plain values.
+        document: Plain values; a number that does not exist is null.
     """
+    from pipelines.disk.json_text import json_text, json_value
+
     encoding = "" if sys.__stdout__ is None else sys.__stdout__.encoding
     speaks_all = encoding.lower().replace("-", "") == "utf8"
-    print(printable_json(json.dumps(document, indent=2, ensure_ascii=not speaks_all)))
+    print(printable_json(json_text(json_value(document), indent=2, ascii_only=not speaks_all)))
 
 
 def print_version(wanted: bool) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
 
 from pipelines.dataset.entry import Manifest
+from pipelines.disk.json_text import json_text
 
 
 def cache_key(reasons: Mapping[str, object]) -> str:
@@ -29,8 +29,7 @@ def cache_key(reasons: Mapping[str, object]) -> str:
         >>> cache_key({"b": 1, "a": 2}) == cache_key({"a": 2, "b": 1})
         True
     """
-    canonical = json.dumps(reasons, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(json_text(reasons, sort_keys=True, compact=True).encode()).hexdigest()
 
 
 @attrs.frozen

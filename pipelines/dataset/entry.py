@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -14,11 +13,12 @@ import pyarrow as pa
 
 from pipelines.artifacts import PIXELS, Prepared, PreparedMeta, PreparedTrain, Scaling, SealedTest
 from pipelines.disk.atomic import TEMPORARY, sha256_of
+from pipelines.disk.json_text import json_text
 from pipelines.disk.parquet import open_parquet
+from pipelines.disk.untrusted.documents import parse_json, read_json
+from pipelines.disk.untrusted.files import open_file
 from pipelines.errors import DataProblem, first_line
 from pipelines.spec.run_spec import ScalingName
-from pipelines.untrusted.documents import parse_json, read_json
-from pipelines.untrusted.files import open_file
 
 MANIFEST = "manifest.json"
 
@@ -99,7 +99,7 @@ class Manifest:
 
 def _seal(manifest: Mapping[str, object]) -> str:
     """Hash a manifest, so that it vouches for itself as it does for the files."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json_text(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(entry: Path) -> Manifest:

@@ -16,8 +16,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.disk.untrusted.files import check_unfolding, open_file, remedy_for
 from pipelines.errors import DataProblem
-from pipelines.untrusted.files import check_unfolding, open_file, remedy_for
 
 UINT8 = 0x08
 SIZE_LIMIT = 1 << 29

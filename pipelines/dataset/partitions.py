@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,11 +20,12 @@ from pyarrow import fs
 
 from pipelines.artifacts import PIXELS, PreparedMeta, RawSplit
 from pipelines.disk.atomic import make_directory, write_bytes
+from pipelines.disk.file_names import file_name_fault
+from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_new_directory
+from pipelines.disk.untrusted.documents import parse_json
+from pipelines.disk.untrusted.files import remedy_for
 from pipelines.errors import DataProblem, UsageProblem, first_line
-from pipelines.untrusted.documents import parse_json
-from pipelines.untrusted.files import remedy_for
-from pipelines.untrusted.printable import is_file_name
 
 MANIFEST = "partitions.json"
 FORMAT = "bpfunc-partitions-1"
@@ -134,7 +134,7 @@ def partition_schema(meta: PreparedMeta) -> pa.Schema:
             pa.field("label", pa.uint8(), nullable=False),
             pa.field("source_index", pa.uint32(), nullable=False),
         ],
-        metadata={"bpfunc": json.dumps(about)},
+        metadata={"bpfunc": json_text(about)},
     )
 
 
@@ -170,7 +170,7 @@ def write_partitions(
             _write(filesystem, f"{root}/{name}", data)
             digest = hashlib.sha256(data).hexdigest()
             parts[name] = {"sha256": digest, "size": len(data), "groups": [len(group) for group in own]}
-        _write(filesystem, f"{root}/{MANIFEST}", json.dumps({"format": FORMAT, "parts": parts}, indent=1).encode())
+        _write(filesystem, f"{root}/{MANIFEST}", json_text({"format": FORMAT, "parts": parts}, indent=1).encode())
     except (pa.ArrowException, OSError) as error:
         remedy = remedy_for(error) if isinstance(error, OSError) else "check the place"
         raise DataProblem(f"cannot write partitions: {first_line(error)}", where=place, remedy=remedy) from None
@@ -233,6 +233,8 @@ def open_partitions(place: str) -> Partitions:
         if not parts:
             raise ValueError("it names no part")
         sizes = [info.size for info in filesystem.get_file_info([part.path for part in parts])]
+    except FileNotFoundError:
+        raise DataProblem(f"no partitions: {MANIFEST} not found", where=root, remedy=_find(place)) from None
     except (pa.ArrowException, OSError) as error:
         raise DataProblem(f"no partitions: {first_line(error)}", where=place, remedy=remedy) from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -245,9 +247,16 @@ def open_partitions(place: str) -> Partitions:
     return Partitions(filesystem, parts)
 
 
+def _find(place: str) -> str:
+    """Say what to do where a place holds no partitions."""
+    if "://" in place or Path(place).is_absolute():
+        return "check the path, or write the partitions again"
+    return f"{place!r} is relative to the current directory: run the command where the training began"
+
+
 def _plain(name: str) -> str:
-    if not is_file_name(name):
-        raise ValueError(f"{name!r} is not a name of a part")
+    if fault := file_name_fault(name):
+        raise ValueError(f"the name {name[:100]!r} of a part {fault}")
     return name
 
 

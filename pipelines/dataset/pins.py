@@ -9,7 +9,7 @@ from typing import Any, cast
 import attrs
 
 from pipelines.artifacts import SourceFile
-from pipelines.untrusted.documents import read_toml
+from pipelines.disk.untrusted.documents import read_toml
 
 ROLES = ("train_images", "train_labels", "test_images", "test_labels")
 

@@ -27,8 +27,8 @@ from bpfunc.keys import permutation
 from pipelines.artifacts import PIXELS, PreparedTrain
 from pipelines.dataset.partitions import open_partitions
 from pipelines.disk.parquet import numbers_of, open_parquet
+from pipelines.disk.untrusted.documents import parse_json
 from pipelines.errors import DataProblem, first_line
-from pipelines.untrusted.documents import parse_json
 
 WINDOW = 2
 """Row groups that are shuffled together."""
@@ -62,13 +62,13 @@ class Stream:
     """(784,) what a pixel of 0..255 is multiplied with."""
     offset: NDArray[np.float32]
     """(784,) what is then added."""
-    held_out: float
-    """Part of each row group that is left out, to choose by."""
+    held_out: tuple[int, ...]
+    """Rows of each row group that are left out, to choose by."""
     key: Key
     """Names the rows left out."""
 
 
-def open_stream(prepared: PreparedTrain, place: str, *, held_out: float, key: Key) -> Stream:
+def open_stream(prepared: PreparedTrain, place: str, *, held_out: float, key: Key, carried: bool = True) -> Stream:
     """Open a partitioned directory for reading by row group.
 
     Args:
@@ -76,13 +76,17 @@ def open_stream(prepared: PreparedTrain, place: str, *, held_out: float, key: Ke
             trained on the partitions will be judged on.
         place: The directory: a local path or a URI.
         held_out: Part of the rows to leave out, at least 0; what is above `VALIDATION_LIMIT` rows is not left out.
+            Where it is above 0, at least one row is left out, and at least one is not.
         key: Names the rows left out.
+        carried: Whether the fraction of a row that a group cannot leave out is carried to the next one. Runs of
+            earlier versions rounded in each group, and are taken up with the rows that they began with.
 
     Returns:
         The stream; nothing but sizes and names has been read.
 
     Raises:
-        DataProblem: The partitions are damaged, or their classes or scaling are not those of the cache.
+        DataProblem: The partitions are damaged, their classes or scaling are not those of the cache, or a row is to be
+            left out and there is only one.
     """
     partitions = open_partitions(place)
     groups = tuple(RowGroup(part.path, i, rows) for part in partitions.parts for i, rows in enumerate(part.groups))
@@ -102,9 +106,34 @@ def open_stream(prepared: PreparedTrain, place: str, *, held_out: float, key: Ke
         classes=prepared.classes,
         factor=(1 / (255 * scale)).astype(np.float32),
         offset=(-mean / scale).astype(np.float32),
-        held_out=min(held_out, VALIDATION_LIMIT / sum(group.rows for group in groups)),
+        held_out=_held_out(groups, held_out, key, carried=carried),
         key=key,
     )
+
+
+def _held_out(groups: tuple[RowGroup, ...], fraction: float, key: Key, *, carried: bool) -> tuple[int, ...]:
+    """Share the rows to leave out among the groups, each its part of them to within one row.
+
+    The groups are visited in an order that the key draws: of groups of one row, any may be left out.
+    """
+    rows = np.array([group.rows for group in groups], np.int64)
+    total = int(rows.sum())
+    if fraction == 0:
+        return (0,) * len(groups)
+    if not carried:
+        return tuple(round(min(fraction, VALIDATION_LIMIT / total) * count) for count in rows.tolist())
+    if total == 1:
+        raise DataProblem(
+            "the only row cannot be learned from and held out as well",
+            where=groups[0].path,
+            remedy="set train.validation_fraction to 0, or write more rows",
+        )
+    aside = min(max(round(fraction * total), 1), VALIDATION_LIMIT, total - 1)
+    order = permutation(fold_in(key, len(groups)), len(groups))  # the groups' own keys are those of 0 to len - 1
+    before = np.concatenate([[0], np.cumsum(rows[order])])
+    counts = np.empty_like(rows)
+    counts[order] = np.diff((2 * aside * before + total) // (2 * total))
+    return tuple(counts.tolist())
 
 
 def _meaning(filesystem: fs.FileSystem, path: str) -> dict[str, dict[str, object]]:
@@ -129,7 +158,7 @@ def stream_rows(stream: Stream) -> int:
     Returns:
         The rows that are not left out.
     """
-    return sum(group.rows - _count_held_out(stream, group) for group in stream.groups)
+    return sum(group.rows for group in stream.groups) - sum(stream.held_out)
 
 
 def stream_batches(stream: Stream, key: Key, epoch: int, batch_size: int) -> Iterator[Batch]:
@@ -170,19 +199,15 @@ def stream_validation(stream: Stream) -> Batch | None:
         stream: Any stream.
 
     Returns:
-        At most about `VALIDATION_LIMIT` rows, or None where none is left out.
+        At most `VALIDATION_LIMIT` rows, or None where none is left out.
 
     Raises:
-        DataProblem: A row group is damaged, or there are too few rows to leave one out.
+        DataProblem: A row group is damaged.
     """
-    if stream.held_out == 0:
+    concerned = [index for index, count in enumerate(stream.held_out) if count]
+    if not concerned:
         return None
-    chosen = _joined(list(read_ahead(partial(_held_out_rows, stream), range(len(stream.groups)))))
-    if not len(chosen.inputs):
-        raise DataProblem(
-            "too few rows to hold some out", where=stream.groups[0].path, remedy="raise train.validation_fraction"
-        )
-    return encoded(stream, chosen)
+    return encoded(stream, _joined(list(read_ahead(partial(_held_out_rows, stream), concerned))))
 
 
 def encoded(stream: Stream, rows: Batch) -> Batch:
@@ -229,21 +254,17 @@ def _joined(pieces: list[Batch]) -> Batch:
     return Batch(inputs, np.concatenate([piece.targets for piece in pieces]))
 
 
-def _count_held_out(stream: Stream, group: RowGroup) -> int:
-    return round(stream.held_out * group.rows)
-
-
 def _left_out(stream: Stream, index: int) -> NDArray[np.bool_]:
     """Mark the rows of a group that are left out."""
     group = stream.groups[index]
     mask = np.zeros(group.rows, np.bool_)
-    mask[permutation(fold_in(stream.key, index), group.rows)[: _count_held_out(stream, group)]] = True
+    mask[permutation(fold_in(stream.key, index), group.rows)[: stream.held_out[index]]] = True
     return mask
 
 
 def _learning_rows(stream: Stream, index: int) -> Batch:
     rows = read_group(stream, index)
-    return take(rows, ~_left_out(stream, index)) if stream.held_out else rows
+    return take(rows, ~_left_out(stream, index)) if stream.held_out[index] else rows
 
 
 def _held_out_rows(stream: Stream, index: int) -> Batch:

@@ -20,8 +20,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipelines.disk.untrusted.files import open_file, remedy_for
 from pipelines.errors import PipelineError, UsageProblem, WorkFailed
-from pipelines.untrusted.files import open_file, remedy_for
 
 TEMPORARY = ".tmp-"
 """Prefix of everything that is not published yet."""

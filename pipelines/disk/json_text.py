@@ -1,4 +1,4 @@
-"""What JSON has no way to write, brought into a form that it has."""
+"""JSON, written in one way: no NaN and no infinity, which JSON does not have."""
 
 from __future__ import annotations
 
@@ -8,9 +8,56 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipelines.disk.atomic import write_bytes
 from pipelines.disk.seal import SEAL, _canonical
+from pipelines.disk.untrusted.documents import read_json
 from pipelines.errors import DataProblem, first_line
-from pipelines.untrusted.documents import read_json
+
+
+def json_text(
+    value: object, *, indent: int | None = None, sort_keys: bool = False, compact: bool = False, ascii_only: bool = True
+) -> str:
+    """Write a value as JSON: the one way to do so above the disk.
+
+    Args:
+        value: What JSON can hold.
+        indent: Spaces of a level, or None for one line.
+        sort_keys: Whether names are sorted.
+        compact: Whether blanks are left out.
+        ascii_only: Whether other letters are written as their numbers.
+
+    Returns:
+        The text.
+
+    Raises:
+        ValueError: A number is NaN or infinite.
+        TypeError: JSON cannot hold the value.
+
+    Example:
+        >>> json_text({"loss": None})
+        '{"loss": null}'
+    """
+    return json.dumps(
+        value,
+        indent=indent,
+        sort_keys=sort_keys,
+        separators=(",", ":") if compact else None,
+        ensure_ascii=ascii_only,
+        allow_nan=False,
+    )
+
+
+def write_json(path: Path, value: object) -> None:
+    """Publish a document; a number that does not exist is null in it.
+
+    Args:
+        path: Where to; its directory must exist.
+        value: A plain value, or lists, tuples and dicts of such.
+
+    Raises:
+        WorkFailed: The disk refused.
+    """
+    write_bytes(path, (json_text(json_value(value), indent=2) + "\n").encode())
 
 
 def json_value(value: object) -> object:
@@ -49,9 +96,8 @@ def sealed_json(values: Mapping[str, object]) -> bytes:
         >>> json.loads(sealed_json({"a": 1}))["sha256"][:8]
         '015abd7f'
     """
-    json.dumps(values, allow_nan=False)
     sealed = {**values, SEAL: hashlib.sha256(_canonical(values)).hexdigest()}
-    return (json.dumps(sealed, indent=2, ensure_ascii=False) + "\n").encode()
+    return (json_text(sealed, indent=2, ascii_only=False) + "\n").encode()
 
 
 def read_sealed_json(path: Path, *, remedy: str) -> dict[str, object]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pipelines.disk.atomic import TEMPORARY, write_bytes
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import UsageProblem, WorkFailed
-from pipelines.untrusted.printable import shell
 
 Kind: TypeAlias = Literal["run", "study", "search", "sweep", "cache entry", "partitioned data", "bundle"]
 

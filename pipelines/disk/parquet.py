@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.disk.seal import SEAL, _canonical
+from pipelines.disk.untrusted.files import check_unfolding, read_file
 from pipelines.errors import DataProblem, first_line
-from pipelines.untrusted.files import check_unfolding, read_file
 
 TABLE_LIMIT = 512 << 20
 """Most bytes that a sealed table may take, in the file and in memory."""

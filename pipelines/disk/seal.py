@@ -13,4 +13,4 @@ SEAL = "sha256"
 
 
 def _canonical(values: object) -> bytes:
-    return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

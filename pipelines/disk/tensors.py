@@ -11,8 +11,8 @@ import numpy as np
 from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata, to_safetensors
 from bpfunc.tree import Tree, TreeT, tree_bytes, tree_leaves_with_path
 from pipelines.disk.seal import SEAL, _canonical
+from pipelines.disk.untrusted.files import open_file, read_file
 from pipelines.errors import DataProblem, first_line
-from pipelines.untrusted.files import open_file, read_file
 
 
 def sealed_tensors(tree: Tree, metadata: Mapping[str, str]) -> bytes:
@@ -47,7 +47,8 @@ def tensor_metadata(path: Path, *, remedy: str) -> dict[str, str]:
     """
     try:
         with open_file(path) as file:
-            return safetensors_metadata(file.read(HEADER_LIMIT + 8))
+            size = file.read(8)
+            return safetensors_metadata(size + file.read(min(int.from_bytes(size, "little"), HEADER_LIMIT)))
     except OSError as error:
         raise DataProblem(f"cannot read: {error.strerror}", where=str(path), remedy=remedy) from None
     except ValueError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +14,16 @@ from bpfunc.interop.safetensors import save_tensors, to_safetensors
 from bpfunc.interop.torch_layout import to_torch_state_dict
 from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import PIXELS
+from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_output, write_output
+from pipelines.disk.untrusted.documents import decoded
+from pipelines.disk.untrusted.files import open_file, read_file
+from pipelines.disk.untrusted.printable import printable_json
 from pipelines.errors import DataProblem, UsageProblem, first_line
 from pipelines.runs.model_card import NAME as CARD
 from pipelines.runs.network import NAME as PARAMS
 from pipelines.runs.network import Network, read_network
 from pipelines.spec.toml import to_toml
-from pipelines.untrusted.documents import decoded
-from pipelines.untrusted.files import open_file, read_file
-from pipelines.untrusted.printable import printable_json
 
 Target = Literal["onnx", "safetensors", "npz", "torch-state-dict"]
 
@@ -64,8 +64,8 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
     write_output(path, _writers()[target](read_network(run)))
     if not with_card:
         return (path,)
-    name = printable_json(json.dumps(path.name, ensure_ascii=False))
-    write_output(path.with_suffix(".md"), _card(run / CARD).replace(json.dumps(PARAMS), name).encode())
+    name = printable_json(json_text(path.name, ascii_only=False))
+    write_output(path.with_suffix(".md"), _card(run / CARD).replace(json_text(PARAMS), name).encode())
     return path, path.with_suffix(".md")
 
 
@@ -99,7 +99,7 @@ def _writers() -> dict[Target, Callable[[Network], bytes]]:
 
 
 def _about(network: Network) -> dict[str, str]:
-    return {"class_names": json.dumps(network.class_names), "config": to_toml(network.spec)}
+    return {"class_names": json_text(network.class_names), "config": to_toml(network.spec)}
 
 
 def safetensors_bytes(network: Network) -> bytes:
@@ -148,7 +148,7 @@ def torch_bytes(network: Network) -> bytes:
     """
     tensors = to_torch_state_dict(network.model, network.params, network.layer_state)
     scaling = {"mean": network.scaling.mean.tolist(), "scale": network.scaling.scale.tolist()}
-    return save_tensors(tensors, metadata={"format": "pt", "scaling": json.dumps(scaling), **_about(network)})
+    return save_tensors(tensors, metadata={"format": "pt", "scaling": json_text(scaling), **_about(network)})
 
 
 def onnx_bytes(network: Network) -> bytes:

@@ -23,10 +23,10 @@ from bpfunc.arrays.types import readonly_arrays
 from pipelines.artifacts import IMAGE_SIDE, PIXELS
 from pipelines.dataset.entry import parse_meta
 from pipelines.disk.parquet import matrix_of, open_parquet, row_bytes
+from pipelines.disk.untrusted.files import check_unfolding, open_file, open_input, read_stream, remedy_for
 from pipelines.errors import DataProblem, first_line
 from pipelines.inference.images import converted, is_ready, is_small_and_grey
 from pipelines.stages.encode import scaled, unscaled
-from pipelines.untrusted.files import check_unfolding, open_file, open_input, read_stream, remedy_for
 
 if TYPE_CHECKING:
     from PIL import Image

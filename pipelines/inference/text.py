@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.untrusted.printable import Printable, in_lines
+from pipelines.disk.untrusted.printable import Printable, in_lines
 
 if TYPE_CHECKING:
     from pipelines.inference.predict import Answers

@@ -18,12 +18,12 @@ import bpfunc
 from pipelines.dataset.entry import entry_paths
 from pipelines.dataset.pins import data_directory
 from pipelines.disk.atomic import TEMPORARY
+from pipelines.disk.untrusted.documents import read_toml
+from pipelines.disk.untrusted.printable import Printable, in_lines
 from pipelines.errors import PipelineError
 from pipelines.spec.run_spec import DatasetSpec
 from pipelines.stages.acquire import acquire
 from pipelines.training.threads import VARIABLES
-from pipelines.untrusted.documents import read_toml
-from pipelines.untrusted.printable import Printable, in_lines
 
 DISTRIBUTION = "bpfunc"
 FOR_DEVELOPERS = ("test", "lint", "oracles", "bench", "mutation", "docs")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.metrics import class_figures, confusion_matrix
-from pipelines.artifacts import PIXELS, EpochRecord, Evaluation, ReportInputs
+from pipelines.artifacts import PIXELS, EpochRecord, Evaluation, ReportInputs, predicted_classes
 from pipelines.errors import WorkFailed
 
 
@@ -144,7 +144,7 @@ class Sample:
 
 def _samples(evaluation: Evaluation, rows: IntArray) -> tuple[Sample, ...]:
     """Some rows, the most confident first; in the order of the file where equally confident."""
-    predicted = evaluation.probabilities.argmax(axis=1)
+    predicted = predicted_classes(evaluation.probabilities, evaluation.label)
     order = rows[np.lexsort((evaluation.source_index[rows], -evaluation.probabilities[rows, predicted[rows]]))]
     return tuple(
         Sample(
@@ -179,7 +179,8 @@ def mistakes(evaluation: Evaluation) -> tuple[Sample, ...]:
         >>> [(m.source_index, m.true, m.predicted, m.probability) for m in mistakes(evaluation)]
         [(8, 1, 0, 0.7)]
     """
-    return _samples(evaluation, np.flatnonzero(evaluation.probabilities.argmax(axis=1) != evaluation.label))
+    predicted = predicted_classes(evaluation.probabilities, evaluation.label)
+    return _samples(evaluation, np.flatnonzero(predicted != evaluation.label))
 
 
 def behind(evaluation: Evaluation, true: int, predicted: int) -> tuple[Sample, ...]:
@@ -201,7 +202,7 @@ def behind(evaluation: Evaluation, true: int, predicted: int) -> tuple[Sample, .
         >>> [sample.source_index for sample in behind(e, 0, 0)]
         [5]
     """
-    says = evaluation.probabilities.argmax(axis=1)
+    says = predicted_classes(evaluation.probabilities, evaluation.label)
     return _samples(evaluation, np.flatnonzero((evaluation.label == true) & (says == predicted)))
 
 
@@ -318,7 +319,7 @@ def strongest_units(first_layer: FloatArray, *, most: int) -> Units:
         ((1, 2), 3.0, 3)
     """
     weight: FloatArray = np.where(np.isfinite(first_layer), first_layer, 0).T
-    order = np.argsort(-np.linalg.norm(weight, axis=1), kind="stable")[:most]
+    order = np.argsort(-np.linalg.norm(weight.astype(np.float64), axis=1), kind="stable")[:most]
     shown = weight[order]
     limit = float(np.quantile(np.abs(shown), 0.995)) or float(np.abs(shown).max()) or 1.0
     return Units(tuple(order.tolist()), shown, len(weight), limit)
@@ -378,7 +379,8 @@ def check_inputs(inputs: ReportInputs) -> None:
         if array.shape != expected:
             raise _misfit(f"shape {array.shape}", name, f"give {expected}")
     try:
-        counted = confusion_matrix(evaluation.probabilities.argmax(axis=1), evaluation.label, classes)
+        predicted = predicted_classes(evaluation.probabilities, evaluation.label)
+        counted = confusion_matrix(predicted, evaluation.label, classes)
     except ValueError as error:
         raise _misfit(str(error), "label", "give the index of a class name") from None
     if not np.array_equal(counted, evaluation.confusion_matrix):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
@@ -17,6 +17,7 @@ import numpy as np
 from bpfunc.arrays.types import FloatArray
 from bpfunc.training.not_finite import NotFiniteError
 from pipelines.artifacts import EpochRecord
+from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, from_text, require_recorded, to_text
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.tensors import read_sealed_tensors, sealed_tensors, tensor_metadata
 from pipelines.errors import DataProblem
@@ -34,9 +35,10 @@ EVERY_SECONDS = 20.0
 """Training time between two checkpoints where nobody says otherwise; the last epoch always writes one."""
 _NAME = re.compile(r"epoch-[0-9]{5,}\.safetensors")
 REMEDY = "remove it; an older one, or the beginning, will do"
+OTHER_ROWS = "the training split is not the one"
 
 
-def saving(run: Path, spec: RunSpec, data: str, *, every: float = EVERY_SECONDS) -> Watch:
+def saving(run: Path, spec: RunSpec, data: str, *, hashes: DataHashes = UNKNOWN, every: float = EVERY_SECONDS) -> Watch:
     """Make a watcher that saves checkpoints: in intervals, at the end, and when training is stopped from outside.
 
     What a kill without warning can cost is the epochs since the last interval; a signal costs the epoch begun.
@@ -45,6 +47,7 @@ def saving(run: Path, spec: RunSpec, data: str, *, every: float = EVERY_SECONDS)
         run: The run directory.
         spec: What is run.
         data: SHA-256 of the training split.
+        hashes: Of the source files and of the partitions.
         every: Seconds of training between two checkpoints, at least 0; 0 for one after every epoch.
 
     Returns:
@@ -58,18 +61,18 @@ def saving(run: Path, spec: RunSpec, data: str, *, every: float = EVERY_SECONDS)
             for last in progress:
                 since += last.record.seconds
                 if since >= every or last.record.epoch == spec.train.epochs:
-                    write_checkpoint(run, spec, data, last)
+                    write_checkpoint(run, spec, data, last, hashes)
                     saved, since = last.record.epoch, 0.0
                 yield last
         except (Interrupted, NotFiniteError):
             if last is not None and last.record.epoch > saved:
-                write_checkpoint(run, spec, data, last)
+                write_checkpoint(run, spec, data, last, hashes)
             raise
 
     return watch
 
 
-def write_checkpoint(run: Path, spec: RunSpec, data: str, progress: Progress) -> Path:
+def write_checkpoint(run: Path, spec: RunSpec, data: str, progress: Progress, hashes: DataHashes = UNKNOWN) -> Path:
     """Save where a training stands, and remove all but the newest checkpoints.
 
     Args:
@@ -77,6 +80,7 @@ def write_checkpoint(run: Path, spec: RunSpec, data: str, progress: Progress) ->
         spec: What is run.
         data: SHA-256 of the training split.
         progress: After an epoch.
+        hashes: Of the source files and of the partitions.
 
     Returns:
         The file.
@@ -89,6 +93,7 @@ def write_checkpoint(run: Path, spec: RunSpec, data: str, progress: Progress) ->
         "format": FORMAT,
         "config": to_toml(spec),
         "data": data,
+        "hashes": to_text(hashes),
         "epochs": str(len(progress.history)),
         "kept_epoch": str(progress.kept.epoch),
     }
@@ -143,13 +148,14 @@ def _epoch_in_name(path: Path) -> tuple[int, str]:
     return len(path.name), path.name  # numbers of five digits and of more, in the order of the numbers
 
 
-def read_checkpoint(path: Path, spec: RunSpec, data: str) -> Progress:
+def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | None = None) -> Progress:
     """Read where a training stood.
 
     Args:
         path: One of a run's checkpoints.
         spec: The run's specification, which fixes every name, shape and dtype in the file.
         data: SHA-256 of the training split.
+        hashes: Of the source files and of the partitions, as they are now; None to compare the training split alone.
 
     Returns:
         What `pipelines.stages.train.train` takes as its start.
@@ -159,9 +165,12 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str) -> Progress:
     """
     metadata = tensor_metadata(path, remedy=REMEDY)
     check_made_by(spec, metadata, FORMAT, path)
+    recorded = _recorded(metadata, path)
+    if hashes is not None:
+        require_recorded(recorded, hashes, f"{OTHER_ROWS} that this checkpoint was made with", where=str(path))
     if metadata.get("data") != data:
         raise DataProblem(
-            "the training split is not the one that this checkpoint was made with",
+            f"{OTHER_ROWS} that this checkpoint was made with",
             where=str(path),
             remedy="name the --source that the run began with",
         )
@@ -185,13 +194,40 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str) -> Progress:
     return Progress(state, Kept(params, layer_state, kept_epoch), history)
 
 
-def newest_checkpoint(run: Path, spec: RunSpec, data: str) -> tuple[Progress | None, tuple[DataProblem, ...]]:
+def _recorded(metadata: Mapping[str, str], path: Path) -> DataHashes:
+    try:
+        return from_text(metadata.get("hashes"))
+    except ValueError as error:
+        raise DataProblem(f"damaged checkpoint: {error}", where=str(path), remedy=REMEDY) from None
+
+
+def checkpoint_hashes(run: Path) -> DataHashes:
+    """Read which data the newest checkpoint with a readable header names.
+
+    Args:
+        run: The run directory.
+
+    Returns:
+        The hashes; `UNKNOWN` for checkpoints of earlier versions, and where there is none.
+    """
+    for path in checkpoint_paths(run):
+        try:
+            return _recorded(tensor_metadata(path, remedy=REMEDY), path)
+        except DataProblem:
+            continue
+    return UNKNOWN
+
+
+def newest_checkpoint(
+    run: Path, spec: RunSpec, data: str, hashes: DataHashes | None = None
+) -> tuple[Progress | None, tuple[DataProblem, ...]]:
     """Find the newest checkpoint that is whole.
 
     Args:
         run: The run directory.
         spec: The run's specification.
         data: SHA-256 of the training split.
+        hashes: Of the source files and of the partitions, as they are now; None to compare the training split alone.
 
     Returns:
         What it holds, or None where there is no checkpoint at all; and what is wrong with those passed over.
@@ -202,7 +238,7 @@ def newest_checkpoint(run: Path, spec: RunSpec, data: str) -> tuple[Progress | N
     problems: list[DataProblem] = []
     for path in checkpoint_paths(run):
         try:
-            return read_checkpoint(path, spec, data), tuple(problems)
+            return read_checkpoint(path, spec, data, hashes), tuple(problems)
         except DataProblem as problem:
             problems.append(problem)
     if problems:

@@ -19,9 +19,9 @@ from bpfunc.arrays.types import FloatArray
 from bpfunc.gradient.data_parallel import data_parallel
 from bpfunc.training.not_finite import NotFiniteError
 from pipelines.artifacts import Prepared
-from pipelines.dataset.partitions import open_partitions
+from pipelines.dataset.data_hashes import data_hashes
 from pipelines.dataset.places import Places
-from pipelines.errors import DataProblem, PipelineError, UsageProblem
+from pipelines.errors import DataProblem, PipelineError, UsageProblem, first_line
 from pipelines.runs.checkpoints import EVERY_SECONDS
 from pipelines.runs.directory import Finished
 from pipelines.runs.run import train_run
@@ -79,7 +79,7 @@ def together() -> Iterator[MpiProcesses]:
         from mpi4py.run import set_abort_status
     except (ImportError, RuntimeError) as error:
         raise UsageProblem(
-            f"training by several processes needs mpi4py and an MPI library: {str(error).splitlines()[0]}",
+            f"training by several processes needs mpi4py and an MPI library: {first_line(error)}",
             where="--data-parallel",
             remedy="pip install 'bpfunc[mpi]'",
         ) from None
@@ -152,8 +152,6 @@ def train_together(
     return None
 
 
-def _identity(prepared: Prepared, spec: RunSpec) -> list[str]:
+def _identity(prepared: Prepared, spec: RunSpec) -> tuple[str, str]:
     """Hashes of the rows that a training reads."""
-    place = spec.dataset.partitions
-    parts = [part.sha256 for part in open_partitions(place).parts] if place else []
-    return [prepared.train.sha256, *parts]
+    return prepared.train.sha256, data_hashes(prepared, spec.dataset).partitions

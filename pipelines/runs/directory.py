@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipelines.artifacts import EpochRecord, Examined, Prepared, Trained
 from pipelines.dataset.cache_key import Decision
+from pipelines.dataset.data_hashes import UNKNOWN, DataHashes
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.ownership import require_run
 from pipelines.disk.parquet import column_of, read_sealed_table, row_bytes, sealed_table
@@ -183,3 +184,5 @@ class Finished:
     """None where the training rows are to be read again for it."""
     source: Path | None = None
     """The directory of IDX files that the person named, for the command that does it again."""
+    data: DataHashes = UNKNOWN
+    """The source files and partitions that it was made from."""

@@ -10,12 +10,12 @@ import attrs
 
 from pipelines.disk.atomic import foreign_files, is_claimed, remove_directory
 from pipelines.disk.ownership import RUN_FILES
+from pipelines.disk.untrusted.documents import read_json
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.runs.directory import read_config
 from pipelines.runs.metrics import read_metrics
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import load_config
-from pipelines.untrusted.documents import read_json
 
 State = Literal["finished", "trained", "unfinished", "damaged"]
 

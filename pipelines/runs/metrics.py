@@ -13,14 +13,16 @@ import bpfunc
 from bpfunc.metrics import class_figures
 from bpfunc.tree import tree_size
 from pipelines.artifacts import Calibration, Evaluation, Prepared, Reliability, Trained
+from pipelines.dataset.data_hashes import DataHashes, lineage_hashes, lineage_table
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.json_text import json_value, read_sealed_json, sealed_json
+from pipelines.errors import DataProblem
 from pipelines.runs.directory import EVALUATE_AGAIN
 from pipelines.spec.run_spec import RunSpec
 
 
 def metrics(
-    spec: RunSpec, prepared: Prepared, trained: Trained, evaluation: Evaluation, command: str
+    spec: RunSpec, prepared: Prepared, trained: Trained, evaluation: Evaluation, command: str, partitions: str = ""
 ) -> dict[str, object]:
     """Compose what ``metrics.json`` holds.
 
@@ -30,6 +32,7 @@ def metrics(
         trained: The network.
         evaluation: What it says of the test split.
         command: The command line that does it again.
+        partitions: SHA-256 of the partitions that were streamed; empty where none were.
 
     Returns:
         A JSON object; accuracies are fractions, losses nats (None where they are not finite), times seconds.
@@ -57,7 +60,7 @@ def metrics(
         "recipe": spec.name,
         "seed": spec.train.seed,
         "versions": library_versions(),
-        "lineage": lineage(prepared),
+        "lineage": lineage(prepared, partitions),
         "command": command,
     }
 
@@ -113,11 +116,32 @@ def read_metrics(run: Path) -> dict[str, object]:
     return read_sealed_json(run / "metrics.json", remedy=EVALUATE_AGAIN)
 
 
-def lineage(prepared: Prepared) -> dict[str, object]:
+def read_data_hashes(run: Path) -> DataHashes:
+    """Read from ``metrics.json`` which data a run was trained and evaluated on.
+
+    Args:
+        run: The run directory.
+
+    Returns:
+        Hashes of the sources, and of the partitions where rows were streamed.
+
+    Raises:
+        DataProblem: There is no ``metrics.json``, it is damaged, or it names no sources.
+    """
+    found = lineage_hashes(read_metrics(run).get("lineage"))
+    if not found.sources:
+        raise DataProblem(
+            "the metrics do not name the data", where=str(run / "metrics.json"), remedy="run `bpfunc evaluate` on it"
+        )
+    return found
+
+
+def lineage(prepared: Prepared, partitions: str = "") -> dict[str, object]:
     """Say where the data came from, down to hashes.
 
     Args:
         prepared: The cache entry.
+        partitions: SHA-256 of the partitions that were streamed; empty where none were.
 
     Returns:
         Cache key, hashes of its files and of the source's, versions of the stages.
@@ -126,7 +150,7 @@ def lineage(prepared: Prepared) -> dict[str, object]:
         "cache_key": prepared.key,
         "train_sha256": prepared.train.sha256,
         "test_sha256": prepared.test.sha256,
-        "source_sha256": dict(prepared.meta.source_hashes),
+        **lineage_table(DataHashes(prepared.meta.source_hashes, partitions)),
         "stage_versions": dict(prepared.meta.versions),
     }
 

@@ -7,7 +7,6 @@ Reference: Mitchell et al., "Model cards for model reporting" (2019).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 
 import attrs
@@ -15,9 +14,10 @@ import attrs
 from bpfunc.metrics import class_figures
 from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import Evaluation
+from pipelines.disk.json_text import json_text
+from pipelines.disk.untrusted.printable import in_lines, markdown, printable
 from pipelines.runs.network import Network
 from pipelines.spec.toml import to_toml
-from pipelines.untrusted.printable import in_lines, markdown, printable
 
 NAME = "model_card.md"
 SCALINGS = {
@@ -116,7 +116,7 @@ def _front_matter(inputs: CardInputs) -> str:
         accuracy = {"type": "accuracy", "value": inputs.evaluation.accuracy}
         result = {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": [accuracy]}
         values["model-index"] = [{"name": _title(inputs.network), "results": [result]}]
-    return "\n".join(["---", *(f"{name}: {json.dumps(value)}" for name, value in values.items()), "---", ""])
+    return "\n".join(["---", *(f"{name}: {json_text(value)}" for name, value in values.items()), "---", ""])
 
 
 def _summary(inputs: CardInputs) -> str:

@@ -19,15 +19,16 @@ from bpfunc.layers import INFERENCE, Layer
 from bpfunc.ops import softmax
 from bpfunc.tree import STATIC, Tree
 from pipelines.artifacts import PIXELS, PreparedMeta, Scaling, Trained
+from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, from_text, to_text
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.tensors import read_sealed_tensors, sealed_tensors, tensor_metadata
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem
 from pipelines.runs.directory import TRAIN_AGAIN, check_made_by, read_config, read_history
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
 from pipelines.stages.encode import scaled
 from pipelines.training.build import build_model
-from pipelines.untrusted.printable import shell
 
 NAME = "params.safetensors"
 PARAMS_FORMAT = "bpfunc-params-3"
@@ -49,6 +50,8 @@ class Network:
     """K names, in the order of the outputs."""
     epoch: int = attrs.field(metadata=STATIC)
     """That it is of."""
+    data: DataHashes = attrs.field(default=UNKNOWN, metadata=STATIC)
+    """The source files and partitions that it was trained on."""
 
     @property
     def model(self) -> Layer:
@@ -56,18 +59,19 @@ class Network:
         return build_model(self.spec.model, len(self.class_names))
 
 
-def trained_network(spec: RunSpec, meta: PreparedMeta, trained: Trained) -> Network:
+def trained_network(spec: RunSpec, meta: PreparedMeta, trained: Trained, data: DataHashes = UNKNOWN) -> Network:
     """Put together what a run's network is made of.
 
     Args:
         spec: What was run.
         meta: Of the data: class names and scaling.
         trained: From `pipelines.stages.train.train`.
+        data: The hashes of the data.
 
     Returns:
         The network.
     """
-    return Network(trained.params, trained.layer_state, meta.scaling, spec, meta.class_names, trained.epoch)
+    return Network(trained.params, trained.layer_state, meta.scaling, spec, meta.class_names, trained.epoch, data)
 
 
 def probabilities(network: Network, images: NDArray[np.uint8]) -> FloatArray:
@@ -110,6 +114,7 @@ def write_network(run: Path, network: Network) -> None:
         "epoch": str(network.epoch),
         "class_names": "\n".join(network.class_names),
         "config": to_toml(network.spec),
+        "hashes": to_text(network.data),
     }
     write_bytes(run / NAME, sealed_tensors(network, metadata))
 
@@ -140,7 +145,11 @@ def read_network(run: Path) -> Network:
     params, state, _ = build_model(spec.model, classes).init(Key(0), (PIXELS,))
     names, epoch = tuple(metadata.get("class_names", "").split("\n")), metadata.get("epoch", "")
     scaling = Scaling(spec.dataset.scaling, np.zeros(PIXELS), np.ones(PIXELS))
-    like = Network(params, state, scaling, spec, names, int(epoch) if re.fullmatch("[0-9]{1,9}", epoch) else 0)
+    try:
+        data = from_text(metadata.get("hashes"))
+    except ValueError as error:
+        raise DataProblem(f"damaged header: {error}", where=str(path), remedy=TRAIN_AGAIN) from None
+    like = Network(params, state, scaling, spec, names, int(epoch) if re.fullmatch("[0-9]{1,9}", epoch) else 0, data)
     network = read_sealed_tensors(path, like, remedy=TRAIN_AGAIN)
     if len(names) != classes:
         raise DataProblem(f"it names {len(names)} classes, not {classes}", where=str(path), remedy=TRAIN_AGAIN)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bpfunc.arrays.types import readonly_arrays
-from pipelines.artifacts import Evaluation
+from pipelines.artifacts import Evaluation, predicted_classes
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.parquet import fixed_size_rows, matrix_of, numbers_of, read_sealed_table, row_bytes, sealed_table
 from pipelines.errors import DataProblem
@@ -33,8 +33,8 @@ class Predictions:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """(N,) whether the most probable class is the true one."""
-        return np.asarray(self.probabilities.argmax(axis=1) == self.label)
+        """(N,) whether the most probable class is the true one; never where a probability is NaN."""
+        return np.asarray(predicted_classes(self.probabilities, self.label) == self.label)
 
 
 def predictions_schema(classes: int) -> pa.Schema:

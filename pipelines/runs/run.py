@@ -13,12 +13,15 @@ from bpfunc.training.not_finite import NotFiniteError
 from bpfunc.tree import tree_allclose
 from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs
 from pipelines.dataset.cache_key import Decision
+from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_hashes, require_recorded
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import claimed, make_directory, remove_leftovers, write_bytes
-from pipelines.errors import DataProblem, WorkFailed
-from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_paths, newest_checkpoint, saving
+from pipelines.disk.atomic import claimed, make_directory, remove_directory, remove_leftovers, write_bytes
+from pipelines.disk.ownership import RUN_FILES
+from pipelines.disk.untrusted.printable import shell
+from pipelines.errors import DataProblem, UsageProblem, WorkFailed
+from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpoint_paths, newest_checkpoint, saving
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
-from pipelines.runs.metrics import metrics, write_metrics
+from pipelines.runs.metrics import metrics, read_metrics, write_metrics
 from pipelines.runs.model_card import NAME as CARD
 from pipelines.runs.model_card import CardInputs, model_card
 from pipelines.runs.network import read_network, trained_network, with_history, write_network
@@ -33,7 +36,8 @@ from pipelines.stages.train import fit
 from pipelines.training.interrupts import Interrupted, stop_requested
 from pipelines.training.progress import Progress, Watch, unwatched
 from pipelines.training.rows import training_rows
-from pipelines.untrusted.printable import shell
+
+OTHER_DATA = "this is not the data that this network was trained on"
 
 
 def train_run(
@@ -65,14 +69,19 @@ def train_run(
         Interrupted: A signal came; where the training stood has been saved.
     """
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    data = data_hashes(prepared, spec.dataset)
     directory = new_run_directory(places.out, places.runs, spec, now)
-    with claimed(directory):
-        if sealed:  # before the configuration: without one, nobody takes the run up
-            write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
-        write_config(directory, spec)
-        finished = _trained(directory, spec, prepared, decision, watch, None, every, gradient)
-        finished = attrs.evolve(finished, source=places.source)
-        write_model_card(spec, finished)
+    try:
+        with claimed(directory):
+            if sealed:  # before the configuration: without one, nobody takes the run up
+                write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
+            write_config(directory, spec)
+            finished = _trained(directory, spec, prepared, decision, data, watch, None, every, gradient)
+            finished = attrs.evolve(finished, source=places.source)
+            write_model_card(spec, finished)
+    except UsageProblem:  # the rows cannot be split in this way: such a run can never be taken up
+        remove_directory(directory, RUN_FILES, last="config.toml")
+        raise
     return finished
 
 
@@ -110,13 +119,16 @@ def resume_run(
             tell("this run is finished; nothing is trained again")
             return reopen_run(directory, places)
         prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+        data = data_hashes(prepared, spec.dataset, read=True)
         make_directory(directory / "checkpoints")
-        start, damaged = newest_checkpoint(directory, spec, prepared.train.sha256)
+        start, damaged = newest_checkpoint(directory, spec, prepared.train.sha256, data)
+        if start is not None and spec.dataset.partitions and checkpoint_hashes(directory) == UNKNOWN:
+            data = UNKNOWN  # its parts are not known, and its validation rows were drawn in another way
         for problem in damaged:
             tell(f"passed over a checkpoint: {problem}")
         tell("from the beginning" if start is None else f"going on after epoch {start.record.epoch}")
         finished = attrs.evolve(
-            _trained(directory, spec, prepared, decision, watch, start, every), source=places.source
+            _trained(directory, spec, prepared, decision, data, watch, start, every), source=places.source
         )
         write_model_card(spec, finished)
     return spec, finished
@@ -127,19 +139,20 @@ def _trained(
     spec: RunSpec,
     prepared: Prepared,
     decision: Decision,
+    data: DataHashes,
     watch: Watch,
     start: Progress | None,
     every: float,
     gradient: GradientMaker = value_and_grad,
 ) -> Finished:
-    save = saving(directory, spec, prepared.train.sha256, every=every)
+    save = saving(directory, spec, prepared.train.sha256, hashes=data, every=every)
     try:
         with stop_requested() as stop:
-            learn, choose = training_rows(prepared.train, spec)
+            learn, choose = training_rows(prepared.train, spec, carried=data != UNKNOWN)
             saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
             trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
             write_history(directory, trained.history)
-            write_network(directory, trained_network(spec, prepared.meta, trained))
+            write_network(directory, trained_network(spec, prepared.meta, trained, data))
             if stop():  # it came after the last step
                 raise Interrupted
     except Interrupted:
@@ -150,7 +163,7 @@ def _trained(
         raise WorkFailed(
             f"{problem}; {good}", where=str(directory), remedy="lower train.learning_rate, or use --on-nan skip"
         ) from None
-    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained))
+    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained), data=data)
 
 
 def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
@@ -169,13 +182,25 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
     spec, network = read_config(directory), read_network(directory)
     trained = with_history(directory, network)
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    data = data_hashes(prepared, spec.dataset, read=True)
+    recorded = _evaluated_on(directory, data) if network.data == UNKNOWN else network.data
+    require_recorded(recorded, data, OTHER_DATA, where=str(directory))
     if not tree_allclose(network.scaling, prepared.meta.scaling, rtol=0, atol=0):
         raise DataProblem(
-            "this is not the data that this network was trained on: its statistics differ",
+            f"{OTHER_DATA}: its statistics differ",
             where=str(prepared.path),
             remedy="name the --source that the run began with",
         )
-    return spec, Finished(directory, prepared, decision, trained, source=places.source)
+    return spec, Finished(directory, prepared, decision, trained, source=places.source, data=network.data)
+
+
+def _evaluated_on(directory: Path, data: DataHashes) -> DataHashes:
+    """The data that ``metrics.json`` names, for a network of an earlier version, which names none."""
+    try:
+        known = lineage_hashes(read_metrics(directory).get("lineage"))
+    except DataProblem:
+        return UNKNOWN
+    return known if known.partitions else attrs.evolve(known, partitions=data.partitions, parts=data.parts)
 
 
 def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping[str, object]]:
@@ -194,7 +219,8 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
     """
     prepared, temperature = finished.prepared, examined_run(spec, finished).temperature
     evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
-    values = metrics(spec, prepared, finished.trained, evaluation, command(finished.directory, finished.source))
+    again = command(finished.directory, finished.source)
+    values = metrics(spec, prepared, finished.trained, evaluation, again, finished.data.partitions)
     with claimed(finished.directory):
         write_predictions(finished.directory, evaluation)
         write_model_card(spec, finished, evaluation)
@@ -217,7 +243,7 @@ def examined_run(spec: RunSpec, finished: Finished) -> Examined:
     """
     if finished.examined is not None:
         return finished.examined
-    learn, choose = training_rows(finished.prepared.train, spec)
+    learn, choose = training_rows(finished.prepared.train, spec, carried=finished.data != UNKNOWN)
     return examine(learn, choose, spec, finished.trained)
 
 

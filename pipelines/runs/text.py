@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from pipelines.untrusted.printable import Printable, in_lines
+from pipelines.disk.untrusted.printable import Printable, in_lines
 
 if TYPE_CHECKING:
     from pipelines.runs.listing import RunEntry, StudyEntry
@@ -39,10 +39,11 @@ def result_table(values: Mapping[str, object]) -> Printable:
     mistakes = total - sum(row[k] for k, row in enumerate(matrix))
     width = max(6, *(len(name) for name in names))
     first = max(16, width)
+    loss = cast("float | None", values["test_loss"])
     lines = [
         f"test accuracy {cast('float', values['test_accuracy']):.2%}".replace("%", " %")
-        + f" ({mistakes} mistake{'' if mistakes == 1 else 's'} in {total}), loss {values['test_loss']:.4f}, "
-        f"trained in {values['train_seconds']:.1f} s",
+        + f" ({mistakes} mistake{'' if mistakes == 1 else 's'} in {total}), "
+        f"loss {'not finite' if loss is None else f'{loss:.4f}'}, trained in {values['train_seconds']:.1f} s",
         "",
         f"  {TRUE_PREDICTED:<{first}} " + " ".join(f"{name:>{width}}" for name in names) + "   recall",
     ]

@@ -8,10 +8,10 @@ from bpfunc.arrays.types import FloatArray
 from bpfunc.tree import tree_leaves_with_path, tree_size
 from pipelines.artifacts import Trained
 from pipelines.disk.atomic import sha256_of
+from pipelines.disk.untrusted.printable import shell
 from pipelines.runs.directory import Finished
 from pipelines.runs.metrics import library_versions
 from pipelines.spec.run_spec import RunSpec, TrainSpec
-from pipelines.untrusted.printable import shell
 
 LINEAGE_FILES = ("config.toml", "params.safetensors", "predictions.parquet")
 """Files of a run that its report names by their hashes."""
@@ -59,6 +59,7 @@ def lineage_in_words(finished: Finished) -> dict[str, str]:
         "Prepared data, cache key": prepared.key,
         "train.parquet, SHA-256": prepared.train.sha256,
         "test.parquet, SHA-256": prepared.test.sha256,
+        **({"Partitions, SHA-256": finished.data.partitions} if finished.data.partitions else {}),
         **{f"{name}, SHA-256": sha256_of(here / name) for name in LINEAGE_FILES if (here / name).is_file()},
         "Stages": ", ".join(f"{name} {number}" for name, number in prepared.meta.versions.items()),
         "Versions": ", ".join(f"{name} {number}" for name, number in library_versions().items()),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipelines.disk.untrusted.documents import parse_toml, read_toml
+from pipelines.disk.untrusted.printable import Printable, in_lines, printable
 from pipelines.spec.recipes import recipe_text
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, field_names, flat, settings_table
-from pipelines.untrusted.documents import parse_toml, read_toml
-from pipelines.untrusted.printable import Printable, in_lines, printable
 
 
 def origins(recipe: str, config: Path | None, settings: Sequence[str], flags: Mapping[str, str]) -> dict[str, str]:

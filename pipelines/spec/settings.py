@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from pipelines.disk.untrusted.documents import parse_toml
 from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import near_name, to_table
-from pipelines.untrusted.documents import parse_toml
 
 OPTION = "--set"
 

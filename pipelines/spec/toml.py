@@ -10,11 +10,11 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import attrs
 
+from pipelines.disk.untrusted.documents import read_toml, toml_table
+from pipelines.disk.untrusted.printable import printable_toml
 from pipelines.errors import PipelineError, UsageProblem
 from pipelines.spec.recipes import recipe_names, recipe_text
 from pipelines.spec.run_spec import RunSpec, SpecT
-from pipelines.untrusted.documents import read_toml, toml_table
-from pipelines.untrusted.printable import printable_toml
 
 
 def load_recipe(name: str) -> RunSpec:
@@ -232,5 +232,5 @@ def to_toml(spec: RunSpec) -> str:
 
 
 def _toml_line(name: str, value: object) -> str:
-    # JSON's texts, lists, numbers and truth values are TOML's.
-    return f"{name} = " + printable_toml(json.dumps(value, ensure_ascii=False))
+    # JSON's texts, lists, numbers and truth values are TOML's; what a terminal would obey is written as a number.
+    return f"{name} = " + printable_toml(json.dumps(value, ensure_ascii=False, allow_nan=False))

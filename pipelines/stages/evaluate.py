@@ -17,6 +17,7 @@ from pipelines.artifacts import (
     SealedTest,
     Temperature,
     Trained,
+    predicted_classes,
 )
 from pipelines.dataset.sealed_split import read_test
 from pipelines.errors import DataProblem
@@ -52,8 +53,9 @@ def evaluate(
     # What overflows shows in the figures; a warning would only interrupt them.
     with np.errstate(over="ignore", invalid="ignore"):
         found = value(model, cross_entropy(), trained.params, trained.layer_state, rows, INFERENCE)
-    probabilities, _ = softmax(found.outputs)
-    matrix = confusion_matrix(probabilities.argmax(axis=1), split.label, len(meta.class_names))
+        probabilities, _ = softmax(found.outputs)
+        calibration = None if temperature is None else _calibration(temperature, found.outputs, split.label)
+    matrix = confusion_matrix(predicted_classes(probabilities, split.label), split.label, len(meta.class_names))
     return Evaluation(
         class_names=meta.class_names,
         probabilities=probabilities,
@@ -63,7 +65,7 @@ def evaluate(
         confusion_matrix=matrix,
         accuracy=float(np.trace(matrix) / matrix.sum()),
         loss=float(found.loss),
-        calibration=None if temperature is None else _calibration(temperature, found.outputs, split.label),
+        calibration=calibration,
     )
 
 

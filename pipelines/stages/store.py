@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from pipelines.artifacts import (
 )
 from pipelines.dataset.entry import MANIFEST, MANIFEST_FORMAT, _seal, damage, open_prepared, prepared_schema
 from pipelines.disk.atomic import make_directory, publish_directory
+from pipelines.disk.json_text import json_text
 from pipelines.disk.parquet import fixed_size_rows
 
 VERSION = 5
@@ -65,7 +65,7 @@ def store(encoded: Encoded, cache: Path, key: str, reasons: Mapping[str, object]
 
 
 def _sealed(manifest: Mapping[str, object]) -> bytes:
-    return json.dumps({**manifest, "seal": _seal(manifest)}, indent=2).encode()
+    return json_text({**manifest, "seal": _seal(manifest)}, indent=2).encode()
 
 
 def _file_metadata(encoded: Encoded, reasons: Mapping[str, object]) -> dict[str, str]:
@@ -77,7 +77,7 @@ def _file_metadata(encoded: Encoded, reasons: Mapping[str, object]) -> dict[str,
         "source_sha256": {file.role: file.sha256 for file in encoded.source.files},
         "reasons": reasons,
     }
-    return {"bpfunc": json.dumps(about, sort_keys=True)}
+    return {"bpfunc": json_text(about, sort_keys=True)}
 
 
 def _parquet_bytes(split: EncodedSplit, metadata: Mapping[str, str]) -> bytes:

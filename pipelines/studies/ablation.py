@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -10,11 +10,11 @@ from pathlib import Path
 import attrs
 
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import write_bytes
+from pipelines.disk.json_text import write_json
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import merged
 from pipelines.studies.statistics import mean_and_interval
-from pipelines.studies.study import SeedResult, run_study
+from pipelines.studies.study import SeedResult, require_same_data, run_study
 
 INGREDIENTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "scaling": {"dataset": {"scaling": "unit", "scaling_offset": 0.0}},
@@ -46,7 +46,7 @@ class AblationRow:
     difference: float
     """What it is worth: mean of (with - without) over the seeds."""
     interval: tuple[float, float]
-    """95 % confidence interval of the difference, by Student's t over the pairs; NaN for one seed."""
+    """95 % confidence interval of the difference, by Student's t over the pairs; NaN for fewer than three."""
     every: tuple[float, ...]
     """Test accuracy without it, seed by seed."""
 
@@ -102,6 +102,9 @@ def ablation_rows(full: Sequence[SeedResult], without: Mapping[str, Sequence[See
     Returns:
         Rows, the ingredient of most worth first.
 
+    Raises:
+        UsageProblem: Two seeds are of different data.
+
     Example:
         >>> full = [SeedResult(seed, 0.9, None, 1.0, ((1,),)) for seed in (0, 1)]
         >>> less = [SeedResult(0, 0.7, None, 1.0, ((1,),)), SeedResult(1, 0.9, None, 1.0, ((1,),))]
@@ -112,11 +115,31 @@ def ablation_rows(full: Sequence[SeedResult], without: Mapping[str, Sequence[See
     rows = []
     for name, results in without.items():
         ordered = sorted(results, key=lambda result: result.seed)
+        require_same_data([*full, *ordered])
         every = tuple(result.test_accuracy for result in ordered)
         mean, deviation, _ = mean_and_interval(every)
-        difference, _, interval = mean_and_interval([of_seed[result.seed] - result.test_accuracy for result in ordered])
+        differences = [of_seed[result.seed] - result.test_accuracy for result in ordered]
+        difference, _, interval = mean_and_interval(differences, within=(-1, 1))
         rows.append(AblationRow(name, mean, deviation, difference, interval, every))
     return tuple(sorted(rows, key=lambda row: -row.difference))
+
+
+def ablation_table(rows: Sequence[AblationRow]) -> list[dict[str, object]]:
+    """Turn an ablation into plain values: what ``ablation.json`` holds.
+
+    Args:
+        rows: All ingredients.
+
+    Returns:
+        A JSON object for each; accuracies and differences as fractions, the interval None where there is none.
+
+    Example:
+        >>> ablation_table([AblationRow("flips", 0.9, 0.0, 0.1, (math.nan, math.nan), (0.9,))])[0]["interval"] is None
+        True
+    """
+    return [
+        attrs.asdict(row) | {"interval": None if math.isnan(row.interval[0]) else list(row.interval)} for row in rows
+    ]
 
 
 def write_ablation(directory: Path, rows: Sequence[AblationRow]) -> None:
@@ -126,5 +149,4 @@ def write_ablation(directory: Path, rows: Sequence[AblationRow]) -> None:
         directory: Of the study.
         rows: All ingredients.
     """
-    document = [attrs.asdict(row) for row in rows]
-    write_bytes(directory / "ablation.json", (json.dumps(document, indent=2) + "\n").encode())
+    write_json(directory / "ablation.json", ablation_table(rows))

@@ -8,11 +8,13 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.dataset.data_hashes import TEST_ROLES, DataHashes, require_same
 from pipelines.disk.ownership import described, kind_of, seed_directories, study_command
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import UsageProblem
+from pipelines.runs.metrics import read_data_hashes
 from pipelines.runs.predictions import NAME, read_predictions
 from pipelines.studies.statistics import bootstrap_interval, mcnemar
-from pipelines.untrusted.printable import shell
 
 
 @attrs.frozen
@@ -47,12 +49,19 @@ def compare(a: Path, b: Path, *, seed: int = 0) -> Comparison:
         The comparison.
 
     Raises:
-        UsageProblem: One is neither run nor study, or they were tested on different rows.
-        DataProblem: A predictions table is damaged.
+        UsageProblem: One is neither run nor study, they were tested on different rows, or the seeds of one study are of
+            different data.
+        DataProblem: A predictions table or ``metrics.json`` is damaged.
 
     Reference: McNemar, "Note on the sampling error of the difference between correlated proportions" (1947);
         Efron, "Bootstrap methods" (1979).
     """
+    require_same(
+        {str(a): common_data(a), str(b): common_data(b)},
+        "they were tested on different rows",
+        roles=TEST_ROLES,
+        remedy="compare runs that were evaluated on the same --source",
+    )
     rows_a, right_a = _right(a)
     rows_b, right_b = _right(b)
     if not np.array_equal(rows_a, rows_b):
@@ -82,7 +91,7 @@ def runs_of(path: Path) -> list[Path]:
         path: A run's directory, or a study's.
 
     Returns:
-        The run itself, or every evaluated seed of the study in order.
+        The run itself, or every finished seed of the study in order.
 
     Raises:
         UsageProblem: It is neither, or not evaluated yet.
@@ -91,12 +100,35 @@ def runs_of(path: Path) -> list[Path]:
     if kind not in ("run", "study"):
         what, remedy = described(path)
         raise UsageProblem(f"this is neither a run nor a study; {what}", where=str(path), remedy=remedy)
-    runs = [run for run in ([path] if kind == "run" else seed_directories(path)) if (run / NAME).is_file()]
+    found = [path] if kind == "run" else [seed for seed in seed_directories(path) if (seed / "metrics.json").is_file()]
+    runs = [run for run in found if (run / NAME).is_file()]
     if not runs:
         verb = "evaluate" if (path / "params.safetensors").is_file() else "resume"
         command = shell(["bpfunc", verb, str(path)]) if kind == "run" else study_command(path)
         raise UsageProblem(f"this {kind} is not evaluated yet", where=str(path), remedy=f"run `{command}` first")
     return runs
+
+
+def common_data(path: Path) -> DataHashes:
+    """Read which data a run or a study was made from.
+
+    Args:
+        path: A run's directory, or a study's.
+
+    Returns:
+        The hashes.
+
+    Raises:
+        UsageProblem: It is neither run nor study, or its seeds were trained or evaluated on different data.
+        DataProblem: A ``metrics.json`` is damaged.
+    """
+    records = {str(run): read_data_hashes(run) for run in runs_of(path)}
+    require_same(
+        records,
+        "the seeds of a study are of different data",
+        remedy="remove those of one of them; train them again",
+    )
+    return next(iter(records.values()))
 
 
 def _right(path: Path) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:

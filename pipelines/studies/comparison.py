@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.metrics import confusion_matrix
+from pipelines.artifacts import predicted_classes
+from pipelines.dataset.data_hashes import TEST_ROLES, DataHashes, differences
 from pipelines.dataset.places import Places
-from pipelines.errors import DataProblem
-from pipelines.runs.directory import read_config
+from pipelines.errors import DataProblem, first_line
+from pipelines.runs.directory import EVALUATE_AGAIN, read_config
+from pipelines.runs.metrics import read_metrics
 from pipelines.runs.predictions import read_predictions
 from pipelines.stages.evaluate import images_of_rows
 from pipelines.stages.prepare import prepare
-from pipelines.studies.compare import Comparison, compare, runs_of
-from pipelines.untrusted.documents import read_json
+from pipelines.studies.compare import Comparison, common_data, compare, runs_of
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -83,6 +85,13 @@ def side_by_side(a: Path, b: Path, places: Places, *, seed: int = 0) -> SideBySi
     differing = np.flatnonzero((unequal > 0) | named)
     differing = differing[np.argsort(-unequal[differing], kind="stable")]
     prepared, _ = prepare(read_config(runs_of(a)[0]).dataset, source=places.source, cache=places.cache, raw=places.raw)
+    other = differences(common_data(a), DataHashes(prepared.meta.source_hashes), TEST_ROLES)
+    if other:
+        raise DataProblem(
+            f"the images are not those that were tested: {other}",
+            where=str(prepared.path),
+            remedy="name the --source that the runs were evaluated on",
+        )
     images = images_of_rows(prepared.test, prepared.meta, source_index[differing])
     return SideBySide(found, left, right, source_index, label, differing, images)
 
@@ -94,10 +103,12 @@ def _side(path: Path, letter: str) -> tuple[Side, IntArray, IntArray]:
     orders = [np.argsort(table.source_index) for table in tables]
     names = tables[0].class_names
     label = tables[0].label[orders[0]].astype(np.int64)
-    probabilities = np.mean(
+    probabilities: FloatArray = np.mean(
         [table.probabilities[order] for table, order in zip(tables, orders, strict=True)], axis=0, dtype=np.float64
     )
-    counts = [confusion_matrix(t.probabilities.argmax(axis=1), t.label.astype(np.int64), len(names)) for t in tables]
+    labels = [table.label.astype(np.int64) for table in tables]
+    says = [predicted_classes(table.probabilities, own) for table, own in zip(tables, labels, strict=True)]
+    counts = [confusion_matrix(guess, own, len(names)) for guess, own in zip(says, labels, strict=True)]
     figures = [_figures(run) for run in runs]
     side = Side(
         name=f"{letter}: {path.name}",
@@ -108,19 +119,19 @@ def _side(path: Path, letter: str) -> tuple[Side, IntArray, IntArray]:
         parameters=figures[0][1],
         train_seconds=float(np.mean([seconds for _, _, seconds in figures])),
         right=np.mean([t.right[order] for t, order in zip(tables, orders, strict=True)], axis=0),
-        says=probabilities.argmax(axis=1),
+        says=predicted_classes(probabilities, label),
         probability=probabilities.max(axis=1),
     )
     return side, tables[0].source_index[orders[0]].astype(np.int64), label
 
 
 def _figures(run: Path) -> tuple[float, int, float]:
-    """Test loss, number of parameters and training time of a run."""
-    path = run / "metrics.json"
+    """Test loss (NaN where it is not finite), number of parameters and training time of a run."""
+    values = read_metrics(run)
     try:
-        values = cast("dict[str, Any]", read_json(path))
-        return float(values["test_loss"]), int(values["parameters"]), float(values["train_seconds"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        loss, parameters, seconds = (values[name] for name in ("test_loss", "parameters", "train_seconds"))
+        return math.nan if loss is None else float(str(loss)), int(str(parameters)), float(str(seconds))
+    except (ValueError, KeyError) as error:
         raise DataProblem(
-            f"cannot read the metrics: {error}", where=str(path), remedy="run `bpfunc evaluate` on it again"
+            f"damaged metrics.json: {first_line(error)}", where=str(run / "metrics.json"), remedy=EVALUATE_AGAIN
         ) from None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import contextmanager
-from multiprocessing import get_context
 
-from pipelines.errors import UsageProblem, WorkFailed
-from pipelines.training.threads import use_threads
+from pipelines.errors import UsageProblem, WorkFailed, first_line
+from pipelines.studies.workers import ProcessExecutor, WorkerLost
 
 RETRIES = 2
 """How often Dask runs a training again that failed; a training whose worker was lost is run again besides."""
@@ -33,15 +31,11 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
         WorkFailed: No scheduler answers there, or a worker died with its work undone.
     """
     if name == "processes":
-        context = get_context("spawn")
-        with _worker_deaths(), ProcessPoolExecutor(jobs, context, use_threads, (threads,)) as pool:
+        with ProcessExecutor(jobs, threads) as pool:
             try:
                 yield pool
-            except BaseException:
-                # Whoever is interrupted does not wait for a training to end: workers save where they stand and leave.
-                for process in multiprocessing.active_children():
-                    process.terminate()
-                raise
+            except WorkerLost as lost:
+                raise work_lost(lost, "its job", where="--jobs") from None
     elif name.startswith("dask://") and len(name) > len("dask://"):
         with _dask_executor(name) as pool:
             yield pool
@@ -51,14 +45,25 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
         )
 
 
-@contextmanager
-def _worker_deaths() -> Iterator[None]:
-    try:
-        yield
-    except BrokenExecutor:
-        raise WorkFailed(
-            "a worker process died", where="--jobs", remedy="run the same command again: what is finished stays"
-        ) from None
+def work_lost(lost: BrokenExecutor, left: str, *, where: str) -> WorkFailed:
+    """Say what is lost with a worker.
+
+    Args:
+        lost: What the executor raised.
+        left: What is not finished.
+        where: The directory of the work.
+
+    Returns:
+        The error to raise.
+
+    Example:
+        >>> str(work_lost(WorkerLost("a worker process died"), "seed 3", where="study"))
+        'a worker process died; not finished: seed 3 (study): run the same command again: what is finished stays'
+    """
+    again = "run the same command again: what is finished stays"
+    guard = 'in a script, put what starts the work below `if __name__ == "__main__":`'
+    can_help = not isinstance(lost, WorkerLost) or lost.again
+    return WorkFailed(f"{lost}; not finished: {left}", where=where, remedy=again if can_help else guard)
 
 
 @contextmanager
@@ -74,7 +79,7 @@ def _dask_executor(name: str) -> Iterator[Executor]:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise WorkFailed(
-            f"no Dask scheduler answers: {str(error).splitlines()[0]}",
+            f"no Dask scheduler answers: {first_line(error)}",
             where=name,
             remedy="start one with `dask scheduler`, and workers with `dask worker HOST:PORT --nthreads 1`",
         ) from None
@@ -84,7 +89,7 @@ def _dask_executor(name: str) -> Iterator[Executor]:
             yield pool
     except (KilledWorker, CancelledError) as error:
         raise WorkFailed(
-            f"the cluster lost the work: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"the cluster lost the work: {first_line(error)}",
             where=name,
             remedy="look at the workers' logs, and run the same command again: what is finished stays",
         ) from None

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from bpfunc.keys import Key, generator
 
 RESAMPLES = 10_000
+FEWEST = 3
+"""Fewest figures that get an interval: of two, Student's t takes half their distance times 12.7."""
+NO_INTERVAL = "needs three seeds"
+"""What stands in the place of such an interval."""
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -56,28 +60,32 @@ def bootstrap_interval(differences: NDArray[np.floating], *, seed: int) -> tuple
     return float(low), float(high)
 
 
-def mean_and_interval(values: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
+def mean_and_interval(
+    values: Sequence[float], *, within: tuple[float, float] = (-math.inf, math.inf)
+) -> tuple[float, float, tuple[float, float]]:
     """Sum up figures of several seeds.
 
     Args:
         values: At least one.
+        within: The least and the largest value that the figures can have, such as 0 and 1 for accuracies. The interval
+            is cut off there: the mean cannot lie beyond, so what remains holds it as often as the whole does.
 
     Returns:
         Mean; standard deviation (n - 1 in the denominator, 0 for one value); 95 % confidence interval of the mean by
-        Student's t, NaN for one value.
+        Student's t, NaN for fewer than `FEWEST` values.
 
     Example:
-        >>> mean, deviation, (low, high) = mean_and_interval([1.0, 3.0])
-        >>> round(mean, 3), round(deviation, 3), round(high, 2)
-        (2.0, 1.414, 14.71)
+        >>> mean, deviation, (low, high) = mean_and_interval([0.7, 0.8, 0.9], within=(0.0, 1.0))
+        >>> round(mean, 3), round(deviation, 3), round(low, 3), round(high, 3)
+        (0.8, 0.1, 0.552, 1.0)
     """
     figures = np.array(values)
     mean, count = float(figures.mean()), len(figures)
-    if count == 1:
-        return mean, 0.0, (math.nan, math.nan)
-    deviation = float(figures.std(ddof=1))
+    deviation = float(figures.std(ddof=1)) if count > 1 else 0.0
+    if count < FEWEST:
+        return mean, deviation, (math.nan, math.nan)
     half = student_t(0.975, count - 1) * deviation / math.sqrt(count)
-    return mean, deviation, (mean - half, mean + half)
+    return mean, deviation, (max(mean - half, within[0]), min(mean + half, within[1]))
 
 
 def student_t(probability: float, freedom: int) -> float:

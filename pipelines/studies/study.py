@@ -6,11 +6,10 @@ A study is a directory with ``config.toml``, a run directory for each seed (``se
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, as_completed
 from datetime import datetime
 from pathlib import Path
 
@@ -19,17 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.metrics import class_figures
+from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_hashes, lineage_table, require_same
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import make_directory, remove_directory, write_bytes
+from pipelines.disk.atomic import TEMPORARY, make_directory, remove_directory, write_bytes
+from pipelines.disk.file_names import file_name_fault
+from pipelines.disk.json_text import write_json
 from pipelines.disk.ownership import kind_of
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
 from pipelines.runs.metrics import read_metrics
 from pipelines.runs.run import evaluate_run, resume_run, train_run
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import load_config
+from pipelines.stages.prepare import prepare
+from pipelines.studies.executors import work_lost
 from pipelines.studies.statistics import mean_and_interval
-from pipelines.untrusted.printable import shell
 
 BARE_SEED = (r"config\.toml", r"sealed\.txt", "checkpoints/")
 """Names of files in the directory of a seed that was killed before it had trained at all, as regular expressions."""
@@ -44,6 +48,8 @@ class SeedResult:
     validation_accuracy: float | None
     train_seconds: float
     confusion_matrix: tuple[tuple[int, ...], ...]
+    data: DataHashes = UNKNOWN
+    """The data that it was trained and evaluated on."""
 
 
 @attrs.frozen(eq=False)
@@ -59,7 +65,8 @@ class Study:
     deviation: float
     """Standard deviation between seeds (n - 1 in the denominator); 0 for one seed."""
     interval: tuple[float, float]
-    """95 % confidence interval of the mean over seeds, by Student's t; the test rows are taken as given."""
+    """95 % confidence interval of the mean over seeds, by Student's t, cut off at 0 and 1; NaN for fewer than three
+    seeds. The test rows are taken as given."""
     confusion_matrix: NDArray[np.float64]
     """(K, K) mean counts; row = true class."""
     recall: Mapping[str, float]
@@ -114,23 +121,41 @@ def run_study(
         Results as they come: first those that were there already, then each as it is done.
 
     Raises:
+        UsageProblem: A seed that is there is of other data than those that are named now.
         PipelineError: A seed failed; what is finished stays.
     """
+    prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     open_study(directory, spec)
-    missing = []
-    for seed in seeds:
-        found = read_seed(directory, seed)
-        if found is None:
-            missing.append(seed)
-        else:
-            yield found
+    there = {seed: read_seed(directory, seed) for seed in seeds}
+    done = [found for found in there.values() if found is not None]
+    data = data_hashes(prepared, spec.dataset, read=bool(done))
+    for found in done:
+        _require_data(directory, found, data)
+    yield from done
+    missing = [seed for seed, found in there.items() if found is None]
     futures = {executor.submit(train_away, spec, seed, directory, places): seed for seed in missing}
     try:
         for future in as_completed(futures):
-            yield bring_home(directory, futures[future], future.result())
+            found = bring_home(directory, futures[future], future.result())
+            _require_data(directory, found, data)
+            yield found
+    except BrokenExecutor as lost:
+        left = [str(seed) for seed in seeds if read_seed(directory, seed) is None]
+        told = f"{len(left)} of {len(seeds)} seeds ({', '.join(left)}); their checkpoints stay"
+        raise work_lost(lost, told, where=str(directory)) from None
     finally:
         for future in futures:
             future.cancel()
+
+
+def _require_data(directory: Path, found: SeedResult, data: DataHashes) -> None:
+    records = {"this command": data, seed_directory(directory, found.seed).name: found.data}
+    require_same(
+        records,
+        "a study takes one mean over one data set",
+        where=str(directory),
+        remedy="name the --source that the study began with, or choose another --out",
+    )
 
 
 def seed_directory(directory: Path, seed: int) -> Path:
@@ -201,7 +226,8 @@ def train_away(spec: RunSpec, seed: int, directory: Path, places: Places) -> dic
         PipelineError: See the stages.
     """
     train_seed(spec, seed, directory, places)
-    return {path.name: path.read_bytes() for path in seed_directory(directory, seed).iterdir() if path.is_file()}
+    files = (path for path in seed_directory(directory, seed).iterdir() if path.is_file())
+    return {path.name: path.read_bytes() for path in files if not path.name.startswith(TEMPORARY)}
 
 
 def bring_home(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedResult:
@@ -216,9 +242,18 @@ def bring_home(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedRe
         The seed's figures.
 
     Raises:
-        PipelineError: The disk refused, or the figures are damaged.
+        DataProblem: The figures are damaged, or a name is not that of a file in the run directory; nothing is written.
+        PipelineError: The disk refused.
     """
     run = seed_directory(directory, seed)
+    for name in files:
+        fault = file_name_fault(name)
+        if fault is not None:
+            raise DataProblem(
+                f"the worker handed back a file whose name {fault}: {name[:100]!r}",
+                where=str(run),
+                remedy="check who answers as a worker",
+            )
     if read_seed(directory, seed) is None:
         make_directory(run)
         for name in sorted(files, key=lambda name: name == "metrics.json"):  # last: it says that the run is finished
@@ -256,6 +291,7 @@ def read_seed(directory: Path, seed: int) -> SeedResult | None:
             validation_accuracy=None if validation is None else _number(validation),
             train_seconds=_number(values["train_seconds"]),
             confusion_matrix=tuple(tuple(int(count) for count in row) for row in matrix),
+            data=lineage_hashes(values.get("lineage")),
         )
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataProblem(f"damaged metrics: {error}", where=str(path), remedy="remove that seed's directory") from None
@@ -278,16 +314,36 @@ def summarised(name: str, class_names: Sequence[str], results: Sequence[SeedResu
     Returns:
         Mean, deviation, interval, mean matrix, recall.
 
+    Raises:
+        UsageProblem: Two seeds are of different data.
+
     Example:
         >>> results = [SeedResult(0, 0.8, None, 1.0, ((4, 1), (1, 4))), SeedResult(1, 1.0, None, 1.0, ((5, 0), (0, 5)))]
         >>> summarised("example", ("A", "B"), results).mean
         0.9
     """
     ordered = tuple(sorted(results, key=lambda result: result.seed))
-    mean, deviation, interval = mean_and_interval([result.test_accuracy for result in ordered])
+    require_same_data(ordered)
+    mean, deviation, interval = mean_and_interval([result.test_accuracy for result in ordered], within=(0, 1))
     matrix = np.mean([result.confusion_matrix for result in ordered], axis=0)
     recall = dict(zip(class_names, class_figures(matrix).recall.tolist(), strict=True))
     return Study(name, tuple(class_names), ordered, mean, deviation, interval, matrix, recall)
+
+
+def require_same_data(results: Sequence[SeedResult]) -> None:
+    """Refuse to average or compare seeds of different data.
+
+    Args:
+        results: Any.
+
+    Raises:
+        UsageProblem: Two are of different data.
+    """
+    require_same(
+        {f"seed {result.seed} ({number})": result.data for number, result in enumerate(results)},
+        "the seeds of a study are of different data",
+        remedy="remove those of one of them, and train them again",
+    )
 
 
 def study_command(directory: Path, seeds: int, source: Path | None, *, ablate: bool = False) -> str:
@@ -331,8 +387,13 @@ def study_table(study: Study) -> dict[str, object]:
         "mean_confusion_matrix": study.confusion_matrix.tolist(),
         "recall": dict(study.recall),
         "train_seconds": sum(result.train_seconds for result in study.results),
-        "results": [attrs.asdict(result) for result in study.results],
+        "lineage": lineage_table(study.results[0].data),
+        "results": [_plain(result) for result in study.results],
     }
+
+
+def _plain(result: SeedResult) -> dict[str, object]:
+    return attrs.asdict(result, filter=lambda attribute, _: attribute.name != "data")
 
 
 def write_study(directory: Path, study: Study) -> None:
@@ -342,4 +403,4 @@ def write_study(directory: Path, study: Study) -> None:
         directory: Of the study.
         study: All its seeds.
     """
-    write_bytes(directory / "study.json", (json.dumps(study_table(study), indent=2) + "\n").encode())
+    write_json(directory / "study.json", study_table(study))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pipelines.report.drawing.strips import Dot, Strip, linear_axis, strips_svg
 from pipelines.report.drawing.wording import percent, plural, points
 from pipelines.studies.ablation import AblationRow
 from pipelines.studies.ablation_section import ablation_section
+from pipelines.studies.statistics import NO_INTERVAL
 from pipelines.studies.study import Study
 
 
@@ -74,10 +76,10 @@ def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = 
     contents += [("seeds", "Seeds"), ("confusion", "Confusion"), ("recall", "Recall"), ("time", "Time")]
     contents += [("again", "Run it again")]
     low, high = study.interval
+    interval = NO_INTERVAL if math.isnan(low) else f"{percent(low, digits=3)} to {percent(high, digits=3)}"
     said = (
         f"mean test accuracy of {plural(len(study.results), 'seed', 'seeds')}. Standard deviation "
-        f"{points(study.deviation, digits=3).lstrip('+')} points; 95 % interval of the mean "
-        f"{percent(low, digits=3)} to {percent(high, digits=3)}."
+        f"{points(study.deviation, digits=3).lstrip('+')} points; 95 % interval of the mean {interval}."
     )
     if len(study.results) == 1:
         said = "test accuracy of one seed, which tells nothing of how far seeds spread."

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.untrusted.printable import Printable, in_lines, printable
+from pipelines.disk.untrusted.printable import Printable, in_lines, printable
+from pipelines.studies.statistics import NO_INTERVAL
 
 if TYPE_CHECKING:
     from pipelines.studies.ablation import AblationRow
     from pipelines.studies.compare import Comparison
     from pipelines.studies.study import Study
+    from pipelines.studies.tuning.cross_validation import Trial
     from pipelines.studies.tuning.sweep import TrialResult
 
 
@@ -30,7 +33,7 @@ def study_lines(study: Study) -> Printable:
         [
             f"{study.name}, {len(study.results)} seeds: mean test accuracy {100 * study.mean:.3f} %",
             f"  standard deviation {100 * study.deviation:.3f}, 95 % interval of the mean "
-            f"{100 * low:.3f} to {100 * high:.3f} %",
+            + (NO_INTERVAL if math.isnan(low) else f"{100 * low:.3f} to {100 * high:.3f} %"),
             f"  every seed: {seeds}",
             f"  recall: {recall}",
             f"  training time: {sum(result.train_seconds for result in study.results):.1f} s in all",
@@ -50,10 +53,8 @@ def ablation_lines(rows: Sequence[AblationRow]) -> Printable:
     lines = [f"  {'without':<18} mean %   worth, in points   95 % interval"]
     for row in rows:
         low, high = row.interval
-        lines.append(
-            f"  {row.ingredient:<18} {100 * row.mean:6.3f}   {100 * row.difference:+16.3f}   "
-            f"{100 * low:+.3f} to {100 * high:+.3f}"
-        )
+        interval = NO_INTERVAL if math.isnan(low) else f"{100 * low:+.3f} to {100 * high:+.3f}"
+        lines.append(f"  {row.ingredient:<18} {100 * row.mean:6.3f}   {100 * row.difference:+16.3f}   {interval}")
     return in_lines(lines)
 
 
@@ -100,3 +101,51 @@ def trial_line(trial: TrialResult) -> Printable:
     right = "" if trial.validation_accuracy is None else f", {100 * trial.validation_accuracy:.2f} %"
     settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
     return printable(f"trial {trial.number}{after}: {loss}{right}, {settings}")
+
+
+def search_trial_line(trial: Trial) -> Printable:
+    """Lay out one trial of a search.
+
+    Args:
+        trial: A variant on a fold.
+
+    Returns:
+        A line of text: accuracy in percent, loss in nats, seconds; or how it diverged.
+
+    Example:
+        >>> from pipelines.studies.tuning.cross_validation import Trial
+        >>> search_trial_line(Trial("wide", 0, 0.9, 0.25, 3.0))
+        'wide, fold 0: 90.00 %, loss 0.2500, 3 s'
+        >>> search_trial_line(Trial("fast", 0, None, None, 3.0, "the loss is not finite at step 7"))
+        'fast, fold 0: diverged, the loss is not finite at step 7'
+    """
+    accuracy, loss = trial.validation_accuracy, trial.validation_loss
+    if accuracy is None or loss is None:
+        return printable(f"{trial.variant}, fold {trial.fold}: diverged, {trial.problem}")
+    figures = f"{100 * accuracy:.2f} %, loss {loss:.4f}, {trial.train_seconds:.0f} s"
+    return printable(f"{trial.variant}, fold {trial.fold}: {figures}")
+
+
+def search_lines(rows: Sequence[Mapping[str, object]]) -> Printable:
+    """Lay out a search, the best variant first.
+
+    Args:
+        rows: From `pipelines.studies.tuning.cross_validation.search_table`.
+
+    Returns:
+        A line for each variant.
+
+    Example:
+        >>> print(search_lines([{"validation_accuracy": 0.9, "validation_loss": 0.25, "variant": "wide"},
+        ...                     {"validation_accuracy": None, "validation_loss": None, "variant": "fast"}]))
+        90.000 %  loss 0.2500  wide
+        diverged               fast
+    """
+    lines = []
+    for row in rows:
+        accuracy, loss = row["validation_accuracy"], row["validation_loss"]
+        figures = f"{'diverged':<21}"
+        if isinstance(accuracy, float) and isinstance(loss, float):
+            figures = f"{100 * accuracy:.3f} %  loss {loss:.4f}"
+        lines.append(f"{figures}  {row['variant']}")
+    return in_lines(lines)

@@ -27,22 +27,28 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
     """Turn SIGINT and SIGTERM into a question that a loop may ask, as long as the block lasts.
 
     A second signal ends the process at once: every file is published by one rename, so nothing published is lost.
-    A worker process (of `multiprocessing`) whose parent is gone is asked to stop as well; a command that outlives the
-    shell it was started from is not. Outside the main thread no signal is taken.
+    A signal that came after the last question is delivered again when the block ends, so none is lost. In a worker
+    process (of `multiprocessing`) every signal is delivered again: the signal asks the worker to leave, and the block
+    was only one of its jobs; there, SIGINT from the terminal and SIGTERM from the pool are one request. A worker
+    process whose parent is gone is asked to stop as well; a command that outlives the shell it was started from is
+    not. Outside the main thread no signal is taken.
 
     Yields:
         A function that says whether to stop.
     """
     parent = None if multiprocessing.parent_process() is None else os.getppid()
-    asked = threading.Event()
+    asked: list[int] = []
+    heard = False
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+        if number in asked or (asked and parent is None):
             os._exit(EXIT_CODE)
-        asked.set()
+        asked.append(number)
 
     def pending() -> bool:
-        return asked.is_set() or (parent is not None and os.getppid() != parent)
+        nonlocal heard
+        heard = bool(asked)
+        return heard or (parent is not None and os.getppid() != parent)
 
     if threading.current_thread() is not threading.main_thread():
         yield pending
@@ -53,3 +59,5 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if asked and (parent is not None or not heard):
+            signal.raise_signal(asked[0])

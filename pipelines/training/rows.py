@@ -7,16 +7,20 @@ from bpfunc.batches.splits import train_validation_split
 from pipelines.artifacts import PreparedTrain
 from pipelines.dataset.streaming import Stream, open_stream, stream_validation
 from pipelines.dataset.train_split import read_train
+from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec, TrainSpec
 from pipelines.training.replay import _keys
 
 
-def training_rows(prepared: PreparedTrain, spec: RunSpec) -> tuple[Batch | Stream, Batch | None]:
+def training_rows(
+    prepared: PreparedTrain, spec: RunSpec, *, carried: bool = True
+) -> tuple[Batch | Stream, Batch | None]:
     """Read the training split, or open the partitions to stream it from, and set the validation rows apart.
 
     Args:
         prepared: The training split in the cache.
         spec: Says from where, and what to hold out.
+        carried: See `pipelines.dataset.streaming.open_stream`; false for a streamed run of an earlier version.
 
     Returns:
         Rows to learn from, and rows to choose by (None where none are held out).
@@ -27,7 +31,8 @@ def training_rows(prepared: PreparedTrain, spec: RunSpec) -> tuple[Batch | Strea
     place, settings = spec.dataset.partitions, spec.train
     if not place:
         return training_split(read_training_rows(prepared), settings)
-    stream = open_stream(prepared, place, held_out=settings.validation_fraction, key=_keys(settings.seed)[2])
+    fraction, key = settings.validation_fraction, _keys(settings.seed)[2]
+    stream = open_stream(prepared, place, held_out=fraction, key=key, carried=carried)
     return stream, stream_validation(stream)
 
 
@@ -57,6 +62,9 @@ def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
     Returns:
         Rows to learn from, and rows to choose by (None where the fraction is 0).
 
+    Raises:
+        UsageProblem: The fraction sets no row aside, or leaves a class without a row to learn from.
+
     Example:
         >>> import numpy as np
         >>> data = Batch(np.zeros((10, 1)), np.zeros((10, 2)))
@@ -66,4 +74,11 @@ def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
     """
     if spec.validation_fraction == 0:
         return data, None
-    return train_validation_split(data, _keys(spec.seed)[2], spec.validation_fraction)
+    try:
+        return train_validation_split(data, _keys(spec.seed)[2], spec.validation_fraction)
+    except ValueError as error:
+        raise UsageProblem(
+            f"the validation rows cannot be held out: {error}",
+            where="train.validation_fraction",
+            remedy="choose another fraction, or 0 and train.keep = 'last' to learn from all rows",
+        ) from None

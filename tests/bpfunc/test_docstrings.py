@@ -14,15 +14,21 @@ import bpfunc
 
 EXTRAS = {
     "bpfunc.interop.numba": "numba",
-    "bpfunc.interop.compiled.epoch": "numba",
-    "bpfunc.interop.compiled.loops": "numba",
-    "bpfunc.interop.compiled.machine": "numba",
-    "bpfunc.interop.compiled.network": "numba",
-    "bpfunc.interop.compiled.work": "numba",
+    "bpfunc.compiled.epoch": "numba",
+    "bpfunc.compiled.kept": "numba",
+    "bpfunc.compiled.loops": "numba",
+    "bpfunc.compiled.losses": "numba",
+    "bpfunc.compiled.machine": "numba",
+    "bpfunc.compiled.network": "numba",
+    "bpfunc.compiled.optimizer": "numba",
+    "bpfunc.compiled.training": "numba",
+    "bpfunc.compiled.work": "numba",
     "bpfunc.interop.sklearn": "sklearn",
     "bpfunc.interop.onnx": "onnx",
-    "bpfunc.interop.onnx_chain": "onnx",
-    "bpfunc.interop.onnx_nodes": "onnx",
+    **{
+        f"bpfunc.interop.onnx_{part}": "onnx"
+        for part in ("chain", "foreign", "layers", "nodes", "operators", "products")
+    },
 }
 """Modules that need an extra, and the package by which to see whether it is installed."""
 
@@ -105,7 +111,20 @@ SOURCED = (
         name
         for name in FUNCTIONS
         if name.startswith(SOURCED)
-        and not name.endswith(("_vjp", "_jvp", ".zeros", ".weights_only", ".paired", ".class_rows", ".whole_numbers"))
+        and not name.endswith(
+            (
+                "_vjp",
+                "_jvp",
+                ".zeros",
+                ".weights_only",
+                ".paired",
+                ".class_rows",
+                ".whole_numbers",
+                ".weighed",
+                ".labels_in_range",
+                ".check_derivative",
+            )
+        )
         and ".special." not in name
     ],
 )

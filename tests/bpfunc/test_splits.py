@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bpfunc.batches.batch import Batch
 from bpfunc.batches.splits import k_fold, train_validation_split
-from bpfunc.keys import Key
+from bpfunc.keys import Key, permutation
 
 LABELS = st.lists(st.integers(0, 3), min_size=4, max_size=60)
 
@@ -22,7 +22,7 @@ def numbered(label: list[int]) -> Batch:
 @given(label=LABELS, fraction=st.floats(0.05, 0.95), seed=st.integers(0, 20), stratify=st.booleans())
 def test_split_parts_the_rows(label: list[int], fraction: float, seed: int, stratify: bool) -> None:
     """Each row is on exactly one side, in its old order, and the side has the size asked for."""
-    assume(0 < round(fraction * len(label)) < len(label))
+    assume(0 < round(fraction * len(label)) <= len(label) - (len(set(label)) if stratify else 1))
     data = numbered(label)
     learn, choose = train_validation_split(data, Key(seed), fraction, stratify=stratify)
     assert sorted([*learn.inputs, *choose.inputs]) == data.inputs.tolist()
@@ -33,11 +33,42 @@ def test_split_parts_the_rows(label: list[int], fraction: float, seed: int, stra
 
 @given(label=LABELS, fraction=st.floats(0.05, 0.95), seed=st.integers(0, 20))
 def test_stratified_split_takes_each_class_in_proportion(label: list[int], fraction: float, seed: int) -> None:
-    """No class is off its share by a whole row or more."""
-    assume(0 < round(fraction * len(label)) < len(label))
-    _, choose = train_validation_split(numbered(label), Key(seed), fraction)
-    share = np.bincount(label, minlength=4) * len(choose.targets) / len(label)
-    assert np.all(np.abs(np.bincount(choose.targets, minlength=4) - share) < 1)
+    """Each class keeps a row; none is off its share by a whole row or more, but for those that give for a small one."""
+    assume(0 < round(fraction * len(label)) <= len(label) - len(set(label)))
+    learn, choose = train_validation_split(numbered(label), Key(seed), fraction)
+    assert set(learn.targets) == set(label)
+    sizes, given_up = np.bincount(label, minlength=4), np.bincount(choose.targets, minlength=4)
+    share = sizes * len(choose.targets) / len(label)
+    capped = (given_up == sizes - 1) & (given_up < share)
+    assert np.all(given_up - share < 1 + capped.sum())
+    assert np.all(share - given_up < 1)
+
+
+@given(label=LABELS, fraction=st.floats(0.05, 0.95), seed=st.integers(0, 20))
+def test_a_split_that_cannot_keep_a_row_of_each_class_is_refused(label: list[int], fraction: float, seed: int) -> None:
+    """There is nothing to learn a class from that has no row."""
+    assume(len(label) - len(set(label)) < round(fraction * len(label)) < len(label))
+    with pytest.raises(ValueError, match=r"leaves one of \d classes without a row to learn from"):
+        train_validation_split(numbered(label), Key(seed), fraction)
+
+
+@given(sizes=st.lists(st.integers(20, 60), min_size=1, max_size=4), fraction=st.floats(0.05, 0.9))
+def test_splits_of_ordinary_data_are_what_they_were(sizes: list[int], fraction: float) -> None:
+    """Where each class keeps a row anyway, the rows set aside are the evenly spaced ones of the order by class."""
+    label = np.repeat(np.arange(len(sizes)), sizes)
+    order = permutation(Key(3), len(label))
+    order = order[np.argsort(label[order], kind="stable")]
+    aside = round(fraction * len(label))
+    _, choose = train_validation_split(numbered(label.tolist()), Key(3), fraction)
+    assert sorted(order[np.arange(aside) * len(label) // aside]) == choose.inputs.tolist()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_only_row_of_a_class_is_learned_from(seed: int) -> None:
+    """Whatever the key; as many rows are set aside as without that class."""
+    learn, choose = train_validation_split(numbered([0, *[1] * 50, 2, *[3] * 50, 4]), Key(seed), 0.5)
+    assert {0, 2, 4} <= set(learn.targets)
+    assert len(choose.targets) == 52
 
 
 @given(label=LABELS, folds=st.integers(2, 4), seed=st.integers(0, 20), stratify=st.booleans())
@@ -78,12 +109,12 @@ def test_split_of_numbers_is_refused_unless_plain() -> None:
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5, 0.01, float("nan")])
 def test_split_with_an_empty_side_is_refused(fraction: float) -> None:
     """A side without rows cannot teach or tell anything."""
-    with pytest.raises(ValueError, match=r"of 10 rows leaves one side"):
+    with pytest.raises(ValueError, match=r"of 10 rows leaves one side|fraction in \(0, 1\)"):
         train_validation_split(numbered([0] * 10), Key(0), fraction)
 
 
 @pytest.mark.parametrize("folds", [0, 1, 5])
 def test_folds_out_of_range_are_refused(folds: int) -> None:
     """There are at least two folds, and a row for each."""
-    with pytest.raises(ValueError, match="2 to 4 folds"):
+    with pytest.raises(ValueError, match=r"folds in \[2, 4\]"):
         k_fold(numbered([0] * 4), Key(0), folds)

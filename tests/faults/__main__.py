@@ -1,4 +1,4 @@
-"""``python -m tests.faults mutants|kills|races COUNT [SEED]``: the counts of one of them, as one JSON document."""
+"""``python -m tests.faults mutants|kills|races|workers COUNT [SEED]``: the counts of one, as one JSON document."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import sys
 
 def main(name: str, count: int, seed: int = 0) -> int:
     """Run one of them, and print what came of it."""
+    from tests.faults.killed_workers import kill_workers
     from tests.faults.kills import tell_stories
     from tests.faults.mutants import read_mutants
     from tests.faults.races import run_races
 
-    found = {"mutants": read_mutants, "kills": tell_stories, "races": run_races}[name](count, seed)
+    tasks = {"mutants": read_mutants, "kills": tell_stories, "races": run_races, "workers": kill_workers}
+    found = tasks[name](count, seed)
     print(json.dumps(found, indent=2))
     return 1 if found["failures"] else 0
 

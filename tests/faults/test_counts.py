@@ -1,4 +1,4 @@
-"""Kills, mutants and races: a short version of each, and the full counts where BPFUNC_FAULTS is ``full``."""
+"""Kills, mutants, races and killed workers: a short version of each; all of it where BPFUNC_FAULTS is ``full``."""
 
 from __future__ import annotations
 
@@ -51,3 +51,11 @@ def test_eight_processes_prepare_one_entry() -> None:
     """Whatever they find in its place, there is one content in the end and no error."""
     found = counts("races", 2, 20)
     assert found["contents"] == 1
+
+
+def test_nothing_finished_is_lost_with_a_worker() -> None:
+    """Whoever is killed, stopped or told to leave: no hang, no orphan, and the study ends with the same figures."""
+    found = counts("workers", 2, 100)
+    assert found["kills"] >= (100 if FULL else 2)
+    assert found["hangs"] == found["lost finished seeds"] == found["orphans"] == 0
+    assert found["studies that ended with the same figures"] == found["stories"]

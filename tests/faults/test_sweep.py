@@ -17,7 +17,7 @@ import pytest
 from pipelines.artifacts import PreparedTrain, SealedTest
 from pipelines.dataset.places import Places
 from pipelines.dataset.split_rows import read_rows
-from pipelines.errors import UsageProblem
+from pipelines.errors import DataProblem, UsageProblem
 from pipelines.spec.toml import load_config, load_recipe
 from pipelines.studies.tuning import sweep
 from pipelines.studies.tuning.space import Space, load_space, settled
@@ -120,6 +120,53 @@ def test_a_lost_trial_is_replaced(tmp_path: Path, space: Space, places: Places) 
     (replaced,) = swept(space, tmp_path / "s", 3, places)
     assert replaced.number == 3
     assert states(tmp_path / "s" / "sweep.db")[2:] == ["FAIL", replaced.state.upper()]
+
+
+@pytest.mark.parametrize("moment", ["before the first epoch", "after the last epoch", "before it diverges"])
+def test_a_sweep_that_was_suspended_goes_on(
+    tmp_path: Path, space: Space, places: Places, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """While it gave no sign of life, another sweep gave its trial up: that is lost, and the next one is run."""
+    swept(space, tmp_path / "s", 2, places)
+    storage = open_storage(storage_url(tmp_path / "s"))
+    (name,) = optuna.get_all_study_names(storage)
+    fit, suspended = sweep.fit, iter([True])
+
+    def given_up() -> None:
+        if next(suspended, False):
+            optuna.load_study(study_name=name, storage=storage).tell(2, state=optuna.trial.TrialState.FAIL)
+
+    def suspended_fit(*given: object, **named: object) -> object:
+        if moment == "after the last epoch":
+            trained = fit(*given, **named)  # type: ignore[arg-type]
+            given_up()
+            return trained
+        given_up()
+        if moment == "before it diverges":
+            raise sweep.NotFiniteError("loss", 1)
+        return fit(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sweep, "fit", suspended_fit)
+    results = swept(space, tmp_path / "s", 4, places)
+    assert [result.number for result in results] == [3, 4]
+    assert states(tmp_path / "s" / "sweep.db")[2] == "FAIL"
+
+
+def test_an_error_of_a_lost_trial_is_told(
+    tmp_path: Path, space: Space, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What went wrong in the trial is not hidden by its having been given up."""
+    swept(space, tmp_path / "s", 1, places)
+    storage = open_storage(storage_url(tmp_path / "s"))
+    (name,) = optuna.get_all_study_names(storage)
+
+    def damaged(*_: object, **__: object) -> object:
+        optuna.load_study(study_name=name, storage=storage).tell(1, state=optuna.trial.TrialState.FAIL)
+        raise DataProblem("damaged rows", where="here", remedy="prepare again")
+
+    monkeypatch.setattr(sweep, "fit", damaged)
+    with pytest.raises(DataProblem, match="damaged rows"):
+        swept(space, tmp_path / "s", 2, places)
 
 
 def test_whoever_comes_too_late_gives_the_number_back(

@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.dataset.partitions import open_partitions
+from pipelines.disk.untrusted.documents import DEPTH_LIMIT, JSON_LIMIT, TOML_LIMIT, parse_json, parse_toml
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import settings_table
 from pipelines.spec.toml import from_toml, load_config
 from pipelines.studies.tuning.cross_validation import load_search
 from pipelines.studies.tuning.space import load_space
-from pipelines.untrusted.documents import DEPTH_LIMIT, JSON_LIMIT, TOML_LIMIT, parse_json, parse_toml
 
 ROOT = Path(__file__).parents[2]
 PARSERS = {"tomllib", "json.loads", "json.load", "json.JSONDecoder"}
-READER = "pipelines/untrusted/documents.py"
+READER = "pipelines/disk/untrusted/documents.py"
 
 
 def parsers_in(text: str) -> set[str]:

@@ -27,11 +27,11 @@ from pipelines.dataset.entry import MANIFEST_FORMAT, prepared_schema
 from pipelines.dataset.partitions import FORMAT as PARTITIONS
 from pipelines.disk.parquet import sealed_table
 from pipelines.disk.tensors import sealed_tensors
+from pipelines.disk.untrusted.files import UNFOLD_FREE, UNFOLD_RATIO, check_unfolding
 from pipelines.inference.inputs import PIXEL_BYTES, PIXEL_LIMIT, read_npy, read_picture
 from pipelines.runs.checkpoints import FORMAT as CHECKPOINT
 from pipelines.runs.network import PARAMS_FORMAT
 from pipelines.spec.toml import to_toml
-from pipelines.untrusted.files import UNFOLD_FREE, UNFOLD_RATIO, check_unfolding
 from tests.conftest import idx_bytes
 from tests.pipelines.commands import SPEC, Stage, set_stage
 from tests.pipelines.worlds import Worlds

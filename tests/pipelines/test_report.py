@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipelines.artifacts import EpochRecord, Evaluation, ReportInputs
+from pipelines.disk.untrusted.printable import printable
 from pipelines.errors import WorkFailed
 from pipelines.report import figures
 from pipelines.report.drawing import bitmaps
@@ -43,7 +44,6 @@ from pipelines.report.findings import (
 )
 from pipelines.report.page import MISTAKES_SHOWN, UNITS_SHOWN, page
 from pipelines.stages.report import report
-from pipelines.untrusted.printable import printable
 from tests.pipelines.pages import Node, parsed, table_of
 
 TEN = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -500,7 +500,8 @@ def test_page_reaches_for_nothing_outside_itself() -> None:
     (policy,) = (m for m in root.all("meta") if m.attributes.get("http-equiv") == "Content-Security-Policy")
     digest = base64.b64encode(hashlib.sha256(script.text.encode()).digest()).decode()
     assert policy.attributes["content"] == (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 

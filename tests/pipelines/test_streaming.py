@@ -10,13 +10,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import fs
 
 import bpfunc as bp
 from pipelines.artifacts import Prepared, RawSplit
 from pipelines.dataset import streaming
 from pipelines.dataset.partitions import MANIFEST, check_partitions, file_system, open_partitions, write_partitions
-from pipelines.dataset.streaming import Stream, open_stream, read_ahead, stream_batches, stream_rows, stream_validation
+from pipelines.dataset.streaming import (
+    RowGroup,
+    Stream,
+    open_stream,
+    read_ahead,
+    stream_batches,
+    stream_rows,
+    stream_validation,
+)
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.acquire import acquire
@@ -89,10 +99,55 @@ def test_held_out_rows_are_never_learned_from(prepared: Prepared, place: Path) -
         learned = [row.tobytes() for batch in stream_batches(stream, bp.Key(0), number, 8) for row in batch.inputs]
         assert len(learned) == len(set(learned)) == stream_rows(stream) == 60 - len(held)
         assert not held & set(learned)
-    assert len(held) == 8 * 2 + 1
+    assert len(held) == 18 == sum(stream.held_out)
     places = {tuple(np.flatnonzero(streaming._left_out(stream, index))) for index in range(8)}
     assert len(places) > 3  # of each group others
     assert stream_validation(opened(prepared, place)) is None
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=60),
+    fraction=st.floats(1e-9, 0.9),
+    seed=st.integers(0, 9),
+)
+def test_held_out_rows_are_shared_among_the_groups(sizes: list[int], fraction: float, seed: int) -> None:
+    """Never none, never all, as many as asked for; each group gives its part of them to within one row."""
+    groups, total = tuple(RowGroup("", number, rows) for number, rows in enumerate(sizes)), sum(sizes)
+    if total == 1:
+        with pytest.raises(DataProblem, match="the only row"):
+            streaming._held_out(groups, fraction, bp.Key(seed), carried=True)
+        return
+    held = streaming._held_out(groups, fraction, bp.Key(seed), carried=True)
+    assert sum(held) == min(max(round(fraction * total), 1), total - 1)
+    for count, rows in zip(held, sizes, strict=True):
+        assert abs(count - sum(held) * rows / total) < 1
+        assert 0 <= count <= rows
+    assert held == streaming._held_out(groups, fraction, bp.Key(seed), carried=True)
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.1, 0.3, 0.5, 0.6, 0.9])
+def test_groups_of_one_row(prepared: Prepared, rows: RawSplit, tmp_path: Path, fraction: float) -> None:
+    """Any row may be held out, by the key; the others are all learned from, in full batches."""
+    write_partitions(rows, prepared.meta, str(tmp_path / "ones"), group_rows=1, groups_per_part=60)
+    held = []
+    for seed in range(3):
+        stream = open_stream(prepared.train, str(tmp_path / "ones"), held_out=fraction, key=bp.Key(seed))
+        choose = stream_validation(stream)
+        assert choose is not None
+        sizes = [len(batch.inputs) for batch in stream_batches(stream, bp.Key(0), 0, 8)]
+        assert len(choose.inputs) == max(round(fraction * 60), 1)
+        assert sum(sizes) == stream_rows(stream) == 60 - len(choose.inputs)
+        assert sizes[:-1] == [8] * (len(sizes) - 1)
+        held.append(stream.held_out)
+    assert len(set(held)) > 1
+
+
+def test_large_groups_are_rounded_as_before() -> None:
+    """The 18,000 rows of the three classes, written as `data partition` does, keep their validation rows."""
+    groups = tuple(RowGroup("", number, rows) for number, rows in enumerate((8192, 8192, 1616)))
+    for seed in range(20):
+        found, before = (streaming._held_out(groups, 0.1, bp.Key(seed), carried=carried) for carried in (True, False))
+        assert found == before == (819, 819, 162)
 
 
 def test_memory_is_that_of_a_window(
@@ -131,7 +186,7 @@ def test_training_from_partitions(prepared: Prepared, place: Path) -> None:
     first, second = (train(prepared.train, spec) for _ in range(2))
     assert bp.ravel(first.params).tobytes() == bp.ravel(second.params).tobytes()
     assert first.history[-1].train_accuracy == 1.0
-    assert first.history[-1].step == 4 * 7  # 9 row groups, a row of each held out: 51 rows
+    assert first.history[-1].step == 4 * 6  # 9 row groups, 12 rows held out of them: 48 rows
 
 
 def test_any_file_system(prepared: Prepared, place: Path) -> None:

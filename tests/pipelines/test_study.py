@@ -9,16 +9,22 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bpfunc import Batch
+from pipelines.artifacts import Trained
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import claimed
-from pipelines.errors import DataProblem, UsageProblem
+from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.studies.ablation import INGREDIENTS, ablation_rows, run_ablation, without_each
 from pipelines.studies.compare import compare
-from pipelines.studies.statistics import bootstrap_interval, mcnemar, student_t
-from pipelines.studies.study import SeedResult, read_seed, run_study, study_table, summarised
-from pipelines.studies.tuning.cross_validation import Trial, load_search, run_search, search_table
+from pipelines.studies.statistics import bootstrap_interval, mcnemar, mean_and_interval, student_t
+from pipelines.studies.study import SeedResult, bring_home, read_seed, run_study, study_table, summarised, train_away
+from pipelines.studies.text import search_lines, study_lines
+from pipelines.studies.tuning import cross_validation
+from pipelines.studies.tuning.cross_validation import Trial, load_search, run_search, search_table, write_search
 
 SPEC = RunSpec(
     name="small",
@@ -110,11 +116,33 @@ def test_summary_by_hand() -> None:
     assert found.mean == pytest.approx(0.9)
     assert found.deviation == pytest.approx(0.1)
     half = 4.302653 * 0.1 / np.sqrt(3)
-    assert found.interval == pytest.approx((0.9 - half, 0.9 + half), rel=1e-5)
+    assert found.interval == pytest.approx((0.9 - half, 1.0), rel=1e-5)  # 0.9 + half is more than all
     np.testing.assert_allclose(found.confusion_matrix, [[5, 1], [0, 4]])
     assert found.recall == pytest.approx({"A": 5 / 6, "B": 1.0})
     assert study_table(found)["train_seconds"] == 3.0
-    assert study_table(summarised("x", ("A", "B"), results[:1]))["confidence_interval_95"] is None
+    for few in (results[:1], results[:2]):
+        assert study_table(summarised("x", ("A", "B"), few))["confidence_interval_95"] is None
+        assert "95 % interval of the mean needs three seeds" in study_lines(summarised("x", ("A", "B"), few))
+
+
+@given(values=st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_intervals_stay_within_what_is_possible(values: list[float]) -> None:
+    """An accuracy lies in 0..1, and so does what is said of it; where the bounds are far, nothing is cut off."""
+    mean, deviation, (low, high) = mean_and_interval(values, within=(0, 1))
+    _, _, (free_low, free_high) = mean_and_interval(values)
+    assert np.isfinite([mean, deviation]).all()
+    if len(values) < 3:
+        assert np.isnan([low, high, free_low, free_high]).all()
+    else:
+        assert 0 <= low <= mean + 1e-15
+        assert mean - 1e-15 <= high <= 1
+        assert (low, high) == (max(free_low, 0), min(free_high, 1))
+
+
+def test_intervals_of_ordinary_studies_are_not_cut_off() -> None:
+    """Ten seeds that spread as those of the recipe `report` do are far from the bounds."""
+    values = [0.9910, 0.9920, 0.9923, 0.9907, 0.9917, 0.9930, 0.9913, 0.9903, 0.9917, 0.9923]
+    assert mean_and_interval(values, within=(0, 1)) == mean_and_interval(values)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +207,132 @@ def test_search_judges_on_rows_left_out(tmp_path: Path, places: Places, monkeypa
     assert table[0]["validation_accuracy"] == np.mean([t.validation_accuracy for t in trials if t.variant == "long"])
     (file,) = (tmp_path / "log" / "trials").glob("long-1-*.json")
     assert json.loads(file.read_text())["validation_loss"] == trials[3].validation_loss
+
+
+WILD = (
+    'recipe = "report"\nfolds = 2\ntake = 2\n[base]\ndataset = { classes = ["0", "1", "2"], pinned = false }\n'
+    "model = { hidden = [8] }\ntrain = { epochs = 2, batch_size = 8 }\n"
+)
+
+
+def test_a_diverging_variant_is_told_and_the_rest_is_ranked(
+    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a training diverges, it has no figures and no rank, and is not trained again at the next call."""
+    path = tmp_path / "search.toml"
+    path.write_text(
+        f"{WILD}[variant.wild.train]\nlearning_rate = 1000.0\nweight_decay = 0.5\nepochs = 20\n[variant.good]\n"
+        "[variant.judged-last.train]\nepochs = 3\n[variant.better.train]\nepochs = 30\n"
+    )
+    fit, calls = cross_validation.fit, []
+
+    def fitted(learn: Batch, choose: Batch, spec: RunSpec, **named: object) -> Trained:
+        calls.append(spec)
+        trained = fit(learn, choose, spec, **named)  # type: ignore[arg-type]
+        if spec.train.epochs != 3:
+            return trained
+        *before, last = trained.history  # the weights are finite, what they make of the rows left out is not
+        return attrs.evolve(trained, history=(*before, attrs.evolve(last, validation_loss=np.inf)))
+
+    monkeypatch.setattr(cross_validation, "fit", fitted)
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as pool:
+            trials = list(run_search(load_search(path), tmp_path / "log", places, pool))
+    assert len(trials) == len(calls) == 8
+    table = search_table(trials)
+    assert [row["variant"] for row in table][2:] == ["wild", "judged-last"]
+    assert {row["variant"] for row in table[:2]} == {"good", "better"}
+    for row in table:
+        lost = row["variant"] in ("wild", "judged-last")
+        assert (row["problem"] is None, row["validation_accuracy"] is None, row["validation_loss"] is None) == (
+            not lost,
+            lost,
+            lost,
+        )
+        assert not lost or "not finite" in str(row["problem"])
+    write_search(tmp_path, table)
+    lines = search_lines(table).splitlines()
+    assert [line.startswith("diverged") for line in lines] == [False, False, True, True]
+    with pytest.raises(WorkFailed, match=r"every variant diverged; wild, fold 0: .* is not finite"):
+        write_search(tmp_path, table[2:])
+    assert json.loads((tmp_path / "search.json").read_text()) == table[2:]
+
+
+def test_a_variant_that_diverges_on_one_fold_has_no_mean() -> None:
+    """A mean over the other folds would be of other rows; a missing figure never counts as 0."""
+    trials = [Trial("a", 0, 0.5, 0.7, 1.0), Trial("b", 0, 0.9, 0.1, 1.0)]
+    trials += [Trial("a", 1, 0.5, 0.7, 1.0), Trial("b", 1, None, None, 1.0, "the loss is not finite")]
+    best, last = search_table(trials)
+    assert (best["variant"], best["validation_loss"], best["problem"]) == ("a", 0.7, None)
+    assert (last["validation_loss"], last["every_accuracy"]) == (None, [0.9, None])
+    assert last["problem"] == "fold 1: the loss is not finite"
+
+
+@pytest.mark.parametrize("kept", [b"", b"{", b"[]", b'{"variant": "a"}', b"[" * 100_000, b"NaN"])
+def test_a_damaged_trial_is_run_again(tmp_path: Path, places: Places, kept: bytes) -> None:
+    """Whatever stands in a file of the log, the search goes on; so does one of an older log, with a loss of NaN."""
+    path = tmp_path / "search.toml"
+    path.write_text(f"{WILD}[variant.a]\n")
+    with ThreadPoolExecutor(1) as pool:
+        first = list(run_search(load_search(path), tmp_path / "log", places, pool))
+        (file, _) = sorted((tmp_path / "log" / "trials").iterdir())
+        nan = json.dumps(attrs.asdict(first[0]) | {"validation_loss": float("nan")}).encode()
+        file.write_bytes(nan if kept == b"NaN" else kept)
+        again = list(run_search(load_search(path), tmp_path / "log", places, pool))
+    assert [attrs.evolve(trial, train_seconds=0) for trial in again] == [
+        attrs.evolve(trial, train_seconds=0) for trial in first
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["rate/0.03"], "'rate/0.03' holds a slash"),
+        (["../../x"], "'../../x' holds a slash"),
+        (["..\\x"], r"'..\\x' holds a slash or backslash"),
+        ([".."], "'..' begins or ends with a dot"),
+        ([".tmp-x"], "'.tmp-x' begins"),
+        ([""], "'' is empty"),
+        ([" "], "' ' begins or ends with a dot or a blank"),
+        (["a\x1b[31m"], r"'a\x1b[31m' holds a character that cannot be printed"),
+        (["a\nb"], r"'a\nb' holds a character"),
+        (["a\u202eb"], r"'a\u202eb' holds a character"),
+        (["a\x00"], r"'a\x00' holds a character"),
+        (["nul"], "'nul' is reserved"),
+        (["Com1.txt"], "'Com1.txt' is reserved"),
+        (["wide", "Wide"], "'Wide' differs from 'wide' by case or spelling alone"),
+        (["\u00e9", "e\u0301"], "differs from"),
+        (["x" * 101], "is longer than 100 bytes"),
+        (["\U0001f600" * 26], "is longer than 100 bytes"),
+    ],
+)
+def test_names_that_are_no_file_names_are_refused(tmp_path: Path, names: list[str], told: str) -> None:
+    """Before anything is trained, with the name escaped."""
+    tables = "".join(f"[variant.{json.dumps(name)}]\n" for name in names)
+    (tmp_path / "search.toml").write_text(WILD + tables.replace("\\ud83d\\ude00", "\U0001f600"))
+    with pytest.raises(UsageProblem) as refused:
+        load_search(tmp_path / "search.toml")
+    assert told in refused.value.what
+    assert refused.value.what.isprintable()
+    assert len(refused.value.what) < 300
+
+
+def test_what_a_worker_hands_back_stays_in_its_directory(tmp_path: Path) -> None:
+    """A name that leads elsewhere, or hides, is refused before anything is written."""
+    for name in ("../../x", "/etc/x", "a/b", "..", "", ".tmp-x", "a\x1b", "con"):
+        with pytest.raises(DataProblem, match="handed back a file whose name") as refused:
+            bring_home(tmp_path / "s", 0, {"config.toml": b"", name: b"", "metrics.json": b"{}"})
+        assert refused.value.what.isprintable()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_written_files_do_not_come_home(tmp_path: Path, places: Places) -> None:
+    """What a killed worker left unpublished is no file of the run."""
+    study(tmp_path / "s", places, range(1))
+    (tmp_path / "s" / "seed-000" / ".tmp-params-1-0").write_bytes(b"half")
+    names = train_away(SPEC, 0, tmp_path / "s", places).keys()
+    assert "metrics.json" in names
+    assert not any(name.startswith(".") for name in names)
 
 
 def test_a_search_resumes_only_what_is_the_same(tmp_path: Path, places: Places) -> None:
@@ -256,12 +410,12 @@ def test_every_ingredient_is_removed_alone() -> None:
 def test_ablation_pairs_by_seed(tmp_path: Path, places: Places) -> None:
     """Each ingredient's worth is the mean difference over the same seeds, and finished seeds are not trained again."""
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, momentum=0.9, flip=True))
-    full = study(tmp_path / "s", places, range(2), spec)
+    full = study(tmp_path / "s", places, range(3), spec)
     with ThreadPoolExecutor(2) as pool:
         found: dict[str, list[SeedResult]] = {}
-        for name, result in run_ablation(spec, range(2), tmp_path / "s", places, pool):
+        for name, result in run_ablation(spec, range(3), tmp_path / "s", places, pool):
             found.setdefault(name, []).append(result)
-        again = list(run_ablation(spec, range(2), tmp_path / "s", places, pool))
+        again = list(run_ablation(spec, range(3), tmp_path / "s", places, pool))
     assert sorted(found) == ["momentum", "random flips"]
     assert {(name, r.seed, r.train_seconds) for name, r in again} == {
         (name, r.seed, r.train_seconds) for name, results in found.items() for r in results
@@ -269,8 +423,8 @@ def test_ablation_pairs_by_seed(tmp_path: Path, places: Places) -> None:
     by_seed = {result.seed: result.test_accuracy for result in full}
     for row in ablation_rows(full, found):
         pairs = [by_seed[r.seed] - r.test_accuracy for r in found[row.ingredient]]
-        assert row.difference == pytest.approx(sum(pairs) / 2)
-        assert row.interval[0] <= row.difference <= row.interval[1]
+        assert row.difference == pytest.approx(sum(pairs) / 3)
+        assert -1 <= row.interval[0] <= row.difference <= row.interval[1] <= 1
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,20 @@ import attrs
 import numpy as np
 import pytest
 
-from bpfunc.tree import tree_allclose, tree_leaves
+from bpfunc.tree import tree_allclose, tree_leaves, tree_map
 from pipelines.artifacts import Prepared, PreparedTrain, SealedTest
 from pipelines.dataset.places import Places
 from pipelines.dataset.sealed_split import read_test
 from pipelines.dataset.split_rows import read_rows
 from pipelines.dataset.train_split import read_train
 from pipelines.errors import DataProblem
+from pipelines.report.findings import behind, mistakes
 from pipelines.runs.checkpoints import read_checkpoint
 from pipelines.runs.directory import read_history
-from pipelines.runs.network import read_trained
-from pipelines.runs.predictions import read_predictions
-from pipelines.runs.run import evaluate_run, reopen_run, train_run
+from pipelines.runs.network import read_network, read_trained, write_network
+from pipelines.runs.predictions import read_predictions, write_predictions
+from pipelines.runs.run import evaluate_run, reopen_run, report_run, train_run
+from pipelines.runs.text import result_table
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.encode import unscaled
 from pipelines.stages.evaluate import evaluate
@@ -237,3 +239,36 @@ def test_training_never_opens_the_test_file(prepared: Prepared, monkeypatch: pyt
     # The planted leak: training that is handed the test split fails, since there is nothing there to open.
     with pytest.raises(DataProblem, match=r"cannot read"):
         train(PreparedTrain(*attrs.astuple(prepared.test)), SPEC)
+
+
+def test_a_network_whose_outputs_are_not_numbers_is_right_nowhere(
+    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its accuracy, nor its confusion matrix, nor its predictions count such a row as the first class."""
+    trained = train(prepared.train, SPEC)
+    whole = evaluate(prepared.test, prepared.meta, trained)
+    broken = attrs.evolve(trained, params=tree_map(lambda leaf: leaf * np.float32(1e30), trained.params))
+    found = evaluate(prepared.test, prepared.meta, broken)
+    assert np.isnan(found.probabilities).any()
+    nan = np.isnan(found.probabilities).any(axis=1)
+    assert found.accuracy == np.mean((found.probabilities.argmax(axis=1) == found.label) & ~nan)
+    assert found.confusion_matrix.sum() == whole.confusion_matrix.sum()
+    assert {sample.source_index for sample in mistakes(found)} >= set(found.source_index[nan].tolist())
+    write_predictions(tmp_path, found)
+    assert not read_predictions(tmp_path).right[nan].any()
+    behind_all = [behind(found, true, guess) for true in range(3) for guess in range(3)]
+    assert list(map(len, behind_all)) == found.confusion_matrix.ravel().tolist()
+
+
+def test_a_network_whose_outputs_are_not_numbers_is_reported(
+    places: Places,
+) -> None:
+    """Its figures that do not exist are told as such, on the terminal and on the page."""
+    directory, _ = run_small(SPEC, places)
+    whole = read_network(directory)
+    write_network(directory, attrs.evolve(whole, params=tree_map(lambda leaf: leaf * np.float32(1e30), whole.params)))
+    spec, finished = reopen_run(directory, places)
+    evaluation, values = evaluate_run(spec, finished)
+    assert report_run(spec, finished, evaluation).html.is_file()
+    assert values["test_loss"] is None
+    assert ", loss not finite, trained in" in result_table(values)

@@ -16,7 +16,7 @@ from pipelines.cli.options import (
     merged_spec,
 )
 from pipelines.cli.terminal import print_json, print_text
-from pipelines.untrusted.printable import in_lines
+from pipelines.disk.untrusted.printable import in_lines
 
 
 def show(

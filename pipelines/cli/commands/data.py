@@ -23,7 +23,7 @@ from pipelines.cli.options import (
     merged_spec,
 )
 from pipelines.cli.terminal import describe_decision, print_json, print_text, say
-from pipelines.untrusted.printable import in_lines, printable
+from pipelines.disk.untrusted.printable import in_lines, printable
 
 
 def prepare(

@@ -9,8 +9,8 @@ import typer
 
 from pipelines.cli.options import AsJson, Quiet, RunDirectory, Threads, file_name
 from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import printable
 from pipelines.training.threads import use_threads
-from pipelines.untrusted.printable import printable
 
 
 def predict(

@@ -35,8 +35,8 @@ from pipelines.cli.options import (
     merged_spec,
 )
 from pipelines.cli.terminal import describe_decision, print_json, print_text, progress, say
+from pipelines.disk.untrusted.printable import in_lines, printable
 from pipelines.training.threads import use_threads
-from pipelines.untrusted.printable import in_lines, printable
 
 if TYPE_CHECKING:
     from pipelines.artifacts import ReportFiles

@@ -10,8 +10,8 @@ import typer
 
 from pipelines.cli.options import AsJson, Quiet, RunDirectory
 from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import in_lines, printable, printable_lines
 from pipelines.errors import UsageProblem
-from pipelines.untrusted.printable import in_lines, printable, printable_lines
 
 if TYPE_CHECKING:
     from pipelines.runs.listing import RunEntry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,8 +29,8 @@ from pipelines.cli.options import (
     merged_spec,
 )
 from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import in_lines, printable, shell
 from pipelines.training.threads import use_threads
-from pipelines.untrusted.printable import in_lines, printable, shell
 
 if TYPE_CHECKING:
     from pipelines.studies.study import SeedResult
@@ -64,12 +63,10 @@ def study(
         bpfunc study --recipe best --seeds 5 --ablate
     """
     use_threads(threads)
-    import attrs
-
     from pipelines.dataset.places import Places
     from pipelines.disk.ownership import check_new_directory
     from pipelines.stages.prepare import prepare
-    from pipelines.studies.ablation import ablation_rows, run_ablation, write_ablation
+    from pipelines.studies.ablation import ablation_rows, ablation_table, run_ablation, write_ablation
     from pipelines.studies.executors import open_executor
     from pipelines.studies.study import run_study, study_command, study_table, summarised, write_study
     from pipelines.studies.text import ablation_lines, study_lines
@@ -102,7 +99,7 @@ def study(
     page = write_study_page(directory, found, study_command(directory, seeds, source, ablate=ablate), ablation=rows)
     if as_json:
         document = {"study": str(directory), "page": str(page), **study_table(found)}
-        print_json(document | {"ablation": [attrs.asdict(row) for row in rows]} if ablate else document)
+        print_json(document | {"ablation": ablation_table(rows)} if ablate else document)
     else:
         print_text(study_lines(found))
         if ablate:
@@ -130,11 +127,11 @@ def search(
     """
     use_threads(threads)
     from pipelines.dataset.places import Places
-    from pipelines.disk.atomic import write_bytes
     from pipelines.disk.ownership import check_new_directory
     from pipelines.spec.settings import settings_table
     from pipelines.studies.executors import open_executor
-    from pipelines.studies.tuning.cross_validation import load_search, run_search, search_table
+    from pipelines.studies.text import search_lines, search_trial_line
+    from pipelines.studies.tuning.cross_validation import load_search, run_search, search_table, write_search
 
     plan = load_search(space, settings_table(settings or []))
     check_new_directory(out, "search", reads=[space], writes=("search.json",))
@@ -142,19 +139,13 @@ def search(
     with open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
             trials.append(trial)
-            say(
-                f"{trial.variant}, fold {trial.fold}: {100 * trial.validation_accuracy:.2f} %, "
-                f"loss {trial.validation_loss:.4f}, {trial.train_seconds:.0f} s",
-                quiet=quiet,
-            )
+            say(search_trial_line(trial), quiet=quiet)
     table = search_table(trials)
-    write_bytes(out / "search.json", (json.dumps(table, indent=2) + "\n").encode())
+    write_search(out, table)
     if as_json:
         print_json(table)
     else:
-        for row in table:
-            accuracy = 100 * float(str(row["validation_accuracy"]))
-            print_text(printable(f"{accuracy:.3f} %  loss {row['validation_loss']:.4f}  {row['variant']}"))
+        print_text(search_lines(table))
 
 
 def sweep(
@@ -182,6 +173,7 @@ def sweep(
     use_threads(threads)
     from pipelines.dataset.places import Places
     from pipelines.disk.atomic import make_directory, write_bytes
+    from pipelines.disk.json_text import write_json
     from pipelines.disk.ownership import check_new_directory
     from pipelines.spec.settings import settings_table
     from pipelines.spec.toml import to_toml
@@ -203,7 +195,7 @@ def sweep(
     if len(results) < trials:
         say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
     best = best_trial(results)
-    write_bytes(directory / "sweep.json", (json.dumps(sweep_table(results), indent=2) + "\n").encode())
+    write_json(directory / "sweep.json", sweep_table(results))
     write_bytes(directory / "best.toml", to_toml(settled(plan.base, best.settings, where=str(space))).encode())
     if as_json:
         rows = sweep_table(results)

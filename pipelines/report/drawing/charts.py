@@ -12,11 +12,11 @@ from matplotlib.ticker import MaxNLocator
 
 from bpfunc.arrays.types import FloatArray, IntArray
 from pipelines.artifacts import Reliability
+from pipelines.disk.untrusted.printable import printable
 from pipelines.report.drawing.markup import Html, element, join
 from pipelines.report.drawing.svg import dot, label, line, number, picture
 from pipelines.report.drawing.wording import count, percent, tick_labels
 from pipelines.report.findings import Curve, Panel, largest_wrong_share, row_shares
-from pipelines.untrusted.printable import printable
 
 _WIDTH, _HEIGHT = 360.0, 226.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 74.0, 10.0, 34.0

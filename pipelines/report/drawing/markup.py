@@ -10,12 +10,12 @@ import html
 from collections.abc import Mapping
 from typing import NewType
 
-from pipelines.untrusted.printable import printable, printable_lines
+from pipelines.disk.untrusted.printable import printable, printable_lines
 
 Html = NewType("Html", str)
 """Markup that is safe to place into a page."""
 
-_VOID = frozenset({"img", "link", "meta"})
+_VOID = frozenset({"img", "input", "link", "meta"})
 
 
 def text(value: str) -> Html:

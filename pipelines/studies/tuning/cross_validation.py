@@ -1,14 +1,16 @@
 """Choosing settings by cross-validation over the training split; the test split is never opened.
 
 A search file names a recipe, a number of folds and variants of the recipe. Every variant is trained on every fold,
-and judged on the rows left out, by the mean of its final validation figures.
+and judged on the rows left out, by the mean of its final validation figures. A variant whose training diverges is told
+as such and has no rank.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor
 from itertools import product
 from pathlib import Path
 
@@ -16,19 +18,23 @@ import attrs
 
 from bpfunc import Key
 from bpfunc.batches.splits import k_fold
+from bpfunc.training.not_finite import NotFiniteError
 from pipelines.artifacts import PreparedTrain
 from pipelines.dataset.cache_key import cache_key
+from pipelines.dataset.classes import class_numbers
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import write_bytes
-from pipelines.errors import DataProblem, UsageProblem, first_line
+from pipelines.disk.file_names import file_name_fault, same_file_name
+from pipelines.disk.json_text import write_json
+from pipelines.disk.untrusted.documents import read_json, read_toml
+from pipelines.errors import UsageProblem, WorkFailed
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, flat
 from pipelines.spec.toml import load_recipe, merged, to_table
 from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
+from pipelines.studies.executors import work_lost
 from pipelines.training.interrupts import stop_requested
 from pipelines.training.rows import read_training_rows
-from pipelines.untrusted.documents import read_json, read_toml
 
 
 @attrs.frozen
@@ -50,11 +56,16 @@ class Trial:
 
     variant: str
     fold: int
-    validation_accuracy: float
-    validation_loss: float
+    validation_accuracy: float | None
+    """None where the training diverged."""
+    validation_loss: float | None
     train_seconds: float
+    problem: str | None = None
+    """How the training diverged; None where it did not."""
 
 
+SHOWN = 60
+"""Letters of a refused name that its message shows."""
 OWN = {"train.seed", "train.keep", "train.validation_fraction"}
 """Fields that a search gives every trial: the seed is the fold's, and so are the validation rows."""
 
@@ -71,8 +82,8 @@ def load_search(path: Path, changes: Mapping[str, object] | None = None) -> Sear
         What to try.
 
     Raises:
-        UsageProblem: The file cannot be read or is not valid, or a change is of a field that the search or a variant
-            sets: neither is taken over the other in silence.
+        UsageProblem: The file cannot be read or is not valid, a variant's name cannot be part of a file's name, or a
+            change is of a field that the search or a variant sets: neither is taken over the other in silence.
     """
     table = read_toml(path, "search")
     folds, take, recipe = table.get("folds"), table.get("take"), table.get("recipe")
@@ -85,13 +96,51 @@ def load_search(path: Path, changes: Mapping[str, object] | None = None) -> Sear
         )
     if not isinstance(recipe, str) or not isinstance(variants, dict) or not variants:
         raise UsageProblem("no recipe or no variant", where=str(path), remedy="add recipe = ... and [variant.NAME]")
+    _check_names(list(variants), path)
     base = merged(load_recipe(recipe), _table(table, "base", path), where=f"{path}, base")
     base = merged(base, changes or {}, where=OPTION)
     _check_changes({name for name, _ in flat(changes or {})}, variants, path)
     # Validation rows are the fold's, so none is cut off again.
     base = attrs.evolve(base, train=attrs.evolve(base.train, keep="last", validation_fraction=0.0))
     specs = {name: merged(base, _table(variants, name, path), where=f"{path}, variant {name}") for name in variants}
+    _check_rows(specs, path)
     return Search(recipe, folds, take, specs)
+
+
+def _check_names(names: Sequence[str], path: Path) -> None:
+    """Refuse names that cannot be part of a file's name, or that some file systems take for one another's."""
+    seen: dict[str, str] = {}
+    for name in names:
+        fault = file_name_fault(name)
+        other = seen.setdefault(same_file_name(name), name)
+        if other != name:
+            fault = f"differs from {other!r} by case or spelling alone"
+        if fault is not None:
+            shown = repr(name) if len(name) <= SHOWN else f"{name[:SHOWN]!r}..."
+            raise UsageProblem(
+                f"variant {shown} {fault}",
+                where=str(path),
+                remedy="rename it: the name is part of a file's name",
+            )
+
+
+def _check_rows(specs: Mapping[str, RunSpec], path: Path) -> None:
+    """Refuse variants that would be judged on different rows."""
+    numbers = {name: class_numbers(spec.dataset.classes, pinned=spec.dataset.pinned) for name, spec in specs.items()}
+    first = next(iter(specs))
+    for name, spec in specs.items():
+        if spec.dataset.partitions:
+            raise UsageProblem(
+                "a search cuts its folds from rows in memory, not from partitions",
+                where=f"{path}, variant {name}",
+                remedy="leave dataset.partitions out",
+            )
+        if numbers[name] != numbers[first]:
+            raise UsageProblem(
+                f"variants {first} and {name} would be judged on different rows: they differ in dataset.classes",
+                where=str(path),
+                remedy="set the classes in [base]",
+            )
 
 
 def _check_changes(changed: set[str], variants: Mapping[str, object], path: Path) -> None:
@@ -133,61 +182,122 @@ def run_search(search: Search, directory: Path, places: Places, executor: Execut
         name: prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
         for name, spec in search.variants.items()
     }
+    for name, rows in prepared.items():
+        if search.folds > rows.rows:
+            raise UsageProblem(
+                f"{search.folds} folds cannot be cut from {rows.rows} training rows",
+                where=f"variant {name}",
+                remedy="lower folds",
+            )
     jobs = [
         executor.submit(_trial, name, search.variants[name], fold, search.folds, prepared[name], directory)
         for fold, name in product(range(search.take), search.variants)
     ]
-    for job in jobs:
-        yield job.result()
+    try:
+        for job in jobs:
+            yield job.result()
+    except BrokenExecutor as lost:
+        left = sum(not job.done() or job.cancelled() or job.exception() is not None for job in jobs)
+        raise work_lost(lost, f"{left} of {len(jobs)} trials", where=str(directory)) from None
+    finally:
+        for job in jobs:
+            job.cancel()
 
 
 def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTrain, directory: Path) -> Trial:
     key = cache_key({"spec": to_table(spec), "folds": folds, "rows": prepared.sha256})[:16]
     path = directory / "trials" / f"{name}-{fold}-{key}.json"
-    if path.is_file():
-        return _read_trial(path)
-    rows = read_training_rows(prepared)
-    learn, choose = list(k_fold(rows, Key(0), folds))[fold]
-    seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=1000 + fold))
-    with stop_requested() as stop:  # a worker whose parent is gone has nobody to work for
-        trained = fit(learn, choose, seeded, stop=stop)
-    last = trained.history[-1]
-    trial = Trial(name, fold, last.validation_accuracy or 0.0, last.validation_loss or 0.0, trained.train_seconds)
-    write_bytes(path, json.dumps(attrs.asdict(trial)).encode())
+    trial = _kept(path)
+    if trial is None:
+        trial = _judged(name, spec, fold, folds, prepared)
+        write_json(path, attrs.asdict(trial))
     return trial
 
 
-def _read_trial(path: Path) -> Trial:
+def _kept(path: Path) -> Trial | None:
+    """Read a trial from the log; one that cannot be read is run again."""
     try:
         values = read_json(path)
         if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
-            raise ValueError("it is not a trial")
-        return Trial(**values)
-    except (OSError, ValueError, TypeError) as error:
-        text = error.strerror if isinstance(error, OSError) else first_line(error)
-        raise DataProblem(f"damaged trial: {text}", where=str(path), remedy="remove it; it is then run again") from None
+            return None
+        trial = Trial(**values)
+        whole = all(math.isfinite(value) for value in (trial.validation_accuracy, trial.validation_loss) if value)
+    except (OSError, ValueError, TypeError):
+        return None
+    return trial if whole else None
 
 
-def search_table(trials: list[Trial]) -> list[dict[str, object]]:
-    """Sum up a search: a row for each variant, the best first.
+def _judged(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTrain) -> Trial:
+    """Train on all folds but one and judge on that; a training that diverges is a result too."""
+    rows = read_training_rows(prepared)
+    learn, choose = list(k_fold(rows, Key(0), folds))[fold]
+    seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=1000 + fold))
+    started = time.perf_counter()
+    try:
+        with stop_requested() as stop:  # a worker whose parent is gone has nobody to work for
+            trained = fit(learn, choose, seeded, stop=stop)
+    except NotFiniteError as problem:
+        return Trial(name, fold, None, None, time.perf_counter() - started, str(problem))
+    last = trained.history[-1]
+    if last.validation_loss is None or not math.isfinite(last.validation_loss):
+        told = f"the validation loss is not finite after epoch {last.epoch}"
+        return Trial(name, fold, None, None, trained.train_seconds, told)
+    return Trial(name, fold, last.validation_accuracy, last.validation_loss, trained.train_seconds)
+
+
+def search_table(trials: Sequence[Trial]) -> list[dict[str, object]]:
+    """Sum up a search: a row for each variant, the best first; one of which a trial diverged has no rank, and is last.
 
     Args:
         trials: All that are done.
 
     Returns:
-        Rows with mean validation accuracy and loss, and seconds a trial.
+        Rows with mean validation accuracy and loss, seconds a trial, and the first problem. A variant that diverged
+        has None for both means: one over the other folds would be of other rows.
     """
-    rows: list[dict[str, object]] = []
-    for name in dict.fromkeys(trial.variant for trial in trials):
-        own = [trial for trial in trials if trial.variant == name]
-        rows.append(
-            {
-                "variant": name,
-                "folds": len(own),
-                "validation_accuracy": sum(trial.validation_accuracy for trial in own) / len(own),
-                "validation_loss": sum(trial.validation_loss for trial in own) / len(own),
-                "every_accuracy": [trial.validation_accuracy for trial in own],
-                "train_seconds": sum(trial.train_seconds for trial in own) / len(own),
-            }
+    rows = [
+        _row(name, [trial for trial in trials if trial.variant == name])
+        for name in dict.fromkeys(trial.variant for trial in trials)
+    ]
+    return [row for _, row in sorted(rows, key=lambda ranked: ranked[0])]
+
+
+def _row(name: str, own: Sequence[Trial]) -> tuple[tuple[float, float], dict[str, object]]:
+    """Sum up a variant: what it is sorted by, and its row."""
+    accuracy = _mean([trial.validation_accuracy for trial in own])
+    loss = _mean([trial.validation_loss for trial in own])
+    rank = (math.inf, math.inf) if accuracy is None or loss is None else (-accuracy, loss)
+    row: dict[str, object] = {
+        "variant": name,
+        "folds": len(own),
+        "validation_accuracy": accuracy,
+        "validation_loss": loss,
+        "every_accuracy": [trial.validation_accuracy for trial in own],
+        "train_seconds": sum(trial.train_seconds for trial in own) / len(own),
+        "problem": next((f"fold {trial.fold}: {trial.problem}" for trial in own if trial.problem is not None), None),
+    }
+    return rank, row
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def write_search(directory: Path, table: Sequence[Mapping[str, object]]) -> None:
+    """Write ``search.json``.
+
+    Args:
+        directory: Of the search.
+        table: From `search_table`.
+
+    Raises:
+        WorkFailed: There is nothing to choose from, since every variant diverged; the file is written all the same.
+    """
+    write_json(directory / "search.json", table)
+    if all(row["problem"] is not None for row in table):
+        raise WorkFailed(
+            f"every variant diverged; {table[0]['variant']}, {table[0]['problem']}",
+            where=str(directory / "search.json"),
+            remedy="lower train.learning_rate",
         )
-    return sorted(rows, key=lambda row: (-float(str(row["validation_accuracy"])), float(str(row["validation_loss"]))))

@@ -8,16 +8,19 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from pipelines.disk.untrusted.documents import read_toml
 from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import flat
 from pipelines.spec.toml import load_recipe, merged
-from pipelines.untrusted.documents import read_toml
 
 Value: TypeAlias = str | int | float | bool | Sequence["Value"]
 
 
 Pruner: TypeAlias = Literal["median", "hyperband", "none"]
+
+ROWS = frozenset({"dataset.classes", "dataset.partitions", "dataset.pinned", "train.seed", "train.validation_fraction"})
+"""Fields that decide which rows a trial is judged on, so that trials which differ in them cannot be compared."""
 
 
 @attrs.frozen
@@ -80,6 +83,12 @@ def load_space(path: Path, changes: Mapping[str, object] | None = None) -> Space
             "a sweep judges by validation rows, and none are held out",
             where=where,
             remedy="set fixed.train.validation_fraction",
+        )
+    for name in sorted(ROWS & ranges.keys()):
+        raise UsageProblem(
+            f"{name} decides which rows a trial is judged on, so it cannot be searched",
+            where=where,
+            remedy="fix it in a table [fixed]",
         )
     parameters = tuple(_parameter(name, given, where) for name, given in ranges.items())
     for parameter in parameters:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.disk.atomic import TEMPORARY
-from pipelines.errors import UsageProblem
+from pipelines.errors import UsageProblem, first_line
 
 if TYPE_CHECKING:
     import optuna
@@ -72,7 +72,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
             )
     except (SQLAlchemyError, ImportError, ValueError) as error:
         raise UsageProblem(
-            f"cannot open the storage: {str(error).splitlines()[0]}",
+            f"cannot open the storage: {first_line(error)}",
             where=url,
             remedy="write such as sqlite:////path/sweep.db or postgresql://user@host/name, and install its driver",
         ) from None

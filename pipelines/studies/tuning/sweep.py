@@ -8,31 +8,38 @@ study in the storage is made of the space and of the data, so other settings nev
 from __future__ import annotations
 
 import hashlib
-import json
 import math
+import secrets
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
 from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 
 from bpfunc.keys import Key, fold_in, generator
 from bpfunc.training.not_finite import NotFiniteError
-from pipelines.artifacts import EpochRecord, PreparedTrain
+from pipelines.artifacts import EpochRecord, Prepared
+from pipelines.dataset.data_hashes import TRAIN_ROLES, DataHashes, data_hashes, differences
 from pipelines.dataset.places import Places
+from pipelines.disk.json_text import json_text
+from pipelines.disk.untrusted.documents import parse_json
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.spec.toml import to_table
 from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
+from pipelines.studies.executors import work_lost
 from pipelines.studies.tuning.space import Parameter, Space, Value, settled
 from pipelines.studies.tuning.storage import open_storage
+from pipelines.training.interrupts import Interrupted, stop_requested
 from pipelines.training.progress import Progress
 from pipelines.training.rows import training_rows
-from pipelines.untrusted.documents import parse_json
 
 if TYPE_CHECKING:
     import optuna
+
+CALL = "call"
+"""Attribute of a trial: the call that it is run for."""
 
 
 @attrs.frozen
@@ -54,7 +61,7 @@ def study_name(space: Space, data: str) -> str:
 
     Args:
         space: What is searched.
-        data: SHA-256 of the training rows.
+        data: SHA-256 of the training rows, and that of the partitions behind it where rows are streamed.
 
     Returns:
         The recipe's name and 16 hex digits.
@@ -66,7 +73,7 @@ def study_name(space: Space, data: str) -> str:
     """
     parameters = [[item.name, item.kind, item.values] for item in space.parameters]
     reasons = [to_table(space.base), parameters, space.pruner, space.seed, data]
-    return f"{space.base.name}-{hashlib.sha256(json.dumps(reasons).encode()).hexdigest()[:16]}"
+    return f"{space.base.name}-{hashlib.sha256(json_text(reasons).encode()).hexdigest()[:16]}"
 
 
 def run_sweep(
@@ -88,21 +95,35 @@ def run_sweep(
     Raises:
         PipelineError: See the stages; or the storage does not open.
     """
-    rows = prepare(space.base.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
-    name = study_name(space, rows.sha256)
+    prepared, data = _base_data(space, places, read=True)
+    name = study_name(space, prepared.train.sha256 + data.partitions)
     _open_study(space, url, name)
-    running = {executor.submit(run_trial, space, url, name, trials, places) for _ in range(jobs)}
+    call = secrets.token_hex(8)
+    running = {executor.submit(run_trial, space, url, name, trials, places, data, call) for _ in range(jobs)}
     try:
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 result = future.result()
                 if result is not None:
-                    running.add(executor.submit(run_trial, space, url, name, trials, places))
+                    running.add(executor.submit(run_trial, space, url, name, trials, places, data, call))
                     yield result
+    except BrokenExecutor as lost:
+        wait(running)  # until all workers have left: what still seems to run then does not
+        told = ", ".join(map(str, _given_up(_open_study(space, url, name), call)))
+        told = f"trials {told}; others take their places" if told else "no trial"
+        raise work_lost(lost, told, where=name) from None
     finally:
         for future in running:
             future.cancel()
+
+
+def _base_data(space: Space, places: Places, *, read: bool = False) -> tuple[Prepared, DataHashes]:
+    """The base's data, and the hashes of what its trials are trained and judged on."""
+    dataset = space.base.dataset
+    prepared, _ = prepare(dataset, source=places.source, cache=places.cache, raw=places.raw)
+    found = data_hashes(prepared, dataset, read=read)
+    return prepared, attrs.evolve(found, sources={role: found.sources[role] for role in TRAIN_ROLES})
 
 
 def _open_study(space: Space, url: str, name: str) -> optuna.Study:
@@ -117,12 +138,32 @@ def _open_study(space: Space, url: str, name: str) -> optuna.Study:
     return optuna.create_study(storage=storage, study_name=name, pruner=pruners[space.pruner], load_if_exists=True)
 
 
+def _given_up(study: optuna.Study, call: str) -> list[int]:
+    """Count the trials that lost workers were at as failed, without waiting until they are stale; return them."""
+    mine = [trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get(CALL) == call]
+    numbers = [trial.number for trial in mine if trial.state.name in ("RUNNING", "FAIL")]
+    for number in numbers:
+        _fail(study, number)
+    return numbers
+
+
+def _fail(study: optuna.Study, number: int) -> None:
+    import optuna
+
+    study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
+
 class _Surplus(Exception):
     """Somebody else has taken the last trial."""
 
 
-def run_trial(space: Space, url: str, name: str, trials: int, places: Places) -> TrialResult | None:
+def run_trial(
+    space: Space, url: str, name: str, trials: int, places: Places, data: DataHashes, call: str = ""
+) -> TrialResult | None:
     """Take one trial from the study and run it, unless there are as many as wanted.
+
+    A trial that others gave up meanwhile, since it gave no sign of life while this machine was suspended, is lost;
+    another one is run in its place.
 
     Args:
         space: What to search.
@@ -130,23 +171,49 @@ def run_trial(space: Space, url: str, name: str, trials: int, places: Places) ->
         name: Of the study.
         trials: How many there shall be in all.
         places: Where data and cache lie, seen from here.
+        data: The hashes of the sweep's data.
+        call: Names who asked, for whom finds the trial unfinished.
 
     Returns:
         The trial, or None where none was left.
 
     Raises:
+        DataProblem: The data here are not the sweep's.
         PipelineError: See the stages.
+        Interrupted: A signal came; the trial counts as failed, so that another is run in its place.
     """
+    prepared, found = _base_data(space, places)
+    other = differences(data, found)
+    if other:
+        raise DataProblem(
+            f"this worker has other rows than the sweep: {other}",
+            where=str(prepared.path),
+            remedy="give every machine the same source",
+        )
     study = _open_study(space, url, name)
     import optuna
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)
-    if _counted(study.get_trials(deepcopy=False)) >= trials:
-        return None
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(study)
+        if _counted(study.get_trials(deepcopy=False)) >= trials:
+            return None
+        number = _tried(space, study, trials, places, prepared, call)
+        for result in results_of(study):
+            if result.number == number:
+                return result
+
+
+def _tried(space: Space, study: optuna.Study, trials: int, places: Places, prepared: Prepared, call: str) -> int:
+    """Run the next trial; return its number. It may be failed in the end, for one that came too late or was lost."""
+    import optuna
+
+    taken: list[int] = []
+    own: list[Exception] = []
 
     def objective(trial: optuna.Trial) -> float:
+        taken.append(trial.number)
         # Numbers are handed out one by one. Whoever comes too late, by a race, gives the number back.
         before = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number]
         if _counted(before) >= trials:
@@ -154,23 +221,36 @@ def run_trial(space: Space, url: str, name: str, trials: int, places: Places) ->
         # The same settings for the same number and history, whoever runs the trial.
         seed = int(generator(fold_in(Key(space.seed), trial.number)).integers(2**32))
         study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=False, constant_liar=True)
-        taken.append(trial.number)
-        return _judged(space, trial, places)
+        with stop_requested() as stop:
+            try:
+                trial.set_user_attr(CALL, call)
+                return _judged(space, trial, places, prepared, stop)
+            except Interrupted:
+                _fail(study, trial.number)
+                raise
+            except (optuna.TrialPruned, optuna.exceptions.UpdateFinishedTrialError):
+                raise
+            except Exception as error:
+                own.append(error)
+                raise
 
-    taken: list[int] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.optimize(objective, n_trials=1, catch=(_Surplus,))
-    if not taken:
-        return None
-    return next(result for result in results_of(study) if result.number == taken[0])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.optimize(objective, n_trials=1, catch=(_Surplus,))
+    except Exception:
+        if own:
+            raise own[0] from None
+        if not taken or study.get_trials(deepcopy=False)[taken[0]].state.name != "FAIL":
+            raise
+    return taken[0]
 
 
 def _counted(trials: Sequence[optuna.trial.FrozenTrial]) -> int:
     return sum(trial.state.name != "FAIL" for trial in trials)
 
 
-def _judged(space: Space, trial: optuna.Trial, places: Places) -> float:
+def _judged(space: Space, trial: optuna.Trial, places: Places, base: Prepared, stop: Callable[[], bool]) -> float:
     """Train with the settings that Optuna suggests; give up early where others were better at the same epoch."""
     import optuna
 
@@ -181,7 +261,9 @@ def _judged(space: Space, trial: optuna.Trial, places: Places) -> float:
     except UsageProblem as problem:  # each value is valid by itself, these together are not
         trial.set_user_attr("problem", problem.what)
         raise optuna.TrialPruned from None
-    rows = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
+    prepared = base
+    if spec.dataset != space.base.dataset:
+        prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
 
     def watch(epochs: Iterator[Progress]) -> Iterator[Progress]:
         for progress in epochs:
@@ -195,9 +277,9 @@ def _judged(space: Space, trial: optuna.Trial, places: Places) -> float:
                 trial.set_user_attr("validation_accuracy", record.validation_accuracy)
                 raise optuna.TrialPruned
 
-    learn, choose = training_rows(rows, spec)
+    learn, choose = training_rows(prepared.train, spec)
     try:
-        trained = fit(learn, choose, spec, watch=watch)
+        trained = fit(learn, choose, spec, watch=watch, stop=stop)
     except NotFiniteError as problem:
         trial.set_user_attr("problem", str(problem))
         raise optuna.TrialPruned from None
@@ -218,7 +300,7 @@ def _loss(record: EpochRecord) -> float:
 
 def _suggested(trial: optuna.Trial, parameter: Parameter) -> Value:
     if parameter.kind == "choice":
-        texts = [json.dumps(value) for value in parameter.values]  # a list is no choice of Optuna's, its text is
+        texts = [json_text(value) for value in parameter.values]  # a list is no choice of Optuna's, its text is
         return cast("Value", parse_json(trial.suggest_categorical(parameter.name, texts)))
     low, high = parameter.values
     assert isinstance(low, int | float)
@@ -242,8 +324,8 @@ def sweep_results(space: Space, url: str, places: Places) -> tuple[TrialResult, 
     Raises:
         PipelineError: The storage does not open, or there is no data.
     """
-    rows: PreparedTrain = prepare(space.base.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
-    return results_of(_open_study(space, url, study_name(space, rows.sha256)))
+    prepared, data = _base_data(space, places)
+    return results_of(_open_study(space, url, study_name(space, prepared.train.sha256 + data.partitions)))
 
 
 def results_of(study: optuna.Study) -> tuple[TrialResult, ...]:
