@@ -221,6 +221,9 @@ def open_partitions(place: str) -> Partitions:
     filesystem, root = file_system(place)
     remedy = "write the partitions again"
     try:
+        found = filesystem.get_file_info(f"{root}/{MANIFEST}").type
+        if found not in (fs.FileType.File, fs.FileType.NotFound):
+            raise OSError(f"{root}/{MANIFEST} is not a regular file")
         with filesystem.open_input_stream(f"{root}/{MANIFEST}") as stream:
             text = stream.read(MANIFEST_LIMIT + 1)
         table = cast("dict[str, Any]", parse_json(text, limit=MANIFEST_LIMIT))
@@ -232,7 +235,7 @@ def open_partitions(place: str) -> Partitions:
         )
         if not parts:
             raise ValueError("it names no part")
-        sizes = [info.size for info in filesystem.get_file_info([part.path for part in parts])]
+        sizes = [info.size if info.is_file else None for info in filesystem.get_file_info([p.path for p in parts])]
     except FileNotFoundError:
         raise DataProblem(f"no partitions: {MANIFEST} not found", where=root, remedy=_find(place)) from None
     except (pa.ArrowException, OSError) as error:
