@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import logging
 import os
 import sys
+from collections.abc import Iterator
 
 from pipelines.cli.commands import config, data, doctor, run, runs, study
 from pipelines.cli.commands import inspect as look
@@ -17,7 +19,7 @@ from pipelines.cli.commands import predict as use
 from pipelines.cli.help import group
 from pipelines.cli.options import Version
 from pipelines.cli.streams import messages, open_closed_streams, write_results
-from pipelines.cli.terminal import complain, say
+from pipelines.cli.terminal import WarningLines, complain, say
 from pipelines.disk.untrusted.files import remedy_for
 from pipelines.errors import PipelineError
 from pipelines.training.interrupts import EXIT_CODE, Interrupted, terminate_as_interrupt
@@ -81,7 +83,7 @@ def main() -> None:
     """Run the command line; the one place where failures become messages and exit codes."""
     open_closed_streams()
     results, code = io.StringIO(), 1
-    with messages():
+    with messages(), warnings_shown():
         try:
             with contextlib.redirect_stdout(results):
                 code = _run_command()
@@ -89,6 +91,21 @@ def main() -> None:
             lost = _write(results.getvalue())
             code = code or lost
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Show the warnings of the project's own modules on standard error, as long as the block lasts.
+
+    Yields:
+        Nothing.
+    """
+    handler, log = WarningLines(logging.WARNING), logging.getLogger("pipelines")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _write(results: str) -> int:
@@ -123,6 +140,10 @@ def _run_command() -> int:
             raise
         where = "bpfunc" if error.filename is None else os.fsdecode(error.filename)
         complain(error.strerror or str(error), where, remedy_for(error))
+    except MemoryError:
+        if _debugging():
+            raise
+        complain("there is not enough memory", "bpfunc", "take fewer rows or a smaller network, or a larger machine")
     except Exception as error:
         if _debugging():
             raise

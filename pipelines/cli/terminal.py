@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -36,6 +37,14 @@ def say(text: str, *, quiet: bool) -> None:
     """
     if not quiet:
         print(printable(text), file=sys.stderr, flush=True)
+
+
+class WarningLines(logging.Handler):
+    """Shows the warnings of the project's own modules, such as what is waited for, as messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one."""
+        say(record.getMessage(), quiet=False)
 
 
 def print_text(text: Printable) -> None:

@@ -7,15 +7,16 @@ the parts that it streamed; the functions here say in which of them two records 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import attrs
 
 from pipelines.artifacts import Prepared
 from pipelines.dataset.partitions import Partitions, check_partitions, open_partitions
 from pipelines.disk.json_text import json_text
-from pipelines.errors import DataProblem, UsageProblem
+from pipelines.disk.untrusted.documents import parse_json
+from pipelines.errors import DataProblem, UsageProblem, first_line
 from pipelines.spec.run_spec import DatasetSpec
 
 NAMED_PARTS = 2000
@@ -208,10 +209,10 @@ def from_text(text: str | None) -> DataHashes:
     if text is None:
         return UNKNOWN
     try:
-        table = json.loads(text)
+        table = cast("dict[str, Any]", parse_json(text))
         return DataHashes(_texts(table["sources"]), str(table["partitions"]), _texts(table["parts"]))
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"the hashes of the data are damaged: {type(error).__name__}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the hashes of the data are damaged: {first_line(error)}") from None
 
 
 def lineage_table(hashes: DataHashes) -> dict[str, object]:

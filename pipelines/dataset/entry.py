@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import attrs
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.artifacts import PIXELS, Prepared, PreparedMeta, PreparedTrain, Scaling, SealedTest
 from pipelines.disk.atomic import TEMPORARY, sha256_of
 from pipelines.disk.json_text import json_text
+from pipelines.disk.parquet import open_parquet
 from pipelines.disk.untrusted.documents import parse_json, read_json
+from pipelines.disk.untrusted.files import open_file
 from pipelines.errors import DataProblem, first_line
+from pipelines.spec.run_spec import ScalingName
 
 MANIFEST = "manifest.json"
 
@@ -198,18 +200,51 @@ def read_meta(path: Path) -> PreparedMeta:
         DataProblem: It does not say, or cannot be read.
     """
     try:
-        about = cast("dict[str, Any]", parse_json(pq.read_schema(path).metadata[b"bpfunc"]))
-        scaling = Scaling(
-            about["scaling"]["kind"], np.array(about["scaling"]["mean"]), np.array(about["scaling"]["scale"])
-        )
+        with open_file(path) as file:
+            metadata = open_parquet(file).schema_arrow.metadata
+    except (pa.ArrowException, OSError) as error:
+        text = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+        raise _damaged_metadata(path, text) from None
+    return parse_meta(metadata, path)
+
+
+def parse_meta(metadata: Mapping[bytes, bytes] | None, path: Path) -> PreparedMeta:
+    """Parse what a file of an entry says about itself.
+
+    Args:
+        metadata: Of the file's schema.
+        path: The file, for messages.
+
+    Returns:
+        Class names, scaling, and where the rows came from.
+
+    Raises:
+        DataProblem: It does not say.
+    """
+    try:
+        about = cast("dict[str, Any]", parse_json((metadata or {})[b"bpfunc"]))
+        names, numbers = tuple(about["class_names"]), tuple(about["class_numbers"])
+        if not all(type(name) is str for name in names) or not all(type(number) is int for number in numbers):
+            raise ValueError("classes are a name and a whole number each")
         return PreparedMeta(
-            tuple(about["class_names"]),
-            tuple(about["class_numbers"]),
-            scaling,
-            about["source_sha256"],
+            names,
+            numbers,
+            _scaling(about["scaling"]),
+            {str(role): str(digest) for role, digest in about["source_sha256"].items()},
             {name: str(version) for name, version in about["reasons"]["stages"].items()},
         )
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataProblem(
-            f"damaged metadata: {first_line(error)}", where=str(path), remedy="run `bpfunc data prepare` again"
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise _damaged_metadata(path, first_line(error)) from None
+
+
+def _damaged_metadata(path: Path, text: str) -> DataProblem:
+    return DataProblem(f"damaged metadata: {text}", where=str(path), remedy="run `bpfunc data prepare` again")
+
+
+def _scaling(values: Mapping[str, Any]) -> Scaling:
+    kind, mean, scale = values["kind"], *(np.array(values[name], np.float64) for name in ("mean", "scale"))
+    if kind not in get_args(ScalingName) or mean.shape != (PIXELS,) or scale.shape != (PIXELS,):
+        raise ValueError("the scaling is not one mean and one deviation for each pixel")
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        raise ValueError("the scaling cannot be divided by")
+    return Scaling(kind, mean, scale)

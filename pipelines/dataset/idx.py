@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.disk.untrusted.files import open_file, remedy_for
+from pipelines.disk.untrusted.files import check_unfolding, open_file, remedy_for
 from pipelines.errors import DataProblem
 
 UINT8 = 0x08
@@ -45,8 +45,8 @@ def read_idx(path: Path, *, dimensions: int) -> tuple[bytes, NDArray[np.uint8]]:
             size = os.fstat(file.fileno()).st_size
             if path.suffix == ".gz":
                 with gzip.GzipFile(fileobj=file) as stream:
-                    return _read_stream(stream, path, dimensions, size * DEFLATE_RATIO)
-            return _read_stream(file, path, dimensions, size)
+                    return _read_stream(stream, path, dimensions, size, packed=True)
+            return _read_stream(file, path, dimensions, size, packed=False)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _damaged(path, f"the gzip stream is damaged or cut off ({error})") from None
     except OSError as error:
@@ -56,7 +56,7 @@ def read_idx(path: Path, *, dimensions: int) -> tuple[bytes, NDArray[np.uint8]]:
 
 
 def _read_stream(
-    stream: IO[bytes] | gzip.GzipFile, path: Path, dimensions: int, most: int
+    stream: IO[bytes] | gzip.GzipFile, path: Path, dimensions: int, held: int, *, packed: bool
 ) -> tuple[bytes, NDArray[np.uint8]]:
     header = stream.read(4 + 4 * dimensions)
     if len(header) < 4 or header[:2] != b"\0\0":
@@ -75,8 +75,13 @@ def _read_stream(
     size = math.prod(shape)
     if size > SIZE_LIMIT:
         raise _damaged(path, f"the header promises {size} bytes, more than the limit of {SIZE_LIMIT}")
+    most = held * DEFLATE_RATIO if packed else held
     if size > most:
         raise _damaged(path, f"the header promises {size} bytes of values {shape}, the file holds {most} at most")
+    try:
+        check_unfolding(held, size, limit=SIZE_LIMIT)
+    except ValueError as error:
+        raise _damaged(path, f"the header promises {size} bytes of values {shape}: {error}") from None
     stream.seek(0)  # so that header and values are read into one piece of memory
     whole = stream.read(len(header) + size + 1)
     found = len(whole) - len(header)

@@ -20,11 +20,11 @@ from pyarrow import fs
 
 from pipelines.artifacts import PIXELS, PreparedMeta, RawSplit
 from pipelines.disk.atomic import make_directory, write_bytes
+from pipelines.disk.file_names import file_name_fault
 from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_new_directory
 from pipelines.disk.untrusted.documents import parse_json
 from pipelines.disk.untrusted.files import remedy_for
-from pipelines.disk.untrusted.printable import is_file_name
 from pipelines.errors import DataProblem, UsageProblem, first_line
 
 MANIFEST = "partitions.json"
@@ -221,6 +221,9 @@ def open_partitions(place: str) -> Partitions:
     filesystem, root = file_system(place)
     remedy = "write the partitions again"
     try:
+        found = filesystem.get_file_info(f"{root}/{MANIFEST}").type
+        if found not in (fs.FileType.File, fs.FileType.NotFound):
+            raise OSError(f"{root}/{MANIFEST} is not a regular file")
         with filesystem.open_input_stream(f"{root}/{MANIFEST}") as stream:
             text = stream.read(MANIFEST_LIMIT + 1)
         table = cast("dict[str, Any]", parse_json(text, limit=MANIFEST_LIMIT))
@@ -232,7 +235,7 @@ def open_partitions(place: str) -> Partitions:
         )
         if not parts:
             raise ValueError("it names no part")
-        sizes = [info.size for info in filesystem.get_file_info([part.path for part in parts])]
+        sizes = [info.size if info.is_file else None for info in filesystem.get_file_info([p.path for p in parts])]
     except FileNotFoundError:
         raise DataProblem(f"no partitions: {MANIFEST} not found", where=root, remedy=_find(place)) from None
     except (pa.ArrowException, OSError) as error:
@@ -255,8 +258,8 @@ def _find(place: str) -> str:
 
 
 def _plain(name: str) -> str:
-    if not is_file_name(name):
-        raise ValueError(f"{name!r} is not a name of a part")
+    if fault := file_name_fault(name):
+        raise ValueError(f"the name {name[:100]!r} of a part {fault}")
     return name
 
 

@@ -26,7 +26,7 @@ from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.keys import permutation
 from pipelines.artifacts import PIXELS, PreparedTrain
 from pipelines.dataset.partitions import open_partitions
-from pipelines.disk.parquet import numbers_of
+from pipelines.disk.parquet import numbers_of, open_parquet
 from pipelines.disk.untrusted.documents import parse_json
 from pipelines.errors import DataProblem, first_line
 
@@ -139,7 +139,7 @@ def _held_out(groups: tuple[RowGroup, ...], fraction: float, key: Key, *, carrie
 def _meaning(filesystem: fs.FileSystem, path: str) -> dict[str, dict[str, object]]:
     try:
         with filesystem.open_input_file(path) as source:
-            about = cast("dict[str, Any]", parse_json(pq.read_schema(source).metadata[b"bpfunc"]))
+            about = cast("dict[str, Any]", parse_json((open_parquet(source).schema_arrow.metadata or {})[b"bpfunc"]))
         return {name: about[name] for name in ("class_names", "scaling")}
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise DataProblem(
@@ -287,7 +287,7 @@ def read_group(stream: Stream, index: int) -> Batch:
     group = stream.groups[index]
     try:
         with stream.filesystem.open_input_file(group.path) as source:
-            file = pq.ParquetFile(source, page_checksum_verification=True)
+            file = open_parquet(source)
             _check(file, group)
             table = file.read_row_group(group.number, columns=["pixels", "label"], use_threads=False)
     except (pa.ArrowException, OSError) as error:

@@ -20,7 +20,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipelines.disk.untrusted.files import remedy_for
+from pipelines.disk.untrusted.files import open_file, remedy_for
+from pipelines.disk.waiting import lock_holder, wait_until
 from pipelines.errors import PipelineError, UsageProblem, WorkFailed
 
 TEMPORARY = ".tmp-"
@@ -43,7 +44,7 @@ def sha256_of(path: Path) -> str:
     Raises:
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -127,7 +128,7 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, keep: Callable[
 
 def _take_name(temporary: Path, path: Path, names: Collection[str], keep: Callable[[Path], bool]) -> None:
     """Rename; one writer at a time, so that where the name is taken only one looks whether to replace what is there."""
-    with _locked(os.open(path.parent, os.O_RDONLY), wait=True):
+    with _locked(os.open(path.parent, os.O_RDONLY), wait_for=path.parent):
         try:
             os.rename(temporary, path)
         except OSError:
@@ -327,11 +328,28 @@ def _temporary_name(path: Path) -> Path:
 
 
 @contextmanager
-def _locked(descriptor: int, *, wait: bool = False) -> Iterator[int]:
-    """Hold a lock on an open file or directory, and close it in the end."""
+def _locked(descriptor: int, *, wait_for: Path | None = None) -> Iterator[int]:
+    """Hold a lock on an open file or directory, and close it in the end.
+
+    Where another process holds it, ``wait_for`` is what is waited for; without it nothing is waited for.
+    """
+
+    def taken() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return wait_for is None
+        except OSError:
+            pass  # a file system without locks: the rename alone keeps things right
+        return True
+
+    def words() -> str:
+        holder = lock_holder(descriptor)
+        who = "another process" if holder is None else f"process {holder}"
+        return f"waiting for the lock on {wait_for}, which {who} holds"
+
     try:
-        with suppress(OSError):  # a file system without locks: the rename alone keeps things right
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        wait_until(taken, words)
         yield descriptor
     finally:
         os.close(descriptor)

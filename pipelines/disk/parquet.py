@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.disk.seal import SEAL, _canonical
+from pipelines.disk.untrusted.files import check_unfolding, read_file
 from pipelines.errors import DataProblem, first_line
 
 TABLE_LIMIT = 512 << 20
@@ -25,6 +26,10 @@ ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 MEMORY_LIMIT = 8 << 30
 """Most bytes that a file may unfold to, so that a small one cannot fill the memory."""
+
+
+FOOTER_LIMIT = 10_000_000
+"""Most bytes of a text in a Parquet file's footer; a list in it may have a hundredth as many entries."""
 
 
 ROWS_AT_A_TIME = 512
@@ -147,6 +152,27 @@ def row_bytes(schema: pa.Schema) -> int:
     )
 
 
+def open_parquet(source: pa.NativeFile | BinaryIO) -> pq.ParquetFile:
+    """Open a Parquet file from outside: its pages' checksums are verified, and a small footer opens to little memory.
+
+    Args:
+        source: The file.
+
+    Returns:
+        The file, nothing of it read but the footer.
+
+    Raises:
+        pyarrow.ArrowException: It is not a Parquet file.
+        OSError: It cannot be read.
+    """
+    return pq.ParquetFile(
+        source,
+        page_checksum_verification=True,
+        thrift_string_size_limit=FOOTER_LIMIT,
+        thrift_container_size_limit=FOOTER_LIMIT // 100,
+    )
+
+
 def read_columns(path: Path, sha256: str, schema: pa.Schema, *, rows: int) -> dict[str, NDArray[Any]]:
     """Read a Parquet file that must hold exactly what is expected.
 
@@ -167,25 +193,20 @@ def read_columns(path: Path, sha256: str, schema: pa.Schema, *, rows: int) -> di
     """
     remedy = "remove it and let it be made again"
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataProblem(f"cannot read: {error.strerror}", where=str(path), remedy=remedy) from None
+        data = read_file(path, limit=MEMORY_LIMIT)
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else first_line(error)
+        raise DataProblem(f"cannot read: {text}", where=str(path), remedy=remedy) from None
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise DataProblem(f"expected SHA-256 {sha256}, found {found}", where=str(path), remedy=remedy)
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        file = open_parquet(pa.BufferReader(data))
         if not file.schema_arrow.equals(schema, check_metadata=False):
             raise DataProblem("the columns are not those expected", where=str(path), remedy=remedy)
         if file.metadata.num_rows != rows:
             raise DataProblem(f"expected {rows} rows, found {file.metadata.num_rows}", where=str(path), remedy=remedy)
-        size = rows * row_bytes(schema)
-        if size > MEMORY_LIMIT:
-            raise DataProblem(
-                f"it unfolds to {size} bytes, more than the limit of {MEMORY_LIMIT}",
-                where=str(path),
-                remedy="take fewer rows",
-            )
+        check_unfolding(len(data), rows * row_bytes(schema), limit=MEMORY_LIMIT)
         columns = {field.name: _room_for(field.type, rows) for field in schema}
         begin = 0
         for batch in file.iter_batches(ROWS_AT_A_TIME, use_threads=False):
@@ -195,7 +216,7 @@ def read_columns(path: Path, sha256: str, schema: pa.Schema, *, rows: int) -> di
         if begin != rows:
             raise ValueError(f"it says {rows} rows and holds {begin}")
         return columns
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise DataProblem(f"damaged Parquet: {first_line(error)}", where=str(path), remedy=remedy) from None
 
 
@@ -233,13 +254,13 @@ def read_sealed_table(path: Path, *, remedy: str, widest: int) -> pa.Table:
         DataProblem: It cannot be read, is too large, has other types, or is not what was written.
     """
     try:
-        if path.stat().st_size > TABLE_LIMIT:
-            raise ValueError(f"it is larger than {TABLE_LIMIT} bytes")
-        file = pq.ParquetFile(io.BytesIO(path.read_bytes()), page_checksum_verification=True)
+        data = read_file(path, limit=TABLE_LIMIT)
+        file = open_parquet(pa.BufferReader(data))
         if not all(_is_plain(kind) for kind in file.schema_arrow.types) or row_bytes(file.schema_arrow) > widest:
             raise ValueError("its columns are other ones")
         if file.metadata.num_rows * widest > TABLE_LIMIT:
             raise ValueError(f"it unfolds to more than {TABLE_LIMIT} bytes")
+        check_unfolding(len(data), file.metadata.num_rows * row_bytes(file.schema_arrow), limit=TABLE_LIMIT)
         table = file.read()
         metadata = table.schema.metadata or {}
         if metadata.get(SEAL.encode(), b"").decode("ascii", "replace") != _table_seal(table):

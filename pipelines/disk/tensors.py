@@ -11,6 +11,7 @@ import numpy as np
 from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata, to_safetensors
 from bpfunc.tree import Tree, TreeT, tree_bytes, tree_leaves_with_path
 from pipelines.disk.seal import SEAL, _canonical
+from pipelines.disk.untrusted.files import open_file, read_file
 from pipelines.errors import DataProblem, first_line
 
 
@@ -45,7 +46,7 @@ def tensor_metadata(path: Path, *, remedy: str) -> dict[str, str]:
         DataProblem: It cannot be read, or has no such header.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             size = file.read(8)
             return safetensors_metadata(size + file.read(min(int.from_bytes(size, "little"), HEADER_LIMIT)))
     except OSError as error:
@@ -69,9 +70,10 @@ def read_sealed_tensors(path: Path, like: TreeT, *, remedy: str) -> TreeT:
         DataProblem: It cannot be read, holds something else, or is not what was written.
     """
     try:
-        if path.stat().st_size > tree_bytes(like) + HEADER_LIMIT:
+        limit = tree_bytes(like) + HEADER_LIMIT
+        if path.stat().st_size > limit:
             raise ValueError("the file is larger than such a network")
-        data = path.read_bytes()
+        data = read_file(path, limit=limit)
         tree = from_safetensors(data, like)
         metadata = safetensors_metadata(data)
         if metadata.pop(SEAL, None) != _tensor_seal(tree, metadata):

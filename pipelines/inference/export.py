@@ -16,8 +16,10 @@ from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import PIXELS
 from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_output, write_output
+from pipelines.disk.untrusted.documents import decoded
+from pipelines.disk.untrusted.files import open_file, read_file
 from pipelines.disk.untrusted.printable import printable_json
-from pipelines.errors import UsageProblem
+from pipelines.errors import DataProblem, UsageProblem, first_line
 from pipelines.runs.model_card import NAME as CARD
 from pipelines.runs.network import NAME as PARAMS
 from pipelines.runs.network import Network, read_network
@@ -32,6 +34,8 @@ ENDINGS: dict[Target, str] = {
     "torch-state-dict": ".torch.safetensors",
 }
 """Target -> how the name of its file ends where nobody names one."""
+CARD_LIMIT = 1_000_000
+"""Largest model card that is read, in bytes."""
 CARD_MARK = b'library_name: "bpfunc"'
 """What a model card has near its beginning."""
 
@@ -61,9 +65,18 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
     if not with_card:
         return (path,)
     name = printable_json(json_text(path.name, ascii_only=False))
-    text = (run / CARD).read_text(encoding="utf-8").replace(json_text(PARAMS), name)
-    write_output(path.with_suffix(".md"), text.encode())
+    write_output(path.with_suffix(".md"), _card(run / CARD).replace(json_text(PARAMS), name).encode())
     return path, path.with_suffix(".md")
+
+
+def _card(path: Path) -> str:
+    try:
+        return decoded(read_file(path, limit=CARD_LIMIT))
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else first_line(error)
+        raise DataProblem(
+            f"cannot read the model card: {text}", where=str(path), remedy="run `bpfunc evaluate` on the run again"
+        ) from None
 
 
 def _check_card(path: Path) -> None:
@@ -72,8 +85,13 @@ def _check_card(path: Path) -> None:
     if place == path:
         raise UsageProblem("this is the name of the model card beside the file", where=str(path), remedy=choose)
     check_output(place)
-    if place.is_file() and CARD_MARK not in place.read_bytes()[:200]:
+    if place.is_file() and CARD_MARK not in _beginning(place):
         raise UsageProblem("the model card would replace another text", where=str(place), remedy=choose)
+
+
+def _beginning(path: Path) -> bytes:
+    with open_file(path) as file:
+        return file.read(200)
 
 
 def _writers() -> dict[Target, Callable[[Network], bytes]]:

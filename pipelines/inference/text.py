@@ -43,7 +43,8 @@ def answer_lines(answers: Answers, *, top: int) -> Printable:
 
 def _place(answers: Answers, index: int) -> str:
     file = answers.files[index]
-    return f"{file}, row {answers.rows[index]}" if file.lower().endswith((".npy", ".parquet")) else file
+    several = file.lower().endswith((".npy", ".parquet")) or answers.rows[index] > 0 or answers.files.count(file) > 1
+    return f"{file}, row {answers.rows[index]}" if several else file
 
 
 def _most_probable(answers: Answers, index: int, top: int) -> str:

@@ -76,7 +76,7 @@ def _total_terms(first: Numbers, name: str, layer: int) -> int:
     return len(first.arrays[f"W{layer}"]) if name == "inputs" else first.arrays[f"d{layer}"].shape[1]
 
 
-def facts(pairs: Mapping[str, str | Html]) -> Html:
+def facts(pairs: Mapping[str, Html]) -> Html:
     """List names and what belongs to them."""
     return element(
         "dl",
@@ -86,7 +86,7 @@ def facts(pairs: Mapping[str, str | Html]) -> Html:
                 "div",
                 {},
                 element("dt", {}, text(name)),
-                element("dd", {}, Html(value) if value.startswith("<data") else text(value)),
+                element("dd", {}, value),
             )
             for name, value in pairs.items()
         ),

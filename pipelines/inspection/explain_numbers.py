@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.types import FloatArray
+from pipelines.disk.untrusted.printable import printable
 from pipelines.inspection.explain import DenseArrays, Explained
 
 EXAMPLES = 16
@@ -242,7 +243,7 @@ def page_data(drawn: Plan) -> dict[str, object]:
         "layers": layers,
         "groups": [attrs.asdict(group) for group in drawn.groups],
         "examples": drawn.examples,
-        "classes": list(first.class_names),
+        "classes": list(map(printable, first.class_names)),  # the script puts them into the page as they are
         "image": None if first.image_shape is None else list(first.image_shape),
         "moments": [
             {

@@ -6,11 +6,11 @@ and the example, the unit and the moment can be chosen; each view has its addres
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import write_output
 from pipelines.inspection.equations import Formulas, layer_formulas, loss_formulas
 from pipelines.inspection.explain import Explained, Operation, Spread
@@ -84,7 +84,7 @@ def explain_page(found: Explained | Sequence[Explained]) -> str:
     )
     here = resources.files("pipelines.inspection")
     style, script = ((here / name).read_text(encoding="utf-8") for name in ("explain.css", "explain.js"))
-    kept = json.dumps(page_data(drawn), allow_nan=False)
+    kept = json_text(page_data(drawn))
     return page_document(f"A step of {drawn.first.recipe}", style, script, body, data=kept)
 
 
@@ -229,7 +229,8 @@ def _input_section(drawn: Plan, first: Numbers) -> Html:
     parts = [element("p", {"class": "words"}, text(words))]
     if shape is None and width <= CLASSES:
         cells = [
-            [f"input {index + 1}", data(first.at("x", first.example, index), f"at:x:{index}")] for index in range(width)
+            (f"input {index + 1}", [data(first.at("x", first.example, index), f"at:x:{index}")])
+            for index in range(width)
         ]
         parts.append(_table("The inputs", ["Input", "x"], cells))
     elif shape is not None:
@@ -282,12 +283,12 @@ def _loss_lines(one: Operation, known: Formulas, first: Numbers) -> list[Html]:
     return [fill(line, lambda name: (first.outcome(name), f"outcome:{name}")) for line in lines]
 
 
-def _table(name: str, columns: Sequence[str], rows: Sequence[Sequence[str | Html]]) -> Html:
+def _table(name: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Html]]]) -> Html:
     head = element("tr", {}, *(element("th", {"scope": "col"}, text(column)) for column in columns))
-    body = []
-    for first, *rest in rows:
-        cells = [element("td", {}, Html(str(cell))) for cell in rest]
-        body.append(element("tr", {}, element("th", {"scope": "row"}, text(str(first))), *cells))
+    body = [
+        element("tr", {}, element("th", {"scope": "row"}, text(first)), *(element("td", {}, cell) for cell in rest))
+        for first, rest in rows
+    ]
     inner = element("table", {}, element("thead", {}, head), element("tbody", {}, *body))
     return element("div", {"class": "scroll", "role": "region", "aria-label": name, "tabindex": "0"}, inner)
 
@@ -295,14 +296,14 @@ def _table(name: str, columns: Sequence[str], rows: Sequence[Sequence[str | Html
 def _outputs_table(drawn: Plan, first: Numbers, one: Operation) -> Html:
     """List the outputs of the example, up to `CLASSES` of them."""
     last, rows = len(drawn.first.layers) - 1, []
-    letters = [("Output z", f"y{last}"), ("Probability p", "p"), ("Target t", "t")]
+    letters = [("Value z", f"y{last}"), ("Probability p", "p"), ("Target t", "t")]
     if one.stage == "backward":
         letters.append(("Gradient dz", f"d{last}"))
     letters = [(words, letter) for words, letter in letters if letter in first.arrays]
     for unit, name in list(enumerate(output_names(drawn)))[:CLASSES]:
         cells = [data(first.at(letter, first.example, unit), f"at:{letter}:{unit}") for _, letter in letters]
-        rows.append([name, *cells])
-    return _table(f"Outputs, {one.stage}", ["", *(words for words, _ in letters)], rows)
+        rows.append((name, cells))
+    return _table(f"Outputs, {one.stage}", ["Output", *(words for words, _ in letters)], rows)
 
 
 def _facts_of(drawn: Plan, number: int) -> Html:
@@ -324,7 +325,7 @@ def _facts_of(drawn: Plan, number: int) -> Html:
         }
         if one.place == "loss" and one.stage == "forward":
             told["Mean loss L"] = f"{figure(moment.loss)} nats"
-        inner = [facts({name: value for name, value in told.items() if value is not None})]
+        inner = [facts({name: text(value) for name, value in told.items() if value is not None})]
         inner += [] if one.spread is None else [_histogram(letters[1], one.spread)]
         parts.append(element("div", {"class": "moment", "data-moment": str(index)} | _hidden(index), *inner))
     return element("details", {"open": ""}, element("summary", {}, text("The whole batch")), *parts)
@@ -388,7 +389,10 @@ def _update_section(drawn: Plan, first: Numbers) -> Html:
         told = {"Time": time_in_words(moment.update_seconds)}
         if moment.learning_rate is not None:
             told = {"Learning rate r": figure(moment.learning_rate)} | told
-        inner = [table("Every array of parameters", columns, rows), facts(told)]
+        inner = [
+            table("Every array of parameters", columns, rows),
+            facts({name: text(value) for name, value in told.items()}),
+        ]
         parts.append(element("div", {"class": "moment", "data-moment": str(index)} | _hidden(index), *inner))
     return _section(drawn, drawn.operations - 1, "update", -1, "update: the optimiser", *parts)
 
@@ -411,7 +415,7 @@ def _after_section(drawn: Plan, first: Numbers) -> Html:
         )
         inner = [
             element("p", {"class": "words"}, text(words)),
-            facts({k: v for k, v in told.items() if v is not None}),
+            facts({name: text(value) for name, value in told.items() if value is not None}),
         ]
         parts.append(element("div", {"class": "moment", "data-moment": str(index)} | _hidden(index), *inner))
     return _section(

@@ -178,6 +178,8 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | N
         epochs, kept_epoch = int(metadata["epochs"]), int(metadata["kept_epoch"])
         if not 1 <= kept_epoch <= epochs <= spec.train.epochs:
             raise ValueError(f"epoch {kept_epoch} of {epochs} of {spec.train.epochs}")
+        if path.stat().st_size < 8 * epochs * len(attrs.fields(EpochRecord)):
+            raise ValueError(f"the file is smaller than the history of {epochs} epochs")
     except (ValueError, KeyError) as error:
         raise DataProblem(f"damaged checkpoint: {error}", where=str(path), remedy=REMEDY) from None
     first = first_state(spec)

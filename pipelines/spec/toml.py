@@ -146,6 +146,8 @@ def _checked(wanted: object, value: object, field: str, where: str) -> object:
         raise _wrong(field, "a whole number of at most 64 bits", value, where)
     if type(value) is not wanted:
         raise _wrong(field, names[wanted], value, where)  # type: ignore[index]
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise _wrong(field, "a text in UTF-8", value, where)
     return value
 
 

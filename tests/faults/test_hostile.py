@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bpfunc.interop.safetensors import from_safetensors, safetensors_metadata
+from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata
 from pipelines.dataset.idx import SIZE_LIMIT, read_idx
 from pipelines.disk.parquet import sealed_table
 from pipelines.disk.tensors import read_sealed_tensors, sealed_tensors
@@ -144,7 +144,7 @@ def test_a_seal_does_not_make_shapes_right(finished: Path) -> None:
         with changed(path, sealed_tensors(tree, metadata)), pytest.raises(DataProblem, match=message):
             read_trained(finished)
     with pytest.raises(DataProblem, match="larger than such a network"):
-        read_sealed_tensors(_written(finished, bytes(3_000_000)), (np.zeros(3),), remedy="none")
+        read_sealed_tensors(_written(finished, bytes(HEADER_LIMIT + 1000)), (np.zeros(3),), remedy="none")
 
 
 def _written(directory: Path, data: bytes) -> Path:

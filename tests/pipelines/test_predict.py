@@ -230,7 +230,7 @@ def _postscript(path: Path) -> None:
         (_text, "cannot read the picture: cannot identify"),
         (_empty, "cannot read the picture"),
         (_cut_off, "cannot read the picture"),
-        (_pipe, "there is no such file"),
+        (_pipe, "it is a pipe, not a regular file"),
         (_floating, "no known range"),
         (_postscript, "cannot identify"),
         (lambda path: path.write_bytes(bomb(8000, 8000)), "a picture of 8000 x 8000 has more than"),
@@ -425,6 +425,86 @@ def test_command_that_fails(
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def make_photos(place: Path) -> None:
+    """A directory of photographs: two good ones, damaged ones, a directory, a pipe, a dead link and texts."""
+    place.mkdir()
+    for name in ("a.png", "z.png"):
+        Image.fromarray(SHAPES).save(place / name)
+    _cut_off(place / "cut.png")
+    (place / "empty.jpg").write_bytes(b"")
+    (place / "old.png").mkdir()
+    Image.fromarray(SHAPES).save(place / "old.png" / "b.png")
+    os.mkfifo(place / "pipe.png")
+    (place / "dead.png").symlink_to("nowhere")
+    (place / "notes.csv").write_text("0,1")
+
+
+BAD = {"cut.png", "empty.jpg", "pipe.png", "dead.png"}
+
+
+def test_one_damaged_picture_does_not_end_it_for_the_others(cli: Cli, runs: dict[bool, Path], tmp_path: Path) -> None:
+    """The damaged ones are reported, the rest is predicted; exit code 1, and the document holds both."""
+    make_photos(tmp_path / "photos")
+    done = cli("predict", str(runs[False]), "photos", "--json", "--out", "out.parquet")
+    assert done.returncode == 1, done.stderr
+    document = json.loads(done.stdout)
+    assert [Path(row["file"]).name for row in document["predictions"]] == ["a.png", "z.png"]
+    assert {Path(problem["file"]).name for problem in document["problems"]} == BAD
+    assert all(problem["what"] and problem["remedy"] for problem in document["problems"])
+    said = [line.split(":")[0] for line in done.stderr.splitlines()]
+    assert said == ["error", "  where", "  what to do"] * 4
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 2
+    done = cli("predict", str(runs[False]), "photos", "nowhere", "photos/a.png")
+    assert done.returncode == 1
+    assert done.stdout.count("photos/") == 3
+    assert done.stderr.count("error: ") == 5
+    assert "where: nowhere" in done.stderr
+
+
+def test_nothing_but_damage_is_one_message(cli: Cli, runs: dict[bool, Path], tmp_path: Path) -> None:
+    """Without an answer there is no result: exit code 3."""
+    make_photos(tmp_path / "photos")
+    done = cli("predict", str(runs[False]), *(f"photos/{name}" for name in sorted(BAD)), "--json")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "none of the 4 files can be read" in done.stderr
+    done = cli("predict", str(runs[False]), "photos/old.png/b.png", "photos/old.png")
+    assert done.returncode == 0, done.stderr
+
+
+def test_readers_of_the_library_still_raise(tmp_path: Path) -> None:
+    """Without a taker of problems the first one is raised; with one, reading goes on."""
+    make_photos(tmp_path / "photos")
+    with pytest.raises(DataProblem, match="cannot read the picture"):
+        list(read_images([tmp_path / "photos" / "a.png", tmp_path / "photos" / "cut.png"]))
+    problems: list[DataProblem] = []
+    batches = list(read_images([tmp_path / "photos", tmp_path / "none"], refused=problems.append))
+    assert [Path(batch.file).name for batch in batches] == ["a.png", "z.png"]
+    assert {Path(problem.where).name for problem in problems} == BAD | {"none"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.csv", "a table that is written as text is not read"),
+        ("a.npz", "it is a zip archive, as numpy.savez writes them"),
+        ("a.npy", "it is a zip archive, as numpy.savez writes them"),
+        ("a.pdf", "cannot identify one of PNG"),
+        ("none", "cannot identify one of PNG"),
+    ],
+)
+def test_each_kind_of_file_gets_its_message(name: str, message: str, tmp_path: Path) -> None:
+    """A table of text is told to become an array, and not a picture."""
+    if name in ("a.npz", "a.npy"):
+        with (tmp_path / name).open("wb") as stream:
+            np.savez(stream, BYTES)
+    else:
+        (tmp_path / name).write_text("1,2,3\n")
+    with pytest.raises(DataProblem, match=message) as caught:
+        list(read_images([tmp_path / name]))
+    assert ("PNG" in caught.value.remedy) == (message.startswith("cannot identify"))
+    assert ("numpy.save" in caught.value.what + caught.value.remedy) == (not message.startswith("cannot identify"))
 
 
 def test_no_run(cli: Cli) -> None:

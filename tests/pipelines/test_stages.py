@@ -179,7 +179,7 @@ def test_missing_directory_and_file_are_named(tmp_path: Path) -> None:
     """A source that is not there gives a message with the path."""
     with pytest.raises(DataProblem, match="no such directory"):
         acquire(DatasetSpec(), source=tmp_path / "none")
-    with pytest.raises(DataProblem, match="No such file"):
+    with pytest.raises(DataProblem, match="there is no file train-images-idx3-ubyte or"):
         acquire(DatasetSpec(), source=tmp_path)
 
 

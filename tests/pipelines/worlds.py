@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
@@ -40,6 +41,8 @@ class Done:
     stdout: str
     stderr: str
     seconds: float
+    opened: list[str]
+    """Files that were opened for reading, where the system told Python."""
 
 
 class Worlds:
@@ -100,15 +103,16 @@ def serve() -> None:
     with os.fdopen(orders, "rb") as lines:
         for line in lines:
             order = json.loads(line)
-            files = [os.memfd_create(name) for name in ("stdout", "stderr")]
+            files = [os.memfd_create(name) for name in ("stdout", "stderr", "opened")]
             begun = time.monotonic()
             child = os.fork()
             if child == 0:
                 os.close(answers)
                 os._exit(_be(order, files))
             code = _waited(child, order["seconds"])
-            texts = [_text(file) for file in files]
-            answer = {"code": code, "stdout": texts[0], "stderr": texts[1], "seconds": time.monotonic() - begun}
+            out, err, opened = map(_text, files)
+            answer = {"code": code, "stdout": out, "stderr": err, "seconds": time.monotonic() - begun}
+            answer["opened"] = sorted(set(opened.split("\0")) - {""})
             os.write(answers, json.dumps(answer).encode() + b"\n")
     os._exit(0)
 
@@ -147,6 +151,16 @@ def _waited(child: int, seconds: float) -> int:
         time.sleep(0.002)
 
 
+def _note(file: int, event: str, arguments: tuple[object, ...]) -> None:
+    """Write down which files are opened for reading."""
+    if event != "open":
+        return
+    path, _, flags = arguments
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    if isinstance(path, str | bytes) and isinstance(flags, int) and not flags & writing:
+        os.write(file, os.path.abspath(os.fsencode(path)) + b"\0")  # noqa: PTH100 - as it was opened
+
+
 def _be(order: dict[str, object], files: list[int]) -> int:
     """Be the command; return its exit code, which is Python's own where a stream cannot be flushed at the end."""
     streams = order["streams"]
@@ -168,6 +182,7 @@ def _be(order: dict[str, object], files: list[int]) -> int:
         stream = None if kind == "closed" else os.fdopen(number, mode, encoding="utf-8", closefd=False)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+    sys.addaudithook(partial(_note, files[2]))
     os.environ.update(order["environment"])  # type: ignore[arg-type]
     os.chdir(str(order["cwd"]))
     sys.argv = ["bpfunc", *order["words"]]  # type: ignore[misc]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from pipelines.cli.options import AsJson, Quiet, RunDirectory, Threads, file_name
-from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.cli.terminal import complain, print_json, print_text, say
 from pipelines.disk.untrusted.printable import printable
+from pipelines.errors import DataProblem
 from pipelines.training.threads import use_threads
 
 
 def predict(
     run: RunDirectory,
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT", help="Pictures, .npy, .parquet, or directories of them.")
+        list[Path], typer.Argument(metavar="INPUT", help="Pictures, .npy, .parquet, directories or pipes of them.")
     ],
     convert: Annotated[
         Literal["auto", "always", "never"],
@@ -36,7 +38,8 @@ def predict(
 
     A picture that is 28 x 28, grey and dark in its corners is taken as it is, and so are rows of arrays and tables.
     Any other picture is trimmed, brought to 28 pixels, sharpened, centred and negated, as an article on a light
-    background was for Fashion-MNIST; the table says which.
+    background was for Fashion-MNIST; the table says which. A file that cannot be read is reported, the others are
+    predicted, and the exit code is 1.
 
     Example:
         bpfunc predict data/runs/first shoe.jpg
@@ -53,22 +56,41 @@ def predict(
 
     if out is not None:
         check_output(out, reads=[run, *inputs])
-    answers = predicted(read_network(run), read_images(inputs, convert))
+    problems: list[DataProblem] = []
+    answers = predicted(read_network(run), read_images(inputs, convert, refused=problems.append))
+    if problems and not answers.files:
+        raise _none_read(problems)
     if out is not None:
         write_answers(out, answers)
+    for problem in problems:
+        complain(problem.what, problem.where, problem.remedy)
     if as_json:
         print_json(
             {
                 "run": str(run),
                 "class_names": answers.class_names,
                 "predictions": answers_document(answers),
+                "problems": [
+                    {"file": problem.where, "what": problem.what, "remedy": problem.remedy} for problem in problems
+                ],
                 "out": None if out is None else str(out),
             }
         )
-        return
-    print_text(answer_lines(answers, top=top))
-    if out is not None:
-        say(f"answers: {out}", quiet=quiet)
+    else:
+        print_text(answer_lines(answers, top=top))
+        if out is not None:
+            say(f"answers: {out}", quiet=quiet)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _none_read(problems: Sequence[DataProblem]) -> DataProblem:
+    """Make one problem of those of all files."""
+    first = problems[0]
+    if len(problems) == 1:
+        return first
+    what = f"none of the {len(problems)} files can be read; of the first: {first.what}"
+    return DataProblem(what, where=first.where, remedy=first.remedy)
 
 
 def export(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 UNFOLD_FREE = 128 << 20
 """Bytes that any file may unfold to in memory, however small it is."""
@@ -14,6 +15,8 @@ UNFOLD_RATIO = 256
 """Most bytes in memory for each byte of a file, beyond `UNFOLD_FREE`. Photographs, images and tables of them stay below
 a tenth of it; files made to fill the memory reach thousands."""
 
+_HANDED_OVER = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/([0-9]{1,6})")
+_PIECE = 1 << 16
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a pipe"),
@@ -23,7 +26,7 @@ _KINDS = (
 )
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """Open a regular file for reading; anything else is refused without being opened or waited for.
 
     Args:
@@ -52,6 +55,26 @@ def _check_regular(path: Path, mode: int) -> None:
         raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
 
 
+def open_input(path: Path) -> BufferedReader:
+    """Open what a person hands over to be read once: a regular file, or a pipe that this process was started with.
+
+    Args:
+        path: The file; ``/dev/stdin``, or such as ``/dev/fd/63``, which a shell puts for ``<(command)``.
+
+    Returns:
+        Its bytes; a pipe cannot be sought in.
+
+    Raises:
+        OSError: It cannot be opened, or is neither.
+    """
+    handed = _HANDED_OVER.fullmatch(str(path))
+    if handed:
+        number = int(handed[1] or 0)
+        if stat.S_ISFIFO(os.fstat(number).st_mode) or stat.S_ISSOCK(os.fstat(number).st_mode):
+            return os.fdopen(os.dup(number), "rb")
+    return open_file(path)
+
+
 def read_file(path: Path, *, limit: int) -> bytes:
     """Read a regular file whole.
 
@@ -67,13 +90,33 @@ def read_file(path: Path, *, limit: int) -> bytes:
         ValueError: It is larger.
     """
     with open_file(path) as file:
-        # Looked at first, so that a file that is too large costs nothing; one that grows meanwhile is noticed as well.
-        if os.fstat(file.fileno()).st_size > limit:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
             raise ValueError(f"it is larger than {limit} bytes")
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"it is larger than {limit} bytes")
-    return data
+        data = file.read(size + 1)  # as much memory as the file has bytes, not as the limit allows
+        return data if len(data) <= size else data + read_stream(file, limit=limit - len(data))
+
+
+def read_stream(stream: BufferedReader, *, limit: int) -> bytes:
+    """Read a stream whose length is not known to its end.
+
+    Args:
+        stream: Such as a pipe.
+        limit: Most bytes that may come.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: More bytes come.
+    """
+    data = bytearray()
+    while piece := stream.read(_PIECE):
+        data += piece
+        if len(data) > limit:
+            raise ValueError(f"it is larger than {limit} bytes")
+    return bytes(data)
 
 
 def check_unfolding(size: int, unfolded: int, *, limit: int) -> None:

@@ -162,20 +162,3 @@ def _ansi_quoted(word: str) -> str:
             code = ord(character)
             parts.append(f"\\x{code:02x}" if code < 0x80 else _toml_number(character))
     return f"$'{''.join(parts)}'"
-
-
-def is_file_name(name: str) -> bool:
-    """Say whether a text from outside may be the name of one file.
-
-    Args:
-        name: Any text.
-
-    Returns:
-        Whether it names a file in its own directory, that is not hidden, in any shell and on any system.
-
-    Example:
-        >>> [is_file_name(name) for name in ("part-0.parquet", "../../x", "a/b", ".x", "", "a b", "con")]
-        [True, False, False, False, False, True, True]
-    """
-    plain = name.isprintable() and len(name.encode(errors="replace")) <= 200
-    return plain and bool(name) and name[0] not in ". -" and not set(name) & set('/\\:*?"<>|')

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
+from pipelines.disk.untrusted.printable import printable_json
 from pipelines.report.drawing.markup import Html, element, join, text, trusted
 
 
@@ -63,7 +64,7 @@ def page_document(title: str, style: str, script: str, *body: Html, data: str | 
     )
     last = [element("script", {}, trusted(script))]
     if data is not None:
-        kept = trusted(data.replace("<", "\\u003c"))
+        kept = trusted(printable_json(data).replace("<", "\\u003c"))
         last.insert(0, element("script", {"type": "application/json", "id": "data"}, kept))
     whole = element("html", {"lang": "en"}, head, element("body", {}, *body, *last))
     return f"<!doctype html>\n{whole}\n"
