@@ -514,7 +514,7 @@ document.addEventListener("change", (event) => {
   if (box.name === "moment" || box.name === "example") go({ [box.name]: Number(box.value) });
   if (box.id === "unit") choose(...box.value.split(".").map((word, k) => Number(word) - k));
   if (box.id === "weight" && choosable.length) {
-    go({ weight: clamp(Math.round(Number(box.value)) || 1, 1, Number(box.max)) - 1 });
+    go({ weight: box.value === "" ? null : clamp(Math.round(Number(box.value)) || 1, 1, Number(box.max)) - 1 });
   }
 });
 document.addEventListener("click", (event) => {

@@ -263,7 +263,7 @@ def _layer_lines(one: Operation, known: Formulas, drawn: Plan, first: Numbers, l
         return []
     if here.dense is not None and here.dense.bias is None:
         lines = tuple(line.replace(" + {bias}", "") for line in lines if not line.startswith("db"))
-    if layer == 0 or (one.gives is None) or not drawn.groups[drawn.group_of(layer) - 1].units:
+    if one.gives is None or (here.dense is not None and not drawn.groups[drawn.group_of(layer) - 1].units):
         lines = tuple(line for line in lines if not line.startswith("dx"))
 
     def find(name: str) -> tuple[Found, str] | Html:

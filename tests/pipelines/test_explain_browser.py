@@ -183,9 +183,11 @@ def test_every_control_leads_to_its_address(browser: Browser, pages: dict[str, S
     ui.Select(browser.driver.find_element("id", "unit")).select_by_value("2.2")
     expect("unit=2.2")
     box = browser.driver.find_element("id", "weight")
-    box.clear()
+    box.send_keys(Keys.CONTROL, "a")
     box.send_keys("7", Keys.TAB)
     expect("unit=2.2", "weight=7")
+    browser.driver.find_element("id", "weight").clear()  # the one with the largest input times gradient again
+    assert "weight" not in hash_of(browser)
     browser.click(".unit-block:not([hidden]) [data-picture='w']")
     assert "weight=" in hash_of(browser)
     assert "weight=7&" not in hash_of(browser)
