@@ -47,7 +47,7 @@ def write_explain_page(path: Path, found: Explained | Sequence[Explained]) -> No
 
     Raises:
         WorkFailed: The file cannot be written.
-        ValueError: There is no step, or they are steps of different networks.
+        ValueError: The sequence is empty, or they are steps of different networks.
     """
     write_bytes(path, explain_page(found).encode())
 
@@ -62,7 +62,7 @@ def explain_page(found: Explained | Sequence[Explained]) -> str:
         One HTML document that fetches nothing.
 
     Raises:
-        ValueError: There is no step, or they are steps of different networks.
+        ValueError: The sequence is empty, or they are steps of different networks.
     """
     drawn = plan([found] if isinstance(found, Explained) else found)
     first = numbers(drawn)
@@ -198,7 +198,7 @@ def _operation_section(drawn: Plan, first: Numbers, number: int) -> Html:
     parts = [
         _formulas(one.formulas),
         *([] if not filled else [_filled(drawn, layer, filled)]),
-        element("p", {"class": "words"}, text(words or "There is no formula here for a layer of this kind.")),
+        element("p", {"class": "words"}, text(words or "A formula for a layer of this kind is not known here.")),
     ]
     if one.place == "loss":
         parts.append(_outputs_table(drawn, first, one))

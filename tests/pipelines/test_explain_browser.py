@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipelines.inspection.explain import Explained, explain_moments, explain_step
-from pipelines.inspection.explain_numbers import Plan, arrays_of, figure, plan
+from pipelines.inspection.explain_numbers import Found, Numbers, Plan, arrays_of, figure, numbers, plan
 from pipelines.inspection.explain_page import write_explain_page
 from pipelines.spec.run_spec import ModelSpec
 from tests.pipelines.test_browser import Browser, webdriver
@@ -70,6 +70,33 @@ NUMBERS = """
         .map((place) => [place.textContent, Number(place.value), place.dataset.of || "", place.dataset.find || ""])"""
 
 
+def meant(found: Numbers, group: int, words: str) -> Found | None:
+    """What a number should be by its name, found by Python for the same example and units."""
+    kind, *rest = words.split(":")
+    if kind == "number":
+        dense = found.drawn.groups[group].dense
+        assert dense is not None
+        return found.number(rest[0], dense if rest[1] == "*" else int(rest[1]))
+    if kind == "outcome":
+        return found.outcome(rest[0])
+    if kind == "at":
+        return found.at(rest[0], found.example, int(rest[1]))
+    return found.factor(rest[0], int(rest[1]), int(rest[2])) if kind == "factor" else None
+
+
+def check_meaning(browser: Browser, page: Shown, moment: int, example: int, group: int, unit: int) -> None:
+    """Each visible number is the one that its name means for the chosen example and unit."""
+    units = [one.strongest for one in page.drawn.groups]
+    units[group] = unit
+    found = attrs.evolve(numbers(page.drawn, moment, example), units=tuple(units))
+    listed = browser.js(NUMBERS)
+    assert isinstance(listed, list)
+    for _, value, of, words in listed:
+        if words and (expected := meant(found, group, words)) is not None:
+            assert value == pytest.approx(expected.value, rel=1e-12), words
+            assert of == expected.of, words
+
+
 def check_numbers(browser: Browser, page: Shown, moment: int) -> int:
     """Each visible number that says where it stands is the one in the step's arrays; return how many did."""
     arrays = arrays_of(page.drawn, page.moments[moment])
@@ -94,6 +121,7 @@ def test_every_operation_shows_the_numbers_of_the_arrays(browser: Browser, pages
                 assert browser.js("document.getElementById('scrubber').value") == str(op)
                 assert len(browser.js("[...document.querySelectorAll('.operation')].filter((o) => !o.hidden)")) == 1
                 assert check_numbers(browser, page, moment) > 4
+                check_meaning(browser, page, moment, example - 1, group, unit - 1)
                 assert browser.js("document.querySelector('#unit').value") == f"{group}.{unit}"
                 boxes = "document.querySelectorAll('.unit-block:not([hidden]) .factor data')"
                 factors = browser.js(f"[...{boxes}].map((box) => Number(box.value))")
@@ -126,6 +154,13 @@ def test_the_script_says_what_the_page_says_without_it(browser: Browser, pages: 
         written = browser.js(listed)
         assert isinstance(written, list)
         assert sorted(written) == first, op
+        column = int(browser.js("document.querySelector('.operation:not([hidden])').dataset.column"))  # type: ignore[call-overload]
+        if (
+            0 < column <= len(page.moments[0].layers)
+            and page.drawn.groups[page.drawn.group_of(column - 1)].dense is not None
+        ):
+            group = page.drawn.group_of(column - 1)
+            assert browser.js("document.querySelector('.unit-block:not([hidden])').dataset.group") == str(group)
 
 
 def hash_of(browser: Browser) -> str:
@@ -189,8 +224,8 @@ def test_every_control_leads_to_its_address(browser: Browser, pages: dict[str, S
     browser.driver.find_element("id", "weight").clear()  # the one with the largest input times gradient again
     assert "weight" not in hash_of(browser)
     browser.click(".unit-block:not([hidden]) [data-picture='w']")
-    assert "weight=" in hash_of(browser)
-    assert "weight=7&" not in hash_of(browser)
+    assert hash_of(browser).partition("weight=")[2].partition("&")[0] in {"18", "25"}  # the middle of 6 rows, 7 columns
+    expect("unit=2.2")
 
 
 def test_a_finger_turns_over(browser: Browser, pages: dict[str, Shown]) -> None:
@@ -278,6 +313,20 @@ def test_the_page_is_quiet_alone_and_fits(browser: Browser, pages: dict[str, Sho
         "!(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length"
     )
     assert unnamed == 0
+
+
+def test_paper_has_the_whole_sequence(browser: Browser, pages: dict[str, Shown]) -> None:
+    """What is printed are all operations and units, with the numbers of the chosen example and moment."""
+    page = pages["wide"]
+    visit(browser, page.page, "#op=4&example=2&at=5")
+    browser.driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert browser.js(
+        "[...document.querySelectorAll('.operation, .unit-block')].every((part) => part.checkVisibility())"
+    )
+    assert check_numbers(browser, page, 2) > 50
+    check_meaning(browser, page, 2, 1, 2, page.drawn.groups[2].strongest)
+    browser.driver.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert len(browser.js("[...document.querySelectorAll('.operation')].filter((o) => !o.hidden)")) == 1
 
 
 def test_motion_is_for_those_who_want_it(browser: Browser, pages: dict[str, Shown]) -> None:
