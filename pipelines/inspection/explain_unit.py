@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.inspection.explain_drawing import grid, signed_picture
+from pipelines.inspection.explain_drawing import grid, largest, signed_picture
 from pipelines.inspection.explain_filled import data, facts, fill, terms
 from pipelines.inspection.explain_numbers import MINUS, TIMES, Found, Numbers, Plan
 from pipelines.report.drawing.markup import Html, element, text

@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 import pytest
 
+import bpfunc as bp
 from pipelines.inspection.explain import Explained, explain_moments, explain_step
 from pipelines.inspection.explain_numbers import Found, Numbers, Plan, arrays_of, figure, numbers, plan
 from pipelines.inspection.explain_page import write_explain_page
@@ -47,6 +48,12 @@ def shown(folder: Path, name: str, moments: list[Explained]) -> Shown:
     return Shown(folder / f"{name}.html", moments, plan(moments))
 
 
+def explain_moment_of_overflow() -> Explained:
+    """A step whose numbers are not finite."""
+    data = learn_rows()
+    return next(explain_moments(bp.Batch(data.inputs * np.float32(8e37), data.targets), PLAIN, NAMES, (0,)))
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
     """A wide network at two moments, one with everything, and exclusive or."""
@@ -57,6 +64,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
         "wide": shown(folder, "wide", list(explain_moments(learn_rows(), WIDE, NAMES, (0, 3, 5)))),
         "rich": shown(folder, "rich", list(explain_moments(learn_rows(), RICH, NAMES, (5,)))),
         "xor": shown(folder, "xor", [explain_step(model, loss, transform, state, batch, name="XOR", **lines)]),
+        "odd": shown(folder, "odd", [explain_moment_of_overflow()]),
     }
 
 
@@ -134,7 +142,7 @@ def test_every_operation_shows_the_numbers_of_the_arrays(browser: Browser, pages
     assert browser.heard() == []
 
 
-@pytest.mark.parametrize("name", ["wide", "rich", "xor"])
+@pytest.mark.parametrize("name", ["wide", "rich", "xor", "odd"])
 def test_the_script_says_what_the_page_says_without_it(browser: Browser, pages: dict[str, Shown], name: str) -> None:
     """For the first example, every number that is readable without a script is the one that the script writes."""
     page = pages[name]
