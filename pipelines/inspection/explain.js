@@ -377,24 +377,25 @@ const pictureExamples = () => {
   });
 };
 
+const refresh = (part) => {
+  for (const place of all("[data-find]", part)) show(place, find(place.dataset.find));
+  all("[data-terms]", part).forEach(showTerms);
+  for (const place of all("[data-say]", part)) place.textContent = say(place);
+  for (const image of all("[data-picture]", part)) {
+    const layer = Number(part.dataset.layer), values = pictures(layer)[image.dataset.picture];
+    const [rows, columns] = sides(image), weight = weightOf(layer), mark = image.nextElementSibling;
+    image.src = picture(values, rows, columns, largest(values));
+    mark.style.cssText = `left: ${(100 * (weight % columns)) / columns}%; top: ${(100 * Math.floor(weight / columns)) / rows}%; `
+      + `width: ${100 / columns}%; height: ${100 / rows}%`;
+  }
+};
+
 const write = () => {
   const section = document.getElementById(`operation-${state.op}`);
   for (const other of all(".operation")) other.hidden = other !== section;
   for (const block of all(".unit-block")) block.hidden = Number(block.dataset.group) !== state.group;
   for (const part of all("[data-moment]")) part.hidden = Number(part.dataset.moment) !== state.moment;
-  const shown = [section, ...all(".unit-block").filter((block) => !block.hidden)];
-  for (const part of shown) {
-    for (const place of all("[data-find]", part)) show(place, find(place.dataset.find));
-    all("[data-terms]", part).forEach(showTerms);
-    for (const place of all("[data-say]", part)) place.textContent = say(place);
-    for (const image of all("[data-picture]", part)) {
-      const values = pictures(dense[state.group])[image.dataset.picture];
-      const [rows, columns] = sides(image), weight = weightOf(dense[state.group]), mark = image.nextElementSibling;
-      image.src = picture(values, rows, columns, largest(values));
-      mark.style.cssText = `left: ${(100 * (weight % columns)) / columns}%; top: ${(100 * Math.floor(weight / columns)) / rows}%; `
-        + `width: ${100 / columns}%; height: ${100 / rows}%`;
-    }
-  }
+  all(".operation:not([hidden]), .unit-block:not([hidden])").forEach(refresh);
   if (one("#weight")) {
     const layer = dense[state.group];
     one("#weight").max = String(row(inputName(layer)).length);
@@ -514,7 +515,7 @@ document.addEventListener("change", (event) => {
   if (box.name === "moment" || box.name === "example") go({ [box.name]: Number(box.value) });
   if (box.id === "unit") choose(...box.value.split(".").map((word, k) => Number(word) - k));
   if (box.id === "weight" && choosable.length) {
-    go({ weight: clamp(Math.round(Number(box.value)) || 1, 1, Number(box.max)) - 1 });
+    go({ weight: box.value === "" ? null : clamp(Math.round(Number(box.value)) || 1, 1, Number(box.max)) - 1 });
   }
 });
 document.addEventListener("click", (event) => {
@@ -567,7 +568,13 @@ one("#drawing").addEventListener("touchend", (event) => {
 }, { passive: true });
 
 addEventListener("hashchange", () => { stop(); read(location.hash); render(); });
-addEventListener("beforeprint", () => { for (const part of all(".operation, .unit-block")) part.hidden = false; });
+// On paper stands the whole sequence, for the example and moment chosen.
+addEventListener("beforeprint", () => {
+  for (const part of all(".operation, .unit-block")) {
+    part.hidden = false;
+    refresh(part);
+  }
+});
 addEventListener("afterprint", render);
 read(location.hash);
 render();

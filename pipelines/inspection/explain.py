@@ -160,7 +160,7 @@ class Explained:
     seed: int | None
     step: int
     steps: int | None
-    """Of the whole training; None where there is no plan for one, as for the epoch and the seed."""
+    """Of the whole training; None where it is not known, as for the epoch and the seed."""
     epoch: int | None
     """From 1."""
     class_names: tuple[str, ...]
@@ -585,7 +585,7 @@ def _work(stage: Pass, layer: Layer, watch: _Watch, place: str) -> int:
 
     Args:
         stage: Which pass.
-        layer: A layer that is no combinator.
+        layer: A layer that is not a combinator.
         watch: What passed through it.
         place: Of the layer.
 

@@ -83,7 +83,7 @@ def plan(moments: Sequence[Explained]) -> Plan:
         The plan.
 
     Raises:
-        ValueError: There is no step, or they are steps of different networks.
+        ValueError: The sequence is empty, or they are steps of different networks.
     """
     if not moments:
         raise ValueError("expected at least one step")

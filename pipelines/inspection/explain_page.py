@@ -48,7 +48,7 @@ def write_explain_page(path: Path, found: Explained | Sequence[Explained]) -> No
     Raises:
         UsageProblem: The file is not to be written, see `pipelines.disk.ownership.check_output`.
         WorkFailed: The file cannot be written.
-        ValueError: There is no step, or they are steps of different networks.
+        ValueError: The sequence is empty, or they are steps of different networks.
     """
     write_output(path, explain_page(found).encode())
 
@@ -63,7 +63,7 @@ def explain_page(found: Explained | Sequence[Explained]) -> str:
         One HTML document that fetches nothing.
 
     Raises:
-        ValueError: There is no step, or they are steps of different networks.
+        ValueError: The sequence is empty, or they are steps of different networks.
     """
     drawn = plan([found] if isinstance(found, Explained) else found)
     first = numbers(drawn)
@@ -199,7 +199,7 @@ def _operation_section(drawn: Plan, first: Numbers, number: int) -> Html:
     parts = [
         _formulas(one.formulas),
         *([] if not filled else [_filled(drawn, layer, filled)]),
-        element("p", {"class": "words"}, text(words or "There is no formula here for a layer of this kind.")),
+        element("p", {"class": "words"}, text(words or "A formula for a layer of this kind is not known here.")),
     ]
     if one.place == "loss":
         parts.append(_outputs_table(drawn, first, one))
@@ -265,7 +265,7 @@ def _layer_lines(one: Operation, known: Formulas, drawn: Plan, first: Numbers, l
         return []
     if here.dense is not None and here.dense.bias is None:
         lines = tuple(line.replace(" + {bias}", "") for line in lines if not line.startswith("db"))
-    if layer == 0 or (one.gives is None) or not drawn.groups[drawn.group_of(layer) - 1].units:
+    if one.gives is None or (here.dense is not None and not drawn.groups[drawn.group_of(layer) - 1].units):
         lines = tuple(line for line in lines if not line.startswith("dx"))
 
     def find(name: str) -> tuple[Found, str] | Html:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.inspection.explain_drawing import grid, signed_picture
+from pipelines.inspection.explain_drawing import grid, largest, signed_picture
 from pipelines.inspection.explain_filled import data, facts, fill, terms
 from pipelines.inspection.explain_numbers import MINUS, TIMES, Found, Numbers, Plan
 from pipelines.report.drawing.markup import Html, element, text
@@ -63,7 +63,7 @@ def _weight_picture(drawn: Plan, first: Numbers, layer: int, kind: str, words: s
     shape = drawn.first.image_shape if drawn.group_of(layer) == 1 else None
     rows, columns = grid(len(values), shape)
     place = {"src": signed_picture(values, shape), "alt": words, "data-picture": kind, "width": str(columns)}
-    limit = Found(float(abs(values).max()), "")
+    limit = Found(largest(values), "")
     return element(
         "figure",
         {},

@@ -214,6 +214,7 @@ def test_lines_and_page_show_the_numbers() -> None:
         assert one.layer.replace("_", " ") in section.text
         assert len(section.all("ul", "formulas")[0].all("li")) == len(one.formulas)
         assert one.norm is None or f"{one.norm:.4g}" in text
+        assert section.all("div", "filled"), f"no formula of {one.stage} {one.layer} has numbers in it"
     assert "layers[0].weight" in sections[-2].text
     assert figure(found.loss_after) in sections[-1].text
     assert "step 1 of 8" in text

@@ -12,8 +12,9 @@ import attrs
 import numpy as np
 import pytest
 
+import bpfunc as bp
 from pipelines.inspection.explain import Explained, explain_moments, explain_step
-from pipelines.inspection.explain_numbers import Plan, arrays_of, figure, plan
+from pipelines.inspection.explain_numbers import Found, Numbers, Plan, arrays_of, figure, numbers, plan
 from pipelines.inspection.explain_page import write_explain_page
 from pipelines.spec.run_spec import ModelSpec
 from tests.pipelines.test_browser import Browser, webdriver
@@ -47,6 +48,12 @@ def shown(folder: Path, name: str, moments: list[Explained]) -> Shown:
     return Shown(folder / f"{name}.html", moments, plan(moments))
 
 
+def explain_moment_of_overflow() -> Explained:
+    """A step whose numbers are not finite."""
+    data = learn_rows()
+    return next(explain_moments(bp.Batch(data.inputs * np.float32(8e37), data.targets), PLAIN, NAMES, (0,)))
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
     """A wide network at two moments, one with everything, and exclusive or."""
@@ -57,6 +64,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
         "wide": shown(folder, "wide", list(explain_moments(learn_rows(), WIDE, NAMES, (0, 3, 5)))),
         "rich": shown(folder, "rich", list(explain_moments(learn_rows(), RICH, NAMES, (5,)))),
         "xor": shown(folder, "xor", [explain_step(model, loss, transform, state, batch, name="XOR", **lines)]),
+        "odd": shown(folder, "odd", [explain_moment_of_overflow()]),
     }
 
 
@@ -68,6 +76,33 @@ def visit(browser: Browser, page: Path, address: str) -> None:
 NUMBERS = """
     [...document.querySelectorAll("#panels data")].filter((place) => place.checkVisibility())
         .map((place) => [place.textContent, Number(place.value), place.dataset.of || "", place.dataset.find || ""])"""
+
+
+def meant(found: Numbers, group: int, words: str) -> Found | None:
+    """What a number should be by its name, found by Python for the same example and units."""
+    kind, *rest = words.split(":")
+    if kind == "number":
+        dense = found.drawn.groups[group].dense
+        assert dense is not None
+        return found.number(rest[0], dense if rest[1] == "*" else int(rest[1]))
+    if kind == "outcome":
+        return found.outcome(rest[0])
+    if kind == "at":
+        return found.at(rest[0], found.example, int(rest[1]))
+    return found.factor(rest[0], int(rest[1]), int(rest[2])) if kind == "factor" else None
+
+
+def check_meaning(browser: Browser, page: Shown, moment: int, example: int, group: int, unit: int) -> None:
+    """Each visible number is the one that its name means for the chosen example and unit."""
+    units = [one.strongest for one in page.drawn.groups]
+    units[group] = unit
+    found = attrs.evolve(numbers(page.drawn, moment, example), units=tuple(units))
+    listed = browser.js(NUMBERS)
+    assert isinstance(listed, list)
+    for _, value, of, words in listed:
+        if words and (expected := meant(found, group, words)) is not None:
+            assert value == pytest.approx(expected.value, rel=1e-12), words
+            assert of == expected.of, words
 
 
 def check_numbers(browser: Browser, page: Shown, moment: int) -> int:
@@ -94,6 +129,7 @@ def test_every_operation_shows_the_numbers_of_the_arrays(browser: Browser, pages
                 assert browser.js("document.getElementById('scrubber').value") == str(op)
                 assert len(browser.js("[...document.querySelectorAll('.operation')].filter((o) => !o.hidden)")) == 1
                 assert check_numbers(browser, page, moment) > 4
+                check_meaning(browser, page, moment, example - 1, group, unit - 1)
                 assert browser.js("document.querySelector('#unit').value") == f"{group}.{unit}"
                 boxes = "document.querySelectorAll('.unit-block:not([hidden]) .factor data')"
                 factors = browser.js(f"[...{boxes}].map((box) => Number(box.value))")
@@ -106,7 +142,7 @@ def test_every_operation_shows_the_numbers_of_the_arrays(browser: Browser, pages
     assert browser.heard() == []
 
 
-@pytest.mark.parametrize("name", ["wide", "rich", "xor"])
+@pytest.mark.parametrize("name", ["wide", "rich", "xor", "odd"])
 def test_the_script_says_what_the_page_says_without_it(browser: Browser, pages: dict[str, Shown], name: str) -> None:
     """For the first example, every number that is readable without a script is the one that the script writes."""
     page = pages[name]
@@ -126,6 +162,13 @@ def test_the_script_says_what_the_page_says_without_it(browser: Browser, pages: 
         written = browser.js(listed)
         assert isinstance(written, list)
         assert sorted(written) == first, op
+        column = int(browser.js("document.querySelector('.operation:not([hidden])').dataset.column"))  # type: ignore[call-overload]
+        if (
+            0 < column <= len(page.moments[0].layers)
+            and page.drawn.groups[page.drawn.group_of(column - 1)].dense is not None
+        ):
+            group = page.drawn.group_of(column - 1)
+            assert browser.js("document.querySelector('.unit-block:not([hidden])').dataset.group") == str(group)
 
 
 def hash_of(browser: Browser) -> str:
@@ -183,12 +226,14 @@ def test_every_control_leads_to_its_address(browser: Browser, pages: dict[str, S
     ui.Select(browser.driver.find_element("id", "unit")).select_by_value("2.2")
     expect("unit=2.2")
     box = browser.driver.find_element("id", "weight")
-    box.clear()
+    box.send_keys(Keys.CONTROL, "a")
     box.send_keys("7", Keys.TAB)
     expect("unit=2.2", "weight=7")
+    browser.driver.find_element("id", "weight").clear()  # the one with the largest input times gradient again
+    assert "weight" not in hash_of(browser)
     browser.click(".unit-block:not([hidden]) [data-picture='w']")
-    assert "weight=" in hash_of(browser)
-    assert "weight=7&" not in hash_of(browser)
+    assert hash_of(browser).partition("weight=")[2].partition("&")[0] in {"18", "25"}  # the middle of 6 rows, 7 columns
+    expect("unit=2.2")
 
 
 def test_a_finger_turns_over(browser: Browser, pages: dict[str, Shown]) -> None:
@@ -276,6 +321,20 @@ def test_the_page_is_quiet_alone_and_fits(browser: Browser, pages: dict[str, Sho
         "!(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length"
     )
     assert unnamed == 0
+
+
+def test_paper_has_the_whole_sequence(browser: Browser, pages: dict[str, Shown]) -> None:
+    """What is printed are all operations and units, with the numbers of the chosen example and moment."""
+    page = pages["wide"]
+    visit(browser, page.page, "#op=4&example=2&at=5")
+    browser.driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert browser.js(
+        "[...document.querySelectorAll('.operation, .unit-block')].every((part) => part.checkVisibility())"
+    )
+    assert check_numbers(browser, page, 2) > 50
+    check_meaning(browser, page, 2, 1, 2, page.drawn.groups[2].strongest)
+    browser.driver.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert len(browser.js("[...document.querySelectorAll('.operation')].filter((o) => !o.hidden)")) == 1
 
 
 def test_motion_is_for_those_who_want_it(browser: Browser, pages: dict[str, Shown]) -> None:
