@@ -29,7 +29,7 @@ faults: $(VENV)/.installed-test-oracles  ## kills, damaged files, races and lost
 	$(BIN)/python -m tests.faults races 20
 	$(BIN)/python -m tests.faults workers 100
 	$(BIN)/python -m pytest tests/faults
-	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest tests/bpfunc/interop/test_numba.py tests/bpfunc/interop/test_compiled_epoch.py tests/bpfunc/interop/test_compiled_refusals.py
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest tests/bpfunc/compiled
 
 lint: $(VENV)/.installed-test-lint  ## ruff, import contracts, spelling
 	$(BIN)/ruff check .

@@ -4,13 +4,14 @@ A file is named by a hash of all that its machine code depends on: the function,
 of Python, numba, llvmlite and NumPy, and the sources of this package. It holds a checksum of its content and is put in
 place by one rename, so two processes that write at once, or one that is killed, leave whole files. A file that cannot
 be read, or a directory that cannot be written to, costs time and nothing else: then the code is made in memory.
+
+What is read is run, as any compiler's cache is. So a file is read only where nobody but this user can have written it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import marshal
 import os
 import pickle
 import platform
@@ -76,7 +77,9 @@ class _File:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._name = re.sub(r"\W", "", function.__name__)
-        self._code = hashlib.sha256(marshal.dumps(function.__code__)).hexdigest()
+        code = function.__code__
+        told = (function.__module__, function.__qualname__, code.co_code, code.co_consts, code.co_names)
+        self._code = hashlib.sha256(repr(told).encode()).hexdigest()
 
     def _path(self, key: object) -> Path:
         named = hashlib.sha256(f"{self._code} {key!r}".encode()).hexdigest()

@@ -47,6 +47,7 @@ from bpfunc.layers import (
 from bpfunc.layers.combinators import named, residual, serial
 from bpfunc.layers.mirror import mirror_averaged
 from bpfunc.losses import Loss, cross_entropy, focal, huber, kl_divergence, squared_error
+from bpfunc.losses.elementwise import elementwise_loss
 from bpfunc.optimizers import adam, adamw, lamb, sgd
 from bpfunc.training.loop import fold_steps
 from bpfunc.training.step import TrainState, init_train_state, make_step
@@ -419,6 +420,14 @@ def test_loss_is_known_by_all_its_functions(loss: Loss) -> None:
         ValueError, match=f"takes the losses of bpfunc.losses with their own functions, found the loss {loss.name}"
     ):
         compiled_epoch(MODEL, loss, sgd(0.1))
+
+
+@pytest.mark.parametrize("slope", [lambda y, t: np.sort(y), lambda y, t: (y - t).sum(), lambda y, t: y[..., ::-1]])
+def test_slopes_that_cannot_be_compiled_are_refused(slope: Any) -> None:
+    """A loss of one's own whose slope looks at more than one number is told apart before there is data."""
+    forward: Any = elementwise_loss("odd", slope=slope)(lambda outputs, targets: outputs - targets)
+    with pytest.raises(TypeError, match="slope of the loss odd cannot be compiled"):
+        compiled_epoch(MODEL, _own(squared_error(), name="odd", forward=forward), sgd(0.1))
 
 
 def test_class_weights_of_another_length_are_refused() -> None:
