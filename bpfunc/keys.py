@@ -102,9 +102,24 @@ def generator(key: Key) -> np.random.Generator:
         >>> bool(generator(Key(0)).random() == generator(Key(0)).random())
         True
     """
+    return np.random.Generator(np.random.Philox(key=philox_key(key)))
+
+
+def philox_key(key: Key) -> int:
+    """Hash a key to what Philox is keyed by.
+
+    Args:
+        key: Any key.
+
+    Returns:
+        A whole number below 2^128.
+
+    Example:
+        >>> philox_key(Key(0)) == philox_key(Key(1))
+        False
+    """
     name = "/".join(map(str, (key.seed, *key.path))).encode()
-    digest = hashlib.blake2b(name, digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    return int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "little")
 
 
 def uniform(

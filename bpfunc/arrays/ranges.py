@@ -1,4 +1,4 @@
-"""Checking the numbers that functions are given: one rule for what is a number, and one form of the message."""
+"""Ranges of numbers: checking those that functions are given, with one form of message; powers that leave float64's."""
 
 from __future__ import annotations
 
@@ -74,6 +74,31 @@ def whole(function: str, name: str, value: object, interval: str) -> int:
     if not _inside(interval, int(plain)):
         raise _refusal(function, name, value, _in_words(interval))
     return int(plain)
+
+
+def times_power(value: float, base: float, exponent: float) -> float:
+    """Multiply by a power that may itself be too large or too small for a number: ``value * base^exponent``.
+
+    Args:
+        value: Any number.
+        base: Of the power.
+        exponent: Of the power.
+
+    Returns:
+        The product; infinite where it is too large for a number.
+
+    Example:
+        >>> times_power(0.5, 2.0, 3), times_power(1.0, 10.0, 400), times_power(1e-300, 10.0, 400)
+        (4.0, inf, 1e+100)
+    """
+    try:
+        power = float(base) ** exponent
+    except OverflowError:
+        power = math.inf
+    if value == 0 or not (power == 0 or math.isinf(power)):
+        return 0.0 if value == 0 else float(value) * power
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.longdouble(value) * np.longdouble(base) ** np.longdouble(exponent))
 
 
 def _plain(value: object) -> object:

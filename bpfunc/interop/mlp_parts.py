@@ -17,7 +17,7 @@ import attrs
 import numpy as np
 
 from bpfunc import layers
-from bpfunc.arrays.ranges import number
+from bpfunc.arrays.ranges import number, times_power
 from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
@@ -28,7 +28,7 @@ from bpfunc.losses import Loss
 from bpfunc.training.consumers import EpochLike
 from bpfunc.training.step import TrainState
 from bpfunc.transforms import GradientTransform, chain, momentum, scale_by_learning_rate
-from bpfunc.transforms.schedules import Schedule, constant, times_power
+from bpfunc.transforms.schedules import Schedule, constant
 from bpfunc.tree import Tree
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {

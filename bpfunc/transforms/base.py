@@ -32,7 +32,9 @@ class GradientTransform:
         update: ``(grads, state, params, step) -> (updates, state)``.
         elementwise: The same once more for a transform that treats each number by itself, in a form that fuses with its
             neighbours; `elementwise` makes both from one formula. The three fields belong together: where
-            ``attrs.evolve`` replaces one of them, the result has no elementwise form.
+            ``attrs.evolve`` replaces one of them, the result has none of the fields from here on.
+        links: What `chain` made it of.
+        norm_limit: Norm to which it shrinks the whole gradient, if that is all it does.
 
     Example:
         >>> double = GradientTransform(lambda params: (), lambda grads, state, params, step: (2 * grads, state))
@@ -43,14 +45,18 @@ class GradientTransform:
     init: InitFn
     update: UpdateFn
     elementwise: Elementwise | None = None
+    links: tuple[GradientTransform, ...] = ()
+    norm_limit: float | None = None
     _together: tuple[object, ...] = attrs.field(default=(), repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        """Drop an elementwise form that was made for another `init` or `update`."""
-        fields = (self.init, self.update, self.elementwise)
-        if any(one is not other for one, other in zip(self._together, fields, strict=False)):
-            object.__setattr__(self, "elementwise", None)
-        object.__setattr__(self, "_together", (self.init, self.update, self.elementwise))
+        """Drop what was said of another `init` or `update`."""
+        fields = (self.init, self.update, self.elementwise, self.links, self.norm_limit)
+        if any(one is not other and one != other for one, other in zip(self._together, fields, strict=False)):
+            for name, nothing in (("elementwise", None), ("links", ()), ("norm_limit", None)):
+                object.__setattr__(self, name, nothing)
+        together = (self.init, self.update, self.elementwise, self.links, self.norm_limit)
+        object.__setattr__(self, "_together", together)
 
 
 def elementwise(
@@ -186,8 +192,8 @@ def chain(*transforms: GradientTransform) -> GradientTransform:
         >>> chain(double, double).update(1.0, ((), ()), 0.0, 0)
         (4.0, ((), ()))
     """
-    form = _chained([transform.elementwise for transform in transforms])
-    return GradientTransform(partial(_chain_init, transforms), partial(_chain_update, transforms), form)
+    form = chained([transform.elementwise for transform in transforms])
+    return GradientTransform(partial(_chain_init, transforms), partial(_chain_update, transforms), form, transforms)
 
 
 def _chain_init(transforms: tuple[GradientTransform, ...], params: Tree) -> Tree:
@@ -204,8 +210,19 @@ def _chain_update(
     return updates, tuple(states)
 
 
-def _chained(links: list[Elementwise | None]) -> Elementwise | None:
-    """Fuse elementwise transforms into one, if all are, and all are run by the same engine."""
+def chained(links: list[Elementwise | None]) -> Elementwise | None:
+    """Fuse elementwise transforms into one, if all are, and all are run by the same engine.
+
+    Args:
+        links: In order.
+
+    Returns:
+        Their chain, whose state is the tuple of their states; None where they do not fuse.
+
+    Example:
+        >>> chained([identity().elementwise, None]) is None
+        True
+    """
     fusable = tuple(link for link in links if link is not None)
     engines = {link.engine: link.dtypes for link in fusable if link.parts}
     if len(fusable) < len(links) or len(engines) > 1:

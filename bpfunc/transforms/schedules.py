@@ -9,9 +9,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TypeAlias
 
-import numpy as np
-
-from bpfunc.arrays.ranges import number, whole
+from bpfunc.arrays import ranges
 
 Schedule: TypeAlias = Callable[[int], float]
 """``step -> value``, steps counted from 0."""
@@ -53,31 +51,6 @@ def as_schedule(value: float | Schedule) -> Schedule:
     return value if callable(value) else constant(value)
 
 
-def times_power(value: float, base: float, exponent: float) -> float:
-    """Multiply by a power that may itself be too large or too small for a number: ``value * base^exponent``.
-
-    Args:
-        value: Any number.
-        base: Of the power.
-        exponent: Of the power.
-
-    Returns:
-        The product; infinite where it is too large for a number.
-
-    Example:
-        >>> times_power(0.5, 2.0, 3), times_power(1.0, 10.0, 400), times_power(1e-300, 10.0, 400)
-        (4.0, inf, 1e+100)
-    """
-    try:
-        power = float(base) ** exponent
-    except OverflowError:
-        power = math.inf
-    if value == 0 or not (power == 0 or math.isinf(power)):
-        return 0.0 if value == 0 else float(value) * power
-    with np.errstate(over="ignore", under="ignore"):
-        return float(np.longdouble(value) * np.longdouble(base) ** np.longdouble(exponent))
-
-
 def linear(start: float, end: float, steps: int) -> Schedule:
     """Go from one value to another in equal steps, and stay: ``start + (end - start) min(t / steps, 1)``.
 
@@ -96,7 +69,7 @@ def linear(start: float, end: float, steps: int) -> Schedule:
         >>> [linear(0.0, 1.0, 4)(step) for step in (0, 1, 4, 9)]
         [0.0, 0.25, 1.0, 1.0]
     """
-    steps = whole("linear", "steps", steps, "[1, inf)")
+    steps = ranges.whole("linear", "steps", steps, "[1, inf)")
     return polynomial(start, end, steps, power=1.0)
 
 
@@ -119,8 +92,8 @@ def polynomial(start: float, end: float, steps: int, *, power: float) -> Schedul
         >>> polynomial(1.0, 0.0, 10, power=2.0)(5)
         0.25
     """
-    steps = whole("polynomial", "steps", steps, "[1, inf)")
-    power = number("polynomial", "power", power, "(0, inf)")
+    steps = ranges.whole("polynomial", "steps", steps, "[1, inf)")
+    power = ranges.number("polynomial", "power", power, "(0, inf)")
     return partial(_polynomial, start, end, steps, power)
 
 
@@ -147,12 +120,12 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
         >>> [step_decay(1.0, 0.5, 10)(step) for step in (0, 9, 10, 20)]
         [1.0, 1.0, 0.5, 0.25]
     """
-    every = whole("step_decay", "every", every, "[1, inf)")
+    every = ranges.whole("step_decay", "every", every, "[1, inf)")
     return partial(_step_decay, value, factor, every)
 
 
 def _step_decay(value: float, factor: float, every: int, step: int) -> float:
-    return times_power(value, factor, step // every)
+    return ranges.times_power(value, factor, step // every)
 
 
 def exponential(value: float, factor: float, steps: int) -> Schedule:
@@ -173,13 +146,13 @@ def exponential(value: float, factor: float, steps: int) -> Schedule:
         >>> exponential(1.0, 0.25, 10)(5)
         0.5
     """
-    steps = whole("exponential", "steps", steps, "[1, inf)")
-    factor = number("exponential", "factor", factor, "(0, inf)")
+    steps = ranges.whole("exponential", "steps", steps, "[1, inf)")
+    factor = ranges.number("exponential", "factor", factor, "(0, inf)")
     return partial(_exponential, value, factor, steps)
 
 
 def _exponential(value: float, factor: float, steps: int, step: int) -> float:
-    return times_power(value, factor, step / steps)
+    return ranges.times_power(value, factor, step / steps)
 
 
 def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
@@ -223,7 +196,7 @@ def cosine(start: float, steps: int, *, end: float = 0.0) -> Schedule:
 
     Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
     """
-    steps = whole("cosine", "steps", steps, "[1, inf)")
+    steps = ranges.whole("cosine", "steps", steps, "[1, inf)")
     return partial(_cosine, start, steps, end)
 
 
@@ -252,8 +225,8 @@ def warm_restarts(start: float, steps: int, *, growth: int = 1, end: float = 0.0
 
     Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
     """
-    steps = whole("warm_restarts", "steps", steps, "[1, inf)")
-    growth = whole("warm_restarts", "growth", growth, "[1, inf)")
+    steps = ranges.whole("warm_restarts", "steps", steps, "[1, inf)")
+    growth = ranges.whole("warm_restarts", "growth", growth, "[1, inf)")
     return partial(_warm_restarts, start, steps, growth, end)
 
 
@@ -287,7 +260,7 @@ def warm_up(schedule: float | Schedule, steps: int, *, start: float = 0.0) -> Sc
 
     Reference: Goyal et al., "Accurate, large minibatch SGD" (2017).
     """
-    steps = whole("warm_up", "steps", steps, "[1, inf)")
+    steps = ranges.whole("warm_up", "steps", steps, "[1, inf)")
     then = as_schedule(schedule)
     return join([linear(start, then(0), steps), then], [steps])
 
@@ -318,10 +291,10 @@ def one_cycle(peak: float, steps: int, *, warm: float = 0.3, divide: float = 25.
 
     Reference: Smith and Topin, "Super-convergence: very fast training of neural networks" (2019).
     """
-    steps = whole("one_cycle", "steps", steps, "[1, inf)")
-    warm = number("one_cycle", "warm", warm, "(0, 1)")
+    steps = ranges.whole("one_cycle", "steps", steps, "[1, inf)")
+    warm = ranges.number("one_cycle", "warm", warm, "(0, 1)")
     peak, divide, final = (
-        number("one_cycle", name, value, "(0, inf)")
+        ranges.number("one_cycle", name, value, "(0, inf)")
         for name, value in (("peak", peak), ("divide", divide), ("final", final))
     )
     start, turn = peak / divide, warm * steps

@@ -7,12 +7,11 @@ from functools import partial
 
 import numpy as np
 
-from bpfunc.arrays.ranges import number
+from bpfunc.arrays.ranges import number, times_power
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, fold_in, generator
 from bpfunc.transforms.base import GradientTransform, elementwise, no_state, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
-from bpfunc.transforms.schedules import times_power
 from bpfunc.tree import Tree, flatten, norm_factors, tree_combine, tree_map, unflatten, with_norm
 
 
@@ -123,7 +122,8 @@ def clip_by_global_norm(limit: float) -> GradientTransform:
     Reference: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
     """
     limit = number("clip_by_global_norm", "limit", limit, "(0, inf)")
-    return stateless(partial(_shrunk_together, limit))
+    made = stateless(partial(_shrunk_together, limit))
+    return GradientTransform(made.init, made.update, norm_limit=limit)
 
 
 def _shrunk_together(limit: float, grads: Tree, params: Tree, step: int) -> Tree:

@@ -46,8 +46,8 @@ def explained_lines(found: Explained) -> Printable:
     """
     rows = len(found.inputs)
     lines = [
-        f"{found.recipe}, seed {found.seed}: step {found.step} of {found.steps}, in epoch {found.epoch}; "
-        f"{rows} examples, learning rate {found.learning_rate:.6g}",
+        f"{found.recipe}, {_when(found)}; {rows} examples"
+        + ("" if found.learning_rate is None else f", learning rate {found.learning_rate:.6g}"),
     ]
     for stage, title in (("forward", "forward"), ("backward", "backward, from the end")):
         lines += ["", f"{title:<29}{'shape':<28}{'norm':>10}{'FLOPs':>13}{'time':>11}"]
@@ -55,7 +55,8 @@ def explained_lines(found: Explained) -> Printable:
             if one.stage == stage:
                 lines += _operation_lines(one)
         if stage == "forward":
-            lines.append(f"  loss {found.loss:.6g} nats, accuracy {100 * found.accuracy:.1f} %")
+            right = "" if found.accuracy is None else f", accuracy {100 * found.accuracy:.1f} %"
+            lines.append(f"  loss {found.loss:.6g} nats{right}")
     time = time_in_words(found.update_seconds)
     lines += ["", f"{'update':<25}{'shape':<14}{'gradient':>11}{'step':>11}{'parameters':>12}{'ratio':>10}{time:>9}"]
     lines += [f"      {line}" for line in found.update_formulas]
@@ -72,6 +73,12 @@ def explained_lines(found: Explained) -> Printable:
         f"{found.flops / found.seconds / 1e9:.1f} GFLOP/s",
     ]
     return in_lines(lines)
+
+
+def _when(found: Explained) -> str:
+    if found.steps is None:
+        return f"step {found.step}"
+    return f"seed {found.seed}: step {found.step} of {found.steps}, in epoch {found.epoch}"
 
 
 def _operation_lines(one: Operation) -> list[str]:

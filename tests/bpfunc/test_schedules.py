@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpfunc as bp
+from bpfunc.arrays.ranges import times_power
 from bpfunc.interop.mlp_parts import inverse_scaling
-from bpfunc.transforms.schedules import times_power
 from tests.bpfunc.members import makers
 
 SCHEDULES = makers("Schedule")

@@ -276,7 +276,7 @@ def runs_code(text: str) -> list[str]:
     return found
 
 
-WRITTEN_HERE = {"bpfunc/interop/compiled/loops.py": ["exec"]}
+WRITTEN_HERE = {"bpfunc/compiled/loops.py": ["exec"]}
 """Runs what it has itself written: a loop of NumPy's own functions, by NumPy's names. Nothing that was read."""
 
 

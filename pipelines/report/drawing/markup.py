@@ -15,7 +15,7 @@ from pipelines.disk.untrusted.printable import printable, printable_lines
 Html = NewType("Html", str)
 """Markup that is safe to place into a page."""
 
-_VOID = frozenset({"img", "link", "meta"})
+_VOID = frozenset({"img", "input", "link", "meta"})
 
 
 def text(value: str) -> Html:
