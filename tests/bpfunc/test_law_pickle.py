@@ -62,6 +62,7 @@ GIVEN_TO: dict[str, dict[str, Any]] = {
     "accumulated": {"parts": 2},
     "as_schedule": {"value": bp.cosine(0.1, 3)},
     "finite_step": {"step": bp.make_step(bp.dense(3), bp.cross_entropy(), bp.sgd(bp.exponential(0.1, 0.5, 3)))},
+    "made_by": {"name": "leaky_relu", "parts": [], "settings": {"slope": 0.5}},
     "piecewise": {"values": (0.1, 0.2)},
 }
 DATA = bp.Batch(np.linspace(0, 1, 24).reshape(6, 4).astype(np.float32), np.eye(3, dtype=np.float32)[GIVEN["targets"]])

@@ -564,6 +564,7 @@ def test_parts_of_the_library_are_pickled_too(groups: tuple[np.ndarray, np.ndarr
     model = BackpropClassifier(activation=bp.gelu(), solver=solver, max_iter=2).fit(X, y)
     sent = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(sent.predict_proba(X), model.predict_proba(X))
+    assert model.predict_proba(X).flags.writeable  # as scikit-learn's
     assert clone(sent).fit(X, y).predict_proba(X).shape == (len(X), len(np.unique(y)))
 
 
