@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import attrs
 import numpy as np
@@ -71,13 +72,13 @@ def compose(*augmentations: Augmentation) -> Augmentation:
         >>> turned(Key(0), batch).inputs
         array([[3., 2., 1., 0.]])
     """
+    return partial(_composed, augmentations)
 
-    def augment(key: Key, batch: Batch) -> Batch:
-        for index, augmentation in enumerate(augmentations):
-            batch = augmentation(fold_in(key, index), batch)
-        return batch
 
-    return augment
+def _composed(augmentations: tuple[Augmentation, ...], key: Key, batch: Batch) -> Batch:
+    for index, augmentation in enumerate(augmentations):
+        batch = augmentation(fold_in(key, index), batch)
+    return batch
 
 
 def sometimes(probability: float, augmentation: Augmentation) -> Augmentation:
@@ -99,19 +100,19 @@ def sometimes(probability: float, augmentation: Augmentation) -> Augmentation:
         False
     """
     probability = number("sometimes", "probability", probability, "[0, 1]")
+    return partial(_sometimes, probability, augmentation)
 
-    def augment(key: Key, batch: Batch) -> Batch:
-        choice_key, inner_key = split(key)
-        changed = augmentation(inner_key, batch)
-        chosen = _chance(choice_key, len(batch.inputs), probability)
-        weights = None if batch.weights is None or changed.weights is None else (changed.weights, batch.weights)
-        return Batch(
-            np.where(_across(chosen, batch.inputs), changed.inputs, batch.inputs),
-            np.where(_across(chosen, batch.targets), changed.targets, batch.targets),
-            None if weights is None else np.where(chosen, *weights),
-        )
 
-    return augment
+def _sometimes(probability: float, augmentation: Augmentation, key: Key, batch: Batch) -> Batch:
+    choice_key, inner_key = split(key)
+    changed = augmentation(inner_key, batch)
+    chosen = _chance(choice_key, len(batch.inputs), probability)
+    weights = None if batch.weights is None or changed.weights is None else (changed.weights, batch.weights)
+    return Batch(
+        np.where(_across(chosen, batch.inputs), changed.inputs, batch.inputs),
+        np.where(_across(chosen, batch.targets), changed.targets, batch.targets),
+        None if weights is None else np.where(chosen, *weights),
+    )
 
 
 def flip_horizontal(probability: float = 0.5, *, shape: ImageShape = FASHION) -> Augmentation:
@@ -156,13 +157,13 @@ def flip_vertical(probability: float = 0.5, *, shape: ImageShape = FASHION) -> A
 
 def _flip(name: str, probability: float, shape: ImageShape, *, axis: int) -> Augmentation:
     probability = number(name, "probability", probability, "[0, 1]")
+    return partial(_flipped, probability, shape, axis)
 
-    def augment(key: Key, batch: Batch) -> Batch:
-        images = _images(batch, shape)
-        chosen = _chance(key, len(images), probability)
-        return _with_images(batch, np.where(_across(chosen, images), np.flip(images, axis), images))
 
-    return augment
+def _flipped(probability: float, shape: ImageShape, axis: int, key: Key, batch: Batch) -> Batch:
+    images = _images(batch, shape)
+    chosen = _chance(key, len(images), probability)
+    return _with_images(batch, np.where(_across(chosen, images), np.flip(images, axis), images))
 
 
 def shift(pixels: int, *, shape: ImageShape = FASHION, fill: float = 0.0) -> Augmentation:
@@ -184,15 +185,15 @@ def shift(pixels: int, *, shape: ImageShape = FASHION, fill: float = 0.0) -> Aug
         array([[0., 1., 2., 3.]])
     """
     pixels = whole("shift", "pixels", pixels, "[0, inf)")
+    return partial(_shifted, pixels, shape, fill)
 
-    def augment(key: Key, batch: Batch) -> Batch:
-        images = _that_hold(_images(batch, shape), fill)
-        down, right = generator(key).integers(-pixels, pixels, (2, len(images), 1, 1), endpoint=True)
-        rows, columns = np.arange(shape[0])[:, None] - down, np.arange(shape[1]) - right
-        laid, index, _ = _bordered(images, rows, columns, fill)
-        return _with_images(batch, laid[index])
 
-    return augment
+def _shifted(pixels: int, shape: ImageShape, fill: float, key: Key, batch: Batch) -> Batch:
+    images = _that_hold(_images(batch, shape), fill)
+    down, right = generator(key).integers(-pixels, pixels, (2, len(images), 1, 1), endpoint=True)
+    rows, columns = np.arange(shape[0])[:, None] - down, np.arange(shape[1]) - right
+    laid, index, _ = _bordered(images, rows, columns, fill)
+    return _with_images(batch, laid[index])
 
 
 def rotate(degrees: float, *, shape: ImageShape = FASHION, fill: float = 0.0) -> Augmentation:
@@ -214,13 +215,13 @@ def rotate(degrees: float, *, shape: ImageShape = FASHION, fill: float = 0.0) ->
         array([[0., 1., 2., 3.]])
     """
     limit = math.radians(number("rotate", "degrees", degrees, "[0, inf)"))
+    return partial(_rotated, shape, fill, limit)
 
-    def augment(key: Key, batch: Batch) -> Batch:
-        images = _images(batch, shape)
-        angles = uniform(key, (len(images), 1, 1), low=-limit, high=limit, dtype=np.float64)
-        return _with_images(batch, rotated(images, angles[:, 0, 0], fill=fill))
 
-    return augment
+def _rotated(shape: ImageShape, fill: float, limit: float, key: Key, batch: Batch) -> Batch:
+    images = _images(batch, shape)
+    angles = uniform(key, (len(images), 1, 1), low=-limit, high=limit, dtype=np.float64)
+    return _with_images(batch, rotated(images, angles[:, 0, 0], fill=fill))
 
 
 def rotated(images: FloatArray, angles: FloatArray, *, fill: float = 0.0) -> FloatArray:
@@ -280,17 +281,17 @@ def cutout(size: int, *, shape: ImageShape = FASHION, fill: float = 0.0) -> Augm
     Reference: DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout" (2017).
     """
     size = whole("cutout", "size", size, "[0, inf)")
+    return partial(_cut_out, size, shape, fill)
 
-    def augment(key: Key, batch: Batch) -> Batch:
-        images = _that_hold(_images(batch, shape), fill)
-        rows, columns = (
-            _near(generator(axis_key).integers(0, length, len(images)), length, size)
-            for axis_key, length in zip(split(key), shape, strict=True)
-        )
-        hidden = rows[:, :, None] & columns[:, None, :]
-        return _with_images(batch, np.where(hidden, images.dtype.type(fill), images))
 
-    return augment
+def _cut_out(size: int, shape: ImageShape, fill: float, key: Key, batch: Batch) -> Batch:
+    images = _that_hold(_images(batch, shape), fill)
+    rows, columns = (
+        _near(generator(axis_key).integers(0, length, len(images)), length, size)
+        for axis_key, length in zip(split(key), shape, strict=True)
+    )
+    hidden = rows[:, :, None] & columns[:, None, :]
+    return _with_images(batch, np.where(hidden, images.dtype.type(fill), images))
 
 
 def _near(centre: IntArray, length: int, size: int) -> BoolArray:
@@ -319,14 +320,14 @@ def noise(deviation: float) -> Augmentation:
     Reference: Bishop, "Training with noise is equivalent to Tikhonov regularization" (1995).
     """
     deviation = number("noise", "deviation", deviation, "[0, inf)")
+    return partial(_noisy, deviation)
 
-    def augment(key: Key, batch: Batch) -> Batch:
-        inputs = _floating(batch.inputs)
-        draw = normal(key, inputs.shape, dtype=np.float32 if inputs.dtype == np.float32 else np.float64)
-        draw *= deviation
-        return attrs.evolve(batch, inputs=inputs + draw.astype(inputs.dtype, copy=False))
 
-    return augment
+def _noisy(deviation: float, key: Key, batch: Batch) -> Batch:
+    inputs = _floating(batch.inputs)
+    draw = normal(key, inputs.shape, dtype=np.float32 if inputs.dtype == np.float32 else np.float64)
+    draw *= deviation
+    return attrs.evolve(batch, inputs=inputs + draw.astype(inputs.dtype, copy=False))
 
 
 def mixup(alpha: float) -> Augmentation:
@@ -352,33 +353,31 @@ def mixup(alpha: float) -> Augmentation:
     for each example in place of one for the batch.
     """
     alpha = number("mixup", "alpha", alpha, "(0, inf)")
+    return partial(_mixed, alpha)
 
-    def augment(key: Key, batch: Batch) -> Batch:
-        targets = batch.targets
-        if not np.issubdtype(targets.dtype, np.floating):
-            raise ValueError(f"mixup takes floating targets, such as one-hot rows, found {targets.dtype}")
-        draw = generator(key)
-        rows = row_count(batch)
-        part, partner = draw.beta(alpha, alpha, rows), draw.permutation(rows)
 
-        def mix(given: FloatArray | IntArray) -> FloatArray:
-            values = _floating(given)
-            own = _across(part.astype(values.dtype), values)
-            mixed: FloatArray = own * values + (1 - own) * values[partner]
-            return mixed
+def _mixed(alpha: float, key: Key, batch: Batch) -> Batch:
+    targets = batch.targets
+    if not np.issubdtype(targets.dtype, np.floating):
+        raise ValueError(f"mixup takes floating targets, such as one-hot rows, found {targets.dtype}")
+    draw = generator(key)
+    rows = row_count(batch)
+    part, partner = draw.beta(alpha, alpha, rows), draw.permutation(rows)
 
-        weights = None if batch.weights is None else mix(batch.weights)
-        return Batch(mix(batch.inputs), mix(targets), weights)
+    def mix(given: FloatArray | IntArray) -> FloatArray:
+        values = _floating(given)
+        own = _across(part.astype(values.dtype), values)
+        mixed: FloatArray = own * values + (1 - own) * values[partner]
+        return mixed
 
-    return augment
+    weights = None if batch.weights is None else mix(batch.weights)
+    return Batch(mix(batch.inputs), mix(targets), weights)
 
 
 def _floating(values: FloatArray | IntArray) -> FloatArray:
     """Whole numbers as floating ones, for what lies between them; floating ones as they are."""
     dtype = values.dtype if values.dtype.kind == "f" else np.result_type(values, np.float32)
-    floating: Any = np.asarray(values, dtype)
-    result: FloatArray = floating
-    return result
+    return np.asarray(values, dtype)
 
 
 def _that_hold(images: FloatArray, fill: float) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeAlias
 
 import attrs
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.arrays.ranges import whole
-from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
+from bpfunc.arrays.types import FloatArray, IntArray, readonly, readonly_arrays
 from bpfunc.keys import Key, fold_in, permutation, split, uniform
 from bpfunc.layers import ShapeError
 
@@ -155,12 +156,12 @@ def weighted(weights: FloatArray | IntArray) -> Sampler:
         raise ValueError("weights are a vector of finite numbers of at least 0 that are not all 0")
     cumulative = np.cumsum(_scaled(weights), dtype=np.float64)
     cumulative /= cumulative[-1]
+    return partial(_weighted, cumulative)
 
-    def sampler(key: Key, count: int) -> IntArray:
-        _check_count(count, len(cumulative), "weights")
-        return np.searchsorted(cumulative, uniform(key, (count,), dtype=np.float64), side="right")
 
-    return sampler
+def _weighted(cumulative: FloatArray, key: Key, count: int) -> IntArray:
+    _check_count(count, len(cumulative), "weights")
+    return np.searchsorted(cumulative, uniform(key, (count,), dtype=np.float64), side="right")
 
 
 def _scaled(weights: FloatArray | IntArray) -> FloatArray | IntArray:
@@ -188,21 +189,21 @@ def class_balanced(targets: FloatArray | IntArray) -> Sampler:
         >>> np.bincount(label[class_balanced(label)(Key(0), 6)]).tolist()
         [3, 3]
     """
-    label = class_indices(targets)
+    label = readonly(np.array(class_indices(targets)))  # a copy: the caller may write to the targets
     classes = np.unique(label)
     if not len(classes):
         raise ValueError("class_balanced takes at least one target")
+    return partial(_class_balanced, label, classes)
 
-    def sampler(key: Key, count: int) -> IntArray:
-        _check_count(count, len(label), "targets")
-        row_key, class_key, order_key = split(key, 3)
-        rows = permutation(row_key, count)
-        # The classes that get a row more, where the rows do not divide evenly, are drawn too.
-        quotas = count // len(classes) + (permutation(class_key, len(classes)) < count % len(classes))
-        drawn = [np.resize(rows[label[rows] == c], quota) for c, quota in zip(classes, quotas, strict=True)]
-        return np.concatenate(drawn)[permutation(order_key, count)]
 
-    return sampler
+def _class_balanced(label: IntArray, classes: IntArray, key: Key, count: int) -> IntArray:
+    _check_count(count, len(label), "targets")
+    row_key, class_key, order_key = split(key, 3)
+    rows = permutation(row_key, count)
+    # The classes that get a row more, where the rows do not divide evenly, are drawn too.
+    quotas = count // len(classes) + (permutation(class_key, len(classes)) < count % len(classes))
+    drawn = [np.resize(rows[label[rows] == c], quota) for c, quota in zip(classes, quotas, strict=True)]
+    return np.concatenate(drawn)[permutation(order_key, count)]
 
 
 def _check_count(rows: int, expected: int, name: str) -> None:

@@ -21,7 +21,6 @@ from bpfunc.losses.base import Targets, paired
 from bpfunc.losses.focal import _slope as focal_slope
 from bpfunc.losses.sigmoid_cross_entropy import _of_one_logit, sigmoid_cross_entropy
 from bpfunc.ops.elementwise import formulas_of
-from bpfunc.transforms.formula import traced_function
 
 Derivative = Callable[..., Sequence[Any]]
 
@@ -51,7 +50,6 @@ def loss_of(loss: Loss) -> LossForm:
         Its form.
 
     Raises:
-        TypeError: Its slope does something that is not compiled.
         ValueError: It is another loss.
 
     Example:
@@ -61,18 +59,12 @@ def loss_of(loss: Loss) -> LossForm:
     """
     derivatives = (loss.vjp, loss.jvp, loss.vjp_jvp)
     bare, settings = _bound(loss.forward)
-    code = getattr(bare, "__code__", None)
     if derivatives == _derivatives(squared_error()):
         op = sigmoid_cross_entropy if bare is _of_one_logit else bare
         found = _formulas(op, settings)
         if found is not None:
-            form = LossForm(ELEMENTWISE, partial(_elementwise_derivative, *found))
-            try:
-                traced_function(form.derivative(1), 3, np.dtype(np.float64))
-            except (AttributeError, IndexError, TypeError, ValueError) as error:
-                raise TypeError(f"the slope of the loss {loss.name} cannot be compiled: {error}") from None
-            return form
-    if derivatives == _derivatives(cross_entropy()) and code is _code(cross_entropy().forward) and not settings:
+            return LossForm(ELEMENTWISE, partial(_elementwise_derivative, *found))
+    if derivatives == _derivatives(cross_entropy()) and _like(loss.forward, cross_entropy().forward):
         return LossForm(SOFTMAX, _no_derivative)
     if derivatives == _derivatives(kl_divergence()) and loss.forward is kl_divergence().forward:
         return LossForm(SOFTMAX, _no_derivative)
@@ -92,6 +84,13 @@ def _code(function: Any) -> Any:
     return function.__code__
 
 
+def _like(function: Any, known: Any) -> bool:
+    """Whether a function is one that a maker gave, whose settings are bound in order, in any settings."""
+    if not isinstance(function, partial) or len(function.args) != len(known.args) or function.keywords:
+        return False
+    return function.func is known.func
+
+
 def _bound(function: Any) -> tuple[Any, dict[str, Any]]:
     """A function, and the settings that a `functools.partial` binds."""
     if isinstance(function, partial):
@@ -107,12 +106,14 @@ def _formulas(losses: Any, settings: dict[str, Any]) -> tuple[Any, tuple[float, 
     if getattr(op, "__code__", None) is not _code(ops.relu):  # one and the same for all that `elementwise` makes
         return None
     found = formulas_of(partial(op, **settings))
-    if found is None or found[0].keeps != "x":
+    if found is None or found[0].keeps == "y":
         return None
     return found[0], tuple(float(value) for value in found[1].values())
 
 
 def _elementwise_derivative(formulas: Any, settings: tuple[float, ...], outputs: int) -> Derivative:
+    if formulas.keeps == "difference":
+        return lambda y, _, t: (formulas.slope(y - t, *settings) / outputs,)
     return lambda y, _, t: (formulas.slope(y, t, *settings) / outputs,)
 
 

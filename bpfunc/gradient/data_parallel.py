@@ -5,6 +5,7 @@ How processes talk is not this module's business: whoever calls hands in a `Comm
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -113,23 +114,25 @@ def data_parallel(comm: Communicator, *, gradient: GradientMaker = value_and_gra
 
     Reference: Goyal et al., "Accurate, large minibatch SGD" (2017).
     """
+    return partial(_data_parallel, comm, gradient)
 
-    def make(model: Layer, loss: Loss) -> GradientFn:
-        inner = gradient(model, loss)
-        if comm.size == 1:
-            return inner
 
-        def together(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
-            rows = row_count(batch)
-            share = share_of(rows, comm)
-            own_ctx = ctx if ctx.key is None else Context(ctx.train, fold_in(ctx.key, comm.rank))
-            value, grads = inner(params, state, _share(batch, share), own_ctx)
-            summed = comm.allreduce_sum(_packed(value, grads, batch, share))
-            return _unpacked(summed, value, grads, rows)
+def _data_parallel(comm: Communicator, gradient: GradientMaker, model: Layer, loss: Loss) -> GradientFn:
+    inner = gradient(model, loss)
+    if comm.size == 1:
+        return inner
+    return partial(_together, comm, inner)
 
-        return together
 
-    return make
+def _together(
+    comm: Communicator, inner: GradientFn, params: Tree, state: Tree, batch: Batch, ctx: Context
+) -> tuple[Value, Tree]:
+    rows = row_count(batch)
+    share = share_of(rows, comm)
+    own_ctx = ctx if ctx.key is None else Context(ctx.train, fold_in(ctx.key, comm.rank))
+    value, grads = inner(params, state, _share(batch, share), own_ctx)
+    summed = comm.allreduce_sum(_packed(value, grads, batch, share))
+    return _unpacked(summed, value, grads, rows)
 
 
 def _share(batch: Batch, share: slice) -> Batch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from bpfunc.arrays.ranges import whole
@@ -46,33 +48,35 @@ def accumulated(parts: int, *, gradient: GradientMaker = value_and_grad) -> Grad
     Reference: none needed: the gradient of a sum is the sum of gradients.
     """
     parts = whole("accumulated", "parts", parts, "[1, inf)")
+    return partial(_accumulated, parts, gradient)
 
-    def make(model: Layer, loss: Loss) -> GradientFn:
-        inner = gradient(model, loss)
 
-        def in_parts(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
-            found: list[Value] = []
-            total: Tree = None
-            weights = []
-            for number, rows in enumerate(np.array_split(np.arange(row_count(batch)), parts)):
-                if len(rows) == 0 and found:
-                    continue
-                part = take(batch, rows)
-                part_ctx = ctx if ctx.key is None else Context(ctx.train, fold_in(ctx.key, number))
-                value, grads = inner(params, state, part, part_ctx)
-                weight = float(len(rows) if part.weights is None else part.weights.sum())
-                grads = tree_scale(weight, grads)
-                total = grads if total is None else tree_add(total, grads)
-                state = value.state
-                found.append(value)
-                weights.append(weight)
-            whole = sum(weights)
-            losses = np.concatenate([value.losses for value in found])
-            mean = sum(float(value.loss) * weight for value, weight in zip(found, weights, strict=True))
-            outputs = np.concatenate([value.outputs for value in found])
-            scale = 1 / whole if whole else 0.0
-            return Value(losses.dtype.type(mean * scale), losses, outputs, state), tree_scale(scale, total)
+def _accumulated(parts: int, gradient: GradientMaker, model: Layer, loss: Loss) -> GradientFn:
+    inner = gradient(model, loss)
+    return partial(_in_parts, parts, inner)
 
-        return in_parts
 
-    return make
+def _in_parts(
+    parts: int, inner: GradientFn, params: Tree, state: Tree, batch: Batch, ctx: Context
+) -> tuple[Value, Tree]:
+    found: list[Value] = []
+    total: Tree = None
+    weights = []
+    for number, rows in enumerate(np.array_split(np.arange(row_count(batch)), parts)):
+        if len(rows) == 0 and found:
+            continue
+        part = take(batch, rows)
+        part_ctx = ctx if ctx.key is None else Context(ctx.train, fold_in(ctx.key, number))
+        value, grads = inner(params, state, part, part_ctx)
+        weight = float(len(rows) if part.weights is None else part.weights.sum())
+        grads = tree_scale(weight, grads)
+        total = grads if total is None else tree_add(total, grads)
+        state = value.state
+        found.append(value)
+        weights.append(weight)
+    whole = sum(weights)
+    losses = np.concatenate([value.losses for value in found])
+    mean = sum(float(value.loss) * weight for value, weight in zip(found, weights, strict=True))
+    outputs = np.concatenate([value.outputs for value in found])
+    scale = 1 / whole if whole else 0.0
+    return Value(losses.dtype.type(mean * scale), losses, outputs, state), tree_scale(scale, total)

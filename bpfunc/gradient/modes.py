@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import attrs
@@ -157,13 +158,15 @@ def value_and_grad(model: Layer, loss: Loss) -> GradientFn:
 
     Reference: Rumelhart, Hinton and Williams (1986); Griewank and Walther, "Evaluating derivatives" (2008).
     """
+    return partial(_value_and_grad, model, loss)
 
-    def gradient(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
-        there = _forward(model, loss, params, state, batch, ctx)
-        doutputs = loss.vjp(there.loss_residual, there.weights)
-        return there.value, model.backward_params(params, there.residual, doutputs)
 
-    return gradient
+def _value_and_grad(
+    model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context
+) -> tuple[Value, Tree]:
+    there = _forward(model, loss, params, state, batch, ctx)
+    doutputs = loss.vjp(there.loss_residual, there.weights)
+    return there.value, model.backward_params(params, there.residual, doutputs)
 
 
 def jvp(

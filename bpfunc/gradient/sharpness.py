@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bpfunc.arrays.ranges import number
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
@@ -36,19 +38,21 @@ def sharpness_aware(rho: float, *, gradient: GradientMaker = value_and_grad) -> 
     Reference: Foret, Kleiner, Mobahi and Neyshabur, "Sharpness-aware minimization" (2021).
     """
     rho = number("sharpness_aware", "rho", rho, "[0, inf)")
+    return partial(_sharpness_aware, rho, gradient)
 
-    def make(model: Layer, loss: Loss) -> GradientFn:
-        inner = gradient(model, loss)
 
-        def uphill_first(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
-            value, grads = inner(params, state, batch, ctx)
-            norm = norm_factors(grads)
-            if norm[1] == 0:
-                return value, grads
-            uphill = tree_combine(lambda p, g: p + with_norm(g, norm, (1.0, rho)), params, grads)
-            _, sharp = inner(uphill, state, batch, ctx)
-            return value, sharp
+def _sharpness_aware(rho: float, gradient: GradientMaker, model: Layer, loss: Loss) -> GradientFn:
+    inner = gradient(model, loss)
+    return partial(_uphill_first, rho, inner)
 
-        return uphill_first
 
-    return make
+def _uphill_first(
+    rho: float, inner: GradientFn, params: Tree, state: Tree, batch: Batch, ctx: Context
+) -> tuple[Value, Tree]:
+    value, grads = inner(params, state, batch, ctx)
+    norm = norm_factors(grads)
+    if norm[1] == 0:
+        return value, grads
+    uphill = tree_combine(lambda p, g: p + with_norm(g, norm, (1.0, rho)), params, grads)
+    _, sharp = inner(uphill, state, batch, ctx)
+    return value, sharp

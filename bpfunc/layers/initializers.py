@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -180,27 +181,28 @@ def truncated_normal(deviation: float, *, limit: float = 2.0) -> Initializer:
     """
     deviation = number("truncated_normal", "deviation", deviation, "(0, inf)")
     limit = number("truncated_normal", "limit", limit, "(0, inf)")
+    return partial(_truncated_normal, deviation, limit)
 
-    def propose(key: Key, shape: Shape) -> tuple[FloatArray, BoolArray]:
-        """Draw once for each number, and say which draws are taken."""
-        if limit >= 1:
-            draw = normal(key, shape)
-            return draw, np.abs(draw) <= limit
-        # A narrow window is nearly flat: even draws from it, thinned out to the normal density, are seldom refused.
-        draw = uniform(fold_in(key, 0), shape, low=-limit, high=limit)
-        return draw, uniform(fold_in(key, 1), shape) < np.exp(-draw * draw / 2)
 
-    def init(key: Key, shape: Shape) -> FloatArray:
-        draw, accepted = propose(key, shape)
-        attempt = 0
-        while not accepted.all():
-            attempt += 1
-            again, now = propose(fold_in(key, attempt), shape)
-            draw, accepted = np.where(accepted, draw, again), accepted | now
-        draw *= deviation
-        return draw
+def _truncated_normal(deviation: float, limit: float, key: Key, shape: Shape) -> FloatArray:
+    draw, accepted = _proposed(limit, key, shape)
+    attempt = 0
+    while not accepted.all():
+        attempt += 1
+        again, now = _proposed(limit, fold_in(key, attempt), shape)
+        draw, accepted = np.where(accepted, draw, again), accepted | now
+    draw *= deviation
+    return draw
 
-    return init
+
+def _proposed(limit: float, key: Key, shape: Shape) -> tuple[FloatArray, BoolArray]:
+    """Draw once for each number, and say which draws are taken."""
+    if limit >= 1:
+        draw = normal(key, shape)
+        return draw, np.abs(draw) <= limit
+    # A narrow window is nearly flat: even draws from it, thinned out to the normal density, are seldom refused.
+    draw = uniform(fold_in(key, 0), shape, low=-limit, high=limit)
+    return draw, uniform(fold_in(key, 1), shape) < np.exp(-draw * draw / 2)
 
 
 def constant(value: float) -> Initializer:
@@ -218,7 +220,11 @@ def constant(value: float) -> Initializer:
 
     Reference: none needed.
     """
-    return lambda key, shape: np.full(shape, value, np.float32)
+    return partial(_filled, value)
+
+
+def _filled(value: float, key: Key, shape: Shape) -> FloatArray:
+    return np.full(shape, value, np.float32)
 
 
 def _fan_in(shape: Shape) -> int:

@@ -19,7 +19,7 @@ ArgumentsT = ParamSpec("ArgumentsT")
 
 
 def elementwise_loss(
-    name: str, *, keeps: Keeps, slope: Formula, curvature: Formula | None = None, **intervals: str
+    name: str, *, keeps: Keeps = "x", slope: Formula, curvature: Formula | None = None, **intervals: str
 ) -> Callable[[Callable[ArgumentsT, FloatArray]], Callable[ArgumentsT, tuple[FloatArray, ElementwiseResidual]]]:
     """Make a loss from a function of outputs and targets, number by number: a decorator.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import attrs
 import numpy as np
 
 from bpfunc.arrays.ranges import number
-from bpfunc.arrays.types import FloatArray, readonly_arrays
+from bpfunc.arrays.types import FloatArray, readonly, readonly_arrays
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import Loss, Targets, check_derivative, class_rows, weighed
 from bpfunc.ops import softmax_jvp
@@ -140,7 +141,7 @@ def _checked_weights(weights: FloatArray | Sequence[float]) -> FloatArray:
     checked = np.array(weights)
     if checked.ndim != 1 or checked.dtype.kind not in "fiu" or not ((checked >= 0) & (checked < np.inf)).all():
         raise ValueError(f"cross_entropy takes a vector of class_weights of at least 0, got {weights}")
-    return checked
+    return readonly(checked)
 
 
 def cross_entropy(*, label_smoothing: float = 0.0, class_weights: FloatArray | Sequence[float] | None = None) -> Loss:
@@ -167,21 +168,23 @@ def cross_entropy(*, label_smoothing: float = 0.0, class_weights: FloatArray | S
     """
     label_smoothing = number("cross_entropy", "label_smoothing", label_smoothing, "[0, 1)")
     weights = None if class_weights is None else _checked_weights(class_weights)
-
-    def forward(logits: FloatArray, targets: Targets) -> tuple[FloatArray, CrossEntropyResidual]:
-        rows = class_rows(logits, targets)
-        if label_smoothing:
-            rows = (1 - label_smoothing) * rows + label_smoothing / logits.shape[1]
-        if weights is not None:
-            if weights.shape != logits.shape[1:]:
-                raise ShapeError(f"cross_entropy has {len(weights)} class weights, found logits {logits.shape}")
-            rows = rows * weights
-        return softmax_cross_entropy(logits, rows)
-
     return Loss(
         "cross_entropy",
-        forward,
+        partial(_smoothed_and_weighted, label_smoothing, weights),
         softmax_cross_entropy_vjp,
         softmax_cross_entropy_jvp,
         softmax_cross_entropy_vjp_jvp,
     )
+
+
+def _smoothed_and_weighted(
+    label_smoothing: float, weights: FloatArray | None, logits: FloatArray, targets: Targets
+) -> tuple[FloatArray, CrossEntropyResidual]:
+    rows = class_rows(logits, targets)
+    if label_smoothing:
+        rows = (1 - label_smoothing) * rows + label_smoothing / logits.shape[1]
+    if weights is not None:
+        if weights.shape != logits.shape[1:]:
+            raise ShapeError(f"cross_entropy has {len(weights)} class weights, found logits {logits.shape}")
+        rows = rows * weights
+    return softmax_cross_entropy(logits, rows)

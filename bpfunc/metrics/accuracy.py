@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from bpfunc.arrays.ranges import whole
@@ -28,17 +30,17 @@ def accuracy() -> Metric:
         >>> accuracy().measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0])))
         Mean(total=1.0, weight=2.0)
     """
+    return mean_metric("accuracy", _hits)
 
-    def hits(outputs: FloatArray, batch: Batch) -> BoolArray:
-        label = labels_for(outputs, batch)
-        if outputs.shape[1] == 1 and not np.isin(batch.targets, (0, 1)).all():
-            raise ShapeError(
-                "accuracy expected an output for each class, found a single one and targets that are numbers;"
-                " pass another metric, such as mean_squared_error()"
-            )
-        return never_of_nan(outputs, outputs.argmax(axis=1) == label)
 
-    return mean_metric("accuracy", hits)
+def _hits(outputs: FloatArray, batch: Batch) -> BoolArray:
+    label = labels_for(outputs, batch)
+    if outputs.shape[1] == 1 and not np.isin(batch.targets, (0, 1)).all():
+        raise ShapeError(
+            "accuracy expected an output for each class, found a single one and targets that are numbers;"
+            " pass another metric, such as mean_squared_error()"
+        )
+    return never_of_nan(outputs, outputs.argmax(axis=1) == label)
 
 
 def top_k(k: int) -> Metric:
@@ -63,14 +65,14 @@ def top_k(k: int) -> Metric:
         Mean(total=1.0, weight=2.0)
     """
     k = whole("top_k", "k", k, "[1, inf)")
+    return mean_metric(f"top-{k} accuracy", partial(_hits_among, k))
 
-    def hits(outputs: FloatArray, batch: Batch) -> BoolArray:
-        label = labels_for(outputs, batch)[:, None]
-        own = np.take_along_axis(outputs, label, axis=1)
-        ahead = np.where(np.arange(outputs.shape[1]) < label, outputs >= own, outputs > own)
-        return never_of_nan(outputs, np.count_nonzero(ahead, axis=1) < k)
 
-    return mean_metric(f"top-{k} accuracy", hits)
+def _hits_among(k: int, outputs: FloatArray, batch: Batch) -> BoolArray:
+    label = labels_for(outputs, batch)[:, None]
+    own = np.take_along_axis(outputs, label, axis=1)
+    ahead = np.where(np.arange(outputs.shape[1]) < label, outputs >= own, outputs > own)
+    return never_of_nan(outputs, np.count_nonzero(ahead, axis=1) < k)
 
 
 def binary_accuracy(*, threshold: float = 0.0) -> Metric:
@@ -91,9 +93,9 @@ def binary_accuracy(*, threshold: float = 0.0) -> Metric:
         >>> binary_accuracy().measure(np.array([-1.0, 2.0]), Batch(np.zeros((2, 1)), np.array([0, 0])))
         Mean(total=1.0, weight=2.0)
     """
+    return mean_metric("binary accuracy", partial(_right_answers, threshold))
 
-    def fractions(outputs: FloatArray, batch: Batch) -> FloatArray:
-        targets = paired("binary_accuracy", outputs, batch.targets)
-        return row_means(((outputs > threshold) == (targets > 0.5)) & ~np.isnan(outputs))
 
-    return mean_metric("binary accuracy", fractions)
+def _right_answers(threshold: float, outputs: FloatArray, batch: Batch) -> FloatArray:
+    targets = paired("binary_accuracy", outputs, batch.targets)
+    return row_means(((outputs > threshold) == (targets > 0.5)) & ~np.isnan(outputs))

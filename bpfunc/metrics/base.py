@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias, cast
 
 import attrs
@@ -110,15 +111,17 @@ def mean_metric(name: str, figures: Callable[[FloatArray, Batch], FloatArray | B
         >>> largest.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0])))
         Mean(total=2.0, weight=2.0)
     """
+    return Metric(name, partial(_mean_measure, figures), mean, merge_means)
 
-    def measure(outputs: FloatArray, batch: Batch) -> Mean:
-        found = figures(outputs, batch)
-        if batch.weights is None:
-            return Mean(float(found.sum(dtype=np.float64)), float(len(found)))
-        weights = row_weights(batch, len(found))
-        return Mean(float(weighed(weights, found.astype(np.float64)).sum()), float(weights.sum()))
 
-    return Metric(name, measure, mean, merge_means)
+def _mean_measure(
+    figures: Callable[[FloatArray, Batch], FloatArray | BoolArray], outputs: FloatArray, batch: Batch
+) -> Mean:
+    found = figures(outputs, batch)
+    if batch.weights is None:
+        return Mean(float(found.sum(dtype=np.float64)), float(len(found)))
+    weights = row_weights(batch, len(found))
+    return Mean(float(weighed(weights, found.astype(np.float64)).sum()), float(weights.sum()))
 
 
 def all_of(*metrics: Metric) -> Metric:
@@ -143,17 +146,21 @@ def all_of(*metrics: Metric) -> Metric:
     names = [metric.name for metric in metrics]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"all_of takes metrics with different names, at least one, got {names}")
+    return Metric(
+        ", ".join(names), partial(_measure_all, metrics), partial(_value_of_all, metrics), partial(_merge_all, metrics)
+    )
 
-    def measure(outputs: FloatArray, batch: Batch) -> tuple[Tree, ...]:
-        return tuple(metric.measure(outputs, batch) for metric in metrics)
 
-    def value(state: tuple[Tree, ...]) -> dict[str, Tree]:
-        return {metric.name: metric.value(part) for metric, part in zip(metrics, state, strict=True)}
+def _merge_all(metrics: tuple[Metric, ...], left: tuple[Tree, ...], right: tuple[Tree, ...]) -> tuple[Tree, ...]:
+    return tuple(metric.merge(*parts) for metric, *parts in zip(metrics, left, right, strict=True))
 
-    def merge(left: tuple[Tree, ...], right: tuple[Tree, ...]) -> tuple[Tree, ...]:
-        return tuple(metric.merge(*parts) for metric, *parts in zip(metrics, left, right, strict=True))
 
-    return Metric(", ".join(names), measure, value, merge)
+def _value_of_all(metrics: tuple[Metric, ...], state: tuple[Tree, ...]) -> dict[str, Tree]:
+    return {metric.name: metric.value(part) for metric, part in zip(metrics, state, strict=True)}
+
+
+def _measure_all(metrics: tuple[Metric, ...], outputs: FloatArray, batch: Batch) -> tuple[Tree, ...]:
+    return tuple(metric.measure(outputs, batch) for metric in metrics)
 
 
 def row_weights(batch: Batch, rows: int) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import numpy as np
 
@@ -57,29 +59,30 @@ def expected_calibration_error(bins: int = 15) -> Metric:
     """
     bins = whole("expected_calibration_error", "bins", bins, "[1, inf)")
     inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
+    return Metric("expected calibration error", partial(_binned, bins, inner_edges), _gap)
 
-    def measure(outputs: FloatArray, batch: Batch) -> CalibrationState:
-        label = labels_for(outputs, batch)
-        probabilities, _ = softmax(outputs.astype(np.float64))
-        confidence = probabilities.max(axis=1, initial=0.0)
-        correct = never_of_nan(outputs, outputs.argmax(axis=1) == label)
-        weights = row_weights(batch, len(label))
-        place = np.searchsorted(inner_edges, confidence)
 
-        def binned(values: FloatArray) -> FloatArray:
-            return np.bincount(place, values, bins).astype(np.float64, copy=False)
+def _gap(state: CalibrationState) -> float:
+    total = float(state.weight.sum())
+    return float(np.abs(state.correct - state.confidence).sum()) / total if total else float("nan")
 
-        return CalibrationState(
-            confidence=binned(confidence * weights),
-            correct=binned(correct * weights),
-            weight=binned(weights),
-        )
 
-    def value(state: CalibrationState) -> float:
-        total = float(state.weight.sum())
-        return float(np.abs(state.correct - state.confidence).sum()) / total if total else float("nan")
+def _binned(bins: int, inner_edges: FloatArray, outputs: FloatArray, batch: Batch) -> CalibrationState:
+    label = labels_for(outputs, batch)
+    probabilities, _ = softmax(outputs.astype(np.float64))
+    confidence = probabilities.max(axis=1, initial=0.0)
+    correct = never_of_nan(outputs, outputs.argmax(axis=1) == label)
+    weights = row_weights(batch, len(label))
+    place = np.searchsorted(inner_edges, confidence)
 
-    return Metric("expected calibration error", measure, value)
+    def binned(values: FloatArray) -> FloatArray:
+        return np.bincount(place, values, bins).astype(np.float64, copy=False)
+
+    return CalibrationState(
+        confidence=binned(confidence * weights),
+        correct=binned(correct * weights),
+        weight=binned(weights),
+    )
 
 
 def fit_temperature(logits: FloatArray, labels: IntArray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeAlias
 
 import attrs
@@ -186,7 +187,7 @@ def confusion(classes: int) -> Metric:
         array([[1, 1],
                [0, 0]])
     """
-    return _of_counts("confusion", "confusion", classes, lambda counts: counts)
+    return _of_counts("confusion", "confusion", classes, _unchanged)
 
 
 def precision(classes: int, *, average: Averaging = "macro") -> Metric:
@@ -207,9 +208,7 @@ def precision(classes: int, *, average: Averaging = "macro") -> Metric:
         >>> metric.value(metric.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0]))))
         0.5
     """
-    return _of_counts(
-        "precision", f"{_known(average)} precision", classes, lambda counts: averages(counts, average).precision
-    )
+    return _of_counts("precision", f"{_known(average)} precision", classes, partial(_averaged, "precision", average))
 
 
 def recall(classes: int, *, average: Averaging = "macro") -> Metric:
@@ -230,7 +229,7 @@ def recall(classes: int, *, average: Averaging = "macro") -> Metric:
         >>> metric.value(metric.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0]))))
         0.5
     """
-    return _of_counts("recall", f"{_known(average)} recall", classes, lambda counts: averages(counts, average).recall)
+    return _of_counts("recall", f"{_known(average)} recall", classes, partial(_averaged, "recall", average))
 
 
 def f1(classes: int, *, average: Averaging = "macro") -> Metric:
@@ -251,20 +250,30 @@ def f1(classes: int, *, average: Averaging = "macro") -> Metric:
         >>> metric.value(metric.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0]))))
         0.5
     """
-    return _of_counts("f1", f"{_known(average)} F1", classes, lambda counts: averages(counts, average).f1)
+    return _of_counts("f1", f"{_known(average)} F1", classes, partial(_averaged, "f1", average))
+
+
+def _unchanged(counts: IntArray) -> IntArray:
+    return counts
+
+
+def _averaged(name: Literal["precision", "recall", "f1"], average: Averaging, counts: IntArray) -> float:
+    found = averages(counts, average)
+    return {"precision": found.precision, "recall": found.recall, "f1": found.f1}[name]
 
 
 def _of_counts(function: str, name: str, classes: int, figure: Callable[[IntArray], float | IntArray]) -> Metric:
     classes = whole(function, "classes", classes, "[1, inf)")
+    return Metric(name, partial(_counted, classes), partial(_figure_of_counts, figure))
 
-    def measure(outputs: FloatArray, batch: Batch) -> ConfusionState:
-        label = labels_for(outputs, batch)
-        taken = outputs.argmax(axis=1)
-        unknown = ~never_of_nan(outputs, np.ones(len(taken), np.bool_))
-        taken[unknown] = (label[unknown] + 1) % outputs.shape[1]
-        return ConfusionState(confusion_matrix(taken, label, classes))
 
-    def value(state: ConfusionState) -> float | IntArray:
-        return figure(state.counts)
+def _figure_of_counts(figure: Callable[[IntArray], float | IntArray], state: ConfusionState) -> float | IntArray:
+    return figure(state.counts)
 
-    return Metric(name, measure, value)
+
+def _counted(classes: int, outputs: FloatArray, batch: Batch) -> ConfusionState:
+    label = labels_for(outputs, batch)
+    taken = outputs.argmax(axis=1)
+    unknown = ~never_of_nan(outputs, np.ones(len(taken), np.bool_))
+    taken[unknown] = (label[unknown] + 1) % outputs.shape[1]
+    return ConfusionState(confusion_matrix(taken, label, classes))

@@ -26,11 +26,11 @@ def log_loss() -> Metric:
 
     Reference: Good, "Rational decisions" (1952).
     """
+    return mean_metric("log loss", _log_losses)
 
-    def losses(outputs: FloatArray, batch: Batch) -> FloatArray:
-        return softmax_cross_entropy(outputs.astype(np.float64), batch.targets)[0]
 
-    return mean_metric("log loss", losses)
+def _log_losses(outputs: FloatArray, batch: Batch) -> FloatArray:
+    return softmax_cross_entropy(outputs.astype(np.float64), batch.targets)[0]
 
 
 def brier() -> Metric:
@@ -48,10 +48,10 @@ def brier() -> Metric:
 
     Reference: Brier, "Verification of forecasts expressed in terms of probability" (1950).
     """
+    return mean_metric("Brier score", _squared_distances)
 
-    def distances(outputs: FloatArray, batch: Batch) -> FloatArray:
-        logits = outputs.astype(np.float64)
-        squares: FloatArray = np.square(softmax(logits)[0] - class_rows(logits, batch.targets)).sum(axis=1)
-        return squares
 
-    return mean_metric("Brier score", distances)
+def _squared_distances(outputs: FloatArray, batch: Batch) -> FloatArray:
+    logits = outputs.astype(np.float64)
+    squares: FloatArray = np.square(softmax(logits)[0] - class_rows(logits, batch.targets)).sum(axis=1)
+    return squares

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import attrs
@@ -110,32 +111,30 @@ def roc_auc(*, average: Literal["macro", "weighted", "none"] = "macro") -> Metri
     """
     if average not in ("macro", "weighted", "none"):
         raise ValueError(f"the average is macro, weighted or none, got {average!r}")
+    return Metric(f"{average} ROC AUC" if average != "none" else "ROC AUC", _ranked, partial(_areas, average), _both)
 
-    def measure(outputs: FloatArray, batch: Batch) -> RankingState:
-        label = labels_for(outputs, batch)
-        weights = row_weights(batch, len(label))
-        return RankingState(softmax(outputs.astype(np.float64))[0], label.copy(), weights)
 
-    def value(state: RankingState) -> float | NDArray[np.float64]:
-        own = state.label[:, None] == np.arange(state.scores.shape[1])
-        areas = np.array(
-            [area_under_roc(s, o, weights=state.weights) for s, o in zip(state.scores.T, own.T, strict=True)]
-        )
-        if average == "none":
-            return areas
-        weights = np.where(np.isnan(areas), 0.0, 1.0 if average == "macro" else _near_one(state.weights) @ own)
-        total = float(weights.sum())
-        return float(np.nan_to_num(areas) @ weights) / total if total else float("nan")
+def _both(left: RankingState, right: RankingState) -> RankingState:
+    if left.scores.shape[1] != right.scores.shape[1]:
+        raise ShapeError(f"roc_auc merges scores (B, K) of one K, found {left.scores.shape} and {right.scores.shape}")
+    return RankingState(
+        np.concatenate([left.scores, right.scores]),
+        np.concatenate([left.label, right.label]),
+        np.concatenate([left.weights, right.weights]),
+    )
 
-    def merge(left: RankingState, right: RankingState) -> RankingState:
-        if left.scores.shape[1] != right.scores.shape[1]:
-            raise ShapeError(
-                f"roc_auc merges scores (B, K) of one K, found {left.scores.shape} and {right.scores.shape}"
-            )
-        return RankingState(
-            np.concatenate([left.scores, right.scores]),
-            np.concatenate([left.label, right.label]),
-            np.concatenate([left.weights, right.weights]),
-        )
 
-    return Metric(f"{average} ROC AUC" if average != "none" else "ROC AUC", measure, value, merge)
+def _areas(average: Literal["macro", "weighted", "none"], state: RankingState) -> float | NDArray[np.float64]:
+    own = state.label[:, None] == np.arange(state.scores.shape[1])
+    areas = np.array([area_under_roc(s, o, weights=state.weights) for s, o in zip(state.scores.T, own.T, strict=True)])
+    if average == "none":
+        return areas
+    weights = np.where(np.isnan(areas), 0.0, 1.0 if average == "macro" else _near_one(state.weights) @ own)
+    total = float(weights.sum())
+    return float(np.nan_to_num(areas) @ weights) / total if total else float("nan")
+
+
+def _ranked(outputs: FloatArray, batch: Batch) -> RankingState:
+    label = labels_for(outputs, batch)
+    weights = row_weights(batch, len(label))
+    return RankingState(softmax(outputs.astype(np.float64))[0], label.copy(), weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -41,8 +42,9 @@ def mean_squared_error() -> Metric:
 
 
 def _error_metric(name: str, size: Callable[[FloatArray], FloatArray]) -> Metric:
-    def errors(outputs: FloatArray, batch: Batch) -> FloatArray:
-        wide = outputs.astype(np.float64)
-        return row_means(size(wide - paired(name, wide, batch.targets)))
+    return mean_metric(name, partial(_errors, name, size))
 
-    return mean_metric(name, errors)
+
+def _errors(name: str, size: Callable[[FloatArray], FloatArray], outputs: FloatArray, batch: Batch) -> FloatArray:
+    wide = outputs.astype(np.float64)
+    return row_means(size(wide - paired(name, wide, batch.targets)))

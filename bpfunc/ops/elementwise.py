@@ -10,7 +10,6 @@ from functools import partial, wraps
 from typing import Any, Literal, ParamSpec, TypeAlias
 
 import attrs
-import numpy as np
 
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.tree import STATIC
@@ -93,9 +92,8 @@ def elementwise(
             if keeps == "x":
                 return y, ElementwiseResidual((readonly(x), *map(readonly, others), *settings.values()), formulas)
             kept = y if keeps == "y" else x - others[0]
-            if isinstance(kept, np.ndarray):
-                kept.setflags(write=False)
-            return y, ElementwiseResidual((kept, *settings.values()), formulas)
+            kept.setflags(write=False)
+            return y, ElementwiseResidual((kept, *settings.values()) if settings else (kept,), formulas)
 
         op.elementwise = formulas  # type: ignore[attr-defined]
         return op

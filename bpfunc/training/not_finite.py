@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 import attrs
@@ -89,20 +90,20 @@ def finite_gradient(gradient: GradientMaker = value_and_grad) -> GradientMaker:
             ...
         bpfunc.training.not_finite.NotFiniteError: the loss is not finite
     """
+    return partial(_finite_gradient, gradient)
 
-    def make(model: Layer, loss: Loss) -> GradientFn:
-        inner = gradient(model, loss)
 
-        def checked(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
-            value, grads = inner(params, state, batch, ctx)
-            place = "loss" if not np.isfinite(value.loss) else first_not_finite(grads)
-            if place is not None:
-                raise NotFiniteError(place)
-            return value, grads
+def _finite_gradient(gradient: GradientMaker, model: Layer, loss: Loss) -> GradientFn:
+    inner = gradient(model, loss)
+    return partial(_checked, inner)
 
-        return checked
 
-    return make
+def _checked(inner: GradientFn, params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
+    value, grads = inner(params, state, batch, ctx)
+    place = "loss" if not np.isfinite(value.loss) else first_not_finite(grads)
+    if place is not None:
+        raise NotFiniteError(place)
+    return value, grads
 
 
 def finite_step(step: StepFn, *, on_nan: Literal["stop", "skip"] = "stop", metric: Metric | None = None) -> StepFn:
@@ -135,16 +136,18 @@ def finite_step(step: StepFn, *, on_nan: Literal["stop", "skip"] = "stop", metri
         >>> after.step, seen.loss.weight
         (1, 0.0)
     """
+    return partial(_careful, step, on_nan, metric)
 
-    def careful(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
-        try:
-            return step(state, batch)
-        except NotFiniteError as problem:
-            if on_nan == "stop":
-                raise NotFiniteError(problem.place, state.step) from None
-            return attrs.evolve(state, step=state.step + 1), _nothing_seen(metric, batch)
 
-    return careful
+def _careful(
+    step: StepFn, on_nan: Literal["stop", "skip"], metric: Metric | None, state: TrainState, batch: Batch
+) -> tuple[TrainState, StepMetrics]:
+    try:
+        return step(state, batch)
+    except NotFiniteError as problem:
+        if on_nan == "stop":
+            raise NotFiniteError(problem.place, state.step) from None
+        return attrs.evolve(state, step=state.step + 1), _nothing_seen(metric, batch)
 
 
 def fold_finite_steps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import attrs
@@ -11,7 +12,7 @@ import numpy as np
 from bpfunc.arrays.aligned import keep_freed_memory
 from bpfunc.arrays.types import Shape
 from bpfunc.batches.batch import Batch
-from bpfunc.gradient.modes import GradientMaker, Value, value_and_grad
+from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.keys import Key, fold_in, split
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
@@ -146,12 +147,14 @@ def make_step(
     keep_freed_memory()
     loss_and_gradient = gradient(model, loss)
     measured = metric_for(loss) if metric is None else metric
+    return partial(_step, transform, loss_and_gradient, measured)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
-        ctx = Context(train=True, key=fold_in(state.key, state.step))
-        value, grads = loss_and_gradient(state.params, state.layer_state, batch, ctx)
-        params, optimizer_state = updated(transform, grads, state.optimizer_state, state.params, state.step)
-        metrics = StepMetrics(weighted_mean(value, batch), measured.measure(value.outputs, batch), measured)
-        return TrainState(params, value.state, optimizer_state, state.step + 1, state.key), metrics
 
-    return step
+def _step(
+    transform: GradientTransform, loss_and_gradient: GradientFn, measured: Metric, state: TrainState, batch: Batch
+) -> tuple[TrainState, StepMetrics]:
+    ctx = Context(train=True, key=fold_in(state.key, state.step))
+    value, grads = loss_and_gradient(state.params, state.layer_state, batch, ctx)
+    params, optimizer_state = updated(transform, grads, state.optimizer_state, state.params, state.step)
+    metrics = StepMetrics(weighted_mean(value, batch), measured.measure(value.outputs, batch), measured)
+    return TrainState(params, value.state, optimizer_state, state.step + 1, state.key), metrics

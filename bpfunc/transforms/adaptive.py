@@ -1,21 +1,27 @@
 """Preconditioners that scale each parameter by the size of its past gradients.
 
 They only precondition: the recipes in `bpfunc.optimizers` add weight decay and the learning rate. ``g`` is the
-gradient, ``t`` counts updates from 1. Gradients are brought to the state's dtype.
+gradient, ``t`` counts updates from 1. Gradients are brought to the state's dtype. In a kernel ``s`` are its settings,
+and ``c`` the numbers of the step.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, cast
 
 import attrs
 import numpy as np
 
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly
-from bpfunc.transforms.base import GradientTransform, elementwise
+from bpfunc.transforms.base import GradientTransform, elementwise, no_state
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, norm_factors, tree_combine, tree_map, tree_zeros_like, with_norm
+
+StateT = TypeVar("StateT")
 
 
 def _averaged(decay: float, old: FloatArray, value: FloatArray, new: FloatArray, work: FloatArray) -> FloatArray:
@@ -30,6 +36,12 @@ def _divided(value: FloatArray, squares: FloatArray, eps: float, out: FloatArray
     np.sqrt(squares, out=work)
     np.add(work, eps, out=work)
     return np.divide(value, work, out=out)
+
+
+def _zeros(state: Callable[..., StateT], params: Tree) -> StateT:
+    """A state whose fields are all zeros."""
+    zeros = tree_zeros_like(params)
+    return state(*[zeros for _ in attrs.fields(cast(type, state))])
 
 
 @attrs.frozen(eq=False)
@@ -66,17 +78,19 @@ def scale_by_adagrad(*, initial: float = 0.1, eps: float = 1e-10) -> GradientTra
     eps = number("scale_by_adagrad", "eps", eps, "[0, inf)")
     initial = number("scale_by_adagrad", "initial", initial, "[0, inf)")
 
-    def init(params: Tree) -> SquaresState:
-        return SquaresState(tree_map(lambda p: np.full_like(p, initial), params))
+    return elementwise(partial(_adagrad_init, initial), partial(_adagrad, eps), slots=("squares",), state=SquaresState)
 
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        np.multiply(g, g, out=work)
-        np.add(old[0], work, out=new[0])
-        return _divided(g, new[0], eps, out, work)
 
-    return elementwise(init, kernel, slots=("squares",), state=SquaresState)
+def _adagrad_init(initial: float, params: Tree) -> SquaresState:
+    return SquaresState(tree_map(lambda p: np.full_like(p, initial), params))
+
+
+def _adagrad(
+    eps: float, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    np.multiply(g, g, out=work)
+    np.add(old[0], work, out=new[0])
+    return _divided(g, new[0], eps, out, work)
 
 
 @attrs.frozen(eq=False)
@@ -118,26 +132,25 @@ def scale_by_rmsprop(*, decay: float = 0.99, eps: float = 1e-8, centred: bool = 
     decay = number("scale_by_rmsprop", "decay", decay, "[0, 1)")
     eps = number("scale_by_rmsprop", "eps", eps, "[0, inf)")
 
-    def init(params: Tree) -> Tree:
-        zeros = tree_zeros_like(params)
-        return CentredState(zeros, zeros) if centred else SquaresState(zeros)
-
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        np.multiply(g, g, out=work)
-        squares = _averaged(decay, old[0], work, new[0], work)
-        if not centred:
-            return _divided(g, squares, eps, out, work)
-        mean = _averaged(decay, old[1], g, new[1], work)
-        np.multiply(mean, mean, out=work)
-        np.subtract(squares, work, out=work)
-        np.maximum(work, 0, out=work)  # rounding can push the variance of a constant gradient below 0
-        return _divided(g, work, eps, out, work)
-
+    kernel = partial(_rmsprop, (decay, eps, centred))
     if centred:
-        return elementwise(init, kernel, slots=("squares", "mean"), state=CentredState)
-    return elementwise(init, kernel, slots=("squares",), state=SquaresState)
+        return elementwise(partial(_zeros, CentredState), kernel, slots=("squares", "mean"), state=CentredState)
+    return elementwise(partial(_zeros, SquaresState), kernel, slots=("squares",), state=SquaresState)
+
+
+def _rmsprop(
+    s: Numbers, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    decay, eps, centred = s
+    np.multiply(g, g, out=work)
+    squares = _averaged(decay, old[0], work, new[0], work)
+    if not centred:
+        return _divided(g, squares, eps, out, work)
+    mean = _averaged(decay, old[1], g, new[1], work)
+    np.multiply(mean, mean, out=work)
+    np.subtract(squares, work, out=work)
+    np.maximum(work, 0, out=work)  # rounding can push the variance of a constant gradient below 0
+    return _divided(g, work, eps, out, work)
 
 
 @attrs.frozen(eq=False)
@@ -178,26 +191,25 @@ def scale_by_adadelta(*, decay: float = 0.9, eps: float = 1e-6) -> GradientTrans
     decay = number("scale_by_adadelta", "decay", decay, "[0, 1)")
     eps = number("scale_by_adadelta", "eps", eps, "[0, inf)")
 
-    def init(params: Tree) -> AdadeltaState:
-        zeros = tree_zeros_like(params)
-        return AdadeltaState(zeros, zeros)
+    kernel = partial(_adadelta, (decay, eps))
+    return elementwise(partial(_zeros, AdadeltaState), kernel, slots=("squares", "updates"), state=AdadeltaState)
 
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        np.multiply(g, g, out=work)
-        squares = _averaged(decay, old[0], work, new[0], work)
-        np.add(old[1], eps, out=work)
-        np.sqrt(work, out=work)
-        np.multiply(g, work, out=out)
-        np.add(squares, eps, out=work)
-        np.sqrt(work, out=work)
-        np.divide(out, work, out=out)
-        np.multiply(out, out, out=work)
-        _averaged(decay, old[1], work, new[1], work)
-        return out
 
-    return elementwise(init, kernel, slots=("squares", "updates"), state=AdadeltaState)
+def _adadelta(
+    s: Numbers, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    decay, eps = s
+    np.multiply(g, g, out=work)
+    squares = _averaged(decay, old[0], work, new[0], work)
+    np.add(old[1], eps, out=work)
+    np.sqrt(work, out=work)
+    np.multiply(g, work, out=out)
+    np.add(squares, eps, out=work)
+    np.sqrt(work, out=work)
+    np.divide(out, work, out=out)
+    np.multiply(out, out, out=work)
+    _averaged(decay, old[1], work, new[1], work)
+    return out
 
 
 @attrs.frozen(eq=False)
@@ -211,11 +223,6 @@ class AdamState:
 
     mean: Tree
     squares: Tree
-
-
-def _adam_init(params: Tree) -> AdamState:
-    zeros = tree_zeros_like(params)
-    return AdamState(zeros, zeros)
 
 
 def _adam_settings(function: str, beta1: float, beta2: float, eps: float) -> tuple[float, float, float]:
@@ -252,23 +259,32 @@ def scale_by_adam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
     """
     beta1, beta2, eps = _adam_settings("scale_by_adam", beta1, beta2, eps)
 
-    def numbers(step: int) -> Numbers:
-        # The corrections are the same for all numbers, so the roots and the quotient take them as two numbers.
-        first, second = 1 - beta1 ** (step + 1), math.sqrt(1 - beta2 ** (step + 1))
-        return eps * second, second / first
+    return elementwise(
+        partial(_zeros, AdamState),
+        partial(_adam, (beta1, beta2)),
+        slots=("mean", "squares"),
+        state=AdamState,
+        numbers=partial(_adam_numbers, beta1, beta2, eps),
+    )
 
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        np.multiply(g, g, out=work)
-        squares = _averaged(beta2, old[1], work, new[1], work)
-        mean = _averaged(beta1, old[0], g, new[0], work)
-        np.sqrt(squares, out=work)
-        work += c[0]
-        np.divide(mean, work, out=out)
-        return np.multiply(out, c[1], out=out)
 
-    return elementwise(_adam_init, kernel, slots=("mean", "squares"), state=AdamState, numbers=numbers)
+def _adam_numbers(beta1: float, beta2: float, eps: float, step: int) -> Numbers:
+    # The corrections are the same for all numbers, so the roots and the quotient take them as two numbers.
+    first, second = 1 - beta1 ** (step + 1), math.sqrt(1 - beta2 ** (step + 1))
+    return eps * second, second / first
+
+
+def _adam(
+    s: Numbers, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    beta1, beta2 = s
+    np.multiply(g, g, out=work)
+    squares = _averaged(beta2, old[1], work, new[1], work)
+    mean = _averaged(beta1, old[0], g, new[0], work)
+    np.sqrt(squares, out=work)
+    work += c[0]
+    np.divide(mean, work, out=out)
+    return np.multiply(out, c[1], out=out)
 
 
 @attrs.frozen(eq=False)
@@ -311,25 +327,30 @@ def scale_by_amsgrad(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1
     """
     beta1, beta2, eps = _adam_settings("scale_by_amsgrad", beta1, beta2, eps)
 
-    def init(params: Tree) -> AmsgradState:
-        zeros = tree_zeros_like(params)
-        return AmsgradState(zeros, zeros, zeros)
+    return elementwise(
+        partial(_zeros, AmsgradState),
+        partial(_amsgrad, (beta1, beta2, eps)),
+        slots=("mean", "squares", "largest"),
+        state=AmsgradState,
+        numbers=partial(_amsgrad_numbers, beta1, beta2),
+    )
 
-    def numbers(step: int) -> Numbers:
-        return 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
 
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        np.multiply(g, g, out=work)
-        squares = _averaged(beta2, old[1], work, new[1], work)
-        mean = _averaged(beta1, old[0], g, new[0], work)
-        largest = np.maximum(old[2], squares, out=new[2])
-        np.divide(mean, c[0], out=out)
-        np.divide(largest, c[1], out=work)
-        return _divided(out, work, eps, out, work)
+def _amsgrad_numbers(beta1: float, beta2: float, step: int) -> Numbers:
+    return 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
 
-    return elementwise(init, kernel, slots=("mean", "squares", "largest"), state=AmsgradState, numbers=numbers)
+
+def _amsgrad(
+    s: Numbers, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    beta1, beta2, eps = s
+    np.multiply(g, g, out=work)
+    squares = _averaged(beta2, old[1], work, new[1], work)
+    mean = _averaged(beta1, old[0], g, new[0], work)
+    largest = np.maximum(old[2], squares, out=new[2])
+    np.divide(mean, c[0], out=out)
+    np.divide(largest, c[1], out=work)
+    return _divided(out, work, eps, out, work)
 
 
 def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
@@ -358,23 +379,32 @@ def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-
     """
     beta1, beta2, eps = _adam_settings("scale_by_nadam", beta1, beta2, eps)
 
-    def numbers(step: int) -> Numbers:
-        now, ahead, second = 1 - beta1 ** (step + 1), 1 - beta1 ** (step + 2), 1 - beta2 ** (step + 1)
-        return beta1 / ahead, (1 - beta1) / now, second
+    return elementwise(
+        partial(_zeros, AdamState),
+        partial(_nadam, (beta1, beta2, eps)),
+        slots=("mean", "squares"),
+        state=AdamState,
+        numbers=partial(_nadam_numbers, beta1, beta2),
+    )
 
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        np.multiply(g, g, out=work)
-        squares = _averaged(beta2, old[1], work, new[1], work)
-        mean = _averaged(beta1, old[0], g, new[0], work)
-        np.multiply(mean, c[0], out=work)
-        np.multiply(g, c[1], out=out)
-        np.add(work, out, out=out)
-        np.divide(squares, c[2], out=work)
-        return _divided(out, work, eps, out, work)
 
-    return elementwise(_adam_init, kernel, slots=("mean", "squares"), state=AdamState, numbers=numbers)
+def _nadam_numbers(beta1: float, beta2: float, step: int) -> Numbers:
+    now, ahead, second = 1 - beta1 ** (step + 1), 1 - beta1 ** (step + 2), 1 - beta2 ** (step + 1)
+    return beta1 / ahead, (1 - beta1) / now, second
+
+
+def _nadam(
+    s: Numbers, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    beta1, beta2, eps = s
+    np.multiply(g, g, out=work)
+    squares = _averaged(beta2, old[1], work, new[1], work)
+    mean = _averaged(beta1, old[0], g, new[0], work)
+    np.multiply(mean, c[0], out=work)
+    np.multiply(g, c[1], out=out)
+    np.add(work, out, out=out)
+    np.divide(squares, c[2], out=work)
+    return _divided(out, work, eps, out, work)
 
 
 @attrs.frozen(eq=False)
@@ -413,14 +443,17 @@ def scale_by_lion(*, beta1: float = 0.9, beta2: float = 0.99) -> GradientTransfo
     beta1 = number("scale_by_lion", "beta1", beta1, "[0, 1)")
     beta2 = number("scale_by_lion", "beta2", beta2, "[0, 1)")
 
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        mixed = _averaged(beta1, old[0], g, work, new[0])
-        _averaged(beta2, old[0], g, new[0], out)  # `out` may be `g`, which is not read again
-        return np.sign(mixed, out=out)
+    kernel = partial(_lion, (beta1, beta2))
+    return elementwise(partial(_zeros, LionState), kernel, slots=("mean",), state=LionState)
 
-    return elementwise(lambda params: LionState(tree_zeros_like(params)), kernel, slots=("mean",), state=LionState)
+
+def _lion(
+    s: Numbers, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    beta1, beta2 = s
+    mixed = _averaged(beta1, old[0], g, work, new[0])
+    _averaged(beta2, old[0], g, new[0], out)  # `out` may be `g`, which is not read again
+    return np.sign(mixed, out=out)
 
 
 def scale_by_trust_ratio(*, eps: float = 0.0) -> GradientTransform:
@@ -444,12 +477,15 @@ def scale_by_trust_ratio(*, eps: float = 0.0) -> GradientTransform:
     """
     eps = number("scale_by_trust_ratio", "eps", eps, "[0, inf)")
 
-    def scaled(g: FloatArray, p: FloatArray) -> FloatArray:
-        of_params, (scale, rest) = norm_factors(p), norm_factors(g)
-        if of_params[1] == 0 or rest == 0:
-            return readonly(g)
-        return with_norm(g, (scale, rest + eps / scale), of_params)
+    return GradientTransform(no_state, partial(_with_trust_ratios, eps))
 
-    return GradientTransform(
-        lambda params: (), lambda grads, state, params, step: (tree_combine(scaled, grads, params), state)
-    )
+
+def _with_trust_ratios(eps: float, grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+    return tree_combine(partial(_with_trust_ratio, eps), grads, params), state
+
+
+def _with_trust_ratio(eps: float, g: FloatArray, p: FloatArray) -> FloatArray:
+    of_params, (scale, rest) = norm_factors(p), norm_factors(g)
+    if of_params[1] == 0 or rest == 0:
+        return readonly(g)
+    return with_norm(g, (scale, rest + eps / scale), of_params)

@@ -8,6 +8,7 @@ ADDED to parameters (`bpfunc.transforms.update.apply_updates`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import attrs
@@ -51,7 +52,7 @@ class GradientTransform:
     def __attrs_post_init__(self) -> None:
         """Drop what was said of another `init` or `update`."""
         fields = (self.init, self.update, self.elementwise, self.links, self.norm_limit)
-        if any(one is not other for one, other in zip(self._together, fields, strict=False)):
+        if any(one is not other and one != other for one, other in zip(self._together, fields, strict=False)):
             for name, nothing in (("elementwise", None), ("links", ()), ("norm_limit", None)):
                 object.__setattr__(self, name, nothing)
         together = (self.init, self.update, self.elementwise, self.links, self.norm_limit)
@@ -88,12 +89,32 @@ def elementwise(
         >>> double.update((np.ones(2),), (), (), 0)[0]
         (array([2., 2.]),)
     """
-    form = Elementwise(
-        (Part(kernel, len(slots), reads_params, numbers=numbers),),
-        lambda whole: tuple(getattr(whole, name) for name in slots),
-        lambda trees: () if state is None else state(*trees),
-    )
-    return fused(init, form)
+    part = Part(kernel, len(slots), reads_params, numbers=numbers)
+    return fused(init, Elementwise((part,), partial(_slots, slots), partial(_state, state)))
+
+
+def _slots(names: tuple[str, ...], state: Tree) -> tuple[Tree, ...]:
+    return tuple(getattr(state, name) for name in names)
+
+
+def _state(make: Callable[..., Tree] | None, slots: tuple[Tree, ...]) -> Tree:
+    return () if make is None else make(*slots)
+
+
+def no_state(params: Tree) -> Tree:
+    """Start a transform that keeps nothing between steps: its `init`.
+
+    Args:
+        params: Not used.
+
+    Returns:
+        ``()``.
+
+    Example:
+        >>> no_state((1.0, 2.0))
+        ()
+    """
+    return ()
 
 
 def fused(init: InitFn, form: Elementwise) -> GradientTransform:
@@ -113,7 +134,7 @@ def fused(init: InitFn, form: Elementwise) -> GradientTransform:
         >>> fused(lambda params: (), form).update((4.0,), (), (), 0)[0]
         (2.0,)
     """
-    return GradientTransform(init, lambda *arguments: run(form, *arguments, add=False), form)
+    return GradientTransform(init, partial(run, form, add=False), form)
 
 
 def stateless(function: Callable[[Tree, Tree, int], Tree]) -> GradientTransform:
@@ -129,12 +150,14 @@ def stateless(function: Callable[[Tree, Tree, int], Tree]) -> GradientTransform:
         >>> stateless(lambda grads, params, step: grads + params).update(1.0, (), 2.0, 0)
         (3.0, ())
     """
+    return GradientTransform(no_state, partial(_stateless_update, function))
 
-    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
-        check_alike(grads, params)
-        return function(grads, params, step), state
 
-    return GradientTransform(lambda params: (), update)
+def _stateless_update(
+    function: Callable[[Tree, Tree, int], Tree], grads: Tree, state: Tree, params: Tree, step: int
+) -> tuple[Tree, Tree]:
+    check_alike(grads, params)
+    return function(grads, params, step), state
 
 
 def identity() -> GradientTransform:
@@ -147,12 +170,12 @@ def identity() -> GradientTransform:
         >>> identity().update(1.0, (), 0.0, 0)
         (1.0, ())
     """
+    form = Elementwise((), partial(_slots, ()), partial(_state, None))
+    return GradientTransform(no_state, partial(_stateless_update, _same), form)
 
-    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
-        check_alike(grads, params)
-        return tree_map(readonly, grads), state
 
-    return GradientTransform(lambda params: (), update, Elementwise((), lambda state: (), lambda trees: ()))
+def _same(grads: Tree, params: Tree, step: int) -> Tree:
+    return tree_map(readonly, grads)
 
 
 def chain(*transforms: GradientTransform) -> GradientTransform:
@@ -169,19 +192,22 @@ def chain(*transforms: GradientTransform) -> GradientTransform:
         >>> chain(double, double).update(1.0, ((), ()), 0.0, 0)
         (4.0, ((), ()))
     """
-
-    def init(params: Tree) -> Tree:
-        return tuple(transform.init(params) for transform in transforms)
-
-    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
-        updates, states = tree_map(readonly, grads), []
-        for transform, transform_state in zip(transforms, state, strict=True):
-            updates, new_state = transform.update(updates, transform_state, params, step)
-            states.append(new_state)
-        return updates, tuple(states)
-
     form = chained([transform.elementwise for transform in transforms])
-    return GradientTransform(init, update, form, transforms)
+    return GradientTransform(partial(_chain_init, transforms), partial(_chain_update, transforms), form, transforms)
+
+
+def _chain_init(transforms: tuple[GradientTransform, ...], params: Tree) -> Tree:
+    return tuple(transform.init(params) for transform in transforms)
+
+
+def _chain_update(
+    transforms: tuple[GradientTransform, ...], grads: Tree, state: Tree, params: Tree, step: int
+) -> tuple[Tree, Tree]:
+    updates, states = tree_map(readonly, grads), []
+    for transform, transform_state in zip(transforms, state, strict=True):
+        updates, new_state = transform.update(updates, transform_state, params, step)
+        states.append(new_state)
+    return updates, tuple(states)
 
 
 def chained(links: list[Elementwise | None]) -> Elementwise | None:
@@ -197,24 +223,25 @@ def chained(links: list[Elementwise | None]) -> Elementwise | None:
         >>> chained([identity().elementwise, None]) is None
         True
     """
-    fusable = [link for link in links if link is not None]
+    fusable = tuple(link for link in links if link is not None)
     engines = {link.engine: link.dtypes for link in fusable if link.parts}
     if len(fusable) < len(links) or len(engines) > 1:
         return None
-    counts = [sum(part.slots for part in link.parts) for link in fusable]
-
-    def open_state(state: Tree) -> tuple[Tree, ...]:
-        return tuple(tree for link, own in zip(fusable, state, strict=True) for tree in link.open(own))
-
-    def close_state(trees: tuple[Tree, ...]) -> Tree:
-        states, first = [], 0
-        for link, count in zip(fusable, counts, strict=True):
-            states.append(link.close(trees[first : first + count]))
-            first += count
-        return tuple(states)
-
     parts = tuple(part for link in fusable for part in link.parts)
-    fused_links = Elementwise(parts, open_state, close_state)
+    fused_links = Elementwise(parts, partial(_open_links, fusable), partial(_close_links, fusable))
     for engine, dtypes in engines.items():
         return attrs.evolve(fused_links, engine=engine, dtypes=dtypes)
     return fused_links
+
+
+def _open_links(links: tuple[Elementwise, ...], state: Tree) -> tuple[Tree, ...]:
+    return tuple(tree for link, own in zip(links, state, strict=True) for tree in link.open(own))
+
+
+def _close_links(links: tuple[Elementwise, ...], trees: tuple[Tree, ...]) -> Tree:
+    states, first = [], 0
+    for link in links:
+        last = first + sum(part.slots for part in link.parts)
+        states.append(link.close(trees[first:last]))
+        first = last
+    return tuple(states)

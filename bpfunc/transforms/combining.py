@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 import attrs
@@ -48,17 +49,24 @@ def masked(transform: GradientTransform, applies: Callable[[str], bool]) -> Grad
         >>> decay.update({"weight": 1.0, "bias": 1.0}, decay.init(params), params, 0)[0]
         {'bias': 1.0, 'weight': 2.0}
     """
+    return GradientTransform(
+        partial(_masked_init, transform, applies),
+        partial(_masked_update, transform, applies),
+        _masked_elementwise(transform.elementwise, applies),
+    )
 
-    def init(params: Tree) -> Tree:
-        return transform.init(partition(params, applies)[0])
 
-    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
-        check_alike(grads, params)
-        chosen, others = partition(grads, applies)
-        updates, state = transform.update(chosen, state, partition(params, applies)[0], step)
-        return merge(updates, tree_map(readonly, others)), state
+def _masked_update(
+    transform: GradientTransform, applies: Callable[[str], bool], grads: Tree, state: Tree, params: Tree, step: int
+) -> tuple[Tree, Tree]:
+    check_alike(grads, params)
+    chosen, others = partition(grads, applies)
+    updates, state = transform.update(chosen, state, partition(params, applies)[0], step)
+    return merge(updates, tree_map(readonly, others)), state
 
-    return GradientTransform(init, update, _masked_elementwise(transform.elementwise, applies))
+
+def _masked_init(transform: GradientTransform, applies: Callable[[str], bool], params: Tree) -> Tree:
+    return transform.init(partition(params, applies)[0])
 
 
 def _masked_elementwise(inner: Elementwise | None, applies: Callable[[str], bool]) -> Elementwise | None:
@@ -88,26 +96,36 @@ def partitioned(label: Callable[[str], str], transforms: Mapping[str, GradientTr
         {'b': 3.0, 'w': 2.0}
     """
     parts = dict(transforms)
+    return GradientTransform(partial(_partitioned_init, label, parts), partial(_partitioned_update, label, parts))
 
-    def only(name: str) -> Callable[[str], bool]:
-        return lambda path: label(path) == name
 
-    def init(params: Tree) -> Tree:
-        for path, _ in tree_leaves_with_path(params):
-            if label(path) not in parts:
-                raise KeyError(f"leaf {path} has label {label(path)!r}; the transforms are {', '.join(parts)}")
-        return {name: part.init(partition(params, only(name))[0]) for name, part in parts.items()}
+def _has_label(label: Callable[[str], str], name: str, path: str) -> bool:
+    return label(path) == name
 
-    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
-        check_alike(grads, params)
-        updates, states = tree_map(lambda g: None, grads), {}
-        for name, part in parts.items():
-            chosen, _ = partition(grads, only(name))
-            changed, states[name] = part.update(chosen, state[name], partition(params, only(name))[0], step)
-            updates = merge(updates, changed)
-        return updates, states
 
-    return GradientTransform(init, update)
+def _partitioned_init(label: Callable[[str], str], parts: dict[str, GradientTransform], params: Tree) -> Tree:
+    for path, _ in tree_leaves_with_path(params):
+        if label(path) not in parts:
+            raise KeyError(f"leaf {path} has label {label(path)!r}; the transforms are {', '.join(parts)}")
+    return {name: part.init(partition(params, partial(_has_label, label, name))[0]) for name, part in parts.items()}
+
+
+def _partitioned_update(
+    label: Callable[[str], str],
+    parts: dict[str, GradientTransform],
+    grads: Tree,
+    state: Tree,
+    params: Tree,
+    step: int,
+) -> tuple[Tree, Tree]:
+    check_alike(grads, params)
+    updates, states = tree_map(lambda g: None, grads), {}
+    for name, part in parts.items():
+        only = partial(_has_label, label, name)
+        chosen, _ = partition(grads, only)
+        changed, states[name] = part.update(chosen, state[name], partition(params, only)[0], step)
+        updates = merge(updates, changed)
+    return updates, states
 
 
 @attrs.frozen(eq=False)
@@ -146,20 +164,23 @@ def accumulate(transform: GradientTransform, every: int) -> GradientTransform:
         (0.0, 3.0)
     """
     every = whole("accumulate", "every", every, "[1, inf)")
+    return GradientTransform(partial(_accumulate_init, transform), partial(_accumulate_update, transform, every))
 
-    def init(params: Tree) -> AccumulateState:
-        return AccumulateState(tree_zeros_like(params), transform.init(params))
 
-    def update(grads: Tree, state: AccumulateState, params: Tree, step: int) -> tuple[Tree, AccumulateState]:
-        check_alike(grads, params)
-        grads = tree_cast_like(grads, state.total)
-        total = tree_add(state.total, grads)
-        if (step + 1) % every:
-            return tree_zeros_like(grads), AccumulateState(total, state.inner)
-        updates, inner = transform.update(tree_scale(1 / every, total), state.inner, params, step // every)
-        return updates, AccumulateState(tree_zeros_like(total), inner)
+def _accumulate_update(
+    transform: GradientTransform, every: int, grads: Tree, state: AccumulateState, params: Tree, step: int
+) -> tuple[Tree, AccumulateState]:
+    check_alike(grads, params)
+    grads = tree_cast_like(grads, state.total)
+    total = tree_add(state.total, grads)
+    if (step + 1) % every:
+        return tree_zeros_like(grads), AccumulateState(total, state.inner)
+    updates, inner = transform.update(tree_scale(1 / every, total), state.inner, params, step // every)
+    return updates, AccumulateState(tree_zeros_like(total), inner)
 
-    return GradientTransform(init, update)
+
+def _accumulate_init(transform: GradientTransform, params: Tree) -> AccumulateState:
+    return AccumulateState(tree_zeros_like(params), transform.init(params))
 
 
 @attrs.frozen(eq=False)
@@ -201,17 +222,23 @@ def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5
     """
     every = whole("lookahead", "every", every, "[1, inf)")
     rate = number("lookahead", "rate", rate, "(0, 1]")
+    return GradientTransform(partial(_lookahead_init, transform), partial(_lookahead_update, transform, every, rate))
 
-    def update(grads: Tree, state: LookaheadState, params: Tree, step: int) -> tuple[Tree, LookaheadState]:
-        check_alike(state.slow, params)
-        updates, inner = transform.update(grads, state.inner, params, step)
-        if (step + 1) % every:
-            return updates, LookaheadState(state.slow, inner)
-        updates = tree_cast_like(updates, params)
-        slow = tree_combine(lambda s, p, u: s + rate * (p + u - s), state.slow, params, updates)
-        return tree_combine(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
 
-    return GradientTransform(lambda params: LookaheadState(tree_map(readonly, params), transform.init(params)), update)
+def _lookahead_init(transform: GradientTransform, params: Tree) -> LookaheadState:
+    return LookaheadState(tree_map(readonly, params), transform.init(params))
+
+
+def _lookahead_update(
+    transform: GradientTransform, every: int, rate: float, grads: Tree, state: LookaheadState, params: Tree, step: int
+) -> tuple[Tree, LookaheadState]:
+    check_alike(state.slow, params)
+    updates, inner = transform.update(grads, state.inner, params, step)
+    if (step + 1) % every:
+        return updates, LookaheadState(state.slow, inner)
+    updates = tree_cast_like(updates, params)
+    slow = tree_combine(lambda s, p, u: s + rate * (p + u - s), state.slow, params, updates)
+    return tree_combine(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
 
 
 @attrs.frozen(eq=False)
@@ -248,28 +275,33 @@ def ema_of_params(decay: float) -> GradientTransform:
     Reference: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
     """
     decay = number("ema_of_params", "decay", decay, "[0, 1)")
-
-    def numbers(step: int) -> Numbers:
-        kept = min(decay, (2 + step) / (11 + step))
-        return kept, 1 - kept
-
-    def kernel(
-        c: Numbers, u: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        np.add(p, u, out=work)
-        work *= c[1]
-        np.multiply(old[0], c[0], out=new[0])
-        np.add(new[0], work, out=new[0])
-        return u
-
     return elementwise(
-        lambda params: EmaState(tree_map(readonly, params)),
-        kernel,
+        _ema_init,
+        _averaged,
         slots=("average",),
         state=EmaState,
         reads_params=True,
-        numbers=numbers,
+        numbers=partial(_ema_numbers, decay),
     )
+
+
+def _ema_init(params: Tree) -> EmaState:
+    return EmaState(tree_map(readonly, params))
+
+
+def _ema_numbers(decay: float, step: int) -> Numbers:
+    kept = min(decay, (2 + step) / (11 + step))
+    return kept, 1 - kept
+
+
+def _averaged(
+    c: Numbers, u: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    np.add(p, u, out=work)
+    work *= c[1]
+    np.multiply(old[0], c[0], out=new[0])
+    np.add(new[0], work, out=new[0])
+    return u
 
 
 def find_state(state: Tree, kind: type[StateT]) -> StateT:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import numpy as np
 
@@ -48,16 +50,21 @@ def momentum(decay: float, *, nesterov: bool = False) -> GradientTransform:
     """
     decay = number("momentum", "decay", decay, "[0, 1)")
 
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        velocity = np.multiply(old[0], decay, out=new[0])
-        velocity += g
-        if not nesterov:
-            return velocity
-        np.multiply(velocity, decay, out=work)
-        return np.add(g, work, out=out)
+    kernel = partial(_momentum, (decay, nesterov))
+    return elementwise(_init, kernel, slots=("velocity",), state=MomentumState)
 
-    return elementwise(
-        lambda params: MomentumState(tree_zeros_like(params)), kernel, slots=("velocity",), state=MomentumState
-    )
+
+def _init(params: Tree) -> MomentumState:
+    return MomentumState(tree_zeros_like(params))
+
+
+def _momentum(
+    s: Numbers, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    decay, nesterov = s
+    velocity = np.multiply(old[0], decay, out=new[0])
+    velocity += g
+    if not nesterov:
+        return velocity
+    np.multiply(velocity, decay, out=work)
+    return np.add(g, work, out=out)

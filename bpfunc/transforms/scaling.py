@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
-from bpfunc.transforms.base import GradientTransform, elementwise
+from bpfunc.transforms.base import GradientTransform, elementwise, no_state
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.transforms.schedules import Schedule, as_schedule
 
 
 def _scaled(factor: Callable[[int], float]) -> GradientTransform:
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        return np.multiply(g, c[0], out=out)
+    return elementwise(no_state, _multiplied, numbers=partial(_factor, factor))
 
-    return elementwise(lambda params: (), kernel, numbers=lambda step: (factor(step),))
+
+def _factor(factor: Callable[[int], float], step: int) -> Numbers:
+    return (factor(step),)
+
+
+def _multiplied(
+    c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    return np.multiply(g, c[0], out=out)
 
 
 def scale(factor: float) -> GradientTransform:
@@ -35,7 +41,11 @@ def scale(factor: float) -> GradientTransform:
         >>> scale(0.5).update(4.0, (), 0.0, 0)[0]
         2.0
     """
-    return _scaled(lambda step: factor)
+    return _scaled(partial(_constant, factor))
+
+
+def _constant(value: float, step: int) -> float:
+    return value
 
 
 def scale_by_schedule(schedule: Schedule) -> GradientTransform:
@@ -78,5 +88,8 @@ def scale_by_learning_rate(learning_rate: float | Schedule) -> GradientTransform
             "(0, inf)",
             words="above 0, or a schedule",
         )
-    schedule = as_schedule(learning_rate)
-    return _scaled(lambda step: -schedule(step))
+    return _scaled(partial(_negative, as_schedule(learning_rate)))
+
+
+def _negative(schedule: Schedule, step: int) -> float:
+    return -schedule(step)

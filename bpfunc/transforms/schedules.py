@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -27,7 +28,11 @@ def constant(value: float) -> Schedule:
         >>> constant(0.1)(1000)
         0.1
     """
-    return lambda step: value
+    return partial(_constant, value)
+
+
+def _constant(value: float, step: int) -> float:
+    return value
 
 
 def as_schedule(value: float | Schedule) -> Schedule:
@@ -89,7 +94,12 @@ def polynomial(start: float, end: float, steps: int, *, power: float) -> Schedul
     """
     steps = ranges.whole("polynomial", "steps", steps, "[1, inf)")
     power = ranges.number("polynomial", "power", power, "(0, inf)")
-    return lambda step: end + (start - end) * (1 - min(step / steps, 1.0)) ** power
+    return partial(_polynomial, start, end, steps, power)
+
+
+def _polynomial(start: float, end: float, steps: int, power: float, step: int) -> float:
+    value: float = end + (start - end) * (1 - min(step / steps, 1.0)) ** power
+    return value
 
 
 def step_decay(value: float, factor: float, every: int) -> Schedule:
@@ -111,7 +121,11 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
         [1.0, 1.0, 0.5, 0.25]
     """
     every = ranges.whole("step_decay", "every", every, "[1, inf)")
-    return lambda step: ranges.times_power(value, factor, step // every)
+    return partial(_step_decay, value, factor, every)
+
+
+def _step_decay(value: float, factor: float, every: int, step: int) -> float:
+    return ranges.times_power(value, factor, step // every)
 
 
 def exponential(value: float, factor: float, steps: int) -> Schedule:
@@ -134,7 +148,11 @@ def exponential(value: float, factor: float, steps: int) -> Schedule:
     """
     steps = ranges.whole("exponential", "steps", steps, "[1, inf)")
     factor = ranges.number("exponential", "factor", factor, "(0, inf)")
-    return lambda step: ranges.times_power(value, factor, step / steps)
+    return partial(_exponential, value, factor, steps)
+
+
+def _exponential(value: float, factor: float, steps: int, step: int) -> float:
+    return ranges.times_power(value, factor, step / steps)
 
 
 def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
@@ -179,7 +197,11 @@ def cosine(start: float, steps: int, *, end: float = 0.0) -> Schedule:
     Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
     """
     steps = ranges.whole("cosine", "steps", steps, "[1, inf)")
-    return lambda step: end + (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
+    return partial(_cosine, start, steps, end)
+
+
+def _cosine(start: float, steps: int, end: float, step: int) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
 
 
 def warm_restarts(start: float, steps: int, *, growth: int = 1, end: float = 0.0) -> Schedule:
@@ -205,17 +227,17 @@ def warm_restarts(start: float, steps: int, *, growth: int = 1, end: float = 0.0
     """
     steps = ranges.whole("warm_restarts", "steps", steps, "[1, inf)")
     growth = ranges.whole("warm_restarts", "growth", growth, "[1, inf)")
+    return partial(_warm_restarts, start, steps, growth, end)
 
-    def value(step: int) -> float:
-        length = steps
-        while step >= length:
-            step -= length
-            length *= growth
-            if growth == 1:
-                step %= length
-        return cosine(start, length, end=end)(step)
 
-    return value
+def _warm_restarts(start: float, steps: int, growth: int, end: float, step: int) -> float:
+    length = steps
+    while step >= length:
+        step -= length
+        length *= growth
+        if growth == 1:
+            step %= length
+    return _cosine(start, length, end, step)
 
 
 def warm_up(schedule: float | Schedule, steps: int, *, start: float = 0.0) -> Schedule:
@@ -276,14 +298,14 @@ def one_cycle(peak: float, steps: int, *, warm: float = 0.3, divide: float = 25.
         for name, value in (("peak", peak), ("divide", divide), ("final", final))
     )
     start, turn = peak / divide, warm * steps
+    return partial(_one_cycle, peak, steps, final, turn, start)
 
-    def value(step: int) -> float:
-        if step <= turn:
-            return peak + (start - peak) * (1 + math.cos(math.pi * step / turn)) / 2
-        end = start / final
-        return end + (peak - end) * (1 + math.cos(math.pi * min((step - turn) / (steps - turn), 1.0))) / 2
 
-    return value
+def _one_cycle(peak: float, steps: int, final: float, turn: float, start: float, step: int) -> float:
+    if step <= turn:
+        return peak + (start - peak) * (1 + math.cos(math.pi * step / turn)) / 2
+    end = start / final
+    return end + (peak - end) * (1 + math.cos(math.pi * min((step - turn) / (steps - turn), 1.0))) / 2
 
 
 def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
@@ -309,9 +331,9 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     if any(later <= earlier for earlier, later in pairwise((0, *boundaries))):
         raise ValueError(f"boundaries rise from above 0, got {tuple(boundaries)}")
     parts, starts = tuple(schedules), (0, *boundaries)
+    return partial(_joined, starts, parts)
 
-    def value(step: int) -> float:
-        index = bisect_right(starts, step) - 1
-        return parts[index](step - starts[index])
 
-    return value
+def _joined(starts: tuple[int, ...], parts: tuple[Schedule, ...], step: int) -> float:
+    index = bisect_right(starts, step) - 1
+    return parts[index](step - starts[index])

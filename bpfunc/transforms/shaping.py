@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from bpfunc.arrays.ranges import number, times_power
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, fold_in, generator
-from bpfunc.transforms.base import GradientTransform, elementwise, stateless
+from bpfunc.transforms.base import GradientTransform, elementwise, no_state, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, flatten, norm_factors, tree_combine, tree_map, unflatten, with_norm
 
@@ -37,14 +38,14 @@ def add_decayed_weights(decay: float) -> GradientTransform:
         Hutter, "Decoupled weight decay regularization" (2019).
     """
     decay = number("add_decayed_weights", "decay", decay, "[0, inf)")
+    return elementwise(no_state, partial(_with_decay, decay), reads_params=True)
 
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        np.multiply(p, decay, out=work)
-        return np.add(g, work, out=out)
 
-    return elementwise(lambda params: (), kernel, reads_params=True)
+def _with_decay(
+    decay: float, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    np.multiply(p, decay, out=work)
+    return np.add(g, work, out=out)
 
 
 def clip_by_value(limit: float) -> GradientTransform:
@@ -64,14 +65,14 @@ def clip_by_value(limit: float) -> GradientTransform:
         (array([-1. ,  0.5]),)
     """
     limit = number("clip_by_value", "limit", limit, "(0, inf)")
+    return elementwise(no_state, partial(_clipped, limit))
 
-    def kernel(
-        c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        np.maximum(g, -limit, out=out)
-        return np.minimum(out, limit, out=out)
 
-    return elementwise(lambda params: (), kernel)
+def _clipped(
+    limit: float, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    np.maximum(g, -limit, out=out)
+    return np.minimum(out, limit, out=out)
 
 
 def _shrunk(g: FloatArray, norm: tuple[float, float], limit: float) -> FloatArray:
@@ -95,7 +96,11 @@ def clip_by_norm(limit: float) -> GradientTransform:
         (array([0.6, 0.8]), array([0.5]))
     """
     limit = number("clip_by_norm", "limit", limit, "(0, inf)")
-    return stateless(lambda grads, params, step: tree_map(lambda g: _shrunk(g, norm_factors(g), limit), grads))
+    return stateless(partial(_each_shrunk, limit))
+
+
+def _each_shrunk(limit: float, grads: Tree, params: Tree, step: int) -> Tree:
+    return tree_map(lambda g: _shrunk(g, norm_factors(g), limit), grads)
 
 
 def clip_by_global_norm(limit: float) -> GradientTransform:
@@ -117,13 +122,13 @@ def clip_by_global_norm(limit: float) -> GradientTransform:
     Reference: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
     """
     limit = number("clip_by_global_norm", "limit", limit, "(0, inf)")
-
-    def clipped(grads: Tree, params: Tree, step: int) -> Tree:
-        norm = norm_factors(grads)
-        return tree_map(lambda g: _shrunk(g, norm, limit), grads)
-
-    made = stateless(clipped)
+    made = stateless(partial(_shrunk_together, limit))
     return GradientTransform(made.init, made.update, norm_limit=limit)
+
+
+def _shrunk_together(limit: float, grads: Tree, params: Tree, step: int) -> Tree:
+    norm = norm_factors(grads)
+    return tree_map(lambda g: _shrunk(g, norm, limit), grads)
 
 
 def centralize() -> GradientTransform:
@@ -141,11 +146,15 @@ def centralize() -> GradientTransform:
 
     Reference: Yong, Huang, Hua and Zhang, "Gradient centralization" (2020). Weights here are (inputs, outputs).
     """
+    return stateless(_centralized)
 
-    def centred(g: FloatArray) -> FloatArray:
-        return g - g.mean(axis=tuple(range(g.ndim - 1)), keepdims=True) if g.ndim > 1 else readonly(g)
 
-    return stateless(lambda grads, params, step: tree_map(centred, grads))
+def _centralized(grads: Tree, params: Tree, step: int) -> Tree:
+    return tree_map(_centred, grads)
+
+
+def _centred(g: FloatArray) -> FloatArray:
+    return g - g.mean(axis=tuple(range(g.ndim - 1)), keepdims=True) if g.ndim > 1 else readonly(g)
 
 
 def add_noise(key: Key, scale: float, *, decay: float = 0.55) -> GradientTransform:
@@ -170,16 +179,14 @@ def add_noise(key: Key, scale: float, *, decay: float = 0.55) -> GradientTransfo
     """
     scale = number("add_noise", "scale", scale, "[0, inf)")
     decay = number("add_noise", "decay", decay, "[0, inf)")
+    return stateless(partial(_noisy, key, scale, decay))
 
-    def noisy(grads: Tree, params: Tree, step: int) -> Tree:
-        leaves, structure = flatten(grads)
-        random = generator(fold_in(key, step))
-        deviation = times_power(scale, 1 + step, -decay) ** 0.5
-        return unflatten(
-            structure, [g + (deviation * random.standard_normal(np.shape(g))).astype(g.dtype) for g in leaves]
-        )
 
-    return stateless(noisy)
+def _noisy(key: Key, scale: float, decay: float, grads: Tree, params: Tree, step: int) -> Tree:
+    leaves, structure = flatten(grads)
+    random = generator(fold_in(key, step))
+    deviation = times_power(scale, 1 + step, -decay) ** 0.5
+    return unflatten(structure, [g + (deviation * random.standard_normal(np.shape(g))).astype(g.dtype) for g in leaves])
 
 
 def projected(project: Callable[[FloatArray], FloatArray]) -> GradientTransform:
@@ -197,7 +204,11 @@ def projected(project: Callable[[FloatArray], FloatArray]) -> GradientTransform:
 
     Reference: Goldstein, "Convex programming in Hilbert space" (1964).
     """
-    return stateless(lambda updates, params, step: tree_combine(lambda u, p: project(p + u) - p, updates, params))
+    return stateless(partial(_projected, project))
+
+
+def _projected(project: Callable[[FloatArray], FloatArray], updates: Tree, params: Tree, step: int) -> Tree:
+    return tree_combine(lambda u, p: project(p + u) - p, updates, params)
 
 
 def non_negative() -> GradientTransform:
@@ -210,15 +221,15 @@ def non_negative() -> GradientTransform:
         >>> non_negative().update((np.array([-3.0]),), (), (np.array([1.0]),), 0)[0]
         (array([-1.]),)
     """
+    return elementwise(no_state, _at_least_zero, reads_params=True)
 
-    def kernel(
-        c: Numbers, u: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
-    ) -> FloatArray:
-        np.add(p, u, out=work)
-        np.maximum(work, 0, out=work)
-        return np.subtract(work, p, out=out)
 
-    return elementwise(lambda params: (), kernel, reads_params=True)
+def _at_least_zero(
+    c: Numbers, u: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    np.add(p, u, out=work)
+    np.maximum(work, 0, out=work)
+    return np.subtract(work, p, out=out)
 
 
 def max_norm(limit: float) -> GradientTransform:
@@ -243,19 +254,19 @@ def max_norm(limit: float) -> GradientTransform:
     Reference: Srebro and Shraibman (2005), as used by Srivastava et al., "Dropout" (2014).
     """
     limit = number("max_norm", "limit", limit, "(0, inf)")
+    return projected(partial(_within_norm, limit))
 
-    def project(p: FloatArray) -> FloatArray:
-        if p.ndim < 2:
-            return p
-        axes = tuple(range(p.ndim - 1))
-        # A column is divided by its largest number first: the squares of what is left neither overflow nor vanish.
-        largest = np.abs(p).max(axis=axes, keepdims=True, initial=0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            parts = np.divide(p, largest, out=np.zeros_like(p), where=largest > 0)
-            norms = np.sqrt(np.square(parts).sum(axis=axes, keepdims=True, dtype=np.float64))
-            outside = norms * largest > limit
-        scales = np.divide(limit, norms, out=np.ones_like(norms), where=outside).astype(p.dtype, copy=False)
-        allowed: FloatArray = np.where(outside, parts * scales, p)
-        return allowed
 
-    return projected(project)
+def _within_norm(limit: float, p: FloatArray) -> FloatArray:
+    if p.ndim < 2:
+        return p
+    axes = tuple(range(p.ndim - 1))
+    # A column is divided by its largest number first: the squares of what is left neither overflow nor vanish.
+    largest = np.abs(p).max(axis=axes, keepdims=True, initial=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = np.divide(p, largest, out=np.zeros_like(p), where=largest > 0)
+        norms = np.sqrt(np.square(parts).sum(axis=axes, keepdims=True, dtype=np.float64))
+        outside = norms * largest > limit
+    scales = np.divide(limit, norms, out=np.ones_like(norms), where=outside).astype(p.dtype, copy=False)
+    allowed: FloatArray = np.where(outside, parts * scales, p)
+    return allowed

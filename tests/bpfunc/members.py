@@ -68,7 +68,10 @@ ARGUMENTS: dict[str, Any] = {
     "width": 3,
 }
 """What an argument is given that has no default, by its name."""
-ARGUMENTS_OF: dict[str, dict[str, Any]] = {"partitioned": {"transforms": {"all": bp.amsgrad(0.1)}}}
+ARGUMENTS_OF: dict[str, dict[str, Any]] = {
+    "made_by": {"name": "leaky_relu", "parts": [], "settings": {"slope": 0.5}},
+    "partitioned": {"transforms": {"all": bp.amsgrad(0.1)}},
+}
 BY_HAND = {"elementwise", "fused", "stateless"}
 """Makers of records out of functions: what they keep is what they are given."""
 

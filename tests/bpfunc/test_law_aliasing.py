@@ -6,63 +6,39 @@ Ops, layers and losses are found by looking. Combinators are tried with every la
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import attrs
 import numpy as np
 import pytest
 
-import bpfunc
 from bpfunc import layers, losses, ops
 from bpfunc.keys import Key, normal
 from bpfunc.layers import Context, Layer
 from bpfunc.layers.combinators import named, parallel, residual, serial
 from bpfunc.losses import Loss
+from tests.bpfunc.members import makers
 
 ROWS = 3
-SETTINGS: dict[str, dict[str, Any]] = {
+GIVEN: dict[str, dict[str, Any]] = {
     "dense": {"width": 4},
-    "dropout": {"rate": 0.5},
-    "embedding": {"categories": 5, "width": 2},
-    "mirror_averaged": {"layer": layers.dense(4), "image_shape": (2, 2)},
+    "serial": {"layers": (layers.dense(4), layers.relu())},
+    "parallel": {"layers": (layers.relu(), layers.identity())},
+    "named": {"parts": (("first", layers.tanh()), ("second", layers.relu()))},
     "residual": {"layer": layers.relu()},
 }
-PARTS: dict[str, tuple[Any, ...]] = {
-    "serial": (layers.dense(4), layers.relu()),
-    "parallel": (layers.relu(), layers.identity()),
-    "named": (("first", layers.tanh()), ("second", layers.relu())),
-}
-BY_HAND = {"stateless"}
-"""Makers of layers out of functions."""
-
-
-def makers(kind: str) -> dict[str, Callable[[], Any]]:
-    """Name -> maker, of each public function of the library that is annotated to return a record of a kind."""
-    found: dict[str, Callable[[], Any]] = {}
-    for info in pkgutil.walk_packages(bpfunc.__path__, "bpfunc."):
-        if info.name.startswith(("bpfunc.interop", "bpfunc.compiled")):
-            continue
-        for name, member in vars(importlib.import_module(info.name)).items():
-            public = inspect.isfunction(member) and member.__module__ == info.name and not name.startswith("_")
-            if public and inspect.signature(member).return_annotation == kind and name not in BY_HAND:
-                found[name] = maker(member)
-    return found
-
-
-def maker(function: Callable[..., Any]) -> Callable[[], Any]:
-    return lambda: function(*PARTS.get(function.__name__, ()), **SETTINGS.get(function.__name__, {}))
+"""Arguments that keep the shape, so that every layer goes into every combinator."""
 
 
 def networks() -> dict[str, Callable[[], Layer]]:
     """Every layer, alone and last and first in the combinators."""
-    found = dict(makers("Layer"))
+    found = {name: partial(make, **GIVEN.get(name, {})) for name, make in makers("Layer").items()}
     for name, make in list(found.items()):
-        if name in PARTS or name in ("embedding", "mirror_averaged", "flatten"):
+        if name in ("serial", "parallel", "named", "embedding", "mirror_averaged", "flatten"):
             continue
         found[f"serial(dense, {name})"] = lambda make=make: serial(layers.dense(4), make())
         found[f"serial({name})"] = lambda make=make: serial(make())

@@ -557,6 +557,18 @@ def test_classes_that_no_file_holds_say_so() -> None:
 
 
 @unsettled
+def test_parts_of_the_library_are_pickled_too(groups: tuple[np.ndarray, np.ndarray]) -> None:
+    """An activation and an optimiser of the library, given as parts, do not keep an estimator from being sent."""
+    X, y = groups
+    solver = bp.chain(bp.clip_by_global_norm(1.0), bp.adamw(bp.cosine(0.01, 100), weight_decay=0.1))
+    model = BackpropClassifier(activation=bp.gelu(), solver=solver, max_iter=2).fit(X, y)
+    sent = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(sent.predict_proba(X), model.predict_proba(X))
+    assert model.predict_proba(X).flags.writeable  # as scikit-learn's
+    assert clone(sent).fit(X, y).predict_proba(X).shape == (len(X), len(np.unique(y)))
+
+
+@unsettled
 def test_pickle_works_too(groups: tuple[np.ndarray, np.ndarray]) -> None:
     """For joblib, which copies estimators to other processes."""
     X, y = groups
