@@ -132,6 +132,7 @@ def refuse(node: Node | NodeProto, why: str) -> NoReturn:
             ...
         ValueError: node 'first' (Gemm): its alpha is 2.0; known is 1.0
     """
+    why = why if len(why) <= 900 else f"{why[:900]}..."
     if isinstance(node, Node):
         raise ValueError(f"node {shown(node.name)} ({node.op}): {why}")
     name = node.name or next(iter(node.output), "")

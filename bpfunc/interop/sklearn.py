@@ -93,6 +93,8 @@ SOLVERS = ("sgd", "adam", "adamw")
 """What ``solver`` may be called."""
 RATES = ("constant", "invscaling", "adaptive", "cosine", "one_cycle")
 """What ``learning_rate`` may be called; the first three are scikit-learn's."""
+SMALLEST_ENTRY = 60
+"""Bytes that a tensor's name, dtype, shape and place take at least in the header of a file."""
 
 
 def _dtype(state: TrainState) -> np.dtype[np.floating]:
@@ -172,7 +174,26 @@ _NUMBERS: dict[str, _Rule] = {
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """Whether a value is a number, not a truth value, and within what a float holds."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
+
+
+def _plain(fitted: object) -> object:
+    """A fitted attribute as JSON holds it: a number, text, None or a list of numbers."""
+    return [to_json(item) for item in fitted] if isinstance(fitted, list) else to_json(fitted)
+
+
+def _is_precision(dtype: str | type) -> bool:
+    try:
+        return np.dtype(dtype) in (np.dtype(np.float32), np.dtype(np.float64))
+    except TypeError:
+        return False
 
 
 def _named(name: str, value: object, names: Iterable[str], kind: type, meaning: str) -> None:
@@ -536,8 +557,10 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"{name} is True or False, got {getattr(self, name)!r}")
         if self.verbose is not False and not callable(self.verbose):
             raise ValueError(f"verbose is False or what takes a line, such as verbose=print; got {self.verbose!r}")
-        if self.dtype is not None and np.dtype(self.dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+        if self.dtype is not None and not _is_precision(self.dtype):
             raise ValueError(f"dtype is None (that of X), 'float32' or 'float64', got {self.dtype!r}")
+        if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
+            raise ValueError(f"callbacks are functions, records -> records; got {self.callbacks!r}")
 
     def _accepted(self) -> list[type]:
         return [np.float64, np.float32] if self.dtype is None else [np.dtype(self.dtype).type]
@@ -598,7 +621,7 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
             dtype=_dtype(self.state_).name,
             seed=self.state_.key.seed,
             path=list(self.state_.key.path),
-            fitted={name: to_json(getattr(self, name)) for name in FITTED},
+            fitted={name: _plain(getattr(self, name)) for name in FITTED},
             labels={name: label_values(name, getattr(self, name)) for name in LABELS if hasattr(self, name)},
         )
         return to_safetensors(self.state_, metadata=write_facts(facts))
@@ -622,16 +645,24 @@ class _Backprop(BaseEstimator):  # type: ignore[misc]
         missing = sorted(set(facts.functions) - params.keys())
         if missing:
             raise ValueError(f"functions are not in the file; give from_bytes these parameters again: {missing}")
-        estimator = cls().set_params(**{name: from_json(value) for name, value in facts.params.items()} | params)
-        estimator._check_parameters(incremental=False)
+        if issubclass(cls, ClassifierMixin) != ("classes_" in facts.labels):
+            raise ValueError(f"these bytes hold no {cls.__name__} that to_bytes wrote")
+        estimator = cls()
         for name, value in facts.fitted.items():
             setattr(estimator, name, value)
         for name, labels in facts.labels.items():
             setattr(estimator, name, label_array(*labels))
+        try:
+            estimator.set_params(**{name: from_json(value) for name, value in facts.params.items()} | params)
+            estimator._check_parameters(incremental=False)
+            estimator._loss()
+        except ValueError as error:
+            raise ValueError(str(error)[:500]) from None  # what a file says may be long
         sizes = estimator._sizes()
-        # A header can name any size; memory is taken only for what the file can hold.
-        if sum((fan_in + 1) * width * 4 for fan_in, width in pairwise(sizes)) > len(data):
-            raise ValueError(f"the file is too small for a network of {sizes} units")
+        # A header can name any size; memory is taken only for what the file can hold. Each layer has two tensors.
+        needed = sum((fan_in + 1) * width * 4 + 2 * SMALLEST_ENTRY for fan_in, width in pairwise(sizes))
+        if needed > len(data):
+            raise ValueError(f"the file is too small for a network of {str(sizes)[:80]} units")
         state = from_safetensors(data, estimator._new_state(np.dtype(facts.dtype), Key(0)))
         estimator.state_ = attrs.evolve(state, key=Key(facts.seed, tuple(facts.path)))
         loaded: Self = estimator
