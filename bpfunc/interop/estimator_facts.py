@@ -168,6 +168,26 @@ def read_facts(data: bytes, estimator: str) -> EstimatorFacts:
     return facts
 
 
+def is_text(text: str) -> bool:
+    """Whether a text is valid Unicode: halves of characters have no form in a file, and JSON makes one of two.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Whether UTF-8 holds it.
+
+    Example:
+        >>> is_text("a"), is_text("\\ud83d")
+        (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def to_json(value: object) -> object:
     """Bring a parameter into a form that JSON holds.
 
@@ -186,7 +206,7 @@ def to_json(value: object) -> object:
     """
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and is_text(value)):
         return value
     if isinstance(value, type) and issubclass(value, np.floating):
         return {"floating": np.dtype(value).name}
@@ -300,7 +320,9 @@ def label_array(dtype: str, values: list[object]) -> NDArray[np.generic]:
 
 
 def _are_scalars(values: object) -> bool:
-    return isinstance(values, list) and all(isinstance(value, int | float | str) for value in values)
+    return isinstance(values, list) and all(
+        isinstance(value, int | float) or (isinstance(value, str) and is_text(value)) for value in values
+    )
 
 
 def _is_too_wide(dtype: np.dtype[np.generic], values: list[object]) -> bool:
