@@ -5,12 +5,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-COMPILED = ("epoch", "loops", "machine", "network", "work")
 ONNX = ("chain", "foreign", "layers", "nodes", "operators", "products")
 EXTRAS = {
     "sklearn": ["bpfunc/interop/sklearn.py"],
     "onnx": ["bpfunc/interop/onnx.py", *(f"bpfunc/interop/onnx_{part}.py" for part in ONNX)],
-    "numba": ["bpfunc/interop/numba.py", *(f"bpfunc/interop/compiled/{part}.py" for part in COMPILED)],
+    "numba": ["bpfunc/interop/numba.py", "bpfunc/compiled"],
 }
 """Modules whose examples need a library that need not be there."""
 

@@ -15,6 +15,7 @@ import hashlib
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
 from bpfunc.tree import STATIC
 
@@ -40,8 +41,8 @@ class Key:
 
     def __attrs_post_init__(self) -> None:
         """Check the seed."""
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or self.seed < 0:
-            raise ValueError(f"a seed is a whole number of at least 0, got {self.seed!r}")
+        if type(self.seed) is not int or self.seed < 0:
+            object.__setattr__(self, "seed", whole("Key", "seed", self.seed, "[0, inf)"))
 
 
 def fold_in(key: Key, number: int) -> Key:
@@ -55,15 +56,15 @@ def fold_in(key: Key, number: int) -> Key:
         A key whose numbers are independent of those of ``key`` and of every other number's.
 
     Raises:
-        ValueError: The number is negative.
+        ValueError: The number is negative, or not a whole number.
 
     Example:
         >>> fold_in(Key(7), 0) == fold_in(Key(7), 1)
         False
     """
-    if number < 0:
-        raise ValueError(f"fold_in takes numbers of at least 0, got {number}")
-    return Key(key.seed, (*key.path, int(number)))
+    if type(number) is not int or number < 0:
+        number = whole("fold_in", "number", number, "[0, inf)")
+    return Key(key.seed, (*key.path, number))
 
 
 def split(key: Key, count: int = 2) -> tuple[Key, ...]:
@@ -77,15 +78,14 @@ def split(key: Key, count: int = 2) -> tuple[Key, ...]:
         ``count`` keys with independent streams.
 
     Raises:
-        ValueError: The count is negative.
+        ValueError: The count is negative, or not a whole number.
 
     Example:
         >>> weights, noise = split(Key(0))
         >>> weights == noise
         False
     """
-    if count < 0:
-        raise ValueError(f"split takes a count of at least 0, got {count}")
+    count = whole("split", "count", count, "[0, inf)")
     return tuple(Key(key.seed, (*key.path, -1 - index)) for index in range(count))
 
 
@@ -102,34 +102,73 @@ def generator(key: Key) -> np.random.Generator:
         >>> bool(generator(Key(0)).random() == generator(Key(0)).random())
         True
     """
+    return np.random.Generator(np.random.Philox(key=philox_key(key)))
+
+
+def philox_key(key: Key) -> int:
+    """Hash a key to what Philox is keyed by.
+
+    Args:
+        key: Any key.
+
+    Returns:
+        A whole number below 2^128.
+
+    Example:
+        >>> philox_key(Key(0)) == philox_key(Key(1))
+        False
+    """
     name = "/".join(map(str, (key.seed, *key.path))).encode()
-    digest = hashlib.blake2b(name, digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    return int.from_bytes(hashlib.blake2b(name, digest_size=16).digest(), "little")
 
 
 def uniform(
     key: Key, shape: Shape, *, low: float = 0.0, high: float = 1.0, dtype: FloatDType = np.float32
 ) -> FloatArray:
-    """Draw numbers uniformly from [low, high).
+    """Draw numbers uniformly from [low, high); both ends are kept where numbers are rounded.
 
     Args:
         key: Names the stream.
         shape: Shape of the result.
-        low: Lower bound.
-        high: Upper bound.
+        low: Lower bound, finite.
+        high: Upper bound, finite, at least ``low``; where the two are equal all numbers are.
         dtype: float32 or float64.
 
     Returns:
         An array of that shape and dtype.
+
+    Raises:
+        ValueError: A bound is not finite, they are out of order, or the dtype has no number between them.
 
     Example:
         >>> uniform(Key(0), (2, 3)).shape
         (2, 3)
     """
     unit = generator(key).random(shape, dtype=dtype)
-    unit *= high - low
-    unit += low
-    return unit
+    if low == 0 and high == 1:
+        return unit
+    least, most = _ends(low, high, dtype)
+    if high - low > float(np.finfo(dtype).max):
+        unit = unit * dtype(high) + (1 - unit) * dtype(low)
+    else:
+        unit *= high - low
+        unit += low
+    return np.clip(unit, least, most, out=unit)
+
+
+def _ends(low: float, high: float, dtype: FloatDType) -> tuple[np.floating, np.floating]:
+    """The smallest number of a dtype that is not below ``low``, and the largest that is below ``high``."""
+    bounds = number("uniform", "low", low, "(-inf, inf)"), number("uniform", "high", high, "(-inf, inf)")
+    least, most = (dtype(bound) for bound in bounds)
+    if bounds[0] == bounds[1]:
+        return least, least
+    if float(least) < bounds[0]:
+        least = np.nextafter(least, dtype(np.inf))
+    if float(most) >= bounds[1]:
+        most = np.nextafter(most, dtype(-np.inf))
+    if not least <= most:
+        raise ValueError(f"uniform takes a low below high with a {dtype.__name__} between them, got {low} and {high}")
+    return least, most
 
 
 def normal(key: Key, shape: Shape, *, dtype: FloatDType = np.float32) -> FloatArray:
@@ -161,8 +200,11 @@ def permutation(key: Key, count: int) -> IntArray:
     Returns:
         (count,) int64.
 
+    Raises:
+        ValueError: The count is negative, or not a whole number.
+
     Example:
         >>> sorted(permutation(Key(0), 4).tolist())
         [0, 1, 2, 3]
     """
-    return generator(key).permutation(count)
+    return generator(key).permutation(whole("permutation", "count", count, "[0, inf)"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bpfunc.arrays.ranges import number
 from bpfunc.transforms import (
     GradientTransform,
     add_decayed_weights,
@@ -43,7 +44,8 @@ def weights_only(path: str) -> bool:
     return path.rpartition(".")[2] == "weight"
 
 
-def _decay(amount: float, applies: Applies | None) -> GradientTransform:
+def _decay(function: str, amount: float, applies: Applies | None) -> GradientTransform:
+    amount = number(function, "weight_decay", amount, "[0, inf)")
     if amount == 0:
         return identity()
     return add_decayed_weights(amount) if applies is None else masked(add_decayed_weights(amount), applies)
@@ -79,9 +81,10 @@ def sgd(
 
     Reference: Robbins and Monro, "A stochastic approximation method" (1951).
     """
-    parts = [_decay(weight_decay, decay_mask)] if weight_decay else []
-    if decay:
-        parts.append(momentum(decay, nesterov=nesterov))
+    amount, kept = number("sgd", "weight_decay", weight_decay, "[0, inf)"), number("sgd", "decay", decay, "[0, 1)")
+    parts = [_decay("sgd", amount, decay_mask)] if amount else []
+    if kept:
+        parts.append(momentum(kept, nesterov=nesterov))
     return chain(*parts, scale_by_learning_rate(learning_rate))
 
 
@@ -143,7 +146,7 @@ def rmsprop(
     """
     return chain(
         scale_by_rmsprop(decay=decay, eps=eps, centred=centred),
-        momentum(momentum_decay),
+        momentum(number("rmsprop", "momentum_decay", momentum_decay, "[0, 1)")),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -294,7 +297,7 @@ def adamw(
     """
     return chain(
         scale_by_adam(beta1=beta1, beta2=beta2, eps=eps),
-        _decay(weight_decay, decay_mask),
+        _decay("adamw", weight_decay, decay_mask),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -331,7 +334,9 @@ def lion(
     Reference: Chen et al., "Symbolic discovery of optimization algorithms" (2023).
     """
     return chain(
-        scale_by_lion(beta1=beta1, beta2=beta2), _decay(weight_decay, decay_mask), scale_by_learning_rate(learning_rate)
+        scale_by_lion(beta1=beta1, beta2=beta2),
+        _decay("lion", weight_decay, decay_mask),
+        scale_by_learning_rate(learning_rate),
     )
 
 
@@ -370,7 +375,7 @@ def lamb(
     """
     return chain(
         scale_by_adam(beta1=beta1, beta2=beta2, eps=eps),
-        _decay(weight_decay, decay_mask),
+        _decay("lamb", weight_decay, decay_mask),
         scale_by_trust_ratio(),
         scale_by_learning_rate(learning_rate),
     )

@@ -11,6 +11,7 @@ This is the only module that may say ``Any``: a tree's type is known to whoever 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -489,6 +490,124 @@ def _collect_rows(rows: list[tuple[Any, ...]], nodes: tuple[Tree, ...]) -> None:
             _collect_rows(rows, row)
 
 
+def matched_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
+    """Lay the leaves of trees side by side, and refuse leaves of different shapes: what arithmetic on trees goes over.
+
+    Args:
+        tree: A tree of arrays or numbers.
+        rest: Trees of the same structure and shapes.
+
+    Returns:
+        For each place a tuple with the leaf of each tree.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape; the message names the first place where they do.
+
+    Example:
+        >>> import numpy as np
+        >>> matched_rows((1, {"a": 2}), (10, {"a": 20}))
+        [(1, 10), (2, 20)]
+        >>> matched_rows({"w": np.zeros((1, 3))}, {"w": np.zeros(3)})
+        Traceback (most recent call last):
+            ...
+        bpfunc.tree.TreeStructureError: trees differ at ['w']: an array of shape (1, 3) against an array of shape (3,)
+    """
+    rows = tree_rows(tree, *rest)
+    for index, row in enumerate(rows):
+        try:
+            shapes = list(map(_shape_of, row))
+        except AttributeError:  # numbers
+            shapes = [np.shape(leaf) for leaf in row]
+        if shapes.count(shapes[0]) < len(row):
+            other = next(leaf for leaf, shape in zip(row, shapes, strict=True) if shape != shapes[0])
+            path = tree_leaves_with_path(tree)[index][0] or "the root"
+            raise TreeStructureError(f"trees differ at {path}: {_describe(row[0])} against {_describe(other)}")
+    return rows
+
+
+_shape_of = operator.attrgetter("shape")
+
+
+def tree_combine(function: Callable[..., Any], tree: TreeT, *rest: Tree) -> TreeT:
+    """Apply a function to the leaves at one place of several trees, all of one shape: `tree_map` for arithmetic.
+
+    Args:
+        function: Takes one leaf of each tree, returns the new leaf.
+        tree: Gives the structure of the result.
+        rest: Trees of the same structure and shapes.
+
+    Returns:
+        A tree of the results.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape; the message names the first place where they do.
+
+    Example:
+        >>> tree_combine(lambda a, b: a - b, (11, 22), (10, 20))
+        (1, 2)
+    """
+    return tree_fill(tree, [function(*row) for row in matched_rows(tree, *rest)])
+
+
+def tree_cast_like(tree: TreeT, like: Tree) -> TreeT:
+    """Convert each leaf to the dtype of the leaf at the same place of another tree.
+
+    Args:
+        tree: A tree of arrays or numbers.
+        like: A tree of the same structure and shapes; gives the dtypes. Where it has a number, the leaf stays.
+
+    Returns:
+        The tree; itself where nothing has to be converted.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape.
+
+    Example:
+        >>> import numpy as np
+        >>> tree_cast_like((np.ones(2, np.float16),), (np.zeros(2, np.float32),))
+        (array([1., 1.], dtype=float32),)
+    """
+    rows = matched_rows(tree, like)
+    if all(_dtype(leaf) == _dtype(other) for leaf, other in rows):
+        return tree
+    return tree_fill(tree, [_cast_like(leaf, _dtype(other)) for leaf, other in rows])
+
+
+def _cast_like(leaf: Any, dtype: Any) -> Any:
+    if dtype is None:
+        return leaf
+    return leaf.astype(dtype, copy=False) if isinstance(leaf, np.ndarray) else dtype.type(leaf)
+
+
+def _dtype(leaf: Any) -> Any:
+    return getattr(leaf, "dtype", None)
+
+
+def float_dtype(tree: Tree) -> np.dtype[np.floating] | None:
+    """Find the dtype that a tree computes in: that of its first floating leaf.
+
+    Args:
+        tree: Any tree.
+
+    Returns:
+        The dtype; None where no leaf is a floating array.
+
+    Example:
+        >>> import numpy as np
+        >>> float_dtype(((), np.arange(3), np.zeros(2, np.float32)))
+        dtype('float32')
+    """
+    kind = None if type(tree) is np.ndarray else _kind(type(tree))
+    if kind is None:
+        dtype = _dtype(tree)
+        return dtype if dtype is not None and dtype.kind == "f" else None
+    for child in kind.children(tree):
+        found = float_dtype(child)
+        if found is not None:
+            return found
+    return None
+
+
 def tree_fill(like: TreeT, leaves: Iterable[Any]) -> TreeT:
     """Put leaves into the structure of a tree.
 
@@ -570,19 +689,19 @@ def tree_add(left: TreeT, right: Tree) -> TreeT:
 
     Args:
         left: Any tree of arrays or numbers.
-        right: A tree of the same structure.
+        right: A tree of the same structure and shapes.
 
     Returns:
         Their sum.
 
     Raises:
-        TreeStructureError: The trees differ.
+        TreeStructureError: The trees differ in structure or shape.
 
     Example:
         >>> tree_add((1, 2), (10, 20))
         (11, 22)
     """
-    return tree_map(operator.add, left, right)
+    return tree_combine(operator.add, left, right)
 
 
 def tree_scale(factor: float, tree: TreeT) -> TreeT:
@@ -599,7 +718,8 @@ def tree_scale(factor: float, tree: TreeT) -> TreeT:
         >>> tree_scale(3, (1, 2))
         (3, 6)
     """
-    return tree_map(lambda leaf: factor * leaf, tree)
+    own = factor.item() if isinstance(factor, np.generic) else factor  # a float64 would make float64 of float32
+    return tree_map(lambda leaf: own * leaf, tree)
 
 
 def tree_zeros_like(tree: TreeT) -> TreeT:
@@ -653,7 +773,7 @@ def tree_dot(left: Tree, right: Tree) -> float:
         The inner product.
 
     Raises:
-        TreeStructureError: The trees differ.
+        TreeStructureError: The trees differ in structure or shape.
 
     Example:
         >>> import numpy as np
@@ -664,11 +784,11 @@ def tree_dot(left: Tree, right: Tree) -> float:
     def dot(a: Any, b: Any) -> float:
         return float(np.vdot(np.asarray(a, np.float64), np.asarray(b, np.float64)))
 
-    return float(sum(tree_leaves(tree_map(dot, left, right))))
+    return float(sum(dot(a, b) for a, b in matched_rows(left, right)))
 
 
 def tree_norm(tree: Tree) -> float:
-    """Euclidean norm over all leaves, in float64.
+    """Euclidean norm over all leaves, in float64; squares that overflow or underflow do no harm.
 
     Args:
         tree: A tree of arrays.
@@ -680,8 +800,67 @@ def tree_norm(tree: Tree) -> float:
         >>> import numpy as np
         >>> tree_norm((np.array([3.0]), np.array([4.0])))
         5.0
+        >>> bool(np.isclose(tree_norm((np.array([3e200, 4e200]),)), 5e200))
+        True
+
+    Reference: Blue, "A portable Fortran program to find the Euclidean norm of a vector" (1978), on the scaling.
     """
-    return float(np.sqrt(tree_dot(tree, tree)))
+    return math.prod(norm_factors(tree))
+
+
+def norm_factors(tree: Tree) -> tuple[float, float]:
+    """Euclidean norm over all leaves as the product of two numbers, for those who divide by it.
+
+    The first is 1 unless the squares of the leaves overflow or underflow, else the largest size of a number in them.
+
+    Args:
+        tree: A tree of arrays.
+
+    Returns:
+        The two factors; NaN among them where a leaf holds NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> norm_factors(np.array([3.0, 4.0])), norm_factors(np.array([1.5e308, 1.5e308]))
+        ((1.0, 5.0), (1.5e+308, 1.4142135623730951))
+    """
+    leaves = [np.asarray(leaf, np.float64).ravel() for leaf in tree_leaves(tree)]
+    with np.errstate(over="ignore", under="ignore"):
+        squares = sum(float(leaf.dot(leaf)) for leaf in leaves)
+        if _SAFE < squares < 1 / _SAFE:
+            return 1.0, math.sqrt(squares)
+        largest = float(np.max([np.abs(leaf).max(initial=0.0) for leaf in leaves], initial=0.0))
+        if largest == 0 or not math.isfinite(largest):
+            return 1.0, largest
+        return largest, math.sqrt(sum(float(np.square(leaf / largest).sum()) for leaf in leaves))
+
+
+_SAFE: Final = 1e-200
+"""Sums of squares between this and its inverse have lost nothing, whatever the sizes of the squares."""
+
+
+def with_norm(leaf: FloatArray, norm: tuple[float, float], wanted: tuple[float, float]) -> FloatArray:
+    """Multiply by the quotient of two norms, where the quotient itself may be too large or too small for the dtype.
+
+    Args:
+        leaf: Array of any shape, floating.
+        norm: `norm_factors` of it, or of the tree that it is of.
+        wanted: Two factors of the norm that it should have.
+
+    Returns:
+        A fresh array of the same dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> with_norm(np.array([3e20, 4e20], np.float32), (1.0, 5e20), (1.0, 1.0)).round(4)
+        array([0.6, 0.8], dtype=float32)
+    """
+    known, whole = np.finfo(np.result_type(leaf, np.float16)), math.prod(norm)
+    factor = math.prod(wanted) / whole if whole else math.inf
+    if float(known.tiny) <= factor <= float(known.max):
+        return leaf * factor
+    with np.errstate(invalid="ignore"):  # infinity over infinity
+        return (np.asarray(leaf, np.float64) / norm[0] / norm[1] * wanted[1] * wanted[0]).astype(known.dtype)
 
 
 def tree_allclose(left: Tree, right: Tree, *, rtol: float = 1e-5, atol: float = 1e-8) -> bool:

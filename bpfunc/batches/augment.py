@@ -1,7 +1,8 @@
 """Augmentation: what a batch might have been, as pure functions of (key, batch).
 
-Images are rows (B, H * W) of one channel, row-major. Each example gets its own randomness. The dtype is kept. What
-moves in from outside the picture is ``fill``, in the unit of the inputs: background as it is after normalising.
+Images are rows (B, H * W) of one channel, row-major. Each example gets its own randomness. The dtype is kept, but that
+whole numbers become floating ones where something between them is drawn. What moves in from outside the picture is
+``fill``, in the unit of the inputs: background as it is after normalising.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
-from bpfunc.batches.batch import Batch
+from bpfunc.batches.batch import Batch, row_count
 from bpfunc.keys import Key, fold_in, generator, normal, split, uniform
 from bpfunc.layers import ShapeError
 
@@ -42,12 +44,16 @@ def augmented(batches: Iterable[Batch], key: Key, augmentation: Augmentation, *,
     Returns:
         An iterator of batches, each made when it is asked for.
 
+    Raises:
+        ValueError: ``start`` is negative.
+
     Example:
         >>> batch = Batch(np.arange(4.0)[None], np.array([0]))
         >>> [b.inputs.tolist() for b in augmented([batch], Key(0), flip_horizontal(1.0, shape=(2, 2)))]
         [[[1.0, 0.0, 3.0, 2.0]]]
     """
-    return (augmentation(fold_in(key, number), batch) for number, batch in enumerate(batches, start))
+    first = whole("augmented", "start", start, "[0, inf)")
+    return (augmentation(fold_in(key, index), batch) for index, batch in enumerate(batches, first))
 
 
 def compose(*augmentations: Augmentation) -> Augmentation:
@@ -92,7 +98,7 @@ def sometimes(probability: float, augmentation: Augmentation) -> Augmentation:
         >>> bool(sometimes(0.0, noise(1.0))(Key(0), batch).inputs.any())
         False
     """
-    _check_probability(probability)
+    probability = number("sometimes", "probability", probability, "[0, 1]")
 
     def augment(key: Key, batch: Batch) -> Batch:
         choice_key, inner_key = split(key)
@@ -125,7 +131,7 @@ def flip_horizontal(probability: float = 0.5, *, shape: ImageShape = FASHION) ->
         >>> flip_horizontal(1.0, shape=(2, 2))(Key(0), Batch(np.arange(4.0)[None], np.array([0]))).inputs
         array([[1., 0., 3., 2.]])
     """
-    return _flip(probability, shape, axis=2)
+    return _flip("flip_horizontal", probability, shape, axis=2)
 
 
 def flip_vertical(probability: float = 0.5, *, shape: ImageShape = FASHION) -> Augmentation:
@@ -145,11 +151,11 @@ def flip_vertical(probability: float = 0.5, *, shape: ImageShape = FASHION) -> A
         >>> flip_vertical(1.0, shape=(2, 2))(Key(0), Batch(np.arange(4.0)[None], np.array([0]))).inputs
         array([[2., 3., 0., 1.]])
     """
-    return _flip(probability, shape, axis=1)
+    return _flip("flip_vertical", probability, shape, axis=1)
 
 
-def _flip(probability: float, shape: ImageShape, *, axis: int) -> Augmentation:
-    _check_probability(probability)
+def _flip(name: str, probability: float, shape: ImageShape, *, axis: int) -> Augmentation:
+    probability = number(name, "probability", probability, "[0, 1]")
 
     def augment(key: Key, batch: Batch) -> Batch:
         images = _images(batch, shape)
@@ -177,11 +183,10 @@ def shift(pixels: int, *, shape: ImageShape = FASHION, fill: float = 0.0) -> Aug
         >>> shift(0, shape=(2, 2))(Key(0), Batch(np.arange(4.0)[None], np.array([0]))).inputs
         array([[0., 1., 2., 3.]])
     """
-    if pixels < 0:
-        raise ValueError(f"shift takes a distance of at least 0 pixels, got {pixels}")
+    pixels = whole("shift", "pixels", pixels, "[0, inf)")
 
     def augment(key: Key, batch: Batch) -> Batch:
-        images = _images(batch, shape)
+        images = _that_hold(_images(batch, shape), fill)
         down, right = generator(key).integers(-pixels, pixels, (2, len(images), 1, 1), endpoint=True)
         rows, columns = np.arange(shape[0])[:, None] - down, np.arange(shape[1]) - right
         laid, index, _ = _bordered(images, rows, columns, fill)
@@ -208,9 +213,7 @@ def rotate(degrees: float, *, shape: ImageShape = FASHION, fill: float = 0.0) ->
         >>> rotate(0.0, shape=(2, 2))(Key(0), Batch(np.arange(4.0)[None], np.array([0]))).inputs
         array([[0., 1., 2., 3.]])
     """
-    if not degrees >= 0:
-        raise ValueError(f"rotate takes an angle of at least 0 degrees, got {degrees}")
-    limit = math.radians(degrees)
+    limit = math.radians(number("rotate", "degrees", degrees, "[0, inf)"))
 
     def augment(key: Key, batch: Batch) -> Batch:
         images = _images(batch, shape)
@@ -229,7 +232,7 @@ def rotated(images: FloatArray, angles: FloatArray, *, fill: float = 0.0) -> Flo
         fill: What lies around the images.
 
     Returns:
-        (B, H, W) of the images' dtype.
+        (B, H, W) of the images' dtype; floating where they hold whole numbers.
 
     Raises:
         ShapeError: The images are not (B, H, W), or there is not one angle for each.
@@ -241,6 +244,7 @@ def rotated(images: FloatArray, angles: FloatArray, *, fill: float = 0.0) -> Flo
     """
     if images.ndim != 3 or angles.shape != images.shape[:1]:
         raise ShapeError(f"expected images (B, H, W) and angles (B,), found {images.shape} and {angles.shape}")
+    images = _floating(images)
     height, width = images.shape[1:]
     cosine, sine = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
     down, right = np.arange(height)[:, None] - (height - 1) / 2, np.arange(width) - (width - 1) / 2
@@ -275,11 +279,10 @@ def cutout(size: int, *, shape: ImageShape = FASHION, fill: float = 0.0) -> Augm
 
     Reference: DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout" (2017).
     """
-    if size < 0:
-        raise ValueError(f"cutout takes a size of at least 0 pixels, got {size}")
+    size = whole("cutout", "size", size, "[0, inf)")
 
     def augment(key: Key, batch: Batch) -> Batch:
-        images = _images(batch, shape)
+        images = _that_hold(_images(batch, shape), fill)
         rows, columns = (
             _near(generator(axis_key).integers(0, length, len(images)), length, size)
             for axis_key, length in zip(split(key), shape, strict=True)
@@ -315,13 +318,13 @@ def noise(deviation: float) -> Augmentation:
 
     Reference: Bishop, "Training with noise is equivalent to Tikhonov regularization" (1995).
     """
-    if not deviation >= 0:
-        raise ValueError(f"noise takes a deviation of at least 0, got {deviation}")
+    deviation = number("noise", "deviation", deviation, "[0, inf)")
 
     def augment(key: Key, batch: Batch) -> Batch:
-        dtype = np.float32 if batch.inputs.dtype == np.float32 else np.float64
-        draw = normal(key, batch.inputs.shape, dtype=dtype)
-        return attrs.evolve(batch, inputs=batch.inputs + deviation * draw)
+        inputs = _floating(batch.inputs)
+        draw = normal(key, inputs.shape, dtype=np.float32 if inputs.dtype == np.float32 else np.float64)
+        draw *= deviation
+        return attrs.evolve(batch, inputs=inputs + draw.astype(inputs.dtype, copy=False))
 
     return augment
 
@@ -348,17 +351,18 @@ def mixup(alpha: float) -> Augmentation:
     Reference: Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: beyond empirical risk minimization" (2018), but with a mix
     for each example in place of one for the batch.
     """
-    if not alpha > 0:
-        raise ValueError(f"mixup takes an alpha above 0, got {alpha}")
+    alpha = number("mixup", "alpha", alpha, "(0, inf)")
 
     def augment(key: Key, batch: Batch) -> Batch:
         targets = batch.targets
         if not np.issubdtype(targets.dtype, np.floating):
             raise ValueError(f"mixup takes floating targets, such as one-hot rows, found {targets.dtype}")
         draw = generator(key)
-        part, partner = draw.beta(alpha, alpha, len(batch.inputs)), draw.permutation(len(batch.inputs))
+        rows = row_count(batch)
+        part, partner = draw.beta(alpha, alpha, rows), draw.permutation(rows)
 
-        def mix(values: FloatArray | IntArray) -> FloatArray:
+        def mix(given: FloatArray | IntArray) -> FloatArray:
+            values = _floating(given)
             own = _across(part.astype(values.dtype), values)
             mixed: FloatArray = own * values + (1 - own) * values[partner]
             return mixed
@@ -369,9 +373,17 @@ def mixup(alpha: float) -> Augmentation:
     return augment
 
 
-def _check_probability(probability: float) -> None:
-    if not 0 <= probability <= 1:
-        raise ValueError(f"a probability is in [0, 1], got {probability}")
+def _floating(values: FloatArray | IntArray) -> FloatArray:
+    """Whole numbers as floating ones, for what lies between them; floating ones as they are."""
+    dtype = values.dtype if values.dtype.kind == "f" else np.result_type(values, np.float32)
+    return np.asarray(values, dtype)
+
+
+def _that_hold(images: FloatArray, fill: float) -> FloatArray:
+    """Images of a dtype that has the number ``fill``."""
+    with np.errstate(invalid="ignore"):  # NaN is not a whole number
+        holds = images.dtype.kind == "f" or np.array(fill).astype(images.dtype) == fill
+    return images if holds else _floating(images)
 
 
 def _chance(key: Key, count: int, probability: float) -> BoolArray:

@@ -9,8 +9,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.keys import Key, fold_in, permutation, split, uniform
+from bpfunc.layers import ShapeError
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -43,7 +45,7 @@ def row_count(data: Batch) -> int:
         B.
 
     Raises:
-        ValueError: The fields differ in length.
+        ShapeError: The fields differ in length.
 
     Example:
         >>> row_count(Batch(np.zeros((2, 3)), np.array([0, 1])))
@@ -54,7 +56,7 @@ def row_count(data: Batch) -> int:
         lengths["weights"] = len(data.weights)
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{count} {name}" for name, count in lengths.items())
-        raise ValueError(f"a batch has one row of each kind for each example, found {found}")
+        raise ShapeError(f"a batch has one row of each kind for each example, found {found}")
     return lengths["inputs"]
 
 
@@ -151,7 +153,7 @@ def weighted(weights: FloatArray | IntArray) -> Sampler:
     """
     if weights.ndim != 1 or not np.isfinite(weights).all() or not (weights >= 0).all() or not weights.any():
         raise ValueError("weights are a vector of finite numbers of at least 0 that are not all 0")
-    cumulative = np.cumsum(weights, dtype=np.float64)
+    cumulative = np.cumsum(_scaled(weights), dtype=np.float64)
     cumulative /= cumulative[-1]
 
     def sampler(key: Key, count: int) -> IntArray:
@@ -159,6 +161,12 @@ def weighted(weights: FloatArray | IntArray) -> Sampler:
         return np.searchsorted(cumulative, uniform(key, (count,), dtype=np.float64), side="right")
 
     return sampler
+
+
+def _scaled(weights: FloatArray | IntArray) -> FloatArray | IntArray:
+    """Weights whose sums neither overflow nor vanish: only their proportions matter."""
+    largest = float(weights.max())
+    return weights if 1e-100 < largest < 1e100 else weights.astype(np.float64) / largest
 
 
 def class_balanced(targets: FloatArray | IntArray) -> Sampler:
@@ -216,14 +224,14 @@ def batches_per_epoch(rows: int, batch_size: int, *, drop_last: bool = False) ->
         The number of batches.
 
     Raises:
-        ValueError: The batch size is below 1.
+        ValueError: The batch size is below 1, or the rows below 0.
 
     Example:
         >>> batches_per_epoch(5, 2), batches_per_epoch(5, 2, drop_last=True)
         (3, 2)
     """
-    if batch_size < 1:
-        raise ValueError(f"a batch has at least 1 row, got batch_size={batch_size}")
+    rows = whole("batches_per_epoch", "rows", rows, "[0, inf)")
+    batch_size = whole("batches_per_epoch", "batch_size", batch_size, "[1, inf)")
     return rows // batch_size if drop_last else -(-rows // batch_size)
 
 
@@ -242,7 +250,7 @@ def epoch_batches(
     Args:
         data: The whole data set.
         key: Names the order of all epochs.
-        epoch: Number of the epoch, from 0.
+        epoch: Number of the epoch, at least 0.
         batch_size: Rows in a batch, at least 1; the last batch takes what is left.
         sampler: Which rows, in which order.
         drop_last: Whether to leave out a last batch that is not full.
@@ -252,15 +260,16 @@ def epoch_batches(
         An iterator of batches, each gathered when it is asked for.
 
     Raises:
-        ValueError: The batch size is below 1, the start below 0, or the data's fields differ in length.
+        ValueError: The batch size is below 1, the epoch or the start below 0, or the data's fields differ in length.
 
     Example:
         >>> data = Batch(np.arange(5.0), np.arange(5))
         >>> [batch.inputs.tolist() for batch in epoch_batches(data, Key(0), 0, 2, sampler=in_order)]
         [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
-    if start < 0:
-        raise ValueError(f"batches are counted from 0, got start={start}")
+    start = whole("epoch_batches", "start", start, "[0, inf)")
+    epoch = whole("epoch_batches", "epoch", epoch, "[0, inf)")
+    batch_size = whole("epoch_batches", "batch_size", batch_size, "[1, inf)")
     rows = sampler(fold_in(key, epoch), row_count(data))
     count = batches_per_epoch(len(rows), batch_size, drop_last=drop_last)
     return (take(data, rows[i * batch_size : (i + 1) * batch_size]) for i in range(start, count))

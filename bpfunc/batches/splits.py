@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import BoolArray, IntArray
 from bpfunc.batches.batch import Batch, class_indices, row_count, take
 from bpfunc.keys import Key, permutation
@@ -25,8 +26,8 @@ def train_validation_split(data: Batch, key: Key, fraction: float, *, stratify: 
         The rows to learn from, and those set aside.
 
     Raises:
-        ValueError: The fraction leaves one of the two empty, or a class without a row to learn from, or the targets
-            are not classes to stratify by.
+        ValueError: The fraction is outside (0, 1) or leaves one of the two empty, or a class without a row to learn
+            from, or the targets are not classes to stratify by.
 
     Example:
         >>> data = Batch(np.zeros((10, 1)), np.array([0] * 8 + [1] * 2))
@@ -34,8 +35,9 @@ def train_validation_split(data: Batch, key: Key, fraction: float, *, stratify: 
         >>> choose.targets.tolist()
         [0, 0, 0, 0, 1]
     """
+    fraction = number("train_validation_split", "fraction", fraction, "(0, 1)")
     order = _drawn(data, key, stratify=stratify)
-    aside = round(fraction * len(order)) if 0 < fraction < 1 else 0
+    aside = round(fraction * len(order))
     if not 0 < aside < len(order):
         raise ValueError(f"a fraction of {fraction} of {len(order)} rows leaves one side of the split empty")
     # Evenly spaced places in an order that is sorted by class meet each class in proportion.
@@ -99,9 +101,8 @@ def k_fold(data: Batch, key: Key, folds: int, *, stratify: bool = True) -> Itera
 
     Reference: Kohavi, "A study of cross-validation and bootstrap for accuracy estimation and model selection" (1995).
     """
+    folds = whole("k_fold", "folds", folds, f"[2, {row_count(data)}]")
     order = _drawn(data, key, stratify=stratify)
-    if not 2 <= folds <= len(order):
-        raise ValueError(f"k_fold takes 2 to {len(order)} folds for {len(order)} rows, got {folds}")
     fold_of = np.empty(len(order), np.intp)
     fold_of[order] = np.arange(len(order)) % folds
     return ((take(data, fold_of != fold), take(data, fold_of == fold)) for fold in range(folds))

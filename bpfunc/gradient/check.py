@@ -22,6 +22,7 @@ from bpfunc.losses import Loss
 from bpfunc.tree import (
     Tree,
     flatten,
+    matched_rows,
     ravel,
     tree_dot,
     tree_leaves_with_path,
@@ -134,6 +135,7 @@ def check_sweep(
         The finding at the worst coordinate.
 
     Raises:
+        TreeStructureError: The gradient is not a tree like ``x``.
         ValueError: The tree has no coordinates.
 
     Example:
@@ -144,6 +146,7 @@ def check_sweep(
 
     Reference: Dennis and Schnabel, "Numerical methods for unconstrained optimization" (1983), section 5.4.
     """
+    matched_rows(x, grads)
     if tree_size(x) == 0:
         raise ValueError("there is no coordinate to check")
     flat, size = ravel(x).astype(np.float64), max(1.0, tree_norm(grads))

@@ -10,8 +10,9 @@ from typing import Protocol
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray
-from bpfunc.batches.batch import Batch, take
+from bpfunc.batches.batch import Batch, row_count, take
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.keys import fold_in
 from bpfunc.layers import Context, Layer
@@ -64,10 +65,14 @@ def share_of(rows: int, comm: Communicator) -> slice:
     Returns:
         A slice of 0..B; those of all ranks make the whole.
 
+    Raises:
+        ValueError: The rows are negative, or not a whole number.
+
     Example:
         >>> share_of(5, Alone())
         slice(0, 5, None)
     """
+    rows = whole("share_of", "rows", rows, "[0, inf)")
     return slice(rows * comm.rank // comm.size, rows * (comm.rank + 1) // comm.size)
 
 
@@ -115,7 +120,7 @@ def data_parallel(comm: Communicator, *, gradient: GradientMaker = value_and_gra
             return inner
 
         def together(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
-            rows = len(batch.inputs)
+            rows = row_count(batch)
             share = share_of(rows, comm)
             own_ctx = ctx if ctx.key is None else Context(ctx.train, fold_in(ctx.key, comm.rank))
             value, grads = inner(params, state, _share(batch, share), own_ctx)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.batches.batch import Batch, take
+from bpfunc.arrays.ranges import whole
+from bpfunc.batches.batch import Batch, row_count, take
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.keys import fold_in
 from bpfunc.layers import Context, Layer
@@ -44,8 +45,7 @@ def accumulated(parts: int, *, gradient: GradientMaker = value_and_grad) -> Grad
 
     Reference: none needed: the gradient of a sum is the sum of gradients.
     """
-    if parts < 1:
-        raise ValueError(f"accumulated takes at least 1 part, got {parts}")
+    parts = whole("accumulated", "parts", parts, "[1, inf)")
 
     def make(model: Layer, loss: Loss) -> GradientFn:
         inner = gradient(model, loss)
@@ -54,7 +54,7 @@ def accumulated(parts: int, *, gradient: GradientMaker = value_and_grad) -> Grad
             found: list[Value] = []
             total: Tree = None
             weights = []
-            for number, rows in enumerate(np.array_split(np.arange(len(batch.inputs)), parts)):
+            for number, rows in enumerate(np.array_split(np.arange(row_count(batch)), parts)):
                 if len(rows) == 0 and found:
                     continue
                 part = take(batch, rows)

@@ -1,10 +1,12 @@
 """From a model and a loss to gradients: reverse mode, forward mode, and both at once.
 
-The objective is the weighted mean over the batch: ``sum_b w_b l_b / sum_b w_b``, in nats.
+The objective is the weighted mean over the batch: ``sum_b w_b l_b / sum_b w_b``, in nats. Inputs of another dtype are
+brought to the parameters' before the model sees them; targets and weights follow the outputs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -13,9 +15,10 @@ import numpy as np
 
 from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.batches.batch import Batch
-from bpfunc.layers import Context, Layer
+from bpfunc.layers import Context, Layer, ShapeError, inputs_for
 from bpfunc.losses import Loss
-from bpfunc.tree import Tree
+from bpfunc.losses.base import weighed
+from bpfunc.tree import Tree, tree_cast_like
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -53,13 +56,21 @@ def mean_weights(losses: FloatArray, weights: FloatArray | None) -> FloatArray:
     Returns:
         (B,) that sums to 1. All zeros where B is 0 or the weights sum to 0, so that an empty batch teaches nothing.
 
+    Raises:
+        ShapeError: There is not one weight for each row.
+        ValueError: A weight is negative or not finite.
+
     Example:
         >>> mean_weights(np.zeros(2), np.array([1.0, 3.0]))
         array([0.25, 0.75])
     """
     if weights is None:
         return np.full_like(losses, 1.0 / max(len(losses), 1))
+    if weights.shape != losses.shape:
+        raise ShapeError(f"the weights of a batch are one for each row, found {weights.shape} for {losses.shape}")
     total = float(weights.sum())
+    if len(weights) and not (weights.min() >= 0 and total < math.inf):
+        raise ValueError("the weights of a batch are finite numbers of at least 0, and so is their sum")
     return (weights / total if total else np.zeros_like(losses)).astype(losses.dtype, copy=False)
 
 
@@ -67,6 +78,8 @@ def mean_weights(losses: FloatArray, weights: FloatArray | None) -> FloatArray:
 class _Forward:
     """A forward pass with all that a derivative needs of it."""
 
+    inputs: FloatArray
+    """Of the parameters' dtype, or whole numbers to look up."""
     value: Value
     residual: Tree
     loss_residual: Tree
@@ -75,10 +88,16 @@ class _Forward:
 
 
 def _forward(model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context) -> _Forward:
-    outputs, new_state, residual = model.forward(params, state, batch.inputs, ctx)
+    inputs = inputs_for(model, params, batch.inputs)
+    outputs, new_state, residual = model.forward(params, state, inputs, ctx)
     losses, loss_residual = loss.forward(outputs, batch.targets)
     weights = mean_weights(losses, batch.weights)
-    return _Forward(Value(np.dot(losses, weights), losses, outputs, new_state), residual, loss_residual, weights)
+    with np.errstate(invalid="ignore"):
+        mean = np.dot(losses, weights)
+    if math.isnan(mean):
+        mean = weighed(weights, losses).sum()  # a row that does not count may have an infinite loss
+    found = Value(mean, losses, outputs, new_state)
+    return _Forward(inputs, found, residual, loss_residual, weights)
 
 
 def value(model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context) -> Value:
@@ -165,6 +184,7 @@ def jvp(
         The mean loss, and its derivative along the direction.
 
     Raises:
+        TreeStructureError: The direction is not a tree like the parameters.
         ShapeError: The batch does not fit the model.
         NotImplementedError: A layer has no jvp.
 
@@ -183,8 +203,9 @@ def jvp(
 
     Reference: Wengert, "A simple automatic derivative evaluation program" (1964).
     """
+    params_dot = tree_cast_like(params_dot, params)
     there = _forward(model, loss, params, state, batch, ctx)
-    outputs_dot = model.jvp(params, there.residual, params_dot, np.zeros_like(batch.inputs))
+    outputs_dot = model.jvp(params, there.residual, params_dot, np.zeros_like(there.inputs))
     return there.value.loss, np.dot(loss.jvp(there.loss_residual, outputs_dot), there.weights)
 
 
@@ -206,6 +227,7 @@ def hvp(
         ``grads`` and ``H @ params_dot``, trees like ``params``.
 
     Raises:
+        TreeStructureError: The vector is not a tree like the parameters.
         ShapeError: The batch does not fit the model.
         NotImplementedError: A layer lacks one of the two functions.
 
@@ -222,8 +244,9 @@ def hvp(
 
     Reference: Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
+    params_dot = tree_cast_like(params_dot, params)
     there = _forward(model, loss, params, state, batch, ctx)
-    inputs_dot = np.zeros_like(batch.inputs)
+    inputs_dot = np.zeros_like(there.inputs)
     outputs_dot = model.jvp(params, there.residual, params_dot, inputs_dot)
     doutputs = loss.vjp(there.loss_residual, there.weights)
     doutputs_dot = loss.vjp_jvp(there.loss_residual, outputs_dot, there.weights, np.zeros_like(there.weights))

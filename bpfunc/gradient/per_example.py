@@ -9,7 +9,7 @@ from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import _forward
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
-from bpfunc.tree import Tree
+from bpfunc.tree import Tree, tree_leaves, tree_norm
 
 
 def example_grads(
@@ -82,6 +82,10 @@ def example_grad_norms(
     """
     there = _forward(model, loss, params, state, batch, ctx)
     losses = there.value.losses
-    squares, _ = model.example_norms(params, there.residual, loss.vjp(there.loss_residual, np.ones_like(losses)))
-    norms: FloatArray = np.sqrt(squares)
-    return losses, norms
+    doutputs = loss.vjp(there.loss_residual, np.ones_like(losses))
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares, _ = model.example_norms(params, there.residual, doutputs)
+    if np.isfinite(squares).all():
+        return losses, np.sqrt(squares).astype(losses.dtype)
+    grads, _ = model.example_grads(params, there.residual, doutputs)
+    return losses, np.array([tree_norm(row) for row in zip(*tree_leaves(grads), strict=True)], losses.dtype)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bpfunc.arrays.ranges import number
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
-from bpfunc.tree import Tree, tree_map, tree_norm
+from bpfunc.tree import Tree, norm_factors, tree_combine, with_norm
 
 
 def sharpness_aware(rho: float, *, gradient: GradientMaker = value_and_grad) -> GradientMaker:
@@ -34,18 +35,17 @@ def sharpness_aware(rho: float, *, gradient: GradientMaker = value_and_grad) -> 
 
     Reference: Foret, Kleiner, Mobahi and Neyshabur, "Sharpness-aware minimization" (2021).
     """
-    if not rho >= 0:
-        raise ValueError(f"rho is at least 0, got {rho}")
+    rho = number("sharpness_aware", "rho", rho, "[0, inf)")
 
     def make(model: Layer, loss: Loss) -> GradientFn:
         inner = gradient(model, loss)
 
         def uphill_first(params: Tree, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
             value, grads = inner(params, state, batch, ctx)
-            norm = tree_norm(grads)
-            if norm == 0:
+            norm = norm_factors(grads)
+            if norm[1] == 0:
                 return value, grads
-            uphill = tree_map(lambda p, g: p + (rho / norm) * g, params, grads)
+            uphill = tree_combine(lambda p, g: p + with_norm(g, norm, (1.0, rho)), params, grads)
             _, sharp = inner(uphill, state, batch, ctx)
             return value, sharp
 

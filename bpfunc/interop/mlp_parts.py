@@ -17,10 +17,11 @@ import attrs
 import numpy as np
 
 from bpfunc import layers
-from bpfunc.arrays.types import FloatArray, FloatDType, IntArray
+from bpfunc.arrays.ranges import number, times_power
+from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
-from bpfunc.keys import uniform
+from bpfunc.keys import Key, uniform
 from bpfunc.layers import Context, DenseParams, Layer
 from bpfunc.layers.combinators import SerialParams, serial
 from bpfunc.losses import Loss
@@ -53,7 +54,8 @@ Stage: TypeAlias = Callable[[Schedule, TrainState, int], Iterator[EpochT]]
 def network(sizes: Sequence[int], activation: str | Layer, *, dropout: float = 0.0, dtype: FloatDType) -> Layer:
     """Make the network: dense layers with activation and dropout between them.
 
-    Weights and biases are drawn uniformly within ``sqrt(6 / (fan_in + fan_out))``, for logistic ``sqrt(2 / ...)``.
+    Weights and biases are drawn uniformly within ``sqrt(6 / (fan_in + fan_out))``, for logistic ``sqrt(2 / ...)``, in
+    float64: a float32 network starts as the same one, rounded.
 
     Args:
         sizes: Units of each layer, inputs first; at least two.
@@ -66,6 +68,7 @@ def network(sizes: Sequence[int], activation: str | Layer, *, dropout: float = 0
 
     Raises:
         KeyError: There is no activation of that name.
+        ValueError: A size is below 1, or the probability outside [0, 1).
 
     Example:
         >>> from bpfunc.keys import Key
@@ -75,16 +78,22 @@ def network(sizes: Sequence[int], activation: str | Layer, *, dropout: float = 0
 
     Reference: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010).
     """
+    dropout = number("network", "dropout", dropout, "[0, 1)")
     between = ACTIVATIONS[activation]() if isinstance(activation, str) else activation
     factor = 2.0 if activation == "logistic" else 6.0
     parts: list[Layer] = []
     for fan_in, width in pairwise(sizes):
         if parts:
-            parts += [between, layers.dropout(float(dropout))] if dropout else [between]
+            parts += [between, layers.dropout(dropout)] if dropout else [between]
         bound = math.sqrt(factor / (fan_in + width))
-        start = partial(uniform, low=-bound, high=bound, dtype=dtype)
+        start = partial(_drawn, bound, dtype)
         parts.append(layers.dense(width, weight_init=start, bias_init=start))
     return serial(*parts)
+
+
+def _drawn(bound: float, dtype: FloatDType, key: Key, shape: Shape) -> FloatArray:
+    """Drawn in float64 and rounded, so that one seed starts one network, whatever the dtype."""
+    return uniform(key, shape, low=-bound, high=bound, dtype=np.float64).astype(dtype, copy=False)
 
 
 def dense_params(params: SerialParams) -> list[DenseParams]:
@@ -125,9 +134,9 @@ def scaled(loss: Loss, factor: float) -> Loss:
         losses, residual = loss.forward(outputs, targets)
         return factor * losses, residual
 
-    return Loss(
-        loss.name,
-        forward,
+    return attrs.evolve(
+        loss,
+        forward=forward,
         vjp=lambda residual, dlosses: loss.vjp(residual, factor * dlosses),
         jvp=lambda residual, outputs_dot: factor * loss.jvp(residual, outputs_dot),
         vjp_jvp=lambda residual, outputs_dot, dlosses, dlosses_dot: loss.vjp_jvp(
@@ -147,6 +156,9 @@ def penalised(alpha: float) -> GradientMaker:
     Returns:
         A maker of gradients for `bpfunc.training.step.make_step`.
 
+    Raises:
+        ValueError: alpha is negative.
+
     Example:
         >>> from bpfunc.keys import Key
         >>> from bpfunc.layers import INFERENCE
@@ -157,6 +169,7 @@ def penalised(alpha: float) -> GradientMaker:
         >>> float(value.loss), grads.layers[0].weight.tolist()
         (2.25, [[1.5]])
     """
+    alpha = number("penalised", "alpha", alpha, "[0, inf)")
     if alpha == 0:
         return value_and_grad
 
@@ -166,7 +179,7 @@ def penalised(alpha: float) -> GradientMaker:
         def gradient(params: SerialParams, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
             value, grads = plain(params, state, batch, ctx)
             rows = len(batch.targets) if batch.weights is None else batch.weights.sum(dtype=np.float64)
-            strength = alpha / float(rows)
+            strength = alpha / float(rows) if rows else 0.0
             squares = sum(float(np.vdot(layer.weight, layer.weight)) for layer in dense_params(params))
             penalty = value.loss.dtype.type(strength / 2 * squares)
             pulled = (
@@ -204,6 +217,8 @@ def folded_momentum(rate: float | Schedule, decay: float, *, nesterov: bool = Fa
 
     Reference: Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum" (2013).
     """
+    if not callable(rate):
+        rate = number("folded_momentum", "rate", rate, "(0, inf)", words="above 0, or a schedule")
     return chain(scale_by_learning_rate(rate), momentum(decay, nesterov=nesterov))
 
 
@@ -223,15 +238,19 @@ def inverse_scaling(
     Returns:
         A schedule.
 
+    Raises:
+        ValueError: The power is negative.
+
     Example:
         >>> rate = inverse_scaling(1.0, 0.5, rows=99, per_epoch=10)
         >>> [round(rate(step), 4) for step in (0, 9, 10)]
         [1.0, 1.0, 0.1]
     """
+    power = number("inverse_scaling", "power", power, "[0, inf)")
 
     def value(step: int) -> float:
         done = seen + (step - start) // per_epoch * rows
-        return float(first / (done + 1) ** power)
+        return times_power(first, done + 1, -power)
 
     return value
 
@@ -245,11 +264,14 @@ def falling(first: float) -> Iterator[Schedule]:
     Yields:
         Schedules that do not change.
 
+    Raises:
+        ValueError: The first rate is not above 0.
+
     Example:
         >>> [round(rate(0), 7) for rate in falling(2e-5)]
         [2e-05, 4e-06, 8e-07]
     """
-    rate = first
+    rate = number("falling", "first", first, "(0, inf)")
     yield constant(rate)
     while rate > SMALLEST_RATE:
         rate /= 5
@@ -283,6 +305,9 @@ def until_settled(
     Yields:
         The records of all stages.
 
+    Raises:
+        ValueError: The tolerance is negative.
+
     Example:
         >>> from bpfunc.keys import Key
         >>> from bpfunc.training.loop import Epoch
@@ -297,6 +322,7 @@ def until_settled(
         >>> [record.number for record in until_settled(level, [constant(1.0)], start, loss, patience=2, tol=0.1)]
         [1, 2, 3, 4]
     """
+    tol = number("until_settled", "tol", tol, "[0, inf)")
     best = math.inf
     for rate in rates:
         waited = 0

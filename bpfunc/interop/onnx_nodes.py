@@ -16,10 +16,11 @@ from onnx.helper import make_node
 from onnx.onnx_pb import NodeProto
 
 from bpfunc.arrays.types import FloatArray, Shape
-from bpfunc.interop.structure import inside, maker_of, setting
+from bpfunc.interop.structure import setting
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, ShapeError
 from bpfunc.layers.base import Setting
+from bpfunc.layers.recognition import inside, maker_of
 from bpfunc.ops.relu import SELU_ALPHA, SELU_SCALE
 
 Attributes: TypeAlias = Mapping[str, object]

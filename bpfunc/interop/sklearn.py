@@ -61,6 +61,7 @@ from bpfunc.losses import (
     squared_error,
 )
 from bpfunc.metrics import Metric, mean, mean_metric
+from bpfunc.metrics.base import never_of_nan
 from bpfunc.ops import log_softmax, sigmoid, softmax
 from bpfunc.optimizers import adam, adamw, weights_only
 from bpfunc.training.consumers import EpochLike, ValidatedEpoch, logged, validated
@@ -131,6 +132,14 @@ def _numbered(rows: IntArray, targets: FloatArray | IntArray, weights: FloatArra
 def _column(y: NDArray[np.generic]) -> NDArray[np.generic]:
     """A single column as a vector, with scikit-learn's warning."""
     return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _variance(targets: FloatArray | IntArray, weights: FloatArray | None) -> FloatArray:
+    """(H,) variance of each output's targets, 0 where they are one number: rounding leaves no trace of it."""
+    counted = 0 if weights is None else int(np.argmax(weights > 0))
+    centred = targets - targets[counted].astype(np.float64)
+    centred -= np.average(centred, axis=0, weights=weights)
+    return np.average(np.square(centred), axis=0, weights=weights)
 
 
 def _hidden(sizes: int | Sequence[int]) -> list[int]:
@@ -938,6 +947,9 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
             raise ValueError("class_weight weighs classes of which one applies; give sample_weight for several labels")
         present, index = np.unique(y, return_inverse=True)
         by_class = compute_class_weight(self.class_weight, classes=present, y=y, sample_weight=weights)
+        if not ((by_class >= 0) & (by_class < np.inf)).all() or not by_class.any():
+            found = dict(zip(present.tolist(), by_class.tolist(), strict=True))
+            raise ValueError(f"class_weight is a number of at least 0 for each class, not all 0, got {found}")
         counted: FloatArray = by_class[index] if weights is None else by_class[index] * weights
         return counted
 
@@ -960,7 +972,7 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
                 if logistic
                 else outputs.argmax(axis=1) == batch.targets.argmax(axis=1)
             )
-            return right
+            return never_of_nan(outputs, right)
 
         return mean_metric("accuracy", hits)
 
@@ -1047,16 +1059,17 @@ class BackpropRegressor(RegressorMixin, _Backprop):  # type: ignore[misc]
         return scaled(absolute_error() if self.loss == "absolute_error" else huber(), float(self.n_outputs_))
 
     def _metric(self, data: Batch) -> Metric:
-        """R^2 over the rows of ``data``, which is a mean over rows once their variance is known."""
-        spread = np.average(
-            np.square(data.targets - np.average(data.targets, axis=0, weights=data.weights)),
-            axis=0,
-            weights=data.weights,
-        )
-        variance = np.where(spread > 0, spread, 1.0)
+        """R^2 over the rows of ``data``, which is a mean over rows once their variance is known.
+
+        Where an output's targets are all one number, there is nothing to explain: a row that meets it counts 1, else 0.
+        """
+        variance = _variance(data.targets, data.weights)
+        constant_targets = variance == 0
 
         def figures(outputs: FloatArray, batch: Batch) -> FloatArray:
-            explained: FloatArray = 1 - (np.square(outputs - batch.targets) / variance).mean(axis=1)
+            squares = np.square(outputs - batch.targets)
+            missed = np.where(constant_targets, squares > 0, squares / np.where(constant_targets, 1, variance))
+            explained: FloatArray = 1 - missed.mean(axis=1)
             return explained
 
         return mean_metric("R^2", figures)

@@ -5,50 +5,21 @@ What a layer is can be read from its `Maker`; a layer without one, or with one u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, TypeVar
 
 import attrs
 
-from bpfunc import layers
 from bpfunc.arrays.types import FloatArray
-from bpfunc.interop.identity import same
-from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, Maker, NormParams
-from bpfunc.layers.base import Setting
-from bpfunc.layers.combinators import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
-from bpfunc.layers.mirror import mirror_averaged
+from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
+from bpfunc.layers.combinators import NamedParams, ParallelParams, SerialParams
+from bpfunc.layers.recognition import inside, made_by, maker_of
 from bpfunc.tree import Tree
 
 Description: TypeAlias = dict[str, object]
 """What JSON can hold: ``{"maker": name, "settings": {argument: value}, "parts": [description, ...]}``."""
 KindT = TypeVar("KindT")
 
-_FUNCTIONS: tuple[Callable[..., Layer], ...] = (
-    layers.batch_norm,
-    layers.dense,
-    layers.dropout,
-    layers.elu,
-    layers.embedding,
-    layers.flatten,
-    layers.gelu,
-    layers.gelu_tanh,
-    layers.identity,
-    layers.layer_norm,
-    layers.leaky_relu,
-    layers.log_softmax,
-    layers.relu,
-    layers.rms_norm,
-    layers.selu,
-    layers.sigmoid,
-    layers.silu,
-    layers.softmax,
-    layers.softplus,
-    layers.tanh,
-    mirror_averaged,
-    parallel,
-    residual,
-    serial,
-)
 RECORDS: dict[str, tuple[type, type]] = {
     "batch_norm": (NormParams, BatchStatistics),
     "dense": (DenseParams, tuple),
@@ -61,63 +32,6 @@ TRANSPARENT = ("mirror_averaged", "residual")
 """Combinators whose parameters and state are those of their only part."""
 COMBINATORS = (*TRANSPARENT, "named", "parallel", "serial")
 """Layers made of layers."""
-MAKERS: dict[str, Callable[..., Layer]] = {function.__name__: function for function in _FUNCTIONS}
-"""The functions that make a layer, by name; `named` takes its parts in another way and is not among them."""
-
-
-def maker_of(layer: Layer, path: str = "") -> Maker:
-    """Find out how a layer was made.
-
-    Args:
-        layer: Any.
-        path: Where it stands, for the message.
-
-    Returns:
-        Its maker, one that is known here.
-
-    Raises:
-        ValueError: It is a layer of one's own.
-
-    Example:
-        >>> maker_of(layers.relu())
-        Maker(name='relu', settings=())
-    """
-    if layer.maker is None or not _is_own(layer, layer.maker):
-        raise ValueError(
-            f"{path or 'the network'}: layer {layer.name} is none of bpfunc's own, so what it computes is not known "
-            "here; put layers of bpfunc.layers in its place, or convert the parts before and after it by themselves"
-        )
-    return layer.maker
-
-
-COMPUTES = ("forward", "backward", "backward_params", "jvp", "backward_jvp", "example_grads", "example_norms")
-"""Functions of a layer that its maker's arguments settle, initialisers apart."""
-
-
-def _is_own(layer: Layer, maker: Maker) -> bool:
-    """Whether a layer computes what its maker's layers compute: a record may name a maker and have other functions."""
-    try:
-        made = _made(maker.name, [part for _, part in layer.parts], dict(maker.settings))
-    except (KeyError, TypeError, ValueError):
-        return False
-    return made.maker == maker and all(same(getattr(layer, name), getattr(made, name)) for name in COMPUTES)
-
-
-def inside(path: str, part: str) -> str:
-    """Name a part of what stands at a path.
-
-    Args:
-        path: Of the whole; empty at the top.
-        part: Of the part, as in `Layer.parts`.
-
-    Returns:
-        The part's path.
-
-    Example:
-        >>> inside("layers[0]", "inner")
-        'layers[0].inner'
-    """
-    return f"{path}.{part}" if path else part
 
 
 def describe(layer: Layer, path: str = "") -> Description:
@@ -134,7 +48,8 @@ def describe(layer: Layer, path: str = "") -> Description:
         ValueError: Part of it is a layer of one's own.
 
     Example:
-        >>> describe(serial(layers.elu(alpha=0.5)))
+        >>> from bpfunc import elu, serial
+        >>> describe(serial(elu(alpha=0.5)))
         {'maker': 'serial', 'settings': {}, 'parts': [{'maker': 'elu', 'settings': {'alpha': 0.5}, 'parts': []}]}
     """
     maker = maker_of(layer, path)
@@ -158,7 +73,8 @@ def build(description: object) -> Layer:
         ValueError: It is no description.
 
     Example:
-        >>> build(describe(serial(layers.dense(4), layers.relu()))).name
+        >>> from bpfunc import dense, relu, serial
+        >>> build(describe(serial(dense(4), relu()))).name
         'serial(dense(4), relu)'
     """
     try:
@@ -178,14 +94,7 @@ def _built(description: object) -> Layer:
     settings = {
         name: tuple(value) if isinstance(value, list) else value for name, value in description["settings"].items()
     }
-    return _made(description["maker"], parts, settings)
-
-
-def _made(name: str, parts: list[Layer], settings: dict[str, Setting]) -> Layer:
-    if name == "named":
-        names: Any = settings["names"]
-        return named(*zip(names, parts, strict=True))
-    return MAKERS[name](*parts, **settings)
+    return made_by(description["maker"], parts, settings)
 
 
 def of_kind(value: object, kind: type[KindT], path: str = "") -> KindT:
@@ -203,7 +112,7 @@ def of_kind(value: object, kind: type[KindT], path: str = "") -> KindT:
         ValueError: It is of another kind.
 
     Example:
-        >>> of_kind((), layers.DenseParams, "layers[0]")
+        >>> of_kind((), DenseParams, "layers[0]")
         Traceback (most recent call last):
             ...
         ValueError: layers[0]: expected DenseParams, found tuple
@@ -225,7 +134,8 @@ def setting(layer: Layer, name: str, kind: type[KindT]) -> KindT:
         The value.
 
     Example:
-        >>> setting(layers.dropout(0.2), "rate", float)
+        >>> from bpfunc import dropout
+        >>> setting(dropout(0.2), "rate", float)
         0.2
     """
     return of_kind(dict(maker_of(layer).settings)[name], kind)
@@ -248,8 +158,8 @@ def to_tensors(layer: Layer, params: Tree, state: Tree = (), path: str = "") -> 
             message names the path.
 
     Example:
-        >>> from bpfunc.keys import Key
-        >>> model = serial(layers.dense(3), layers.batch_norm())
+        >>> from bpfunc import Key, batch_norm, dense, serial
+        >>> model = serial(dense(3), batch_norm())
         >>> list(to_tensors(model, *model.init(Key(0), (2,))[:2]))[1:]
         ['layers[0].bias', 'layers[1].scale', 'layers[1].shift', 'layers[1].mean', 'layers[1].variance']
     """
@@ -284,7 +194,8 @@ def from_tensors(layer: Layer, tensors: Mapping[str, FloatArray], path: str = ""
         ValueError: Part of the network is a layer of one's own.
 
     Example:
-        >>> from_tensors(layers.rms_norm(), {"scale": np.ones(2)})
+        >>> from bpfunc import rms_norm
+        >>> from_tensors(rms_norm(), {"scale": np.ones(2)})
         (NormParams(scale=array([1., 1.]), shift=None), ())
     """
     kind = maker_of(layer, path).name

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfunc.arrays.types import FloatArray, Shape
-from bpfunc.interop.structure import COMBINATORS, from_tensors, inside, maker_of, setting, to_tensors
+from bpfunc.interop.structure import COMBINATORS, from_tensors, setting, to_tensors
 from bpfunc.keys import Key
 from bpfunc.layers import Layer
+from bpfunc.layers.recognition import inside, maker_of
 from bpfunc.tree import Tree
 
 COUNT = "num_batches_tracked"

@@ -15,7 +15,7 @@ from bpfunc.layers.activations import (
     softplus,
     tanh,
 )
-from bpfunc.layers.base import INFERENCE, Context, Layer, Maker, ShapeError, stateless
+from bpfunc.layers.base import INFERENCE, Context, Layer, Maker, ShapeError, inputs_for, stateless
 from bpfunc.layers.dense import DenseParams, dense
 from bpfunc.layers.dropout import dropout
 from bpfunc.layers.embedding import EmbeddingParams, embedding
@@ -41,6 +41,7 @@ __all__ = [
     "gelu",
     "gelu_tanh",
     "identity",
+    "inputs_for",
     "layer_norm",
     "leaky_relu",
     "log_softmax",

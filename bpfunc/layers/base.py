@@ -17,7 +17,7 @@ import numpy as np
 
 from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.keys import Key
-from bpfunc.tree import STATIC, Tree, tree_leaves
+from bpfunc.tree import STATIC, Tree, float_dtype, tree_leaves
 
 
 class ShapeError(ValueError):
@@ -80,7 +80,7 @@ BackwardJvpFn: TypeAlias = Callable[[Tree, Tree, Tree, FloatArray, FloatArray, F
 FlopsFn: TypeAlias = Callable[[Shape, Shape], int]
 """``(in_shape, out_shape) -> count``: floating-point operations of one example's forward pass."""
 ExampleNormsFn: TypeAlias = Callable[[Tree, Tree, FloatArray], tuple[FloatArray, FloatArray]]
-"""``(params, residual, dy) -> (norms, dx)``: squared gradient norms (B,) of each example."""
+"""``(params, residual, dy) -> (norms, dx)``: squared gradient norms (B,) float64 of each example."""
 OpFn: TypeAlias = Callable[[FloatArray], tuple[FloatArray, Tree]]
 """``x -> (y, residual)``: an op, as in `bpfunc.ops`."""
 OpVjpFn: TypeAlias = Callable[[Tree, FloatArray], FloatArray]
@@ -140,10 +140,28 @@ def _norms_of_grads(
     example_grads: BackwardFn, params: Tree, residual: Tree, dy: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     grads, dx = example_grads(params, residual, dy)
-    norms: FloatArray = np.zeros(len(dy), dy.dtype)
+    norms: FloatArray = np.zeros(len(dy))
     for leaf in tree_leaves(grads):
-        norms = norms + np.square(leaf).sum(axis=tuple(range(1, leaf.ndim)))
+        norms = norms + squared_sums(leaf)
     return norms, dx
+
+
+def squared_sums(rows: FloatArray) -> FloatArray:
+    """Sum of each row's squares in float64, where squares of float32 neither overflow nor vanish.
+
+    Args:
+        rows: (B, ...) floating.
+
+    Returns:
+        (B,) float64.
+
+    Example:
+        >>> squared_sums(np.array([[3e30, 4e30]], np.float32)).round(-55)
+        array([2.5e+61])
+    """
+    with np.errstate(over="ignore"):
+        sums: FloatArray = np.square(rows, dtype=np.float64).sum(axis=tuple(range(1, rows.ndim)))
+    return sums
 
 
 def _flops_of_parts(parts: tuple[tuple[str, Layer], ...], chained: bool, in_shape: Shape, out_shape: Shape) -> int:
@@ -159,6 +177,13 @@ def _flops_of_parts(parts: tuple[tuple[str, Layer], ...], chained: bool, in_shap
 
 def _draws(layer: Layer) -> bool:
     return not layer.parts or any(part.draws for _, part in layer.parts)
+
+
+def _looks_up(layer: Layer) -> bool | None:
+    if not layer.parts:
+        return layer.maker is None
+    known = [part.looks_up for _, part in layer.parts if part.looks_up is not None]
+    return (known[0] if layer.chained else any(known)) if known else None
 
 
 @attrs.frozen
@@ -186,6 +211,9 @@ class Layer:
             combinator the sum over its parts.
         draws: Whether the forward pass may draw random numbers, and so needs a key of its own; a layer that says no
             spares its combinator the making of one. By default it may, and a combinator if one of its parts may.
+        looks_up: Whether whole numbers are categories to the layer, which then gets them as they are, and not as
+            floating numbers. None where that depends on the layer behind it. By default true for a layer of one's own,
+            and for a combinator what it is for its first part.
         maker: How it was made, for those who write it in another form, as `bpfunc.interop.onnx` does; None for a layer
             of one's own, and to be set to None where a built-in layer's functions are replaced.
         op: The op that is all of the forward pass, its settings bound by `functools.partial`; None for other layers.
@@ -230,6 +258,32 @@ class Layer:
     draws: bool = attrs.field(default=attrs.Factory(_draws, takes_self=True))
     maker: Maker | None = None
     op: OpFn | None = None
+    looks_up: bool | None = attrs.field(default=attrs.Factory(_looks_up, takes_self=True))
+
+
+def inputs_for(layer: Layer, params: Tree, inputs: FloatArray) -> FloatArray:
+    """Bring inputs to the dtype of a layer's parameters, so that all that follows is computed in it.
+
+    Args:
+        layer: Any layer; where it looks whole numbers up, these stay as they are.
+        params: Its parameters. Where they hold no array, the inputs stay as they are.
+        inputs: (B, ...) floating, whole numbers or truth values.
+
+    Returns:
+        The inputs; themselves where nothing has to be converted.
+
+    Example:
+        >>> from bpfunc.layers import dense
+        >>> layer = dense(2)
+        >>> params, _, _ = layer.init(Key(0), (3,))
+        >>> inputs_for(layer, params, np.zeros((5, 3))).dtype
+        dtype('float32')
+    """
+    kind = inputs.dtype.kind
+    if kind not in "fiub" or (kind != "f" and layer.looks_up):
+        return inputs
+    dtype = float_dtype(params)
+    return inputs if dtype is None or dtype == inputs.dtype else inputs.astype(dtype)
 
 
 def stateless(
@@ -308,6 +362,23 @@ def no_params(params: Tree, residual: Tree, dy: FloatArray) -> Tree:
         ()
     """
     return ()
+
+
+def no_flops(in_shape: Shape, out_shape: Shape) -> int:
+    """Count the operations of a layer that computes nothing: its `flops`.
+
+    Args:
+        in_shape: Not used.
+        out_shape: Not used.
+
+    Returns:
+        0.
+
+    Example:
+        >>> no_flops((2, 3), (6,))
+        0
+    """
+    return 0
 
 
 def _op_forward(f: OpFn, params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
 
-from bpfunc.arrays.types import FloatArray, Shape
+from bpfunc.arrays.types import FloatArray, Shape, readonly
 from bpfunc.keys import Key, fold_in
-from bpfunc.layers import Context, Layer, Maker, ShapeError
+from bpfunc.layers import Context, Layer, Maker, ShapeError, inputs_for
+from bpfunc.layers.base import BackwardFn
 from bpfunc.tree import Tree
+
+Layers: TypeAlias = tuple[Layer, ...]
+Combine: TypeAlias = Literal["concatenate", "add"]
+ResultT = TypeVar("ResultT")
 
 
 @attrs.frozen(eq=False)
@@ -47,116 +53,7 @@ def serial(*layers: Layer) -> Layer:
         >>> mlp.forward(params, state, np.ones((5, 2), np.float32), INFERENCE)[0].shape
         (5, 3)
     """
-
-    def init(key: Key, in_shape: Shape) -> tuple[SerialParams, Tree, Shape]:
-        params, states, shape = [], [], in_shape
-        for index, layer in enumerate(layers):
-            try:
-                layer_params, layer_state, shape = layer.init(fold_in(key, index), shape)
-            except ShapeError as error:
-                raise error.inside(f"layers[{index}]") from None
-            params.append(layer_params)
-            states.append(layer_state)
-        return SerialParams(tuple(params)), tuple(states), shape
-
-    def forward(params: SerialParams, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
-        y, keyless = x, ctx.key is None
-        states: list[Tree] = []
-        residuals: list[Tree] = []
-        try:
-            for layer, layer_params, layer_state in zip(layers, params.layers, state, strict=True):
-                inner = ctx if keyless else _child(ctx, len(states), layer)
-                y, new_state, residual = layer.forward(layer_params, layer_state, y, inner)
-                states.append(new_state)
-                residuals.append(residual)
-        except ShapeError as error:
-            raise error.inside(f"layers[{len(states)}]") from None
-        return y, tuple(states), tuple(residuals)
-
-    def backward(params: SerialParams, residual: Tree, dy: FloatArray) -> tuple[SerialParams, FloatArray]:
-        grads: list[Tree] = []
-        for index in reversed(range(len(layers))):
-            layer_grads, dy = layers[index].backward(params.layers[index], residual[index], dy)
-            grads.append(layer_grads)
-        return SerialParams(tuple(reversed(grads))), dy
-
-    def backward_params(params: SerialParams, residual: Tree, dy: FloatArray) -> SerialParams:
-        grads: list[Tree] = []
-        for index in reversed(range(1, len(layers))):
-            layer_grads, dy = layers[index].backward(params.layers[index], residual[index], dy)
-            grads.append(layer_grads)
-        if layers:
-            grads.append(layers[0].backward_params(params.layers[0], residual[0], dy))
-        return SerialParams(tuple(reversed(grads)))
-
-    def jvp(params: SerialParams, residual: Tree, params_dot: SerialParams, x_dot: FloatArray) -> FloatArray:
-        return _tangents(layers, params, residual, params_dot, x_dot)[-1]
-
-    def backward_jvp(
-        params: SerialParams,
-        residual: Tree,
-        params_dot: SerialParams,
-        x_dot: FloatArray,
-        dy: FloatArray,
-        dy_dot: FloatArray,
-    ) -> tuple[SerialParams, FloatArray]:
-        tangents = _tangents(layers, params, residual, params_dot, x_dot)
-        grads_dot: list[Tree] = []
-        for index in reversed(range(len(layers))):
-            layer, layer_params, layer_residual = layers[index], params.layers[index], residual[index]
-            layer_dot, dx_dot = layer.backward_jvp(
-                layer_params, layer_residual, params_dot.layers[index], tangents[index], dy, dy_dot
-            )
-            _, dy = layer.backward(layer_params, layer_residual, dy)
-            dy_dot = dx_dot
-            grads_dot.append(layer_dot)
-        return SerialParams(tuple(reversed(grads_dot))), dy_dot
-
-    def example_grads(params: SerialParams, residual: Tree, dy: FloatArray) -> tuple[SerialParams, FloatArray]:
-        grads: list[Tree] = []
-        for index in reversed(range(len(layers))):
-            layer_grads, dy = layers[index].example_grads(params.layers[index], residual[index], dy)
-            grads.append(layer_grads)
-        return SerialParams(tuple(reversed(grads))), dy
-
-    def example_norms(params: SerialParams, residual: Tree, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
-        total: FloatArray = np.zeros(len(dy), dy.dtype)
-        for index in reversed(range(len(layers))):
-            norms, dy = layers[index].example_norms(params.layers[index], residual[index], dy)
-            total = total + norms
-        return total, dy
-
-    return Layer(
-        name=f"serial({', '.join(layer.name for layer in layers)})",
-        init=init,
-        forward=forward,
-        backward=backward,
-        backward_params=backward_params,
-        jvp=jvp,
-        backward_jvp=backward_jvp,
-        example_grads=example_grads,
-        example_norms=example_norms,
-        parts=tuple((f"layers[{index}]", layer) for index, layer in enumerate(layers)),
-        maker=Maker("serial"),
-    )
-
-
-def _child(ctx: Context, index: int, layer: Layer) -> Context:
-    return ctx if ctx.key is None or not layer.draws else Context(ctx.train, fold_in(ctx.key, index))
-
-
-def _tangents(
-    layers: tuple[Layer, ...],
-    params: SerialParams,
-    residual: Tree,
-    params_dot: SerialParams,
-    x_dot: FloatArray,
-) -> list[FloatArray]:
-    """Tangents of the inputs of all layers, and of the last output."""
-    tangents = [x_dot]
-    for index, layer in enumerate(layers):
-        tangents.append(layer.jvp(params.layers[index], residual[index], params_dot.layers[index], tangents[-1]))
-    return tangents
+    return _Chain(layers).as_layer(Maker("serial"))
 
 
 @attrs.frozen(eq=False)
@@ -190,55 +87,154 @@ def named(*parts: tuple[str, Layer]) -> Layer:
         >>> sorted(params.parts)
         ['activation', 'head', 'hidden']
     """
-    names = [name for name, _ in parts]
+    names = tuple(name for name, _ in parts)
     if len(set(names)) < len(names):
         raise ValueError(f"every part needs a name of its own, got {', '.join(names)}")
-    inner = serial(*(layer for _, layer in parts))
-
-    def unnamed(params: NamedParams) -> SerialParams:
-        return SerialParams(tuple(params.parts[name] for name in names))
-
-    def renamed(params: SerialParams) -> NamedParams:
-        return NamedParams(dict(zip(names, params.layers, strict=True)))
-
-    def first(result: tuple[SerialParams, FloatArray]) -> tuple[NamedParams, FloatArray]:
-        return renamed(result[0]), result[1]
-
-    def init(key: Key, in_shape: Shape) -> tuple[NamedParams, Tree, Shape]:
-        with _names_in_errors(names):
-            params, state, out_shape = inner.init(key, in_shape)
-        return renamed(params), state, out_shape
-
-    def forward(params: NamedParams, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
-        with _names_in_errors(names):
-            return inner.forward(unnamed(params), state, x, ctx)
-
-    return Layer(
-        name=f"named({', '.join(names)})",
-        init=init,
-        forward=forward,
-        backward=lambda params, residual, dy: first(inner.backward(unnamed(params), residual, dy)),
-        backward_params=lambda params, residual, dy: renamed(inner.backward_params(unnamed(params), residual, dy)),
-        jvp=lambda params, residual, params_dot, x_dot: inner.jvp(
-            unnamed(params), residual, unnamed(params_dot), x_dot
-        ),
-        backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: first(
-            inner.backward_jvp(unnamed(params), residual, unnamed(params_dot), x_dot, dy, dy_dot)
-        ),
-        example_grads=lambda params, residual, dy: first(inner.example_grads(unnamed(params), residual, dy)),
-        example_norms=lambda params, residual, dy: inner.example_norms(unnamed(params), residual, dy),
-        parts=tuple((f"parts[{name!r}]", layer) for name, layer in parts),
-        maker=Maker("named", (("names", tuple(names)),)),
-    )
+    return _Chain(tuple(layer for _, layer in parts), names).as_layer(Maker("named", (("names", names),)))
 
 
-@contextmanager
-def _names_in_errors(names: list[str]) -> Iterator[None]:
+ChainParams: TypeAlias = SerialParams | NamedParams
+
+
+@attrs.frozen
+class _Chain:
+    """Layers in a row, by number or by name."""
+
+    layers: tuple[Layer, ...]
+    names: tuple[str, ...] | None = None
+
+    def path(self, index: int) -> str:
+        return f"layers[{index}]" if self.names is None else f"parts[{self.names[index]!r}]"
+
+    def own(self, params: ChainParams) -> tuple[Tree, ...]:
+        """The parameters of each layer."""
+        return params.layers if isinstance(params, SerialParams) else tuple(params.parts[n] for n in self.names or ())
+
+    def joined(self, own: Sequence[Tree]) -> ChainParams:
+        if self.names is None:
+            return SerialParams(tuple(own))
+        return NamedParams(dict(zip(self.names, own, strict=True)))
+
+    def as_layer(self, maker: Maker) -> Layer:
+        names = self.names or [layer.name for layer in self.layers]
+        return Layer(
+            name=f"{maker.name}({', '.join(names)})",
+            init=partial(_chain_init, self),
+            forward=partial(_chain_forward, self),
+            backward=partial(_chain_backward, self, tuple(layer.backward for layer in self.layers)),
+            backward_params=partial(_chain_backward_params, self),
+            jvp=partial(_chain_jvp, self),
+            backward_jvp=partial(_chain_backward_jvp, self),
+            example_grads=partial(_chain_backward, self, tuple(layer.example_grads for layer in self.layers)),
+            example_norms=partial(_chain_example_norms, self),
+            parts=tuple((self.path(index), layer) for index, layer in enumerate(self.layers)),
+            maker=maker,
+        )
+
+
+def _chain_init(chain: _Chain, key: Key, in_shape: Shape) -> tuple[ChainParams, Tree, Shape]:
+    params, states, shape = [], [], in_shape
+    for index, layer in enumerate(chain.layers):
+        with _inside(chain.path(index)):
+            own, state, shape = layer.init(fold_in(key, index), shape)
+        params.append(own)
+        states.append(state)
+    return chain.joined(params), tuple(states), shape
+
+
+def _chain_forward(
+    chain: _Chain, params: ChainParams, state: Tree, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, Tree, Tree]:
+    y, keyless = x if chain.layers else readonly(x), ctx.key is None
+    states: list[Tree] = []
+    residuals: list[Tree] = []
     try:
-        yield
+        for layer, own, old in zip(chain.layers, chain.own(params), state, strict=True):
+            inner = ctx if keyless else _child(ctx, len(states), layer)
+            y, new, residual = layer.forward(own, old, y, inner)
+            states.append(new)
+            residuals.append(residual)
     except ShapeError as error:
-        index, _, rest = error.path.removeprefix("layers[").partition("]")
-        raise ShapeError(error.problem, f"parts[{names[int(index)]!r}]{rest}") from None
+        raise error.inside(chain.path(len(states))) from None
+    return y, tuple(states), tuple(residuals)
+
+
+def _child(ctx: Context, index: int, layer: Layer) -> Context:
+    return ctx if ctx.key is None or not layer.draws else Context(ctx.train, fold_in(ctx.key, index))
+
+
+def _chain_backward(
+    chain: _Chain, backwards: Sequence[BackwardFn], params: ChainParams, residual: Tree, dy: FloatArray
+) -> tuple[ChainParams, FloatArray]:
+    grads, dx = _pulled_back(backwards, chain.own(params), residual, dy)
+    return chain.joined(grads), dx
+
+
+def _pulled_back(
+    functions: Sequence[Callable[[Tree, Tree, FloatArray], tuple[Tree, FloatArray]]],
+    params: tuple[Tree, ...],
+    residual: Tree,
+    dy: FloatArray,
+) -> tuple[list[Tree], FloatArray]:
+    """Call a function of each layer, from the last to the first, with the cotangent that the one behind it gave."""
+    results: list[Tree] = []
+    dx = dy if functions else readonly(dy)
+    for index in reversed(range(len(functions))):
+        result, dx = functions[index](params[index], residual[index], dx)
+        results.insert(0, result)
+    return results, dx
+
+
+def _chain_backward_params(chain: _Chain, params: ChainParams, residual: Tree, dy: FloatArray) -> ChainParams:
+    if not chain.layers:
+        return chain.joined(())
+    own = chain.own(params)
+    grads, dy = _pulled_back([layer.backward for layer in chain.layers[1:]], own[1:], residual[1:], dy)
+    return chain.joined([chain.layers[0].backward_params(own[0], residual[0], dy), *grads])
+
+
+def _chain_example_norms(
+    chain: _Chain, params: ChainParams, residual: Tree, dy: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    norms, dx = _pulled_back([layer.example_norms for layer in chain.layers], chain.own(params), residual, dy)
+    return sum(reversed(norms), np.zeros(len(dy), dy.dtype)), dx
+
+
+def _chain_jvp(
+    chain: _Chain, params: ChainParams, residual: Tree, params_dot: ChainParams, x_dot: FloatArray
+) -> FloatArray:
+    return readonly(x_dot) if not chain.layers else _tangents(chain, params, residual, params_dot, x_dot)[-1]
+
+
+def _chain_backward_jvp(
+    chain: _Chain,
+    params: ChainParams,
+    residual: Tree,
+    params_dot: ChainParams,
+    x_dot: FloatArray,
+    dy: FloatArray,
+    dy_dot: FloatArray,
+) -> tuple[ChainParams, FloatArray]:
+    tangents = _tangents(chain, params, residual, params_dot, x_dot)
+    own, own_dot = chain.own(params), chain.own(params_dot)
+    grads_dot: list[Tree] = []
+    dx_dot = dy_dot if chain.layers else readonly(dy_dot)
+    for index, layer in reversed(list(enumerate(chain.layers))):
+        given = own[index], residual[index], own_dot[index], tangents[index], dy, dx_dot
+        layer_dot, dx_dot = layer.backward_jvp(*given)
+        _, dy = layer.backward(own[index], residual[index], dy)
+        grads_dot.insert(0, layer_dot)
+    return chain.joined(grads_dot), dx_dot
+
+
+def _tangents(
+    chain: _Chain, params: ChainParams, residual: Tree, params_dot: ChainParams, x_dot: FloatArray
+) -> list[FloatArray]:
+    """Tangents of the inputs of all layers, and of the last output."""
+    tangents = [x_dot]
+    for layer, own, kept, own_dot in zip(chain.layers, chain.own(params), residual, chain.own(params_dot), strict=True):
+        tangents.append(layer.jvp(own, kept, own_dot, tangents[-1]))
+    return tangents
 
 
 def residual(layer: Layer) -> Layer:
@@ -260,35 +256,51 @@ def residual(layer: Layer) -> Layer:
 
     Reference: He, Zhang, Ren and Sun, "Deep residual learning for image recognition" (2016).
     """
-
-    def init(key: Key, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
-        params, state, out_shape = layer.init(key, in_shape)
-        if out_shape != in_shape:
-            raise ShapeError(f"residual needs a layer that keeps the shape {in_shape}, this one gives {out_shape}")
-        return params, state, out_shape
-
-    def forward(params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
-        y, state, inner = layer.forward(params, state, x, ctx)
-        return x + y, state, inner
-
-    def plus(result: tuple[Tree, FloatArray], dy: FloatArray) -> tuple[Tree, FloatArray]:
-        return result[0], result[1] + dy
-
     return Layer(
         name=f"residual({layer.name})",
-        init=init,
-        forward=forward,
-        backward=lambda params, inner, dy: plus(layer.backward(params, inner, dy), dy),
+        init=partial(_residual_init, layer),
+        forward=partial(_residual_forward, layer),
+        backward=partial(_residual_backward, layer.backward),
         backward_params=layer.backward_params,
-        jvp=lambda params, inner, params_dot, x_dot: x_dot + layer.jvp(params, inner, params_dot, x_dot),
-        backward_jvp=lambda params, inner, params_dot, x_dot, dy, dy_dot: plus(
-            layer.backward_jvp(params, inner, params_dot, x_dot, dy, dy_dot), dy_dot
-        ),
-        example_grads=lambda params, inner, dy: plus(layer.example_grads(params, inner, dy), dy),
-        example_norms=lambda params, inner, dy: plus(layer.example_norms(params, inner, dy), dy),
+        jvp=partial(_residual_jvp, layer),
+        backward_jvp=partial(_residual_backward_jvp, layer),
+        example_grads=partial(_residual_backward, layer.example_grads),
+        example_norms=partial(_residual_backward, layer.example_norms),
         parts=(("inner", layer),),
         maker=Maker("residual"),
     )
+
+
+def _residual_init(layer: Layer, key: Key, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+    params, state, out_shape = layer.init(key, in_shape)
+    if out_shape != in_shape:
+        raise ShapeError(f"residual needs a layer that keeps the shape {in_shape}, this one gives {out_shape}")
+    return params, state, out_shape
+
+
+def _residual_forward(
+    layer: Layer, params: Tree, state: Tree, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, Tree, Tree]:
+    y, state, inner = layer.forward(params, state, x, ctx)
+    return x + y, state, inner
+
+
+def _residual_backward(
+    backward: Callable[[Tree, Tree, FloatArray], tuple[Tree, FloatArray]], params: Tree, inner: Tree, dy: FloatArray
+) -> tuple[Tree, FloatArray]:
+    result, dx = backward(params, inner, dy)
+    return result, dx + dy
+
+
+def _residual_jvp(layer: Layer, params: Tree, inner: Tree, params_dot: Tree, x_dot: FloatArray) -> FloatArray:
+    return x_dot + layer.jvp(params, inner, params_dot, x_dot)
+
+
+def _residual_backward_jvp(
+    layer: Layer, params: Tree, inner: Tree, params_dot: Tree, x_dot: FloatArray, dy: FloatArray, dy_dot: FloatArray
+) -> tuple[Tree, FloatArray]:
+    grads_dot, dx_dot = layer.backward_jvp(params, inner, params_dot, x_dot, dy, dy_dot)
+    return grads_dot, dx_dot + dy_dot
 
 
 @attrs.frozen(eq=False)
@@ -302,7 +314,7 @@ class ParallelParams:
     branches: tuple[Tree, ...]
 
 
-def parallel(*layers: Layer, combine: Literal["concatenate", "add"] = "concatenate") -> Layer:
+def parallel(*layers: Layer, combine: Combine = "concatenate") -> Layer:
     """Give one input to several layers and concatenate, or add, what they make of it.
 
     Args:
@@ -325,109 +337,129 @@ def parallel(*layers: Layer, combine: Literal["concatenate", "add"] = "concatena
     """
     if not layers:
         raise ValueError("parallel takes at least one layer")
-
-    def init(key: Key, in_shape: Shape) -> tuple[ParallelParams, Tree, Shape]:
-        made = []
-        for index, layer in enumerate(layers):
-            with _inside(f"branches[{index}]"):
-                made.append(layer.init(fold_in(key, index), in_shape))
-        shapes = [shape for _, _, shape in made]
-        if combine == "add" and len(set(shapes)) > 1:
-            raise ShapeError(f"parallel can add outputs of one shape only, the branches give {shapes}")
-        if combine == "concatenate" and len({shape[:-1] for shape in shapes}) > 1:
-            raise ShapeError(f"parallel can concatenate along the last axis only, the branches give {shapes}")
-        params = ParallelParams(tuple(params for params, _, _ in made))
-        out_shape = shapes[0] if combine == "add" else (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
-        return params, tuple(state for _, state, _ in made), out_shape
-
-    def forward(params: ParallelParams, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
-        outputs, states, residuals = [], [], []
-        for index, layer in enumerate(layers):
-            with _inside(f"branches[{index}]"):
-                y, branch_state, kept = layer.forward(
-                    params.branches[index], state[index], x, _child(ctx, index, layer)
-                )
-            outputs.append(y)
-            states.append(branch_state)
-            residuals.append((kept, y.shape[-1]))
-        return joined(outputs), tuple(states), tuple(residuals)
-
-    def joined(outputs: list[FloatArray]) -> FloatArray:
-        return np.concatenate(outputs, axis=-1) if combine == "concatenate" else _total(outputs)
-
-    def cut(residual: Tree, dy: FloatArray) -> list[FloatArray]:
-        if combine == "add":
-            return [dy] * len(layers)
-        ends = np.cumsum([width for _, width in residual])
-        return np.split(dy, ends[:-1], axis=-1)
-
-    def backward(params: ParallelParams, residual: Tree, dy: FloatArray) -> tuple[ParallelParams, FloatArray]:
-        results = [
-            layer.backward(params.branches[index], residual[index][0], part)
-            for (index, layer), part in zip(enumerate(layers), cut(residual, dy), strict=True)
-        ]
-        return ParallelParams(tuple(grads for grads, _ in results)), _total([dx for _, dx in results])
-
-    def backward_params(params: ParallelParams, residual: Tree, dy: FloatArray) -> ParallelParams:
-        return ParallelParams(
-            tuple(
-                layer.backward_params(params.branches[index], residual[index][0], part)
-                for (index, layer), part in zip(enumerate(layers), cut(residual, dy), strict=True)
-            )
-        )
-
-    def jvp(params: ParallelParams, residual: Tree, params_dot: ParallelParams, x_dot: FloatArray) -> FloatArray:
-        return joined(
-            [
-                layer.jvp(params.branches[index], residual[index][0], params_dot.branches[index], x_dot)
-                for index, layer in enumerate(layers)
-            ]
-        )
-
-    def backward_jvp(
-        params: ParallelParams,
-        residual: Tree,
-        params_dot: ParallelParams,
-        x_dot: FloatArray,
-        dy: FloatArray,
-        dy_dot: FloatArray,
-    ) -> tuple[ParallelParams, FloatArray]:
-        parts = zip(enumerate(layers), cut(residual, dy), cut(residual, dy_dot), strict=True)
-        results = [
-            layer.backward_jvp(
-                params.branches[index], residual[index][0], params_dot.branches[index], x_dot, part, part_dot
-            )
-            for (index, layer), part, part_dot in parts
-        ]
-        return ParallelParams(tuple(grads for grads, _ in results)), _total([dx for _, dx in results])
-
-    def example_grads(params: ParallelParams, residual: Tree, dy: FloatArray) -> tuple[ParallelParams, FloatArray]:
-        results = [
-            layer.example_grads(params.branches[index], residual[index][0], part)
-            for (index, layer), part in zip(enumerate(layers), cut(residual, dy), strict=True)
-        ]
-        return ParallelParams(tuple(grads for grads, _ in results)), _total([dx for _, dx in results])
-
-    def example_norms(params: ParallelParams, residual: Tree, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
-        results = [
-            layer.example_norms(params.branches[index], residual[index][0], part)
-            for (index, layer), part in zip(enumerate(layers), cut(residual, dy), strict=True)
-        ]
-        return _total([norms for norms, _ in results]), _total([dx for _, dx in results])
-
     return Layer(
         name=f"parallel({', '.join(layer.name for layer in layers)})",
-        init=init,
-        forward=forward,
-        backward=backward,
-        backward_params=backward_params,
-        jvp=jvp,
-        backward_jvp=backward_jvp,
-        example_grads=example_grads,
-        example_norms=example_norms,
+        init=partial(_parallel_init, layers, combine),
+        forward=partial(_parallel_forward, layers, combine),
+        backward=partial(_parallel_backward, tuple(layer.backward for layer in layers), combine),
+        backward_params=partial(_parallel_backward_params, layers, combine),
+        jvp=partial(_parallel_jvp, layers, combine),
+        backward_jvp=partial(_parallel_backward_jvp, layers, combine),
+        example_grads=partial(_parallel_backward, tuple(layer.example_grads for layer in layers), combine),
+        example_norms=partial(_parallel_example_norms, layers, combine),
         parts=tuple((f"branches[{index}]", layer) for index, layer in enumerate(layers)),
         chained=False,
         maker=Maker("parallel", (("combine", combine),)),
+    )
+
+
+def _parallel_init(layers: Layers, combine: Combine, key: Key, in_shape: Shape) -> tuple[ParallelParams, Tree, Shape]:
+    made = []
+    for index, layer in enumerate(layers):
+        with _inside(f"branches[{index}]"):
+            made.append(layer.init(fold_in(key, index), in_shape))
+    shapes = [shape for _, _, shape in made]
+    if combine == "add" and len(set(shapes)) > 1:
+        raise ShapeError(f"parallel can add outputs of one shape only, the branches give {shapes}")
+    if combine == "concatenate" and len({shape[:-1] for shape in shapes}) > 1:
+        raise ShapeError(f"parallel can concatenate along the last axis only, the branches give {shapes}")
+    params = ParallelParams(tuple(params for params, _, _ in made))
+    out_shape = shapes[0] if combine == "add" else (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+    return params, tuple(state for _, state, _ in made), out_shape
+
+
+def _parallel_forward(
+    layers: Layers, combine: Combine, params: ParallelParams, state: Tree, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, Tree, Tree]:
+    outputs, states, residuals = [], [], []
+    for index, layer in enumerate(layers):
+        with _inside(f"branches[{index}]"):
+            own = inputs_for(layer, params.branches[index], x) if x.dtype.kind != "f" else x
+            y, branch_state, kept = layer.forward(params.branches[index], state[index], own, _child(ctx, index, layer))
+        outputs.append(y)
+        states.append(branch_state)
+        residuals.append((kept, y.shape[-1]))
+    return _joined(combine, outputs), tuple(states), tuple(residuals)
+
+
+def _joined(combine: Combine, outputs: list[FloatArray]) -> FloatArray:
+    return np.concatenate(outputs, axis=-1) if combine == "concatenate" else _total(outputs)
+
+
+def _cut(combine: Combine, residual: Tree, dy: FloatArray) -> list[FloatArray]:
+    """The part of a cotangent that belongs to each branch."""
+    if combine == "add":
+        return [dy] * len(residual)
+    ends = np.cumsum([width for _, width in residual])
+    return np.split(dy, ends[:-1], axis=-1)
+
+
+def _branches(
+    functions: Sequence[Callable[[Tree, Tree, FloatArray], ResultT]],
+    combine: Combine,
+    params: ParallelParams,
+    residual: Tree,
+    dy: FloatArray,
+) -> list[ResultT]:
+    """Call a function of each branch with the branch's part of the cotangent."""
+    given = zip(functions, params.branches, residual, _cut(combine, residual, dy), strict=True)
+    return [function(own, kept, part) for function, own, (kept, _), part in given]
+
+
+def _summed(results: list[tuple[Tree, FloatArray]]) -> tuple[ParallelParams, FloatArray]:
+    return ParallelParams(tuple(grads for grads, _ in results)), _total([dx for _, dx in results])
+
+
+def _parallel_backward(
+    backwards: Sequence[BackwardFn], combine: Combine, params: ParallelParams, residual: Tree, dy: FloatArray
+) -> tuple[ParallelParams, FloatArray]:
+    return _summed(_branches(backwards, combine, params, residual, dy))
+
+
+def _parallel_backward_params(
+    layers: Layers, combine: Combine, params: ParallelParams, residual: Tree, dy: FloatArray
+) -> ParallelParams:
+    functions = [layer.backward_params for layer in layers]
+    return ParallelParams(tuple(_branches(functions, combine, params, residual, dy)))
+
+
+def _parallel_example_norms(
+    layers: Layers, combine: Combine, params: ParallelParams, residual: Tree, dy: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    results = _branches([layer.example_norms for layer in layers], combine, params, residual, dy)
+    return _total([norms for norms, _ in results]), _total([dx for _, dx in results])
+
+
+def _parallel_jvp(
+    layers: Layers,
+    combine: Combine,
+    params: ParallelParams,
+    residual: Tree,
+    params_dot: ParallelParams,
+    x_dot: FloatArray,
+) -> FloatArray:
+    given = zip(layers, params.branches, residual, params_dot.branches, strict=True)
+    return _joined(combine, [layer.jvp(own, kept, own_dot, x_dot) for layer, own, (kept, _), own_dot in given])
+
+
+def _parallel_backward_jvp(
+    layers: Layers,
+    combine: Combine,
+    params: ParallelParams,
+    residual: Tree,
+    params_dot: ParallelParams,
+    x_dot: FloatArray,
+    dy: FloatArray,
+    dy_dot: FloatArray,
+) -> tuple[ParallelParams, FloatArray]:
+    parts = zip(layers, _cut(combine, residual, dy), _cut(combine, residual, dy_dot), strict=True)
+    return _summed(
+        [
+            layer.backward_jvp(
+                params.branches[index], residual[index][0], params_dot.branches[index], x_dot, part, part_dot
+            )
+            for index, (layer, part, part_dot) in enumerate(parts)
+        ]
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import numpy as np
 
 from bpfunc.arrays.aligned import SMALL, empty
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, split
-from bpfunc.layers.base import Context, Layer, Maker, ShapeError
+from bpfunc.layers.base import Context, Layer, Maker, ShapeError, squared_sums
 from bpfunc.layers.initializers import Initializer, he_normal, zeros
 from bpfunc.tree import Tree
 
@@ -59,35 +62,52 @@ def dense(
 
     Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
     """
-    if width < 1:
-        raise ValueError(f"dense takes a width of at least 1, got {width}")
-
-    def init(key: Key, in_shape: Shape) -> tuple[DenseParams, Tree, Shape]:
-        if len(in_shape) != 1:
-            raise ShapeError(f"dense takes examples of shape (D,), found {in_shape}; put flatten() before it")
-        weight_key, bias_key = split(key)
-        weight = weight_init(weight_key, (in_shape[0], width))
-        return DenseParams(weight, bias_init(bias_key, (width,)) if use_bias else None), (), (width,)
-
-    def forward(params: DenseParams, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, FloatArray]:
-        if x.ndim != 2 or x.shape[1] != len(params.weight):
-            raise ShapeError(f"dense expected an input of shape (B, {params.weight.shape[0]}), found {x.shape}")
-        return _affine(x, params), state, readonly(x)
+    width = whole("dense", "width", width, "[1, inf)")
 
     return Layer(
         name=f"dense({width})",
-        init=init,
-        forward=forward,
+        init=partial(_dense_init, width, use_bias, weight_init, bias_init),
+        forward=_dense_forward,
         backward=_dense_backward,
         backward_params=_dense_backward_params,
         jvp=_dense_jvp,
         backward_jvp=_dense_backward_jvp,
         example_grads=_dense_example_grads,
         example_norms=_dense_example_norms,
-        flops=lambda in_shape, out_shape: 2 * in_shape[0] * width + (width if use_bias else 0),
+        flops=partial(_dense_flops, width, use_bias),
         draws=False,
-        maker=Maker("dense", (("width", int(width)), ("use_bias", bool(use_bias)))),
+        maker=Maker("dense", (("width", width), ("use_bias", bool(use_bias)))),
     )
+
+
+def _misfit(params: DenseParams, x: FloatArray) -> ShapeError:
+    if params.weight.ndim != 2:
+        return ShapeError(f"dense expected a weight of shape (D, H), found {params.weight.shape}")
+    return ShapeError(f"dense expected an input of shape (B, {params.weight.shape[0]}), found {x.shape}")
+
+
+def _dense_init(
+    width: int, use_bias: bool, weight_init: Initializer, bias_init: Initializer, key: Key, in_shape: Shape
+) -> tuple[DenseParams, Tree, Shape]:
+    if len(in_shape) != 1:
+        raise ShapeError(f"dense takes examples of shape (D,), found {in_shape}; put flatten() before it")
+    weight_key, bias_key = split(key)
+    weight = weight_init(weight_key, (in_shape[0], width))
+    return DenseParams(weight, bias_init(bias_key, (width,)) if use_bias else None), (), (width,)
+
+
+def _dense_forward(
+    params: DenseParams, state: Tree, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, Tree, FloatArray]:
+    if x.ndim != 2 or x.shape[1:] != params.weight.shape[:-1]:
+        raise _misfit(params, x)
+    if params.bias is not None and params.bias.shape != params.weight.shape[1:]:
+        raise ShapeError(f"dense has a weight {params.weight.shape}, and a bias {params.bias.shape} that does not fit")
+    return _affine(x, params), state, readonly(x)
+
+
+def _dense_flops(width: int, use_bias: bool, in_shape: Shape, out_shape: Shape) -> int:
+    return 2 * in_shape[0] * width + (width if use_bias else 0)
 
 
 def _matmul(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -112,6 +132,8 @@ def _dense_backward(params: DenseParams, residual: FloatArray, dy: FloatArray) -
 
 def _dense_backward_params(params: DenseParams, residual: FloatArray, dy: FloatArray) -> DenseParams:
     x = residual
+    if dy.shape != (len(x), params.weight.shape[1]):
+        raise ShapeError(f"dense expected a cotangent of shape {(len(x), params.weight.shape[1])}, found {dy.shape}")
     return DenseParams(_matmul(x.T, dy), None if params.bias is None else dy.sum(axis=0))
 
 
@@ -140,7 +162,7 @@ def _dense_example_grads(params: DenseParams, residual: FloatArray, dy: FloatArr
 
 def _dense_example_norms(params: DenseParams, residual: FloatArray, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
     # The gradient of one example is an outer product, whose norm is the product of the norms (Goodfellow, 2015).
-    inputs = np.square(residual).sum(axis=1)
+    inputs = squared_sums(residual)
     if params.bias is not None:
         inputs = inputs + 1
-    return inputs * np.square(dy).sum(axis=1), dy @ params.weight.T
+    return inputs * squared_sums(dy), dy @ params.weight.T

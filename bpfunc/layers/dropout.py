@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, uniform
-from bpfunc.layers.base import Context, Layer, Maker
+from bpfunc.layers.base import Context, Layer, Maker, keeps_shape, no_params
 from bpfunc.tree import Tree
 
 
@@ -33,28 +36,43 @@ def dropout(rate: float) -> Layer:
 
     Reference: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout" (2014).
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout takes a rate in [0, 1), got {rate}")
-    rate = float(rate)
-
-    def forward(params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, FloatArray | None]:
-        if not ctx.train or rate == 0:
-            return readonly(x), state, None
-        if ctx.key is None:
-            raise ValueError("dropout in training needs a key: Context(train=True, key=Key(seed))")
-        factor = dropout_factor(ctx.key, x, rate)
-        return x * factor, state, factor
+    rate = number("dropout", "rate", rate, "[0, 1)")
 
     return Layer(
         name=f"dropout({rate})",
-        init=lambda key, in_shape: ((), (), in_shape),
-        forward=forward,
-        backward=lambda params, residual, dy: ((), _scaled(residual, dy)),
-        backward_params=lambda params, residual, dy: (),
-        jvp=lambda params, residual, params_dot, x_dot: _scaled(residual, x_dot),
-        backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: ((), _scaled(residual, dy_dot)),
+        init=keeps_shape,
+        forward=partial(_forward, rate),
+        backward=_backward,
+        backward_params=no_params,
+        jvp=_jvp,
+        backward_jvp=_backward_jvp,
         maker=Maker("dropout", (("rate", rate),)),
     )
+
+
+def _forward(
+    rate: float, params: Tree, state: Tree, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, Tree, FloatArray | None]:
+    if not ctx.train or rate == 0:
+        return readonly(x), state, None
+    if ctx.key is None:
+        raise ValueError("dropout in training needs a key: Context(train=True, key=Key(seed))")
+    factor = dropout_factor(ctx.key, x, rate)
+    return x * factor, state, factor
+
+
+def _backward(params: Tree, residual: FloatArray | None, dy: FloatArray) -> tuple[Tree, FloatArray]:
+    return (), _scaled(residual, dy)
+
+
+def _jvp(params: Tree, residual: FloatArray | None, params_dot: Tree, x_dot: FloatArray) -> FloatArray:
+    return _scaled(residual, x_dot)
+
+
+def _backward_jvp(
+    params: Tree, residual: FloatArray | None, params_dot: Tree, x_dot: FloatArray, dy: FloatArray, dy_dot: FloatArray
+) -> tuple[Tree, FloatArray]:
+    return (), _scaled(residual, dy_dot)
 
 
 def dropout_factor(key: Key, x: FloatArray, rate: float) -> FloatArray:
@@ -66,15 +84,20 @@ def dropout_factor(key: Key, x: FloatArray, rate: float) -> FloatArray:
         rate: In [0, 1).
 
     Returns:
-        Array of ``x``'s shape and dtype.
+        Array of ``x``'s shape and dtype; float64 where ``x`` holds whole numbers.
+
+    Raises:
+        ValueError: The rate is outside [0, 1).
 
     Example:
         >>> from bpfunc.keys import Key
         >>> float(dropout_factor(Key(0), np.ones(10_000), 0.2).mean().round(1))
         1.0
     """
+    rate = number("dropout_factor", "rate", rate, "[0, 1)")
     kept = uniform(key, x.shape) >= rate
-    return np.multiply(kept, np.asarray(1 / (1 - rate), x.dtype))
+    factor: FloatArray = np.multiply(kept, np.asarray(1 / (1 - rate), x.dtype if x.dtype.kind == "f" else np.float64))
+    return factor
 
 
 def _scaled(factor: FloatArray | None, values: FloatArray) -> FloatArray:

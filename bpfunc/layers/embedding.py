@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, normal
-from bpfunc.layers.base import Context, Layer, Maker, ShapeError
+from bpfunc.layers.base import Context, Layer, Maker, ShapeError, no_flops
 from bpfunc.layers.initializers import Initializer
 from bpfunc.tree import Tree
 
@@ -48,41 +51,68 @@ def embedding(categories: int, width: int, *, table_init: Initializer = normal) 
 
     Reference: Bengio, Ducharme, Vincent and Jauvin, "A neural probabilistic language model" (2003).
     """
-    if categories < 1 or width < 1:
-        raise ValueError(f"embedding takes at least 1 category and width 1, got {categories} and {width}")
-
-    def init(key: Key, in_shape: Shape) -> tuple[EmbeddingParams, Tree, Shape]:
-        if len(in_shape) > 1:
-            raise ShapeError(f"embedding takes examples of shape () or (F,), found {in_shape}")
-        return EmbeddingParams(table_init(key, (categories, width))), (), (*in_shape, width)
-
-    def forward(params: EmbeddingParams, state: Tree, x: IntArray, ctx: Context) -> tuple[FloatArray, Tree, IntArray]:
-        if x.ndim not in (1, 2):
-            raise ShapeError(f"embedding expected an input of shape (B,) or (B, F), found {x.shape}")
-        if not np.issubdtype(x.dtype, np.integer):
-            raise ValueError(f"embedding takes whole numbers, found {x.dtype}")
-        if x.size and not 0 <= x.min() <= x.max() < categories:
-            raise ValueError(f"categories run from 0 to {categories - 1}, found {x.min()} to {x.max()}")
-        return params.table[x], state, readonly(x)
-
+    categories = whole("embedding", "categories", categories, "[1, inf)")
+    width = whole("embedding", "width", width, "[1, inf)")
     return Layer(
         name=f"embedding({categories}, {width})",
-        init=init,
-        forward=forward,
+        init=partial(_init, categories, width, table_init),
+        forward=partial(_forward, categories, width),
         backward=_backward,
-        jvp=lambda params, residual, params_dot, x_dot: params_dot.table[residual],
-        backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: _backward(params, residual, dy_dot),
+        jvp=_jvp,
+        backward_jvp=_backward_jvp,
         example_grads=_example_grads,
-        flops=lambda in_shape, out_shape: 0,
+        flops=no_flops,
         draws=False,
-        maker=Maker("embedding", (("categories", int(categories)), ("width", int(width)))),
+        maker=Maker("embedding", (("categories", categories), ("width", width))),
+        looks_up=True,
     )
 
 
+def _init(
+    categories: int, width: int, table_init: Initializer, key: Key, in_shape: Shape
+) -> tuple[EmbeddingParams, Tree, Shape]:
+    if len(in_shape) > 1:
+        raise ShapeError(f"embedding takes examples of shape () or (F,), found {in_shape}")
+    return EmbeddingParams(table_init(key, (categories, width))), (), (*in_shape, width)
+
+
+def _forward(
+    categories: int, width: int, params: EmbeddingParams, state: Tree, x: IntArray, ctx: Context
+) -> tuple[FloatArray, Tree, IntArray]:
+    if x.ndim not in (1, 2):
+        raise ShapeError(f"embedding expected an input of shape (B,) or (B, F), found {x.shape}")
+    if params.table.shape != (categories, width):
+        raise ShapeError(f"embedding expected a table of shape {(categories, width)}, found {params.table.shape}")
+    if not np.issubdtype(x.dtype, np.integer):
+        raise ValueError(f"embedding takes whole numbers, found {x.dtype}")
+    if x.size and not 0 <= x.min() <= x.max() < categories:
+        raise ValueError(f"categories run from 0 to {categories - 1}, found {x.min()} to {x.max()}")
+    return params.table[x], state, readonly(x)
+
+
 def _backward(params: EmbeddingParams, residual: IntArray, dy: FloatArray) -> tuple[EmbeddingParams, FloatArray]:
+    if dy.shape != (*residual.shape, params.table.shape[1]):
+        shape = (*residual.shape, params.table.shape[1])
+        raise ShapeError(f"embedding expected a cotangent of shape {shape}, found {dy.shape}")
     table = np.zeros(params.table.shape, dy.dtype)
     np.add.at(table, residual, dy)
     return EmbeddingParams(table), np.zeros(residual.shape, dy.dtype)
+
+
+def _jvp(params: EmbeddingParams, residual: IntArray, params_dot: EmbeddingParams, x_dot: Tree) -> FloatArray:
+    y_dot: FloatArray = params_dot.table[residual]
+    return y_dot
+
+
+def _backward_jvp(
+    params: EmbeddingParams,
+    residual: IntArray,
+    params_dot: EmbeddingParams,
+    x_dot: Tree,
+    dy: FloatArray,
+    dy_dot: FloatArray,
+) -> tuple[EmbeddingParams, FloatArray]:
+    return _backward(params, residual, dy_dot)
 
 
 def _example_grads(params: EmbeddingParams, residual: IntArray, dy: FloatArray) -> tuple[EmbeddingParams, FloatArray]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from bpfunc.arrays.types import FloatArray, Shape, readonly
-from bpfunc.layers.base import Context, Layer, Maker
+from bpfunc.keys import Key
+from bpfunc.layers.base import Context, Layer, Maker, no_flops, no_params
 from bpfunc.tree import Tree
 
 
@@ -20,22 +21,41 @@ def flatten() -> Layer:
         >>> flatten().forward((), (), np.zeros((5, 28, 28)), INFERENCE)[0].shape
         (5, 784)
     """
-
-    def forward(params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Shape]:
-        return _flat(x), state, x.shape
-
     return Layer(
         name="flatten",
-        init=lambda key, in_shape: ((), (), (math.prod(in_shape),)),
-        forward=forward,
-        backward=lambda params, residual, dy: ((), readonly(dy.reshape(residual))),
-        backward_params=lambda params, residual, dy: (),
-        jvp=lambda params, residual, params_dot, x_dot: _flat(x_dot),
-        backward_jvp=lambda params, residual, params_dot, x_dot, dy, dy_dot: ((), readonly(dy_dot.reshape(residual))),
-        flops=lambda in_shape, out_shape: 0,
+        init=_init,
+        forward=_forward,
+        backward=_backward,
+        backward_params=no_params,
+        jvp=_jvp,
+        backward_jvp=_backward_jvp,
+        flops=no_flops,
         draws=False,
         maker=Maker("flatten"),
+        looks_up=None,
     )
+
+
+def _init(key: Key, in_shape: Shape) -> tuple[Tree, Tree, Shape]:
+    return (), (), (math.prod(in_shape),)
+
+
+def _forward(params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Shape]:
+    return _flat(x), state, x.shape
+
+
+def _backward(params: Tree, residual: Shape, dy: FloatArray) -> tuple[Tree, FloatArray]:
+    return (), readonly(dy.reshape(residual))
+
+
+def _jvp(params: Tree, residual: Shape, params_dot: Tree, x_dot: FloatArray) -> FloatArray:
+    return _flat(x_dot)
+
+
+def _backward_jvp(
+    params: Tree, residual: Shape, params_dot: Tree, x_dot: FloatArray, dy: FloatArray, dy_dot: FloatArray
+) -> tuple[Tree, FloatArray]:
+    return (), readonly(dy_dot.reshape(residual))
 
 
 def _flat(x: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import BoolArray, FloatArray, Shape
 from bpfunc.keys import Key, fold_in, normal, uniform
 
@@ -177,8 +178,8 @@ def truncated_normal(deviation: float, *, limit: float = 2.0) -> Initializer:
 
     Reference: Goodfellow, Bengio and Courville, "Deep learning" (2016), section 8.4.
     """
-    if not (deviation > 0 and limit > 0):
-        raise ValueError(f"truncated_normal takes numbers above 0, got {deviation} and {limit}")
+    deviation = number("truncated_normal", "deviation", deviation, "(0, inf)")
+    limit = number("truncated_normal", "limit", limit, "(0, inf)")
 
     def propose(key: Key, shape: Shape) -> tuple[FloatArray, BoolArray]:
         """Draw once for each number, and say which draws are taken."""

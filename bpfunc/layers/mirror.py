@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from bpfunc.arrays.types import FloatArray
@@ -37,41 +39,48 @@ def mirror_averaged(layer: Layer, *, image_shape: tuple[int, int]) -> Layer:
 
     Reference: Krizhevsky, Sutskever and Hinton, "ImageNet classification" (2012).
     """
-
-    def mirror(x: FloatArray) -> FloatArray:
-        return x.reshape(len(x), *image_shape)[:, :, ::-1].reshape(x.shape)
-
-    def forward(params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
-        z, new_state, residual = layer.forward(params, state, x, ctx)
-        if ctx.train:
-            return z, new_state, (residual, None)
-        other, _, other_residual = layer.forward(params, state, mirror(x), ctx)
-        p, q = softmax(z)[0], softmax(other)[0]
-        # Probabilities below the smallest number would give an infinite logarithm.
-        mean = np.maximum((p + q) / 2, np.finfo(p.dtype).tiny)
-        return np.log(mean), state, (residual, (other_residual, p, q, mean))
-
-    def backward(params: Tree, residual: Tree, dy: FloatArray) -> tuple[Tree, FloatArray]:
-        inner, averaged = residual
-        if averaged is None:
-            return layer.backward(params, inner, dy)
-        other, p, q, mean = averaged
-        dmean = dy / (2 * mean)
-        grads, dx = layer.backward(params, inner, softmax_vjp(p, dmean))
-        other_grads, other_dx = layer.backward(params, other, softmax_vjp(q, dmean))
-        return tree_add(grads, other_grads), dx + mirror(other_dx)
-
-    def backward_params(params: Tree, residual: Tree, dy: FloatArray) -> Tree:
-        if residual[1] is None:
-            return layer.backward_params(params, residual[0], dy)
-        return backward(params, residual, dy)[0]
-
     return Layer(
         name=f"mirror_averaged({layer.name})",
         init=layer.init,
-        forward=forward,
-        backward=backward,
-        backward_params=backward_params,
+        forward=partial(_forward, layer, image_shape),
+        backward=partial(_backward, layer, image_shape),
+        backward_params=partial(_backward_params, layer, image_shape),
         parts=(("inner", layer),),
         maker=Maker("mirror_averaged", (("image_shape", image_shape),)),
     )
+
+
+def _mirror(x: FloatArray, image_shape: tuple[int, int]) -> FloatArray:
+    return x.reshape(len(x), *image_shape)[:, :, ::-1].reshape(x.shape)
+
+
+def _forward(
+    layer: Layer, image_shape: tuple[int, int], params: Tree, state: Tree, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, Tree, Tree]:
+    z, new_state, residual = layer.forward(params, state, x, ctx)
+    if ctx.train:
+        return z, new_state, (residual, None)
+    other, _, other_residual = layer.forward(params, state, _mirror(x, image_shape), ctx)
+    p, q = softmax(z)[0], softmax(other)[0]
+    # Probabilities below the smallest number would give an infinite logarithm.
+    mean = np.maximum((p + q) / 2, np.finfo(p.dtype).tiny)
+    return np.log(mean), state, (residual, (other_residual, p, q, mean))
+
+
+def _backward(
+    layer: Layer, image_shape: tuple[int, int], params: Tree, residual: Tree, dy: FloatArray
+) -> tuple[Tree, FloatArray]:
+    inner, averaged = residual
+    if averaged is None:
+        return layer.backward(params, inner, dy)
+    other, p, q, mean = averaged
+    dmean = dy / (2 * mean)
+    grads, dx = layer.backward(params, inner, softmax_vjp(p, dmean))
+    other_grads, other_dx = layer.backward(params, other, softmax_vjp(q, dmean))
+    return tree_add(grads, other_grads), dx + _mirror(other_dx, image_shape)
+
+
+def _backward_params(layer: Layer, image_shape: tuple[int, int], params: Tree, residual: Tree, dy: FloatArray) -> Tree:
+    if residual[1] is None:
+        return layer.backward_params(params, residual[0], dy)
+    return _backward(layer, image_shape, params, residual, dy)[0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
 from bpfunc.keys import Key
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
@@ -95,30 +98,35 @@ def rms_norm(*, eps: float = 1e-6) -> Layer:
 
 
 def _feature_norm(name: str, eps: float, *, centred: bool) -> Layer:
-    eps = _checked_eps(name, eps)
-
-    def init(key: Key, in_shape: Shape) -> tuple[NormParams, Tree, Shape]:
-        return _init_params(name, in_shape, shift=centred), (), in_shape
-
-    def forward(
-        params: NormParams, state: Tree, x: FloatArray, ctx: Context
-    ) -> tuple[FloatArray, Tree, StandardizeResidual]:
-        _check_input(name, params, x)
-        y, residual = standardize(x, axis=-1, eps=eps, centred=centred)
-        return _affine(params, y), state, residual
-
+    eps = number(name, "eps", eps, "(0, inf)")
     return Layer(
         name=name,
-        init=init,
-        forward=forward,
+        init=partial(_init, name, centred),
+        forward=partial(_forward, name, eps, centred),
         backward=_backward,
         jvp=_jvp,
         backward_jvp=_backward_jvp,
         example_grads=_example_grads,
-        flops=lambda in_shape, out_shape: 8 * out_shape[0],
+        flops=_flops,
         draws=False,
         maker=Maker(name, (("eps", eps),)),
     )
+
+
+def _init(name: str, centred: bool, key: Key, in_shape: Shape) -> tuple[NormParams, Tree, Shape]:
+    return _init_params(name, in_shape, shift=centred), (), in_shape
+
+
+def _forward(
+    name: str, eps: float, centred: bool, params: NormParams, state: Tree, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, Tree, StandardizeResidual]:
+    _check_input(name, params, x)
+    y, residual = standardize(x, axis=-1, eps=eps, centred=centred)
+    return _affine(params, y), state, residual
+
+
+def _flops(in_shape: Shape, out_shape: Shape) -> int:
+    return 8 * out_shape[0]
 
 
 def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
@@ -145,57 +153,55 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
         >>> params, state, _ = layer.init(Key(0), (1,))
         >>> y, state, _ = layer.forward(params, state, np.array([[1.0], [3.0]]), Context(train=True))
         >>> y.round(3).ravel(), state.mean
-        (array([-1.,  1.]), array([0.2]))
+        (array([-1.,  1.]), array([0.2], dtype=float32))
 
     Reference: Ioffe and Szegedy, "Batch normalization" (2015).
     """
-    eps = _checked_eps("batch_norm", eps)
-    if not 0 < momentum <= 1:
-        raise ValueError(f"batch_norm takes a momentum in (0, 1], got {momentum}")
-
-    def init(key: Key, in_shape: Shape) -> tuple[NormParams, BatchStatistics, Shape]:
-        params = _init_params("batch_norm", in_shape, shift=True)
-        return params, BatchStatistics(np.zeros(in_shape, np.float32), np.ones(in_shape, np.float32)), in_shape
-
-    def forward(
-        params: NormParams, state: BatchStatistics, x: FloatArray, ctx: Context
-    ) -> tuple[FloatArray, BatchStatistics, StandardizeResidual]:
-        _check_input("batch_norm", params, x)
-        if ctx.train:
-            if len(x) < 2:
-                raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {len(x)}")
-            y, residual = standardize(x, axis=0, eps=eps)
-            return _affine(params, y), _followed(state, x, float(momentum)), residual
-        inverse = (1 / np.sqrt(state.variance + eps)).astype(x.dtype, copy=False)[None]
-        y = (x - state.mean.astype(x.dtype, copy=False)) * inverse
-        return _affine(params, y), state, StandardizeResidual(y, inverse, None, True)
-
+    eps = number("batch_norm", "eps", eps, "(0, inf)")
+    momentum = number("batch_norm", "momentum", momentum, "(0, 1]")
     return Layer(
         name="batch_norm",
-        init=init,
-        forward=forward,
+        init=_batch_init,
+        forward=partial(_batch_forward, momentum, eps),
         backward=_backward,
         jvp=_jvp,
         backward_jvp=_backward_jvp,
         example_grads=_example_grads,
-        flops=lambda in_shape, out_shape: 8 * out_shape[0],
+        flops=_flops,
         draws=False,
-        maker=Maker("batch_norm", (("momentum", float(momentum)), ("eps", eps))),
+        maker=Maker("batch_norm", (("momentum", momentum), ("eps", eps))),
     )
+
+
+def _batch_init(key: Key, in_shape: Shape) -> tuple[NormParams, BatchStatistics, Shape]:
+    params = _init_params("batch_norm", in_shape, shift=True)
+    return params, BatchStatistics(np.zeros(in_shape, np.float32), np.ones(in_shape, np.float32)), in_shape
+
+
+def _batch_forward(
+    momentum: float, eps: float, params: NormParams, state: BatchStatistics, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, BatchStatistics, StandardizeResidual]:
+    _check_input("batch_norm", params, x)
+    if not state.mean.shape == state.variance.shape == params.scale.shape:
+        raise ShapeError(
+            f"batch_norm has a scale {params.scale.shape}, and a state that does not fit:"
+            f" mean {state.mean.shape}, variance {state.variance.shape}"
+        )
+    if ctx.train:
+        if len(x) < 2:
+            raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {len(x)}")
+        y, residual = standardize(x, axis=0, eps=eps)
+        return _affine(params, y), _followed(state, x, momentum), residual
+    inverse = (1 / np.sqrt(state.variance + eps)).astype(x.dtype, copy=False)[None]
+    y = (x - state.mean.astype(x.dtype, copy=False)) * inverse
+    return _affine(params, y), state, StandardizeResidual(y, inverse, None, True)
 
 
 def _followed(state: BatchStatistics, x: FloatArray, momentum: float) -> BatchStatistics:
-    mean, variance = x.mean(axis=0), x.var(axis=0, ddof=1)
-    return BatchStatistics(
-        (1 - momentum) * state.mean + momentum * mean, (1 - momentum) * state.variance + momentum * variance
-    )
+    def followed(old: FloatArray, new: FloatArray) -> FloatArray:
+        return (1 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
 
-
-def _checked_eps(name: str, eps: float) -> float:
-    """Check a number, and hand it on as Python's own: NumPy's float64 would turn float32 arrays into float64."""
-    if not eps > 0:
-        raise ValueError(f"{name} takes an eps above 0, got {eps}")
-    return float(eps)
+    return BatchStatistics(followed(state.mean, x.mean(axis=0)), followed(state.variance, x.var(axis=0, ddof=1)))
 
 
 def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:
@@ -206,7 +212,11 @@ def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:
 
 def _check_input(name: str, params: NormParams, x: FloatArray) -> None:
     if x.ndim != 2 or x.shape[1:] != params.scale.shape:
+        if params.scale.ndim != 1:
+            raise ShapeError(f"{name} expected a scale of shape (H,), found {params.scale.shape}")
         raise ShapeError(f"{name} expected an input of shape (B, {params.scale.shape[0]}), found {x.shape}")
+    if params.shift is not None and params.shift.shape != params.scale.shape:
+        raise ShapeError(f"{name} has a scale {params.scale.shape}, and a shift {params.shift.shape} that does not fit")
 
 
 def _affine(params: NormParams, y: FloatArray) -> FloatArray:
@@ -217,6 +227,8 @@ def _affine(params: NormParams, y: FloatArray) -> FloatArray:
 
 
 def _backward(params: NormParams, residual: StandardizeResidual, dy: FloatArray) -> tuple[NormParams, FloatArray]:
+    if dy.shape != residual.y.shape:
+        raise ShapeError(f"a normalisation expected a cotangent of shape {residual.y.shape}, found {dy.shape}")
     shift = None if params.shift is None else dy.sum(axis=0)
     return NormParams((dy * residual.y).sum(axis=0), shift), standardize_vjp(residual, dy * params.scale)
 

@@ -8,7 +8,7 @@ from typing import TypeAlias, cast
 import attrs
 import numpy as np
 
-from bpfunc.arrays.types import FloatArray, IntArray, readonly
+from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly
 from bpfunc.layers import ShapeError
 from bpfunc.tree import Tree
 
@@ -26,6 +26,8 @@ class Loss:
         vjp: ``(residual, dlosses) -> doutputs``.
         jvp: ``(residual, outputs_dot) -> losses_dot``.
         vjp_jvp: ``(residual, outputs_dot, dlosses, dlosses_dot) -> doutputs_dot``.
+        metric: Name of the metric that goes with the loss: what a training measures unless it is given another one; see
+            `bpfunc.metrics.of_loss.metric_for`.
 
     Example:
         >>> from bpfunc.losses import cross_entropy
@@ -40,6 +42,7 @@ class Loss:
     vjp: Callable[[Tree, FloatArray], FloatArray]
     jvp: Callable[[Tree, FloatArray], FloatArray]
     vjp_jvp: Callable[[Tree, FloatArray, FloatArray, FloatArray], FloatArray]
+    metric: str = "accuracy"
 
 
 def whole_numbers(targets: Targets) -> Targets:
@@ -60,10 +63,34 @@ def whole_numbers(targets: Targets) -> Targets:
     """
     if targets.dtype.kind not in "iu":
         raise TypeError(
-            f"class indices are whole numbers, found {targets.dtype}; "
-            "if that is what they stand for, pass targets.astype(np.intp)"
+            f"class indices are whole numbers, found {targets.dtype}; if that is what they stand for, "
+            "pass targets.astype(np.intp); for numbers to regress on, use squared_error() or mean_squared_error()"
         )
     return readonly(targets)
+
+
+def labels_in_range(labels: IntArray, classes: int) -> IntArray:
+    """Refuse class indices outside 0..K-1.
+
+    Args:
+        labels: (B,) whole numbers.
+        classes: K.
+
+    Returns:
+        The same numbers as `numpy.intp`.
+
+    Raises:
+        ValueError: A class index is outside 0..K-1.
+
+    Example:
+        >>> labels_in_range(np.array([2, 0], np.uint8), 3)
+        array([2, 0])
+    """
+    indices = labels.astype(np.intp, copy=False)
+    # Without a sign a negative number is a huge one: one pass finds both ends.
+    if len(indices) and not indices.view(np.uintp).max() < classes:
+        raise ValueError(f"class indices run from 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
+    return indices
 
 
 def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
@@ -92,13 +119,64 @@ def class_rows(logits: FloatArray, targets: Targets) -> FloatArray:
         )
     if targets.ndim == 2:
         return targets.astype(logits.dtype, copy=False)
-    targets = whole_numbers(targets)
-    classes = logits.shape[1]
-    if len(targets) and not 0 <= targets.min() <= targets.max() < classes:
-        raise ValueError(f"class indices run from 0 to {classes - 1}, found {targets.min()} to {targets.max()}")
+    labels = labels_in_range(cast(IntArray, whole_numbers(targets)), logits.shape[1])
     rows = np.zeros(logits.shape, logits.dtype)
-    rows[np.arange(len(targets)), cast(IntArray, targets)] = 1
+    rows[np.arange(len(labels)), labels] = 1
     return rows
+
+
+def check_derivative(
+    name: str, shape: Shape, *, outputs_dot: FloatArray | None = None, dlosses: tuple[FloatArray, ...] = ()
+) -> None:
+    """Refuse tangents and cotangents of other shapes than the outputs and losses that they belong to.
+
+    Args:
+        name: Of the loss, for the message.
+        shape: Of the outputs.
+        outputs_dot: Tangent of the outputs, of that shape.
+        dlosses: Cotangents of the losses, (B,) each.
+
+    Returns:
+        None.
+
+    Raises:
+        ShapeError: One has another shape.
+
+    Example:
+        >>> check_derivative("focal", (5, 2), dlosses=(np.ones(5),))
+    """
+    if outputs_dot is not None and outputs_dot.shape != shape:
+        raise ShapeError(f"{name} expected a tangent of shape {shape}, found {outputs_dot.shape}")
+    for cotangent in dlosses:
+        if cotangent.shape != shape[:1]:
+            raise ShapeError(f"{name} expected a cotangent of shape {shape[:1]}, found {cotangent.shape}")
+
+
+def weighed(weights: FloatArray, values: FloatArray) -> FloatArray:
+    """Multiply numbers by their weights, where a weight of 0 takes an infinite number out.
+
+    A class of probability 0 has an infinite logarithm, and counts nothing where no target asks for it.
+
+    Args:
+        weights: Any shape.
+        values: The same shape, floating.
+
+    Returns:
+        The products; NaN stays NaN.
+
+    Example:
+        >>> weighed(np.array([0.0, 2.0, 0.0]), np.array([-np.inf, 3.0, np.nan]))
+        array([ 0.,  6., nan])
+    """
+    products: FloatArray
+    try:
+        with np.errstate(invalid="raise"):  # the processor notes 0 times infinity: looking for it would cost a pass
+            products = weights * values
+    except FloatingPointError:
+        with np.errstate(invalid="ignore"):
+            products = weights * values
+        products[(weights == 0) & np.isinf(values)] = 0
+    return products
 
 
 def paired(name: str, outputs: FloatArray, targets: Targets) -> FloatArray:

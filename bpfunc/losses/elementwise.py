@@ -10,28 +10,31 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
-from bpfunc.losses.base import Targets, paired
-from bpfunc.ops.elementwise import ElementwiseResidual, Formula, elementwise
+from bpfunc.losses.base import Targets, check_derivative, paired
+from bpfunc.ops.elementwise import ElementwiseResidual, Formula, Keeps, elementwise
 
 ArgumentsT = ParamSpec("ArgumentsT")
 
 
 def elementwise_loss(
-    name: str, *, slope: Formula, curvature: Formula | None = None
+    name: str, *, keeps: Keeps, slope: Formula, curvature: Formula | None = None, **intervals: str
 ) -> Callable[[Callable[ArgumentsT, FloatArray]], Callable[ArgumentsT, tuple[FloatArray, ElementwiseResidual]]]:
     """Make a loss from a function of outputs and targets, number by number: a decorator.
 
     Args:
         name: Name of the loss, for messages.
-        slope: ``(outputs, targets, *settings)``, by the outputs.
-        curvature: Likewise; None if it is 0 wherever it exists.
+        keeps: Inputs, ``x``, or their ``difference``, outputs less targets; see `bpfunc.ops.elementwise.Elementwise`.
+        slope: ``(*kept, *settings)``, by the outputs.
+        curvature: The same for the second derivative; None if it is 0 wherever it exists.
+        intervals: Setting -> where it lies, such as ``(0, inf)``.
 
     Returns:
         A decorator. The loss returns ``(losses, residual)``, with losses (B,).
 
     Example:
-        >>> @elementwise_loss("quartic", slope=lambda y, t: 4 * (y - t) ** 3, curvature=lambda y, t: 12 * (y - t) ** 2)
+        >>> @elementwise_loss("quartic", keeps="difference", slope=lambda e: 4 * e**3, curvature=lambda e: 12 * e**2)
         ... def quartic_errors(outputs, targets):
         ...     return (outputs - targets) ** 4
         >>> losses, residual = quartic_errors(np.array([[3.0]]), np.array([1.0]))
@@ -42,13 +45,15 @@ def elementwise_loss(
     """
 
     def made(function: Any) -> Any:
-        op: Any = elementwise(keeps="x", slope=slope, curvature=curvature)(function)
+        op: Any = elementwise(keeps=keeps, slope=slope, curvature=curvature)(function)
 
         @wraps(op)
         def losses(outputs: FloatArray, targets: Targets, **settings: float) -> tuple[FloatArray, ElementwiseResidual]:
-            # A copy, since outputs belong to the caller, who may write to them before the derivatives are asked for.
-            each, residual = op(outputs.copy(), paired(name, outputs, targets), **settings)
-            return _example_sums(each) / _count(each), residual
+            settings = {key: number(function.__name__, key, x, intervals[key]) for key, x in settings.items()}
+            # Outputs belong to the caller, who may write to them before the derivatives are asked for.
+            own = outputs.copy() if keeps == "x" else outputs
+            each, residual = op(own, paired(name, outputs, targets), **settings)
+            return _shared(_example_sums(each), each), residual
 
         return losses
 
@@ -72,6 +77,7 @@ def vjp(residual: ElementwiseResidual, dlosses: FloatArray) -> FloatArray:
 
     Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
     """
+    _check(residual, dlosses=(dlosses,))
     return _slope(residual) * _column(dlosses, residual)
 
 
@@ -92,6 +98,7 @@ def jvp(residual: ElementwiseResidual, outputs_dot: FloatArray) -> FloatArray:
 
     Reference: Griewank and Walther, "Evaluating derivatives" (2008).
     """
+    _check(residual, outputs_dot=outputs_dot)
     return _example_sums(_slope(residual) * outputs_dot)
 
 
@@ -117,27 +124,36 @@ def vjp_jvp(
 
     Reference: Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
+    _check(residual, outputs_dot=outputs_dot, dlosses=(dlosses,))
     first = vjp(residual, dlosses_dot)
     if residual.formulas.curvature is None:
         return first
-    second = residual.formulas.curvature(*residual.arguments) / _count(outputs_dot) * outputs_dot
+    second = _shared(residual.formulas.curvature(*residual.arguments), outputs_dot) * outputs_dot
     doutputs_dot: FloatArray = second * _column(dlosses, residual) + first
     return doutputs_dot
 
 
+def _check(
+    residual: ElementwiseResidual, *, outputs_dot: FloatArray | None = None, dlosses: tuple[FloatArray, ...] = ()
+) -> None:
+    name = residual.formulas.function.__name__
+    check_derivative(name, residual.arguments[0].shape, outputs_dot=outputs_dot, dlosses=dlosses)
+
+
 def _slope(residual: ElementwiseResidual) -> FloatArray:
-    slope: FloatArray = residual.formulas.slope(*residual.arguments) / _count(residual.arguments[0])
+    slope: FloatArray = _shared(residual.formulas.slope(*residual.arguments), residual.arguments[0])
     return slope
 
 
 def _example_sums(values: FloatArray) -> FloatArray:
-    sums: FloatArray = values.sum(axis=tuple(range(1, values.ndim)))
+    sums: FloatArray = values.sum(axis=1 if values.ndim == 2 else tuple(range(1, values.ndim)))
     return sums
 
 
-def _count(values: FloatArray) -> int:
-    """Number of outputs of one example."""
-    return max(math.prod(values.shape[1:]), 1)
+def _shared(values: Any, outputs: FloatArray) -> Any:
+    """Divide by the number of outputs of an example."""
+    count = math.prod(outputs.shape[1:])
+    return values / count if count > 1 else values
 
 
 def _column(per_example: FloatArray, residual: ElementwiseResidual) -> FloatArray:

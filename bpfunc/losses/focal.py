@@ -7,8 +7,9 @@ from functools import partial
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly_arrays
-from bpfunc.losses.base import Loss, Targets, class_rows
+from bpfunc.losses.base import Loss, Targets, check_derivative, class_rows, weighed
 from bpfunc.ops import log_softmax, log_softmax_jvp, log_softmax_vjp, log_softmax_vjp_jvp
 from bpfunc.tree import STATIC
 
@@ -30,6 +31,11 @@ class FocalResidual:
     gamma: float = attrs.field(metadata=STATIC)
 
 
+def _checked_gamma(function: str, gamma: float) -> float:
+    words = "of 0 or at least 1"
+    return number(function, "gamma", gamma, "[0, inf)" if gamma == 0 else "[1, inf)", words=words)
+
+
 def focal_cross_entropy(
     outputs: FloatArray, targets: Targets, *, gamma: float = 2.0
 ) -> tuple[FloatArray, FocalResidual]:
@@ -45,6 +51,7 @@ def focal_cross_entropy(
 
     Raises:
         ShapeError: Outputs and targets do not fit.
+        ValueError: gamma is neither 0 nor at least 1.
 
     Example:
         >>> focal_cross_entropy(np.zeros((1, 2)), np.array([0]))[0].round(4)
@@ -52,9 +59,10 @@ def focal_cross_entropy(
 
     Reference: Lin, Goyal, Girshick, He and Dollar, "Focal loss for dense object detection" (2017).
     """
+    gamma = _checked_gamma("focal_cross_entropy", gamma)
     rows = class_rows(outputs, targets)
     log_p, p = log_softmax(outputs)
-    losses: FloatArray = -(rows * (-np.expm1(log_p)) ** gamma * log_p).sum(axis=1)
+    losses: FloatArray = -weighed(rows * (-np.expm1(log_p)) ** gamma, log_p).sum(axis=1)
     return losses, FocalResidual(log_p, p, rows, gamma)
 
 
@@ -73,6 +81,7 @@ def focal_cross_entropy_vjp(residual: FocalResidual, dlosses: FloatArray) -> Flo
         >>> focal_cross_entropy_vjp(residual, np.ones(1)).round(4)
         array([[-0.2983,  0.2983]])
     """
+    check_derivative("focal", residual.probabilities.shape, dlosses=(dlosses,))
     return log_softmax_vjp(residual.probabilities, residual.targets * _slope(residual) * dlosses[:, None])
 
 
@@ -91,6 +100,7 @@ def focal_cross_entropy_jvp(residual: FocalResidual, outputs_dot: FloatArray) ->
         >>> focal_cross_entropy_jvp(residual, np.array([[1.0, 0.0]])).round(4)
         array([-0.2983])
     """
+    check_derivative("focal", residual.probabilities.shape, outputs_dot=outputs_dot)
     log_p_dot = log_softmax_jvp(residual.probabilities, outputs_dot)
     losses_dot: FloatArray = (residual.targets * _slope(residual) * log_p_dot).sum(axis=1)
     return losses_dot
@@ -116,6 +126,7 @@ def focal_cross_entropy_vjp_jvp(
         array([[ 0.3991, -0.3991]])
     """
     p, t = residual.probabilities, residual.targets
+    check_derivative("focal", p.shape, outputs_dot=outputs_dot, dlosses=(dlosses, dlosses_dot))
     log_p_dot = log_softmax_jvp(p, outputs_dot)
     dlog_p = t * _slope(residual) * dlosses[:, None]
     dlog_p_dot = t * (_curvature(residual) * log_p_dot * dlosses[:, None] + _slope(residual) * dlosses_dot[:, None])
@@ -127,7 +138,7 @@ def _slope(residual: FocalResidual) -> FloatArray:
     gamma, u, p = residual.gamma, residual.log_p, residual.probabilities
     rest = -np.expm1(u)
     slope: FloatArray = -(rest**gamma)
-    return slope + gamma * rest ** (gamma - 1) * p * u if gamma else slope
+    return slope + gamma * rest ** (gamma - 1) * weighed(p, u) if gamma else slope
 
 
 def _curvature(residual: FocalResidual) -> FloatArray:
@@ -136,9 +147,10 @@ def _curvature(residual: FocalResidual) -> FloatArray:
     if gamma == 0:
         return np.zeros_like(u)
     rest = -np.expm1(u)
-    # u / (1 - e^u) tends to -1 as the probability tends to 1.
-    ratio = np.divide(u, rest, out=np.full_like(u, -1), where=rest > 0)
-    curvature: FloatArray = gamma * p * rest ** (gamma - 1) * (u + 2 - (gamma - 1) * p * ratio)
+    pu = weighed(p, u)
+    # p u / (1 - p) tends to -1 as the probability tends to 1.
+    ratio = np.divide(pu, rest, out=np.full_like(u, -1), where=rest > 0)
+    curvature: FloatArray = gamma * rest ** (gamma - 1) * (pu + 2 * p - (gamma - 1) * p * ratio)
     return curvature
 
 
@@ -158,7 +170,5 @@ def focal(*, gamma: float = 2.0) -> Loss:
         >>> focal().forward(np.zeros((1, 2)), np.array([0]))[0].round(3)
         array([0.173])
     """
-    if gamma != 0 and not gamma >= 1:
-        raise ValueError(f"focal takes a gamma of 0 or at least 1, got {gamma}")
-    forward = partial(focal_cross_entropy, gamma=float(gamma))
+    forward = partial(focal_cross_entropy, gamma=_checked_gamma("focal", gamma))
     return Loss("focal", forward, focal_cross_entropy_vjp, focal_cross_entropy_jvp, focal_cross_entropy_vjp_jvp)

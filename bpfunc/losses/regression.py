@@ -6,12 +6,13 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.losses.base import Loss, Targets
 from bpfunc.losses.elementwise import elementwise_loss, jvp, vjp, vjp_jvp
 
 
-@elementwise_loss("squared_error", slope=lambda y, t: 2 * (y - t), curvature=lambda y, t: 2.0)
+@elementwise_loss("squared_error", keeps="difference", slope=lambda error: 2 * error, curvature=lambda error: 2.0)
 def squared_errors(outputs: FloatArray, targets: Targets) -> FloatArray:
     """Squared error, averaged over an example's outputs: ``l = mean (y - t)^2``.
 
@@ -48,10 +49,10 @@ def squared_error() -> Loss:
         >>> squared_error().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([4.])
     """
-    return Loss("squared_error", squared_errors, vjp, jvp, vjp_jvp)
+    return Loss("squared_error", squared_errors, vjp, jvp, vjp_jvp, metric="mean squared error")
 
 
-@elementwise_loss("absolute_error", slope=lambda y, t: np.sign(y - t))
+@elementwise_loss("absolute_error", keeps="difference", slope=np.sign)
 def absolute_errors(outputs: FloatArray, targets: Targets) -> FloatArray:
     """Absolute error, averaged over an example's outputs: ``l = mean |y - t|``.
 
@@ -88,13 +89,15 @@ def absolute_error() -> Loss:
         >>> absolute_error().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([2.])
     """
-    return Loss("absolute_error", absolute_errors, vjp, jvp, vjp_jvp)
+    return Loss("absolute_error", absolute_errors, vjp, jvp, vjp_jvp, metric="mean absolute error")
 
 
 @elementwise_loss(
     "huber",
-    slope=lambda y, t, delta: (y - t).clip(-delta, delta),
-    curvature=lambda y, t, delta: (np.abs(y - t) <= delta).astype(y.dtype),
+    keeps="difference",
+    slope=lambda error, delta: error.clip(-delta, delta),
+    curvature=lambda error, delta: (np.abs(error) <= delta).astype(error.dtype),
+    delta="(0, inf)",
 )
 def huber_errors(outputs: FloatArray, targets: Targets, *, delta: float = 1.0) -> FloatArray:
     """Huber's loss, averaged over an example's outputs: ``l = mean h(y - t)``.
@@ -111,6 +114,7 @@ def huber_errors(outputs: FloatArray, targets: Targets, *, delta: float = 1.0) -
 
     Raises:
         ShapeError: Outputs and targets do not fit.
+        ValueError: delta is not above 0.
 
     Example:
         >>> from bpfunc.losses import huber_errors_vjp
@@ -141,6 +145,11 @@ def huber(*, delta: float = 1.0) -> Loss:
         >>> huber().forward(np.array([[3.0]]), np.array([[1.0]]))[0].round(4)
         array([1.5])
     """
-    if not delta > 0:
-        raise ValueError(f"huber takes a delta above 0, got {delta}")
-    return Loss("huber", partial(huber_errors, delta=float(delta)), vjp, jvp, vjp_jvp)
+    return Loss(
+        "huber",
+        partial(huber_errors, delta=number("huber", "delta", delta, "(0, inf)")),
+        vjp,
+        jvp,
+        vjp_jvp,
+        metric="mean absolute error",
+    )

@@ -14,6 +14,7 @@ from bpfunc.ops.special import logistic
 
 @elementwise_loss(
     "sigmoid_cross_entropy",
+    keeps="x",
     slope=lambda z, t: logistic(z) - t,
     curvature=lambda z, t: logistic(z) * (1 - logistic(z)),
 )
@@ -38,7 +39,9 @@ def sigmoid_cross_entropy(outputs: FloatArray, targets: Targets) -> FloatArray:
 
     Reference: Cox, "The regression analysis of binary sequences" (1958).
     """
-    loss: FloatArray = np.maximum(outputs, 0) + np.log1p(np.exp(-np.abs(outputs))) - targets * outputs
+    # max(z, 0) - t z in one product: the difference would lose a small loss among large logits.
+    size, missed = np.abs(outputs), np.where(outputs > 0, 1 - targets, targets)
+    loss: FloatArray = missed * np.where((missed == 0) & (size == np.inf), 0, size) + np.log1p(np.exp(-size))
     return loss
 
 
@@ -55,7 +58,7 @@ def binary_cross_entropy() -> Loss:
         >>> binary_cross_entropy().forward(np.zeros((1, 1)), np.array([1]))[0].round(3)
         array([0.693])
     """
-    return Loss("binary_cross_entropy", _of_one_logit, vjp, jvp, vjp_jvp)
+    return Loss("binary_cross_entropy", _of_one_logit, vjp, jvp, vjp_jvp, metric="binary accuracy")
 
 
 def _of_one_logit(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, ElementwiseResidual]:
@@ -74,4 +77,4 @@ def multilabel_cross_entropy() -> Loss:
         >>> multilabel_cross_entropy().forward(np.zeros((1, 2)), np.array([[1, 1]]))[0].round(3)
         array([0.693])
     """
-    return Loss("multilabel_cross_entropy", sigmoid_cross_entropy, vjp, jvp, vjp_jvp)
+    return Loss("multilabel_cross_entropy", sigmoid_cross_entropy, vjp, jvp, vjp_jvp, metric="binary accuracy")

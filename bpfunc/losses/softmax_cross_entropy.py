@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly_arrays
-from bpfunc.losses.base import Loss, Targets, class_rows
+from bpfunc.layers import ShapeError
+from bpfunc.losses.base import Loss, Targets, check_derivative, class_rows, weighed
 from bpfunc.ops import softmax_jvp
 
 
@@ -29,6 +31,9 @@ class CrossEntropyResidual:
 
 def softmax_cross_entropy(logits: FloatArray, targets: Targets) -> tuple[FloatArray, CrossEntropyResidual]:
     """Cross-entropy of the softmax, fused: ``l = sum_k t_k (log sum_j exp(z_j) - z_k)``.
+
+    A logit of -inf is a probability of 0: its class adds nothing where its target is 0; where that is above 0, the
+    loss is infinite. A logit of +inf, or a row of nothing but -inf, has no softmax: the loss is NaN.
 
     Args:
         logits: (B, K) ``z``, in nats.
@@ -53,7 +58,7 @@ def softmax_cross_entropy(logits: FloatArray, targets: Targets) -> tuple[FloatAr
     exponentials = np.exp(shifted)
     total = exponentials.sum(axis=1, keepdims=True)
     mass = rows.sum(axis=1, keepdims=True)
-    losses: FloatArray = (mass * np.log(total))[:, 0] - (rows * shifted).sum(axis=1)
+    losses: FloatArray = (mass * np.log(total))[:, 0] - weighed(rows, shifted).sum(axis=1)
     exponentials /= total
     return losses, CrossEntropyResidual(exponentials, rows, mass)
 
@@ -74,6 +79,7 @@ def softmax_cross_entropy_vjp(residual: CrossEntropyResidual, dlosses: FloatArra
         >>> softmax_cross_entropy_vjp(residual, np.ones(1))
         array([[-0.5,  0.5]])
     """
+    check_derivative("cross_entropy", residual.probabilities.shape, dlosses=(dlosses,))
     dlogits = residual.probabilities * residual.mass
     dlogits -= residual.targets
     dlogits *= dlosses[:, None]
@@ -96,6 +102,7 @@ def softmax_cross_entropy_jvp(residual: CrossEntropyResidual, logits_dot: FloatA
         >>> softmax_cross_entropy_jvp(residual, np.array([[1.0, 0.0]]))
         array([-0.5])
     """
+    check_derivative("cross_entropy", residual.probabilities.shape, outputs_dot=logits_dot)
     losses_dot: FloatArray = ((residual.probabilities * residual.mass - residual.targets) * logits_dot).sum(axis=1)
     return losses_dot
 
@@ -120,6 +127,8 @@ def softmax_cross_entropy_vjp_jvp(
         >>> softmax_cross_entropy_vjp_jvp(residual, np.array([[1.0, 0.0]]), np.ones(1), np.zeros(1))
         array([[ 0.25, -0.25]])
     """
+    shape = residual.probabilities.shape
+    check_derivative("cross_entropy", shape, outputs_dot=logits_dot, dlosses=(dlosses, dlosses_dot))
     # softmax_jvp of the tangent is the tangent of the probabilities.
     probabilities_dot = softmax_jvp(residual.probabilities, logits_dot)
     dlogits_dot: FloatArray = probabilities_dot * residual.mass * dlosses[:, None]
@@ -127,19 +136,27 @@ def softmax_cross_entropy_vjp_jvp(
     return dlogits_dot
 
 
+def _checked_weights(weights: FloatArray | Sequence[float]) -> FloatArray:
+    checked = np.array(weights)
+    if checked.ndim != 1 or checked.dtype.kind not in "fiu" or not ((checked >= 0) & (checked < np.inf)).all():
+        raise ValueError(f"cross_entropy takes a vector of class_weights of at least 0, got {weights}")
+    return checked
+
+
 def cross_entropy(*, label_smoothing: float = 0.0, class_weights: FloatArray | Sequence[float] | None = None) -> Loss:
     """Softmax cross-entropy on logits as a `Loss`; see `softmax_cross_entropy`.
 
     Args:
         label_smoothing: Part of each target row that is spread evenly over the classes, in [0, 1).
-        class_weights: (K,) what each class's part of a target counts; the mean still divides by the number of rows.
-            (torch divides by the sum of the weights.)
+        class_weights: (K,) what each class's part of a target counts, at least 0; the mean still divides by the number
+            of rows. (torch divides by the sum of the weights.)
 
     Returns:
         A loss on (B, K) logits and (B, K) one-hot or soft targets, or (B,) class indices.
 
     Raises:
-        ValueError: The smoothing is outside [0, 1).
+        ValueError: The smoothing is outside [0, 1), or a class weight is negative or not finite.
+        ShapeError: From the loss, where outputs and targets do not fit, or there is not one weight for each class.
 
     Example:
         >>> loss = cross_entropy(label_smoothing=0.5)
@@ -148,15 +165,16 @@ def cross_entropy(*, label_smoothing: float = 0.0, class_weights: FloatArray | S
 
     Reference: Szegedy et al., "Rethinking the Inception architecture" (2016), for the smoothing.
     """
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"label smoothing lies in [0, 1), got {label_smoothing}")
-    weights = None if class_weights is None else np.array(class_weights)
+    label_smoothing = number("cross_entropy", "label_smoothing", label_smoothing, "[0, 1)")
+    weights = None if class_weights is None else _checked_weights(class_weights)
 
     def forward(logits: FloatArray, targets: Targets) -> tuple[FloatArray, CrossEntropyResidual]:
         rows = class_rows(logits, targets)
         if label_smoothing:
             rows = (1 - label_smoothing) * rows + label_smoothing / logits.shape[1]
         if weights is not None:
+            if weights.shape != logits.shape[1:]:
+                raise ShapeError(f"cross_entropy has {len(weights)} class weights, found logits {logits.shape}")
             rows = rows * weights
         return softmax_cross_entropy(logits, rows)
 

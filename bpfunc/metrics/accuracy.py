@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import BoolArray, FloatArray
 from bpfunc.batches.batch import Batch
 from bpfunc.layers import ShapeError
-from bpfunc.metrics.base import Metric, labels_for, mean_metric, row_means
+from bpfunc.losses.base import paired
+from bpfunc.metrics.base import Metric, labels_for, mean_metric, never_of_nan, row_means
 
 
 def accuracy() -> Metric:
     """Fraction of examples whose largest output is at the right class, weighted where the batch has weights.
 
-    The first of several largest outputs counts. Takes logits or probabilities (B, K).
+    The first of several largest outputs counts; a row with NaN is never right. Takes logits or probabilities (B, K).
 
     Returns:
-        A metric whose state is a `Mean`. Its measure raises ShapeError where outputs and targets are no classes.
+        A metric whose state is a `Mean`. Its measure raises ShapeError where outputs and targets are no classes, and
+        ValueError where a class index is outside 0..K-1.
+
+    Raises:
+        ShapeError: From the metric's measure.
 
     Example:
         >>> accuracy().measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0])))
@@ -25,8 +31,12 @@ def accuracy() -> Metric:
 
     def hits(outputs: FloatArray, batch: Batch) -> BoolArray:
         label = labels_for(outputs, batch)
-        found: BoolArray = outputs.argmax(axis=1) == label
-        return found
+        if outputs.shape[1] == 1 and not np.isin(batch.targets, (0, 1)).all():
+            raise ShapeError(
+                "accuracy expected an output for each class, found a single one and targets that are numbers;"
+                " pass another metric, such as mean_squared_error()"
+            )
+        return never_of_nan(outputs, outputs.argmax(axis=1) == label)
 
     return mean_metric("accuracy", hits)
 
@@ -34,7 +44,8 @@ def accuracy() -> Metric:
 def top_k(k: int) -> Metric:
     """Fraction of examples whose class is among the ``k`` largest outputs; `accuracy` for ``k = 1``.
 
-    Of equal outputs the first counts as the larger. Takes logits or probabilities (B, K).
+    Of equal outputs the first counts as the larger; a row with NaN is never right. Takes logits or probabilities
+    (B, K).
 
     Args:
         k: At least 1.
@@ -51,18 +62,13 @@ def top_k(k: int) -> Metric:
         >>> top_k(2).measure(outputs, Batch(np.zeros((2, 1)), np.array([1, 2])))
         Mean(total=1.0, weight=2.0)
     """
-    if k < 1:
-        raise ValueError(f"top_k takes a k of at least 1, got {k}")
+    k = whole("top_k", "k", k, "[1, inf)")
 
     def hits(outputs: FloatArray, batch: Batch) -> BoolArray:
-        label, classes = labels_for(outputs, batch)[:, None], outputs.shape[1]
-        if len(label) and not 0 <= label.min() <= label.max() < classes:
-            raise ValueError(f"class indices run from 0 to {classes - 1}, found {label.min()} to {label.max()}")
+        label = labels_for(outputs, batch)[:, None]
         own = np.take_along_axis(outputs, label, axis=1)
-        # Said with "not", so that an output that is no number ranks before the right one, and diverging is no hit.
-        ahead = ~np.where(np.arange(classes) < label, outputs < own, outputs <= own)
-        found: BoolArray = np.count_nonzero(ahead, axis=1) < k
-        return found
+        ahead = np.where(np.arange(outputs.shape[1]) < label, outputs >= own, outputs > own)
+        return never_of_nan(outputs, np.count_nonzero(ahead, axis=1) < k)
 
     return mean_metric(f"top-{k} accuracy", hits)
 
@@ -70,16 +76,16 @@ def top_k(k: int) -> Metric:
 def binary_accuracy(*, threshold: float = 0.0) -> Metric:
     """Fraction of yes-or-no answers that are right: ``(z > threshold) == (t > 1/2)``, one or several an example.
 
-    Takes logits, whose probability 1/2 is at 0; for probabilities put the threshold at 0.5.
+    Takes logits, whose probability 1/2 is at 0; for probabilities put the threshold at 0.5. NaN is never right.
 
     Args:
         threshold: Outputs above it say yes.
 
     Returns:
-        A metric on outputs and targets of one shape, (B,) or (B, H), whose state is a `Mean`.
+        A metric on outputs and targets of one shape, or (B, 1) and (B,), whose state is a `Mean`.
 
     Raises:
-        ShapeError: From the metric's measure, where the shapes differ.
+        ShapeError: From the metric's measure, where the shapes do not fit.
 
     Example:
         >>> binary_accuracy().measure(np.array([-1.0, 2.0]), Batch(np.zeros((2, 1)), np.array([0, 0])))
@@ -87,12 +93,7 @@ def binary_accuracy(*, threshold: float = 0.0) -> Metric:
     """
 
     def fractions(outputs: FloatArray, batch: Batch) -> FloatArray:
-        if outputs.shape != batch.targets.shape or outputs.ndim not in (1, 2):
-            raise ShapeError(
-                "binary_accuracy expected outputs and targets of one shape, (B,) or (B, H),"
-                f" found {outputs.shape} and {batch.targets.shape}"
-            )
-        right = (outputs > threshold) == (batch.targets > 0.5)
-        return row_means(right)
+        targets = paired("binary_accuracy", outputs, batch.targets)
+        return row_means(((outputs > threshold) == (targets > 0.5)) & ~np.isnan(outputs))
 
     return mean_metric("binary accuracy", fractions)

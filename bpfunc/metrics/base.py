@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
 from bpfunc.batches.batch import Batch, class_indices
 from bpfunc.layers import ShapeError
-from bpfunc.losses.base import whole_numbers
+from bpfunc.losses.base import labels_in_range, weighed, whole_numbers
 from bpfunc.tree import Tree, tree_add
 
 Measure: TypeAlias = Callable[[FloatArray, Batch], Tree]
@@ -113,8 +115,8 @@ def mean_metric(name: str, figures: Callable[[FloatArray, Batch], FloatArray | B
         found = figures(outputs, batch)
         if batch.weights is None:
             return Mean(float(found.sum(dtype=np.float64)), float(len(found)))
-        weights = batch.weights.astype(np.float64)
-        return Mean(float(np.dot(found.astype(np.float64), weights)), float(weights.sum()))
+        weights = row_weights(batch, len(found))
+        return Mean(float(weighed(weights, found.astype(np.float64)).sum()), float(weights.sum()))
 
     return Metric(name, measure, mean, merge_means)
 
@@ -154,11 +156,35 @@ def all_of(*metrics: Metric) -> Metric:
     return Metric(", ".join(names), measure, value, merge)
 
 
+def row_weights(batch: Batch, rows: int) -> NDArray[np.float64]:
+    """Return how much each row counts.
+
+    Args:
+        batch: With weights or without.
+        rows: B, rows of the outputs.
+
+    Returns:
+        (B,) float64, all 1 where the batch has no weights.
+
+    Raises:
+        ShapeError: There is not one weight for each row.
+
+    Example:
+        >>> row_weights(Batch(np.zeros((2, 1)), np.array([0, 1])), 2)
+        array([1., 1.])
+    """
+    if batch.weights is None:
+        return np.ones(rows)
+    if batch.weights.shape != (rows,):
+        raise ShapeError(f"the metric expected weights of shape {(rows,)}, found {batch.weights.shape}")
+    return batch.weights.astype(np.float64)
+
+
 def row_means(array: FloatArray | BoolArray) -> FloatArray:
     """Mean of each row: one number for each example, whether it has one output or several.
 
     Args:
-        array: (B,) or (B, H).
+        array: (B, ...).
 
     Returns:
         (B,) float64 for truth values, else of the array's dtype.
@@ -167,7 +193,7 @@ def row_means(array: FloatArray | BoolArray) -> FloatArray:
         >>> row_means(np.array([[1.0, 2.0], [3.0, 5.0]]))
         array([1.5, 4. ])
     """
-    means: FloatArray = array.reshape(len(array), *array.shape[1:] or (1,)).mean(axis=1)
+    means: FloatArray = array.reshape(len(array), math.prod(array.shape[1:])).mean(axis=1)
     return means
 
 
@@ -179,11 +205,12 @@ def labels_for(outputs: FloatArray, batch: Batch) -> IntArray:
         batch: With targets (B, K) or (B,).
 
     Returns:
-        (B,) class indices.
+        (B,) class indices in 0..K-1.
 
     Raises:
         ShapeError: The outputs are not (B, K), or the targets do not fit them.
         TypeError: The targets are (B,), and not whole numbers.
+        ValueError: A class index is outside 0..K-1.
 
     Example:
         >>> labels_for(np.zeros((2, 3)), Batch(np.zeros((2, 1)), np.eye(3)[[2, 0]]))
@@ -195,4 +222,26 @@ def labels_for(outputs: FloatArray, batch: Batch) -> IntArray:
             f"the metric expected outputs (B, K) and targets (B, K) or (B,), found {outputs.shape} and {shape};"
             " where these are no classes, pass another metric"
         )
-    return class_indices(batch.targets if batch.targets.ndim == 2 else whole_numbers(batch.targets))
+    if batch.targets.ndim == 2:
+        return class_indices(batch.targets)
+    return labels_in_range(cast(IntArray, whole_numbers(batch.targets)), outputs.shape[1])
+
+
+def never_of_nan(outputs: FloatArray, right: BoolArray) -> BoolArray:
+    """Take back that rows are right whose outputs hold NaN: a network that diverged scores nothing.
+
+    Args:
+        outputs: (B, K) what the model says.
+        right: (B,) truth values.
+
+    Returns:
+        (B,) truth values.
+
+    Example:
+        >>> never_of_nan(np.array([[np.nan, 0.0], [1.0, 0.0]]), np.array([True, True]))
+        array([False,  True])
+    """
+    if not outputs.size or not math.isnan(outputs.max()):  # NaN is the largest where there is one
+        return right
+    still: BoolArray = right & ~np.isnan(outputs).any(axis=1)
+    return still

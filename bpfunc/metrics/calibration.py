@@ -5,9 +5,10 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch
-from bpfunc.metrics.base import Metric, labels_for
+from bpfunc.metrics.base import Metric, labels_for, never_of_nan, row_weights
 from bpfunc.ops import softmax
 
 _NOTHING = 1e-12
@@ -54,16 +55,15 @@ def expected_calibration_error(bins: int = 15) -> Metric:
 
     Reference: Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning" (2015).
     """
-    if bins < 1:
-        raise ValueError(f"expected_calibration_error takes at least 1 bin, got {bins}")
+    bins = whole("expected_calibration_error", "bins", bins, "[1, inf)")
     inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
 
     def measure(outputs: FloatArray, batch: Batch) -> CalibrationState:
         label = labels_for(outputs, batch)
         probabilities, _ = softmax(outputs.astype(np.float64))
         confidence = probabilities.max(axis=1, initial=0.0)
-        correct = outputs.argmax(axis=1) == label
-        weights = np.ones(len(label)) if batch.weights is None else batch.weights.astype(np.float64)
+        correct = never_of_nan(outputs, outputs.argmax(axis=1) == label)
+        weights = row_weights(batch, len(label))
         place = np.searchsorted(inner_edges, confidence)
 
         def binned(values: FloatArray) -> FloatArray:

@@ -9,9 +9,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch
-from bpfunc.metrics.base import Metric, labels_for
+from bpfunc.metrics.base import Metric, labels_for, never_of_nan
 
 Averaging: TypeAlias = Literal["macro", "micro", "weighted"]
 """``macro``: all classes count the same; ``weighted``: by their rows; ``micro``: all rows as one problem."""
@@ -166,7 +167,8 @@ def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> NDArray[np.fl
 def confusion(classes: int) -> Metric:
     """Count how often each true class was taken for each class; `accuracy`'s rule says which was taken.
 
-    Takes logits or probabilities (B, K). Counts rows: the batch's weights are not used.
+    Takes logits or probabilities (B, K). Counts rows: the batch's weights are not used. A row with NaN is never right:
+    it counts as taken for the class after its own.
 
     Args:
         classes: K, at least 1.
@@ -184,7 +186,7 @@ def confusion(classes: int) -> Metric:
         array([[1, 1],
                [0, 0]])
     """
-    return _of_counts("confusion", classes, lambda counts: counts)
+    return _of_counts("confusion", "confusion", classes, lambda counts: counts)
 
 
 def precision(classes: int, *, average: Averaging = "macro") -> Metric:
@@ -205,7 +207,9 @@ def precision(classes: int, *, average: Averaging = "macro") -> Metric:
         >>> metric.value(metric.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0]))))
         0.5
     """
-    return _of_counts(f"{_known(average)} precision", classes, lambda counts: averages(counts, average).precision)
+    return _of_counts(
+        "precision", f"{_known(average)} precision", classes, lambda counts: averages(counts, average).precision
+    )
 
 
 def recall(classes: int, *, average: Averaging = "macro") -> Metric:
@@ -226,7 +230,7 @@ def recall(classes: int, *, average: Averaging = "macro") -> Metric:
         >>> metric.value(metric.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0]))))
         0.5
     """
-    return _of_counts(f"{_known(average)} recall", classes, lambda counts: averages(counts, average).recall)
+    return _of_counts("recall", f"{_known(average)} recall", classes, lambda counts: averages(counts, average).recall)
 
 
 def f1(classes: int, *, average: Averaging = "macro") -> Metric:
@@ -247,16 +251,18 @@ def f1(classes: int, *, average: Averaging = "macro") -> Metric:
         >>> metric.value(metric.measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0]))))
         0.5
     """
-    return _of_counts(f"{_known(average)} F1", classes, lambda counts: averages(counts, average).f1)
+    return _of_counts("f1", f"{_known(average)} F1", classes, lambda counts: averages(counts, average).f1)
 
 
-def _of_counts(name: str, classes: int, figure: Callable[[IntArray], float | IntArray]) -> Metric:
-    if classes < 1:
-        raise ValueError(f"{name} takes at least 1 class, got {classes}")
+def _of_counts(function: str, name: str, classes: int, figure: Callable[[IntArray], float | IntArray]) -> Metric:
+    classes = whole(function, "classes", classes, "[1, inf)")
 
     def measure(outputs: FloatArray, batch: Batch) -> ConfusionState:
         label = labels_for(outputs, batch)
-        return ConfusionState(confusion_matrix(outputs.argmax(axis=1), label, classes))
+        taken = outputs.argmax(axis=1)
+        unknown = ~never_of_nan(outputs, np.ones(len(taken), np.bool_))
+        taken[unknown] = (label[unknown] + 1) % outputs.shape[1]
+        return ConfusionState(confusion_matrix(taken, label, classes))
 
     def value(state: ConfusionState) -> float | IntArray:
         return figure(state.counts)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch
-from bpfunc.metrics.base import Metric, labels_for
+from bpfunc.layers import ShapeError
+from bpfunc.metrics.base import Metric, labels_for, row_weights
 from bpfunc.ops import softmax
 
 
@@ -98,6 +99,7 @@ def roc_auc(*, average: Literal["macro", "weighted", "none"] = "macro") -> Metri
 
     Raises:
         ValueError: The kind of average is unknown; from the metric's value, a weight is out of range.
+        ShapeError: From the metric's merge, where two states have different classes.
 
     Example:
         >>> metric = roc_auc()
@@ -111,7 +113,7 @@ def roc_auc(*, average: Literal["macro", "weighted", "none"] = "macro") -> Metri
 
     def measure(outputs: FloatArray, batch: Batch) -> RankingState:
         label = labels_for(outputs, batch)
-        weights = np.ones(len(label)) if batch.weights is None else batch.weights.astype(np.float64)
+        weights = row_weights(batch, len(label))
         return RankingState(softmax(outputs.astype(np.float64))[0], label.copy(), weights)
 
     def value(state: RankingState) -> float | NDArray[np.float64]:
@@ -126,6 +128,10 @@ def roc_auc(*, average: Literal["macro", "weighted", "none"] = "macro") -> Metri
         return float(np.nan_to_num(areas) @ weights) / total if total else float("nan")
 
     def merge(left: RankingState, right: RankingState) -> RankingState:
+        if left.scores.shape[1] != right.scores.shape[1]:
+            raise ShapeError(
+                f"roc_auc merges scores (B, K) of one K, found {left.scores.shape} and {right.scores.shape}"
+            )
         return RankingState(
             np.concatenate([left.scores, right.scores]),
             np.concatenate([left.label, right.label]),

@@ -8,7 +8,7 @@ import numpy as np
 
 from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch
-from bpfunc.layers import ShapeError
+from bpfunc.losses.base import paired
 from bpfunc.metrics.base import Metric, mean_metric, row_means
 
 
@@ -16,8 +16,8 @@ def mean_absolute_error() -> Metric:
     """Mean of ``|y - t|``, in the unit of the targets; an example with several outputs counts with their mean.
 
     Returns:
-        A metric on outputs and targets of one shape, (B,) or (B, H), whose state is a `Mean`. Its measure raises
-        ShapeError where the shapes differ.
+        A metric on outputs and targets of one shape, or (B, 1) and (B,), whose state is a `Mean`. Its measure raises
+        ShapeError where the shapes do not fit.
 
     Example:
         >>> mean_absolute_error().measure(np.array([1.0, 5.0]), Batch(np.zeros((2, 1)), np.array([2.0, 2.0])))
@@ -30,8 +30,8 @@ def mean_squared_error() -> Metric:
     """Mean of ``(y - t)^2``, in the squared unit of the targets; several outputs count with their mean.
 
     Returns:
-        A metric on outputs and targets of one shape, (B,) or (B, H), whose state is a `Mean`. Its measure raises
-        ShapeError where the shapes differ.
+        A metric on outputs and targets of one shape, or (B, 1) and (B,), whose state is a `Mean`. Its measure raises
+        ShapeError where the shapes do not fit.
 
     Example:
         >>> mean_squared_error().measure(np.array([1.0, 5.0]), Batch(np.zeros((2, 1)), np.array([2.0, 2.0])))
@@ -42,12 +42,7 @@ def mean_squared_error() -> Metric:
 
 def _error_metric(name: str, size: Callable[[FloatArray], FloatArray]) -> Metric:
     def errors(outputs: FloatArray, batch: Batch) -> FloatArray:
-        # (B, 1) against (B,) would broadcast to (B, B) and say nothing.
-        if outputs.shape != batch.targets.shape or outputs.ndim not in (1, 2):
-            raise ShapeError(
-                f"{name} expected outputs and targets of one shape, (B,) or (B, H),"
-                f" found {outputs.shape} and {batch.targets.shape}"
-            )
-        return row_means(size(outputs.astype(np.float64) - batch.targets))
+        wide = outputs.astype(np.float64)
+        return row_means(size(wide - paired(name, wide, batch.targets)))
 
     return mean_metric(name, errors)

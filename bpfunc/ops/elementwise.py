@@ -1,8 +1,8 @@
 """Elementwise ops: a function, its slope and its curvature as formulas, and derivatives made of these for all alike.
 
-A formula uses NumPy's universal functions and operators, `np.where`, and the dtype and the methods `clip` and `astype`
-of its array; it writes to no array. So it also runs on symbols in place of arrays, which record its operations: NumPy
-and machine code share one source. Where a formula would overflow, or multiply 0 by infinity, it clips its input first.
+A formula uses NumPy's universal functions and operators, `np.where`, and the dtype of its arrays and their methods
+`clip`, `astype` and `copy`; it writes to no array. So it also runs on symbols in place of arrays, which record its
+operations: NumPy and machine code share one source. Where it would overflow, or multiply 0 by infinity, it clips.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from bpfunc.tree import STATIC
 
 Formula: TypeAlias = Callable[..., Any]
 """Takes arrays and settings; returns an array, or a number that holds for all inputs."""
+Keeps: TypeAlias = Literal["x", "y", "difference"]
 ArgumentsT = ParamSpec("ArgumentsT")
 
 
@@ -28,7 +29,7 @@ class Elementwise:
         function: ``(x, **settings) -> y``; for a loss ``(outputs, targets, **settings)``.
         slope: ``(kept, *settings) -> f'(x)``; may be a truth value in place of 1 or 0.
         curvature: ``(kept, *settings) -> f''(x)``; None if it is 0 wherever it exists.
-        keeps: What slope and curvature take: the inputs, ``x``, or the output ``y``.
+        keeps: What slope and curvature take: the inputs, ``x``; the output ``y``; or the ``difference`` of two inputs.
 
     Example:
         >>> from bpfunc.ops import tanh
@@ -40,7 +41,7 @@ class Elementwise:
     function: Formula
     slope: Formula
     curvature: Formula | None
-    keeps: Literal["x", "y"]
+    keeps: Keeps
 
 
 @attrs.frozen(eq=False)
@@ -57,7 +58,7 @@ class ElementwiseResidual:
 
 
 def elementwise(
-    *, keeps: Literal["x", "y"], slope: Formula, curvature: Formula | None = None
+    *, keeps: Keeps, slope: Formula, curvature: Formula | None = None
 ) -> Callable[[Callable[ArgumentsT, FloatArray]], Callable[ArgumentsT, tuple[FloatArray, ElementwiseResidual]]]:
     """Make an op from a function: a decorator. The body of the function is the first formula.
 
@@ -91,9 +92,10 @@ def elementwise(
             y = function(x, *others, **settings)
             if keeps == "x":
                 return y, ElementwiseResidual((readonly(x), *map(readonly, others), *settings.values()), formulas)
-            if isinstance(y, np.ndarray):
-                y.setflags(write=False)
-            return y, ElementwiseResidual((y, *settings.values()), formulas)
+            kept = y if keeps == "y" else x - others[0]
+            if isinstance(kept, np.ndarray):
+                kept.setflags(write=False)
+            return y, ElementwiseResidual((kept, *settings.values()), formulas)
 
         op.elementwise = formulas  # type: ignore[attr-defined]
         return op

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number, whole
 from bpfunc.batches.batch import Batch
 from bpfunc.layers import Layer
 from bpfunc.losses import Loss
@@ -82,7 +83,7 @@ def validated(
         model: Any layer.
         loss: The loss to report.
         data: The validation rows.
-        metric: What else to measure; accuracy where None.
+        metric: What else to measure; where None what goes with the loss.
         batch_size: Rows at a time.
         params: Which parameters to measure, such as an average that the optimiser's state keeps; those of the state
             where None.
@@ -159,11 +160,8 @@ def early_stopping(
 
     Reference: Prechelt, "Early stopping - but when?" (1998).
     """
-    if patience < 1 or not min_delta >= 0:
-        raise ValueError(
-            "early_stopping takes a patience of at least 1 and a min_delta of at least 0, "
-            f"got {patience} and {min_delta}"
-        )
+    patience = whole("early_stopping", "patience", patience, "[1, inf)")
+    min_delta = number("early_stopping", "min_delta", min_delta, "[0, inf)")
     sign = _sign(mode)
 
     def until_exhausted() -> Iterator[RecordT]:
@@ -237,8 +235,7 @@ def every(records: Iterable[EpochT], count: int, action: Callable[[EpochT], None
         epoch 4
         4
     """
-    if count < 1:
-        raise ValueError(f"every takes a count of at least 1, got {count}")
+    count = whole("every", "count", count, "[1, inf)")
 
     def acted() -> Iterator[EpochT]:
         for record in records:
@@ -257,7 +254,7 @@ def logged(
     Args:
         records: Of a training.
         write: Takes the line, such as ``print``.
-        metric: The metric that was measured; accuracy where None.
+        metric: The metric that was measured, where the records do not carry it; accuracy where None.
 
     Returns:
         An iterator of the same records.
@@ -278,8 +275,8 @@ def describe(record: EpochLike, *, metric: Metric | None = None) -> str:
 
     Args:
         record: Of a training, validated or not.
-        metric: The metric that was measured; accuracy where None. Of a figure with several parts, those that are
-            single numbers are told.
+        metric: The metric that was measured, where the record does not carry it; accuracy where None. Of a figure with
+            several parts, those that are single numbers are told.
 
     Returns:
         Such as ``epoch 3: loss 0.1234, accuracy 0.9712; validation loss 0.1301, accuracy 0.9650``.
@@ -297,7 +294,8 @@ def describe(record: EpochLike, *, metric: Metric | None = None) -> str:
 
 
 def _told(metrics: StepMetrics, metric: Metric) -> str:
-    figure = metric.value(metrics.metric)
-    figures = figure if isinstance(figure, Mapping) else {metric.name: figure}
+    known = metrics.measured_by or metric
+    figure = known.value(metrics.metric)
+    figures = figure if isinstance(figure, Mapping) else {known.name: figure}
     numbers = {"loss": mean(metrics.loss)} | {name: found for name, found in figures.items() if np.ndim(found) == 0}
     return ", ".join(f"{name} {found:.4f}" for name, found in numbers.items())

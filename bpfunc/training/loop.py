@@ -14,9 +14,10 @@ from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch, epoch_batches, in_order
 from bpfunc.gradient.modes import value
 from bpfunc.keys import Key
-from bpfunc.layers import INFERENCE, Layer
+from bpfunc.layers import INFERENCE, Layer, inputs_for
 from bpfunc.losses import Loss
-from bpfunc.metrics import Mean, Metric, accuracy, merge_means
+from bpfunc.metrics import Mean, Metric, merge_means
+from bpfunc.metrics.of_loss import metric_for
 from bpfunc.training.step import StepFn, StepMetrics, TrainState, weighted_mean
 from bpfunc.tree import Tree
 
@@ -39,23 +40,37 @@ class Epoch:
     metrics: StepMetrics
 
 
-def merge_metrics(left: StepMetrics, right: StepMetrics, metric: Metric) -> StepMetrics:
+def merge_metrics(left: StepMetrics, right: StepMetrics, metric: Metric | None = None) -> StepMetrics:
     """Combine what two stretches of steps saw.
 
     Args:
         left: Of the first stretch.
         right: Of the second.
-        metric: The metric whose states they hold.
+        metric: The metric whose states they hold, where they do not carry it; means where neither does.
 
     Returns:
         The metrics of both.
 
+    Raises:
+        ValueError: They hold states of different metrics, or of one that is not known.
+
     Example:
         >>> one = StepMetrics(Mean(1.0, 1.0), Mean(0.0, 1.0))
-        >>> merge_metrics(one, one, accuracy()).loss
+        >>> merge_metrics(one, one).loss
         Mean(total=2.0, weight=2.0)
     """
-    return StepMetrics(merge_means(left.loss, right.loss), metric.merge(left.metric, right.metric))
+    known = [given for given in (left.measured_by, right.measured_by, metric) if given is not None]
+    if any(given is not known[0] and given.name != known[0].name for given in known):
+        raise ValueError(f"cannot merge states of different metrics: {', '.join(given.name for given in known)}")
+    loss = merge_means(left.loss, right.loss)
+    if known:
+        for part, other in ((left, right), (right, left)):
+            if part.measured_by is None and part.loss.weight == 0:  # a step that was left out
+                return StepMetrics(loss, other.metric, known[0])
+        return StepMetrics(loss, known[0].merge(left.metric, right.metric), known[0])
+    if not (isinstance(left.metric, Mean) and isinstance(right.metric, Mean)):
+        raise ValueError("the steps measure something else than a mean, and do not carry their metric; pass metric=...")
+    return StepMetrics(loss, merge_means(left.metric, right.metric))
 
 
 def steps(step: StepFn, state: TrainState, batches: Iterable[Batch]) -> Iterator[tuple[TrainState, StepMetrics]]:
@@ -89,7 +104,7 @@ def fold_steps(
         step: From `bpfunc.training.step.make_step`.
         state: Where to start.
         batches: What to learn from, at least one batch.
-        metric: The step's metric; accuracy where None.
+        metric: The step's metric, where its metrics do not carry it, as those of `bpfunc.training.step.make_step` do.
 
     Returns:
         The last state, and the merged metrics.
@@ -107,9 +122,7 @@ def fold_steps(
     for batch in batches:
         state, metrics = step(state, batch)
         parts.append(metrics)
-    if metric is None and parts and not isinstance(parts[0].metric, Mean):
-        raise ValueError("the step measures something else than accuracy; pass its metric=... here too")
-    return state, _merged(parts, accuracy() if metric is None else metric)
+    return state, _merged(parts, metric)
 
 
 def train(
@@ -133,7 +146,7 @@ def train(
         batches: ``epoch -> batches``, such as a call of `bpfunc.batches.batch.epoch_batches`.
         epochs: How many epochs there are in all.
         start: Epochs that ``state`` has behind it already.
-        metric: The step's metric; accuracy where None.
+        metric: The step's metric, where its metrics do not carry it, as those of `bpfunc.training.step.make_step` do.
 
     Yields:
         A record after each epoch.
@@ -170,7 +183,7 @@ def evaluate(
         params: The model's parameters.
         layer_state: The model's state; it does not change.
         data: At least one row.
-        metric: What else to measure; accuracy where None.
+        metric: What else to measure; where None what goes with the loss.
         batch_size: Rows at a time.
 
     Returns:
@@ -190,21 +203,23 @@ def evaluate(
         >>> evaluate(model, cross_entropy(), params, state, data).metric
         Mean(total=3.0, weight=4.0)
     """
-    measured = accuracy() if metric is None else metric
+    measured = metric_for(loss) if metric is None else metric
     rows = epoch_batches(data, Key(0), 0, batch_size, sampler=in_order)
     return _merged((_measured(model, loss, params, layer_state, batch, measured) for batch in rows), measured)
 
 
 def _measured(model: Layer, loss: Loss, params: Tree, layer_state: Tree, batch: Batch, metric: Metric) -> StepMetrics:
     found = value(model, loss, params, layer_state, batch, INFERENCE)
-    return StepMetrics(weighted_mean(found, batch), metric.measure(found.outputs, batch))
+    return StepMetrics(weighted_mean(found, batch), metric.measure(found.outputs, batch), metric)
 
 
-def _merged(parts: Iterable[StepMetrics], metric: Metric) -> StepMetrics:
+def _merged(parts: Iterable[StepMetrics], metric: Metric | None) -> StepMetrics:
     remaining = iter(parts)
     merged = next(remaining, None)
     if merged is None:
         raise ValueError("there is no batch to merge; is the data set empty?")
+    if merged.measured_by is None:
+        merged = attrs.evolve(merged, measured_by=metric)
     for part in remaining:
         merged = merge_metrics(merged, part, metric)
     return merged
@@ -217,7 +232,7 @@ def predict(model: Layer, params: Tree, layer_state: Tree, inputs: FloatArray) -
         model: Any layer.
         params: Its parameters.
         layer_state: Its state.
-        inputs: (B, ...) rows.
+        inputs: (B, ...) rows; brought to the parameters' dtype.
 
     Returns:
         The outputs, such as (B, K) logits.
@@ -231,5 +246,5 @@ def predict(model: Layer, params: Tree, layer_state: Tree, inputs: FloatArray) -
         >>> predict(relu(), (), (), np.array([[-1.0, 2.0]]))
         array([[0., 2.]])
     """
-    outputs, _, _ = model.forward(params, layer_state, inputs, INFERENCE)
+    outputs, _, _ = model.forward(params, layer_state, inputs_for(model, params, inputs), INFERENCE)
     return outputs

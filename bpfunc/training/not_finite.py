@@ -14,7 +14,7 @@ from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
-from bpfunc.metrics import Mean, Metric, accuracy
+from bpfunc.metrics import Mean, Metric
 from bpfunc.training.loop import fold_steps
 from bpfunc.training.step import StepFn, StepMetrics, TrainState
 from bpfunc.tree import Tree, tree_leaves, tree_leaves_with_path
@@ -54,8 +54,9 @@ def first_not_finite(tree: Tree) -> str | None:
         "['w']"
     """
     # Sums of squares are much cheaper than masks. They overflow for huge numbers; those are then looked at one by one.
-    if math.isfinite(sum(_squares(leaf) for leaf in tree_leaves(tree))):
-        return None
+    with np.errstate(over="ignore"):
+        if math.isfinite(sum(_squares(leaf) for leaf in tree_leaves(tree))):
+            return None
     return next((path for path, leaf in tree_leaves_with_path(tree) if not np.isfinite(leaf).all()), None)
 
 
@@ -112,7 +113,7 @@ def finite_step(step: StepFn, *, on_nan: Literal["stop", "skip"] = "stop", metri
     Args:
         step: From `bpfunc.training.step.make_step` with ``gradient=finite_gradient()``.
         on_nan: Whether to raise, or to go on without that update.
-        metric: The step's metric; accuracy where None.
+        metric: The step's metric, where its metrics do not carry it, as those of `bpfunc.training.step.make_step` do.
 
     Returns:
         ``(state, batch) -> (state, metrics)``.
@@ -134,7 +135,6 @@ def finite_step(step: StepFn, *, on_nan: Literal["stop", "skip"] = "stop", metri
         >>> after.step, seen.loss.weight
         (1, 0.0)
     """
-    measured = accuracy() if metric is None else metric
 
     def careful(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         try:
@@ -142,7 +142,7 @@ def finite_step(step: StepFn, *, on_nan: Literal["stop", "skip"] = "stop", metri
         except NotFiniteError as problem:
             if on_nan == "stop":
                 raise NotFiniteError(problem.place, state.step) from None
-            return attrs.evolve(state, step=state.step + 1), _nothing_seen(measured, batch)
+            return attrs.evolve(state, step=state.step + 1), _nothing_seen(metric, batch)
 
     return careful
 
@@ -166,7 +166,7 @@ def fold_finite_steps(
         careful: From `finite_step`, of the same model, loss and transform.
         state: Where to start.
         batches: Called for the batches, at least one; the same ones each time.
-        metric: The steps' metric; accuracy where None.
+        metric: The steps' metric, where their metrics do not carry it.
 
     Returns:
         The last state, and the merged metrics.
@@ -206,7 +206,10 @@ def _poisoned(state: TrainState) -> str | None:
     return next((f"{kind} {place}" for kind, place in places if place is not None), None)
 
 
-def _nothing_seen(metric: Metric, batch: Batch) -> StepMetrics:
+def _nothing_seen(metric: Metric | None, batch: Batch) -> StepMetrics:
+    """Metrics without weight, which change no others that they are merged with."""
+    if metric is None:
+        return StepMetrics(Mean(0.0, 0.0), Mean(0.0, 0.0))
     nobody = Batch(batch.inputs[:0], batch.targets[:0], None if batch.weights is None else batch.weights[:0])
     classes = batch.targets.shape[1] if batch.targets.ndim == 2 else 1
-    return StepMetrics(Mean(0.0, 0.0), metric.measure(np.zeros((0, classes), batch.inputs.dtype), nobody))
+    return StepMetrics(Mean(0.0, 0.0), metric.measure(np.zeros((0, classes)), nobody), metric)

@@ -15,7 +15,8 @@ from bpfunc.gradient.modes import GradientMaker, Value, value_and_grad
 from bpfunc.keys import Key, fold_in, split
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
-from bpfunc.metrics import Mean, Metric, accuracy
+from bpfunc.metrics import Mean, Metric
+from bpfunc.metrics.of_loss import metric_for
 from bpfunc.transforms import GradientTransform
 from bpfunc.transforms.update import updated
 from bpfunc.tree import STATIC, Tree
@@ -45,12 +46,15 @@ class StepMetrics:
     """What a step saw, in a form that merges over steps.
 
     Args:
-        loss: Weighted mean loss before the update, in nats.
+        loss: Weighted mean loss before the update, in the loss's unit (nats, where it takes logits).
         metric: State of the step's metric on the same outputs.
+        measured_by: That metric, which merges such states and gives their figure; None where the state is a `Mean` of
+            what the reader knows.
     """
 
     loss: Mean
     metric: Tree
+    measured_by: Metric | None = attrs.field(default=None, metadata=STATIC)
 
 
 StepFn: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
@@ -116,14 +120,15 @@ def make_step(
         model: What computes outputs.
         loss: What is to become small.
         transform: What turns gradients into updates.
-        metric: What else to measure on the outputs; accuracy where None. Whoever merges the step's metrics
-            (`bpfunc.training.loop.train`) must be told the same one.
+        metric: What else to measure on the outputs; where None what goes with the loss, such as accuracy or the mean
+            squared error (`bpfunc.metrics.of_loss.metric_for`). The step's metrics carry it along.
         gradient: How to get gradients; another maker may add microbatches or a sharpness-aware detour.
 
     Returns:
         A pure function ``(state, batch) -> (state, metrics)``.
 
     Raises:
+        ValueError: The loss names a metric that does not exist.
         ShapeError: From the step, where a batch does not fit the model.
 
     Example:
@@ -140,13 +145,13 @@ def make_step(
     """
     keep_freed_memory()
     loss_and_gradient = gradient(model, loss)
-    measured = accuracy() if metric is None else metric
+    measured = metric_for(loss) if metric is None else metric
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         ctx = Context(train=True, key=fold_in(state.key, state.step))
         value, grads = loss_and_gradient(state.params, state.layer_state, batch, ctx)
         params, optimizer_state = updated(transform, grads, state.optimizer_state, state.params, state.step)
-        metrics = StepMetrics(weighted_mean(value, batch), measured.measure(value.outputs, batch))
+        metrics = StepMetrics(weighted_mean(value, batch), measured.measure(value.outputs, batch), measured)
         return TrainState(params, value.state, optimizer_state, state.step + 1, state.key), metrics
 
     return step

@@ -1,7 +1,7 @@
 """Preconditioners that scale each parameter by the size of its past gradients.
 
 They only precondition: the recipes in `bpfunc.optimizers` add weight decay and the learning rate. ``g`` is the
-gradient, ``t`` counts updates from 1.
+gradient, ``t`` counts updates from 1. Gradients are brought to the state's dtype.
 """
 
 from __future__ import annotations
@@ -11,23 +11,11 @@ import math
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
-from bpfunc.tree import Tree, tree_map, tree_zeros_like
-
-
-def _fraction(name: str, value: float) -> float:
-    """Check a number, and hand it on as Python's own: NumPy's float64 would turn float32 arrays into float64."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} lies in [0, 1), got {value}")
-    return float(value)
-
-
-def _small(eps: float) -> float:
-    if not eps >= 0:
-        raise ValueError(f"eps is at least 0, got {eps}")
-    return float(eps)
+from bpfunc.tree import Tree, norm_factors, tree_combine, tree_map, tree_zeros_like, with_norm
 
 
 def _averaged(decay: float, old: FloatArray, value: FloatArray, new: FloatArray, work: FloatArray) -> FloatArray:
@@ -75,9 +63,8 @@ def scale_by_adagrad(*, initial: float = 0.1, eps: float = 1e-10) -> GradientTra
 
     Reference: Duchi, Hazan and Singer, "Adaptive subgradient methods" (2011).
     """
-    eps = _small(eps)
-    if not initial >= 0:
-        raise ValueError(f"initial is at least 0, got {initial}")
+    eps = number("scale_by_adagrad", "eps", eps, "[0, inf)")
+    initial = number("scale_by_adagrad", "initial", initial, "[0, inf)")
 
     def init(params: Tree) -> SquaresState:
         return SquaresState(tree_map(lambda p: np.full_like(p, initial), params))
@@ -128,8 +115,8 @@ def scale_by_rmsprop(*, decay: float = 0.99, eps: float = 1e-8, centred: bool = 
 
     Reference: Tieleman and Hinton, "Lecture 6.5, rmsprop" (2012); centred: Graves (2013).
     """
-    decay = _fraction("decay", decay)
-    eps = _small(eps)
+    decay = number("scale_by_rmsprop", "decay", decay, "[0, 1)")
+    eps = number("scale_by_rmsprop", "eps", eps, "[0, inf)")
 
     def init(params: Tree) -> Tree:
         zeros = tree_zeros_like(params)
@@ -188,8 +175,8 @@ def scale_by_adadelta(*, decay: float = 0.9, eps: float = 1e-6) -> GradientTrans
 
     Reference: Zeiler, "Adadelta: an adaptive learning rate method" (2012).
     """
-    decay = _fraction("decay", decay)
-    eps = _small(eps)
+    decay = number("scale_by_adadelta", "decay", decay, "[0, 1)")
+    eps = number("scale_by_adadelta", "eps", eps, "[0, inf)")
 
     def init(params: Tree) -> AdadeltaState:
         zeros = tree_zeros_like(params)
@@ -231,8 +218,12 @@ def _adam_init(params: Tree) -> AdamState:
     return AdamState(zeros, zeros)
 
 
-def _adam_settings(beta1: float, beta2: float, eps: float) -> tuple[float, float, float]:
-    return _fraction("beta1", beta1), _fraction("beta2", beta2), _small(eps)
+def _adam_settings(function: str, beta1: float, beta2: float, eps: float) -> tuple[float, float, float]:
+    return (
+        number(function, "beta1", beta1, "[0, 1)"),
+        number(function, "beta2", beta2, "[0, 1)"),
+        number(function, "eps", eps, "[0, inf)"),
+    )
 
 
 def scale_by_adam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
@@ -259,7 +250,7 @@ def scale_by_adam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 
     Reference: Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
     """
-    beta1, beta2, eps = _adam_settings(beta1, beta2, eps)
+    beta1, beta2, eps = _adam_settings("scale_by_adam", beta1, beta2, eps)
 
     def numbers(step: int) -> Numbers:
         # The corrections are the same for all numbers, so the roots and the quotient take them as two numbers.
@@ -318,7 +309,7 @@ def scale_by_amsgrad(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1
 
     Reference: Reddi, Kale and Kumar, "On the convergence of Adam and beyond" (2018).
     """
-    beta1, beta2, eps = _adam_settings(beta1, beta2, eps)
+    beta1, beta2, eps = _adam_settings("scale_by_amsgrad", beta1, beta2, eps)
 
     def init(params: Tree) -> AmsgradState:
         zeros = tree_zeros_like(params)
@@ -365,7 +356,7 @@ def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-
 
     Reference: Dozat, "Incorporating Nesterov momentum into Adam" (2016).
     """
-    beta1, beta2, eps = _adam_settings(beta1, beta2, eps)
+    beta1, beta2, eps = _adam_settings("scale_by_nadam", beta1, beta2, eps)
 
     def numbers(step: int) -> Numbers:
         now, ahead, second = 1 - beta1 ** (step + 1), 1 - beta1 ** (step + 2), 1 - beta2 ** (step + 1)
@@ -419,8 +410,8 @@ def scale_by_lion(*, beta1: float = 0.9, beta2: float = 0.99) -> GradientTransfo
 
     Reference: Chen et al., "Symbolic discovery of optimization algorithms" (2023).
     """
-    beta1 = _fraction("beta1", beta1)
-    beta2 = _fraction("beta2", beta2)
+    beta1 = number("scale_by_lion", "beta1", beta1, "[0, 1)")
+    beta2 = number("scale_by_lion", "beta2", beta2, "[0, 1)")
 
     def kernel(
         c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
@@ -451,12 +442,14 @@ def scale_by_trust_ratio(*, eps: float = 0.0) -> GradientTransform:
     Reference: You, Gitman and Ginsburg, "Large batch training of convolutional networks" (2017); for Adam: You et al.,
         "Large batch optimization for deep learning" (2020).
     """
-    eps = _small(eps)
+    eps = number("scale_by_trust_ratio", "eps", eps, "[0, inf)")
 
     def scaled(g: FloatArray, p: FloatArray) -> FloatArray:
-        of_params, of_update = float(np.linalg.norm(p)), float(np.linalg.norm(g))
-        return g * (of_params / (of_update + eps)) if of_params > 0 and of_update > 0 else readonly(g)
+        of_params, (scale, rest) = norm_factors(p), norm_factors(g)
+        if of_params[1] == 0 or rest == 0:
+            return readonly(g)
+        return with_norm(g, (scale, rest + eps / scale), of_params)
 
     return GradientTransform(
-        lambda params: (), lambda grads, state, params, step: (tree_map(scaled, grads, params), state)
+        lambda params: (), lambda grads, state, params, step: (tree_combine(scaled, grads, params), state)
     )

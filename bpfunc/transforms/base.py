@@ -13,7 +13,7 @@ from typing import TypeAlias
 import attrs
 
 from bpfunc.arrays.types import readonly
-from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, no_numbers, run
+from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, check_alike, no_numbers, run
 from bpfunc.tree import Tree, tree_map
 
 InitFn: TypeAlias = Callable[[Tree], Tree]
@@ -31,7 +31,9 @@ class GradientTransform:
         update: ``(grads, state, params, step) -> (updates, state)``.
         elementwise: The same once more for a transform that treats each number by itself, in a form that fuses with its
             neighbours; `elementwise` makes both from one formula. The three fields belong together: where
-            ``attrs.evolve`` replaces one of them, the result has no elementwise form.
+            ``attrs.evolve`` replaces one of them, the result has none of the fields from here on.
+        links: What `chain` made it of.
+        norm_limit: Norm to which it shrinks the whole gradient, if that is all it does.
 
     Example:
         >>> double = GradientTransform(lambda params: (), lambda grads, state, params, step: (2 * grads, state))
@@ -42,14 +44,18 @@ class GradientTransform:
     init: InitFn
     update: UpdateFn
     elementwise: Elementwise | None = None
+    links: tuple[GradientTransform, ...] = ()
+    norm_limit: float | None = None
     _together: tuple[object, ...] = attrs.field(default=(), repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        """Drop an elementwise form that was made for another `init` or `update`."""
-        fields = (self.init, self.update, self.elementwise)
+        """Drop what was said of another `init` or `update`."""
+        fields = (self.init, self.update, self.elementwise, self.links, self.norm_limit)
         if any(one is not other for one, other in zip(self._together, fields, strict=False)):
-            object.__setattr__(self, "elementwise", None)
-        object.__setattr__(self, "_together", (self.init, self.update, self.elementwise))
+            for name, nothing in (("elementwise", None), ("links", ()), ("norm_limit", None)):
+                object.__setattr__(self, name, nothing)
+        together = (self.init, self.update, self.elementwise, self.links, self.norm_limit)
+        object.__setattr__(self, "_together", together)
 
 
 def elementwise(
@@ -123,9 +129,12 @@ def stateless(function: Callable[[Tree, Tree, int], Tree]) -> GradientTransform:
         >>> stateless(lambda grads, params, step: grads + params).update(1.0, (), 2.0, 0)
         (3.0, ())
     """
-    return GradientTransform(
-        lambda params: (), lambda grads, state, params, step: (function(grads, params, step), state)
-    )
+
+    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        check_alike(grads, params)
+        return function(grads, params, step), state
+
+    return GradientTransform(lambda params: (), update)
 
 
 def identity() -> GradientTransform:
@@ -138,10 +147,12 @@ def identity() -> GradientTransform:
         >>> identity().update(1.0, (), 0.0, 0)
         (1.0, ())
     """
-    form = Elementwise((), lambda state: (), lambda trees: ())
-    return GradientTransform(
-        lambda params: (), lambda grads, state, params, step: (tree_map(readonly, grads), state), form
-    )
+
+    def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        check_alike(grads, params)
+        return tree_map(readonly, grads), state
+
+    return GradientTransform(lambda params: (), update, Elementwise((), lambda state: (), lambda trees: ()))
 
 
 def chain(*transforms: GradientTransform) -> GradientTransform:
@@ -169,11 +180,23 @@ def chain(*transforms: GradientTransform) -> GradientTransform:
             states.append(new_state)
         return updates, tuple(states)
 
-    return GradientTransform(init, update, _chained([transform.elementwise for transform in transforms]))
+    form = chained([transform.elementwise for transform in transforms])
+    return GradientTransform(init, update, form, transforms)
 
 
-def _chained(links: list[Elementwise | None]) -> Elementwise | None:
-    """Fuse elementwise transforms into one, if all are, and all are run by the same engine."""
+def chained(links: list[Elementwise | None]) -> Elementwise | None:
+    """Fuse elementwise transforms into one, if all are, and all are run by the same engine.
+
+    Args:
+        links: In order.
+
+    Returns:
+        Their chain, whose state is the tuple of their states; None where they do not fuse.
+
+    Example:
+        >>> chained([identity().elementwise, None]) is None
+        True
+    """
     fusable = [link for link in links if link is not None]
     engines = {link.engine: link.dtypes for link in fusable if link.parts}
     if len(fusable) < len(links) or len(engines) > 1:

@@ -8,15 +8,18 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise
-from bpfunc.transforms.elementwise import Arrays, Elementwise, Numbers
+from bpfunc.transforms.elementwise import Arrays, Elementwise, Numbers, check_alike
 from bpfunc.tree import (
     STATIC,
     Tree,
     merge,
     partition,
     tree_add,
+    tree_cast_like,
+    tree_combine,
     tree_leaves_with_path,
     tree_map,
     tree_scale,
@@ -50,6 +53,7 @@ def masked(transform: GradientTransform, applies: Callable[[str], bool]) -> Grad
         return transform.init(partition(params, applies)[0])
 
     def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        check_alike(grads, params)
         chosen, others = partition(grads, applies)
         updates, state = transform.update(chosen, state, partition(params, applies)[0], step)
         return merge(updates, tree_map(readonly, others)), state
@@ -95,6 +99,7 @@ def partitioned(label: Callable[[str], str], transforms: Mapping[str, GradientTr
         return {name: part.init(partition(params, only(name))[0]) for name, part in parts.items()}
 
     def update(grads: Tree, state: Tree, params: Tree, step: int) -> tuple[Tree, Tree]:
+        check_alike(grads, params)
         updates, states = tree_map(lambda g: None, grads), {}
         for name, part in parts.items():
             chosen, _ = partition(grads, only(name))
@@ -140,13 +145,14 @@ def accumulate(transform: GradientTransform, every: int) -> GradientTransform:
         >>> float(first), float(slow.update(4.0, state, 0.0, 1)[0])
         (0.0, 3.0)
     """
-    if every < 1:
-        raise ValueError(f"accumulate takes at least 1 step, got {every}")
+    every = whole("accumulate", "every", every, "[1, inf)")
 
     def init(params: Tree) -> AccumulateState:
         return AccumulateState(tree_zeros_like(params), transform.init(params))
 
     def update(grads: Tree, state: AccumulateState, params: Tree, step: int) -> tuple[Tree, AccumulateState]:
+        check_alike(grads, params)
+        grads = tree_cast_like(grads, state.total)
         total = tree_add(state.total, grads)
         if (step + 1) % every:
             return tree_zeros_like(grads), AccumulateState(total, state.inner)
@@ -193,15 +199,17 @@ def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5
 
     Reference: Zhang, Lucas, Hinton and Ba, "Lookahead optimizer: k steps forward, 1 step back" (2019).
     """
-    if every < 1 or not 0 < rate <= 1:
-        raise ValueError(f"lookahead takes every >= 1 and a rate in (0, 1], got {every} and {rate}")
+    every = whole("lookahead", "every", every, "[1, inf)")
+    rate = number("lookahead", "rate", rate, "(0, 1]")
 
     def update(grads: Tree, state: LookaheadState, params: Tree, step: int) -> tuple[Tree, LookaheadState]:
+        check_alike(state.slow, params)
         updates, inner = transform.update(grads, state.inner, params, step)
         if (step + 1) % every:
             return updates, LookaheadState(state.slow, inner)
-        slow = tree_map(lambda s, p, u: s + float(rate) * (p + u - s), state.slow, params, updates)
-        return tree_map(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
+        updates = tree_cast_like(updates, params)
+        slow = tree_combine(lambda s, p, u: s + rate * (p + u - s), state.slow, params, updates)
+        return tree_combine(lambda s, p: s - p, slow, params), LookaheadState(slow, inner)
 
     return GradientTransform(lambda params: LookaheadState(tree_map(readonly, params), transform.init(params)), update)
 
@@ -239,8 +247,7 @@ def ema_of_params(decay: float) -> GradientTransform:
 
     Reference: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
     """
-    if not 0 <= decay < 1:
-        raise ValueError(f"ema_of_params takes a decay in [0, 1), got {decay}")
+    decay = number("ema_of_params", "decay", decay, "[0, 1)")
 
     def numbers(step: int) -> Numbers:
         kept = min(decay, (2 + step) / (11 + step))

@@ -17,7 +17,15 @@ import numpy as np
 from bpfunc.arrays.aligned import empty
 from bpfunc.arrays.denormals import denormals_as_zero
 from bpfunc.arrays.types import FloatArray
-from bpfunc.tree import Tree, TreeStructureError, tree_fill, tree_leaves_with_path, tree_rows
+from bpfunc.tree import (
+    Tree,
+    TreeStructureError,
+    matched_rows,
+    tree_fill,
+    tree_leaves,
+    tree_leaves_with_path,
+    tree_rows,
+)
 
 BLOCK = 65536
 """Numbers in a block: small enough for a core's second cache, large enough that calls cost little beside it."""
@@ -116,11 +124,14 @@ class Elementwise:
 def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *, add: bool) -> tuple[Tree, Tree]:
     """Run an elementwise chain over whole trees.
 
+    The numbers are those of the parameters' dtype: gradients of another one are brought to it. State keeps its own.
+
     Args:
         chain: What to run.
         grads: The gradients.
         state: Of the chain.
-        params: The parameters; not looked at where no part reads them and nothing is added.
+        params: The parameters; may be ``()`` where no part reads them and nothing is added. The dtype is then the
+            state's, or the gradients' where there is none.
         step: Updates made so far.
         add: Whether to add the updates to the parameters.
 
@@ -139,16 +150,39 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     """
     slots = slots_of(chain, state)
     has_params = add or any(part.reads_params for part in chain.parts)
-    rows = fitting_rows(chain.dtypes, grads, params if has_params else grads, *slots)
+    if not has_params:
+        check_alike(grads, params)
+    like = params if has_params else slots[0] if slots else grads
+    rows = fitting_rows(chain.dtypes, grads, like, *slots)
     chosen = acting(chain.parts, grads, len(rows))
     fills = {parts: chain.engine(parts, step, add) for parts in set(chosen)}
     leaves = [_opened(row) for row in rows]
     with denormals_as_zero() if slots else nullcontext():  # what averages end among
         for parts, (given, fresh) in zip(chosen, leaves, strict=True):
             fills[parts](given[0], given[1], given[2:], fresh[0], fresh[1:])
-    closed = [_closed(row[0], fresh) for row, (_, fresh) in zip(rows, leaves, strict=True)]
+    closed = [_closed(row[has_params], fresh) for row, (_, fresh) in zip(rows, leaves, strict=True)]
     result, *new_slots = [tree_fill(tree, [leaf[n] for leaf in closed]) for n, tree in enumerate((grads, *slots))]
     return result, chain.close(tuple(new_slots))
+
+
+def check_alike(grads: Tree, params: Tree) -> None:
+    """Refuse parameters that the gradients are not those of; ``()`` stands for parameters that are not looked at.
+
+    Args:
+        grads: The gradients.
+        params: The parameters, or a tree without leaves.
+
+    Returns:
+        None.
+
+    Raises:
+        TreeStructureError: The trees differ in structure or shape.
+
+    Example:
+        >>> check_alike((np.zeros(3),), ())
+    """
+    if tree_leaves(params):
+        matched_rows(grads, params)
 
 
 def slots_of(chain: Elementwise, state: Tree) -> tuple[Tree, ...]:
@@ -266,13 +300,15 @@ def acting(parts: tuple[Part, ...], tree: Tree, leaves: int) -> list[tuple[Part,
 def _opened(row: Sequence[Any]) -> tuple[list[FloatArray], list[FloatArray]]:
     """One leaf of all trees as flat arrays, and fresh ones for its results; a number goes as an array of one."""
     given = [leaf.ravel() if isinstance(leaf, np.ndarray) else np.array([leaf]) for leaf in row]
-    g, _, *old = given
-    dtype = g.dtype if g.dtype.kind == "f" else np.result_type(g.dtype, 1.0)  # whole numbers give floating results
+    g, p, *old = given
+    dtype = p.dtype if p.dtype.kind == "f" else np.result_type(p.dtype, 1.0)  # whole numbers give floating results
+    if g.dtype != dtype:
+        given[0] = g.astype(dtype)
     return given, [empty(g.shape, dtype), *(empty(slot.shape, slot.dtype) for slot in old)]
 
 
 def _closed(like: Any, results: Sequence[FloatArray]) -> Sequence[Any]:
-    """A leaf's results in the form of its gradient."""
+    """A leaf's results in the form of its parameter, or of its gradient where parameters do not matter."""
     if isinstance(like, np.ndarray):
         shaped = [result.reshape(like.shape) for result in results]
         for view in shaped:

@@ -1,11 +1,13 @@
-"""What kernels compute, written down: found by running them on symbols in place of arrays.
+"""What kernels and ops compute, written down: found by running them on symbols in place of arrays.
 
 A kernel says what it does in NumPy's universal functions alone. Run on symbols, which answer those functions by
 taking a note, it leaves a list of operations on single numbers: enough for a compiler to make one loop of a chain.
+The formulas of ops and losses (`bpfunc.ops.elementwise`) are run in the same way.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
 import attrs
@@ -15,7 +17,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from bpfunc.transforms.elementwise import Part
 
 Operand: TypeAlias = str
-"""``g``, ``p``, ``old[i]``: what goes in; ``v[i]``: what operation ``i`` gave; ``c[i]``: a constant."""
+"""``g``, ``p``, ``old[i]``, or ``x[i]``: what goes in; ``v[i]``: what operation ``i`` gave; ``c[i]``: a constant."""
 
 
 @attrs.frozen
@@ -25,10 +27,14 @@ class Operation:
     Args:
         name: Of the universal function, such as ``multiply``.
         operands: In order.
+        dtype: Name of the dtype that the operands are brought to; empty where all are of the arrays' own.
+        gives: Name of the dtype of the result; likewise.
     """
 
     name: str
     operands: tuple[Operand, ...]
+    dtype: str = ""
+    gives: str = ""
 
 
 @attrs.frozen
@@ -96,6 +102,36 @@ def traced(parts: tuple[Part, ...], add: bool) -> tuple[Formula, tuple[float, ..
     )
 
 
+def traced_function(
+    function: Callable[..., Sequence[Any]], inputs: int, dtype: np.dtype[Any]
+) -> tuple[Formula, tuple[float, ...]]:
+    """Write down what a function of arrays computes of each number.
+
+    Args:
+        function: Takes as many arrays as ``inputs`` says; returns a sequence of arrays or numbers, at least one. It
+            calls NumPy's universal functions, `np.where`, and `clip`, `astype` and `dtype` of its arrays.
+        inputs: Number of arrays.
+        dtype: Of the arrays, and of what the function returns.
+
+    Returns:
+        The formula, whose ``result`` and ``new`` are what the function returns, and the numbers that stand in it.
+
+    Raises:
+        TypeError: The function does something else.
+
+    Example:
+        >>> formula, numbers = traced_function(lambda x: (np.where(x > 0, x, 0.5 * x),), 1, np.dtype(np.float32))
+        >>> [operation.name for operation in formula.operations], numbers
+        (['greater', 'multiply', 'where', 'astype'], (0.0, 0.5))
+
+    Reference: Griewank and Walther, "Evaluating derivatives" (2008), on tracing by overloaded operators.
+    """
+    notes = _Notes([], [], 0, {})
+    results = function(*[_Symbol(notes, f"x[{index}]", dtype) for index in range(inputs)])
+    names = [notes.note("astype", (value,), dtype, dtype).read() for value in results]
+    return Formula(tuple(notes.operations), names[0], tuple(names[1:]), len(notes.settings)), tuple(notes.settings)
+
+
 def constants(parts: tuple[Part, ...], settings: tuple[float, ...], step: int) -> tuple[float, ...]:
     """Say what the constants of a formula are in a step.
 
@@ -130,28 +166,70 @@ class _Notes:
     settings: list[float]
     told: int
     """How many numbers the parts tell of a step."""
+    known: dict[Operation | str, int] | None = None
+    """Where operations and numbers were met before, for functions, which write to no array; None for kernels."""
 
     def operand(self, value: Any) -> Operand:
         if isinstance(value, _Symbol):
             return value.read()
         if isinstance(value, _Number):
             return value.name
-        if isinstance(value, int | float | np.floating | np.integer):
-            self.settings.append(float(value))
-            return f"c[{self.told + len(self.settings) - 1}]"
+        if isinstance(value, bool | int | float | np.floating | np.integer):
+            place = len(self.settings)
+            if self.known is not None:
+                place = self.known.setdefault(repr(float(value)), place)
+            if place == len(self.settings):
+                self.settings.append(float(value))
+            return f"c[{self.told + place}]"
         raise TypeError(f"a compiled kernel takes arrays and numbers, found {type(value).__name__}")
+
+    def note(self, name: str, operands: Sequence[Any], within: np.dtype[Any] | None, gives: Any) -> _Symbol:
+        """Write down an operation of a function: computed in one dtype, its result of another."""
+        if gives not in _DTYPES or within not in _DTYPES:
+            raise TypeError(f"np.{name} of {within}, which gives {gives}, cannot be compiled")
+        operation = Operation(name, tuple(self.operand(operand) for operand in operands), str(within), str(gives))
+        place = len(self.operations)
+        if self.known is not None:
+            place = self.known.setdefault(operation, place)
+        if place == len(self.operations):
+            self.operations.append(operation)
+        return _Symbol(self, f"v[{place}]", gives)
+
+
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.bool_))
+"""What functions compute in."""
+
+
+def _kind(value: Any) -> Any:
+    """What NumPy's rules of promotion go by: a dtype, or the type of one of Python's own numbers."""
+    return value.dtype if isinstance(value, _Symbol | np.generic) else float
 
 
 class _Symbol(NDArrayOperatorsMixin):
-    """Stands for an array: remembers which value was last written to it."""
+    """Stands for an array: remembers which value was last written to it, and in functions the dtype."""
 
-    def __init__(self, notes: _Notes, holds: Operand = "") -> None:
-        self._notes, self._holds = notes, holds
+    def __init__(self, notes: _Notes, holds: Operand = "", dtype: Any = None) -> None:
+        self._notes, self._holds, self._dtype = notes, holds, dtype
 
     def read(self) -> Operand:
         if not self._holds:
             raise TypeError("a kernel reads or leaves an array that it has not filled")
         return self._holds
+
+    @property
+    def dtype(self) -> Any:
+        if self._dtype is None:
+            raise AttributeError("a compiled kernel has no dtype")
+        return self._dtype
+
+    def copy(self) -> _Symbol:
+        return self
+
+    def clip(self, low: Any, high: Any) -> Any:
+        return np.minimum(cast(Any, np.maximum(cast(Any, self), low)), high)
+
+    def astype(self, dtype: Any) -> _Symbol:
+        return self._notes.note("astype", (self,), np.dtype(dtype), np.dtype(dtype))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> _Symbol:
         (out,) = options.pop("out", (None,))
@@ -159,6 +237,9 @@ class _Symbol(NDArrayOperatorsMixin):
             raise TypeError(f"np.{ufunc.__name__} is called in a way that cannot be compiled: {method} {options}")
         if getattr(np, ufunc.__name__, None) is not ufunc:
             raise TypeError(f"{ufunc.__name__} is none of NumPy's own functions, and cannot be compiled")
+        if self._dtype is not None and out is None and ufunc.nout == 1:
+            within, *_, gives = cast(Any, ufunc).resolve_dtypes((*map(_kind, operands), None))
+            return self._notes.note(ufunc.__name__, operands, within, gives)
         names = tuple(self._notes.operand(operand) for operand in operands)
         self._notes.operations.append(Operation(ufunc.__name__, names))
         target = _Symbol(self._notes) if out is None else out
@@ -166,4 +247,9 @@ class _Symbol(NDArrayOperatorsMixin):
         return target
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        if function is np.where and self._dtype is not None and len(arguments) == 3 and not options:
+            condition, *values = arguments
+            # An array of no number takes part in promotion as its dtype does.
+            dtype = np.result_type(*[np.empty(0, v.dtype) if isinstance(v, _Symbol) else v for v in values])
+            return self._notes.note("where", (condition, *values), dtype, dtype)
         raise TypeError(f"np.{function.__name__} is no universal function, and cannot be compiled")

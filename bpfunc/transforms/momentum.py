@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
@@ -45,8 +46,7 @@ def momentum(decay: float, *, nesterov: bool = False) -> GradientTransform:
 
     Reference: Polyak (1964); Nesterov (1983), in the form of Sutskever, Martens, Dahl and Hinton (2013).
     """
-    if not 0 <= decay < 1:
-        raise ValueError(f"momentum takes a decay in [0, 1), got {decay}")
+    decay = number("momentum", "decay", decay, "[0, 1)")
 
     def kernel(
         c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray

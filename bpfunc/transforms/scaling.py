@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.transforms.base import GradientTransform, elementwise
 from bpfunc.transforms.elementwise import Arrays, Numbers
@@ -57,14 +58,25 @@ def scale_by_learning_rate(learning_rate: float | Schedule) -> GradientTransform
     """Turn a direction of ascent into a step of descent: ``u = -learning_rate * g``. The only minus sign.
 
     Args:
-        learning_rate: A number, or a schedule.
+        learning_rate: A number above 0, or a schedule.
 
     Returns:
         A transform.
+
+    Raises:
+        ValueError: The learning rate is neither.
 
     Example:
         >>> scale_by_learning_rate(0.5).update(4.0, (), 0.0, 0)[0]
         -2.0
     """
+    if not callable(learning_rate):
+        learning_rate = number(
+            "scale_by_learning_rate",
+            "learning_rate",
+            learning_rate,
+            "(0, inf)",
+            words="above 0, or a schedule",
+        )
     schedule = as_schedule(learning_rate)
     return _scaled(lambda step: -schedule(step))

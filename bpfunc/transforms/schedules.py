@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
+from bpfunc.arrays import ranges
+
 Schedule: TypeAlias = Callable[[int], float]
 """``step -> value``, steps counted from 0."""
 
@@ -44,11 +46,6 @@ def as_schedule(value: float | Schedule) -> Schedule:
     return value if callable(value) else constant(value)
 
 
-def _positive_steps(name: str, steps: int) -> None:
-    if steps < 1:
-        raise ValueError(f"{name} is at least 1, got {steps}")
-
-
 def linear(start: float, end: float, steps: int) -> Schedule:
     """Go from one value to another in equal steps, and stay: ``start + (end - start) min(t / steps, 1)``.
 
@@ -67,6 +64,7 @@ def linear(start: float, end: float, steps: int) -> Schedule:
         >>> [linear(0.0, 1.0, 4)(step) for step in (0, 1, 4, 9)]
         [0.0, 0.25, 1.0, 1.0]
     """
+    steps = ranges.whole("linear", "steps", steps, "[1, inf)")
     return polynomial(start, end, steps, power=1.0)
 
 
@@ -89,9 +87,8 @@ def polynomial(start: float, end: float, steps: int, *, power: float) -> Schedul
         >>> polynomial(1.0, 0.0, 10, power=2.0)(5)
         0.25
     """
-    _positive_steps("steps", steps)
-    if not power > 0:
-        raise ValueError(f"power is above 0, got {power}")
+    steps = ranges.whole("polynomial", "steps", steps, "[1, inf)")
+    power = ranges.number("polynomial", "power", power, "(0, inf)")
     return lambda step: end + (start - end) * (1 - min(step / steps, 1.0)) ** power
 
 
@@ -113,8 +110,8 @@ def step_decay(value: float, factor: float, every: int) -> Schedule:
         >>> [step_decay(1.0, 0.5, 10)(step) for step in (0, 9, 10, 20)]
         [1.0, 1.0, 0.5, 0.25]
     """
-    _positive_steps("every", every)
-    return lambda step: value * factor ** (step // every)
+    every = ranges.whole("step_decay", "every", every, "[1, inf)")
+    return lambda step: ranges.times_power(value, factor, step // every)
 
 
 def exponential(value: float, factor: float, steps: int) -> Schedule:
@@ -135,10 +132,9 @@ def exponential(value: float, factor: float, steps: int) -> Schedule:
         >>> exponential(1.0, 0.25, 10)(5)
         0.5
     """
-    _positive_steps("steps", steps)
-    if not factor > 0:
-        raise ValueError(f"factor is above 0, got {factor}")
-    return lambda step: float(value * factor ** (step / steps))
+    steps = ranges.whole("exponential", "steps", steps, "[1, inf)")
+    factor = ranges.number("exponential", "factor", factor, "(0, inf)")
+    return lambda step: ranges.times_power(value, factor, step / steps)
 
 
 def piecewise(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
@@ -182,7 +178,7 @@ def cosine(start: float, steps: int, *, end: float = 0.0) -> Schedule:
 
     Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
     """
-    _positive_steps("steps", steps)
+    steps = ranges.whole("cosine", "steps", steps, "[1, inf)")
     return lambda step: end + (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
 
 
@@ -207,8 +203,8 @@ def warm_restarts(start: float, steps: int, *, growth: int = 1, end: float = 0.0
 
     Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
     """
-    _positive_steps("steps", steps)
-    _positive_steps("growth", growth)
+    steps = ranges.whole("warm_restarts", "steps", steps, "[1, inf)")
+    growth = ranges.whole("warm_restarts", "growth", growth, "[1, inf)")
 
     def value(step: int) -> float:
         length = steps
@@ -242,6 +238,7 @@ def warm_up(schedule: float | Schedule, steps: int, *, start: float = 0.0) -> Sc
 
     Reference: Goyal et al., "Accurate, large minibatch SGD" (2017).
     """
+    steps = ranges.whole("warm_up", "steps", steps, "[1, inf)")
     then = as_schedule(schedule)
     return join([linear(start, then(0), steps), then], [steps])
 
@@ -272,9 +269,12 @@ def one_cycle(peak: float, steps: int, *, warm: float = 0.3, divide: float = 25.
 
     Reference: Smith and Topin, "Super-convergence: very fast training of neural networks" (2019).
     """
-    _positive_steps("steps", steps)
-    if not (peak > 0 and 0 < warm < 1 and divide > 0 and final > 0):
-        raise ValueError(f"one_cycle got peak={peak}, warm={warm}, divide={divide}, final={final}; see its docstring")
+    steps = ranges.whole("one_cycle", "steps", steps, "[1, inf)")
+    warm = ranges.number("one_cycle", "warm", warm, "(0, 1)")
+    peak, divide, final = (
+        ranges.number("one_cycle", name, value, "(0, inf)")
+        for name, value in (("peak", peak), ("divide", divide), ("final", final))
+    )
     start, turn = peak / divide, warm * steps
 
     def value(step: int) -> float:

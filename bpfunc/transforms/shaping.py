@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bpfunc.arrays.ranges import number, times_power
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, fold_in, generator
 from bpfunc.transforms.base import GradientTransform, elementwise, stateless
 from bpfunc.transforms.elementwise import Arrays, Numbers
-from bpfunc.tree import Tree, flatten, tree_map, tree_norm, unflatten
+from bpfunc.tree import Tree, flatten, norm_factors, tree_combine, tree_map, unflatten, with_norm
 
 
 def add_decayed_weights(decay: float) -> GradientTransform:
@@ -35,8 +36,7 @@ def add_decayed_weights(decay: float) -> GradientTransform:
     Reference: Krogh and Hertz, "A simple weight decay can improve generalization" (1992); decoupled: Loshchilov and
         Hutter, "Decoupled weight decay regularization" (2019).
     """
-    if not decay >= 0:
-        raise ValueError(f"weight decay is at least 0, got {decay}")
+    decay = number("add_decayed_weights", "decay", decay, "[0, inf)")
 
     def kernel(
         c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
@@ -45,13 +45,6 @@ def add_decayed_weights(decay: float) -> GradientTransform:
         return np.add(g, work, out=out)
 
     return elementwise(lambda params: (), kernel, reads_params=True)
-
-
-def _positive(name: str, value: float) -> float:
-    """Check a number, and hand it on as Python's own: NumPy's float64 would turn float32 arrays into float64."""
-    if not value > 0:
-        raise ValueError(f"{name} is above 0, got {value}")
-    return float(value)
 
 
 def clip_by_value(limit: float) -> GradientTransform:
@@ -70,7 +63,7 @@ def clip_by_value(limit: float) -> GradientTransform:
         >>> clip_by_value(1.0).update((np.array([-3.0, 0.5]),), (), (), 0)[0]
         (array([-1. ,  0.5]),)
     """
-    limit = _positive("limit", limit)
+    limit = number("clip_by_value", "limit", limit, "(0, inf)")
 
     def kernel(
         c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
@@ -81,8 +74,8 @@ def clip_by_value(limit: float) -> GradientTransform:
     return elementwise(lambda params: (), kernel)
 
 
-def _shrunk(g: FloatArray, norm: float, limit: float) -> FloatArray:
-    return g * (limit / norm) if norm > limit else readonly(g)
+def _shrunk(g: FloatArray, norm: tuple[float, float], limit: float) -> FloatArray:
+    return with_norm(g, norm, (1.0, limit)) if norm[1] > limit / norm[0] else readonly(g)
 
 
 def clip_by_norm(limit: float) -> GradientTransform:
@@ -101,8 +94,8 @@ def clip_by_norm(limit: float) -> GradientTransform:
         >>> clip_by_norm(1.0).update((np.array([3.0, 4.0]), np.array([0.5])), (), (), 0)[0]
         (array([0.6, 0.8]), array([0.5]))
     """
-    limit = _positive("limit", limit)
-    return stateless(lambda grads, params, step: tree_map(lambda g: _shrunk(g, float(np.linalg.norm(g)), limit), grads))
+    limit = number("clip_by_norm", "limit", limit, "(0, inf)")
+    return stateless(lambda grads, params, step: tree_map(lambda g: _shrunk(g, norm_factors(g), limit), grads))
 
 
 def clip_by_global_norm(limit: float) -> GradientTransform:
@@ -123,13 +116,14 @@ def clip_by_global_norm(limit: float) -> GradientTransform:
 
     Reference: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
     """
-    limit = _positive("limit", limit)
+    limit = number("clip_by_global_norm", "limit", limit, "(0, inf)")
 
     def clipped(grads: Tree, params: Tree, step: int) -> Tree:
-        norm = tree_norm(grads)
+        norm = norm_factors(grads)
         return tree_map(lambda g: _shrunk(g, norm, limit), grads)
 
-    return stateless(clipped)
+    made = stateless(clipped)
+    return GradientTransform(made.init, made.update, norm_limit=limit)
 
 
 def centralize() -> GradientTransform:
@@ -174,13 +168,13 @@ def add_noise(key: Key, scale: float, *, decay: float = 0.55) -> GradientTransfo
 
     Reference: Neelakantan et al., "Adding gradient noise improves learning for very deep networks" (2015).
     """
-    if not (scale >= 0 and decay >= 0):
-        raise ValueError(f"scale and decay are at least 0, got {scale} and {decay}")
+    scale = number("add_noise", "scale", scale, "[0, inf)")
+    decay = number("add_noise", "decay", decay, "[0, inf)")
 
     def noisy(grads: Tree, params: Tree, step: int) -> Tree:
         leaves, structure = flatten(grads)
         random = generator(fold_in(key, step))
-        deviation = (scale / (1 + step) ** decay) ** 0.5
+        deviation = times_power(scale, 1 + step, -decay) ** 0.5
         return unflatten(
             structure, [g + (deviation * random.standard_normal(np.shape(g))).astype(g.dtype) for g in leaves]
         )
@@ -203,7 +197,7 @@ def projected(project: Callable[[FloatArray], FloatArray]) -> GradientTransform:
 
     Reference: Goldstein, "Convex programming in Hilbert space" (1964).
     """
-    return stateless(lambda updates, params, step: tree_map(lambda u, p: project(p + u) - p, updates, params))
+    return stateless(lambda updates, params, step: tree_combine(lambda u, p: project(p + u) - p, updates, params))
 
 
 def non_negative() -> GradientTransform:
@@ -248,13 +242,20 @@ def max_norm(limit: float) -> GradientTransform:
 
     Reference: Srebro and Shraibman (2005), as used by Srivastava et al., "Dropout" (2014).
     """
-    limit = _positive("limit", limit)
+    limit = number("max_norm", "limit", limit, "(0, inf)")
 
     def project(p: FloatArray) -> FloatArray:
         if p.ndim < 2:
             return p
-        norms: FloatArray = np.sqrt(np.square(p).sum(axis=tuple(range(p.ndim - 1)), keepdims=True))
-        allowed: FloatArray = p * (limit / np.maximum(norms, limit))
+        axes = tuple(range(p.ndim - 1))
+        # A column is divided by its largest number first: the squares of what is left neither overflow nor vanish.
+        largest = np.abs(p).max(axis=axes, keepdims=True, initial=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = np.divide(p, largest, out=np.zeros_like(p), where=largest > 0)
+            norms = np.sqrt(np.square(parts).sum(axis=axes, keepdims=True, dtype=np.float64))
+            outside = norms * largest > limit
+        scales = np.divide(limit, norms, out=np.ones_like(norms), where=outside).astype(p.dtype, copy=False)
+        allowed: FloatArray = np.where(outside, parts * scales, p)
         return allowed
 
     return projected(project)

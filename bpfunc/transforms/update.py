@@ -5,7 +5,7 @@ from __future__ import annotations
 from bpfunc.arrays.types import readonly
 from bpfunc.transforms import GradientTransform
 from bpfunc.transforms.elementwise import run
-from bpfunc.tree import Tree, TreeT, tree_map
+from bpfunc.tree import Tree, TreeT, tree_cast_like, tree_combine
 
 
 def apply_updates(params: TreeT, updates: Tree) -> TreeT:
@@ -13,26 +13,27 @@ def apply_updates(params: TreeT, updates: Tree) -> TreeT:
 
     Args:
         params: Any tree of arrays.
-        updates: A tree of the same structure.
+        updates: A tree of the same structure and shapes.
 
     Returns:
-        New parameters.
+        New parameters of the same dtypes.
 
     Raises:
-        TreeStructureError: The structures differ.
+        TreeStructureError: The trees differ in structure or shape.
 
     Example:
         >>> apply_updates((1.0,), (-0.25,))
         (0.75,)
     """
-    return tree_map(lambda p, u: readonly(p + u), params, updates)
+    return tree_combine(lambda p, u: readonly(p + u), params, tree_cast_like(updates, params))
 
 
 def updated(transform: GradientTransform, grads: Tree, state: Tree, params: TreeT, step: int) -> tuple[TreeT, Tree]:
     """Transform gradients and add the updates: ``transform.update``, then `apply_updates`.
 
-    Where the transform treats each number by itself, both happen block by block in one pass over memory; the result is
-    the same bit for bit.
+    Parameters and state keep their dtypes: gradients of another one are brought to the parameters' first. Where the
+    transform treats each number by itself, all happens block by block in one pass over memory; the result is the same
+    bit for bit.
 
     Args:
         transform: The optimiser.
@@ -45,7 +46,7 @@ def updated(transform: GradientTransform, grads: Tree, state: Tree, params: Tree
         New parameters and new state.
 
     Raises:
-        TreeStructureError: The structures differ.
+        TreeStructureError: The trees differ in structure or shape.
 
     Example:
         >>> from bpfunc.optimizers import sgd
@@ -54,5 +55,5 @@ def updated(transform: GradientTransform, grads: Tree, state: Tree, params: Tree
     """
     if transform.elementwise is not None:
         return run(transform.elementwise, grads, state, params, step, add=True)
-    updates, new_state = transform.update(grads, state, params, step)
+    updates, new_state = transform.update(tree_cast_like(grads, params), state, params, step)
     return apply_updates(params, updates), new_state

@@ -5,6 +5,9 @@ Heavy imports stand inside the commands, so that ``bpfunc --help`` pays for none
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
 import sys
 
@@ -13,7 +16,9 @@ from pipelines.cli.commands import inspect as look
 from pipelines.cli.commands import predict as use
 from pipelines.cli.help import group
 from pipelines.cli.options import Version
-from pipelines.cli.terminal import close_output, complain, speak_any_encoding
+from pipelines.cli.streams import messages, open_closed_streams, write_results
+from pipelines.cli.terminal import complain, say
+from pipelines.disk.untrusted.files import remedy_for
 from pipelines.errors import PipelineError
 from pipelines.training.interrupts import EXIT_CODE, Interrupted, terminate_as_interrupt
 
@@ -74,38 +79,57 @@ def bpfunc(version: Version = False) -> None:
 
 def main() -> None:
     """Run the command line; the one place where failures become messages and exit codes."""
-    speak_any_encoding()
-    try:
-        _run_command()
-    finally:
-        close_output()
+    open_closed_streams()
+    results, code = io.StringIO(), 1
+    with messages():
+        try:
+            with contextlib.redirect_stdout(results):
+                code = _run_command()
+        finally:
+            lost = _write(results.getvalue())
+            code = code or lost
+    sys.exit(code)
 
 
-def _run_command() -> None:
+def _write(results: str) -> int:
+    lost = write_results(results)
+    if lost is None:
+        return 0
+    if not isinstance(lost, BrokenPipeError):  # a reader that has left, as ``| head -1`` does, wants no message
+        what = "it is closed" if lost.errno == errno.EBADF else lost.strerror or str(lost)
+        complain(
+            f"the result cannot be written: {what}", "standard output", "send it elsewhere; the work itself is done"
+        )
+    return 1
+
+
+def _run_command() -> int:
+    """Run a command; return its exit code."""
     try:
         terminate_as_interrupt()
         app(prog_name="bpfunc")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
     except Interrupted as stopped:
-        print(f"interrupted; {stopped}", file=sys.stderr)
-        sys.exit(EXIT_CODE)
+        say(f"interrupted; {stopped}", quiet=False)
+        return EXIT_CODE
     except PipelineError as problem:
         if _debugging():
             raise
         complain(problem.what, problem.where, problem.remedy)
-        sys.exit(problem.exit_code)
+        return problem.exit_code
     except OSError as error:
         if _debugging():
             raise
         where = "bpfunc" if error.filename is None else os.fsdecode(error.filename)
-        complain(error.strerror or str(error), where, "check the path, its permissions and the free space")
-        sys.exit(1)
+        complain(error.strerror or str(error), where, remedy_for(error))
     except Exception as error:
         if _debugging():
             raise
         complain(
             f"unexpected {type(error).__name__}: {error}", "bpfunc", "set BPFUNC_DEBUG=1 to see where, and report it"
         )
-        sys.exit(1)
+    return 1
 
 
 def _debugging() -> bool:

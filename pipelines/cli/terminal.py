@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
+
+from pipelines.disk.untrusted.printable import Printable, in_lines, printable, printable_json
 
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
@@ -25,20 +24,27 @@ def complain(what: str, where: str, remedy: str) -> None:
         where: A file, field or option.
         remedy: What the person can do.
     """
-    print(f"error: {what}\n  where: {where}\n  what to do: {remedy}", file=sys.stderr)
+    print(in_lines([f"error: {what}", f"  where: {where}", f"  what to do: {remedy}"]), file=sys.stderr)
 
 
 def say(text: str, *, quiet: bool) -> None:
-    """Print a message that is no result.
+    """Print a message that does not belong to the result.
 
     Args:
-        text: The message.
+        text: The message: one line.
         quiet: Whether to say nothing.
     """
     if not quiet:
-        # Nobody listens any more: no reason to end a training.
-        with contextlib.suppress(BrokenPipeError):
-            print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def print_text(text: Printable) -> None:
+    """Print a part of the result.
+
+    Args:
+        text: One line or several, as `pipelines.disk.untrusted.printable` makes them.
+    """
+    print(text)
 
 
 def print_json(document: object) -> None:
@@ -49,8 +55,9 @@ def print_json(document: object) -> None:
     """
     from pipelines.disk.json_text import json_text, json_value
 
-    speaks_all = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json_text(json_value(document), indent=2, ascii_only=not speaks_all))
+    encoding = "" if sys.__stdout__ is None else sys.__stdout__.encoding
+    speaks_all = encoding.lower().replace("-", "") == "utf8"
+    print(printable_json(json_text(json_value(document), indent=2, ascii_only=not speaks_all)))
 
 
 def print_version(wanted: bool) -> None:
@@ -65,31 +72,8 @@ def print_version(wanted: bool) -> None:
     if wanted:
         from bpfunc import __version__
 
-        print(f"bpfunc {__version__}")
+        print_text(printable(f"bpfunc {__version__}"))
         raise typer.Exit
-
-
-def speak_any_encoding() -> None:
-    """Let a terminal that knows few letters show the others by their numbers, in place of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def close_output() -> None:
-    """Write out what is left to say; where nobody listens any more (``| head -1``), say nothing and exit with 1.
-
-    Raises:
-        SystemExit: The reader has left.
-    """
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whatever is flushed later, at the end of the process, goes nowhere.
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, sys.stdout.fileno())
-        os.close(silence)
-        sys.exit(1)
 
 
 def progress(spec: RunSpec, *, quiet: bool) -> Watch:
@@ -113,7 +97,7 @@ def _bar(epochs: Iterator[Progress], *, total: int) -> Iterator[Progress]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, TimeRemainingColumn(), console=Console(file=sys.__stderr__), transient=True) as bar:
         task = bar.add_task("", total=total)
         for moment in epochs:
             accuracy = moment.record.validation_accuracy

@@ -14,6 +14,7 @@ import attrs
 
 from pipelines.artifacts import Prepared
 from pipelines.dataset.partitions import Partitions, check_partitions, open_partitions
+from pipelines.disk.json_text import json_text
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.spec.run_spec import DatasetSpec
 
@@ -71,7 +72,7 @@ def data_hashes(prepared: Prepared, spec: DatasetSpec, *, read: bool = False) ->
 
 def _part_hashes(partitions: Partitions) -> tuple[str, Mapping[str, str]]:
     rows = [[part.path.rpartition("/")[2], part.sha256, part.groups] for part in partitions.parts]
-    digest = hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
+    digest = hashlib.sha256(json_text(rows, compact=True).encode()).hexdigest()
     return digest, {str(name): str(sha)[:16] for name, sha, _ in rows} if len(rows) <= NAMED_PARTS else {}
 
 
@@ -189,7 +190,7 @@ def to_text(hashes: DataHashes) -> str:
         >>> from_text(to_text(DataHashes({"train_images": "c5"}))).sources
         {'train_images': 'c5'}
     """
-    return json.dumps(attrs.asdict(hashes), separators=(",", ":"))
+    return json_text(attrs.asdict(hashes), compact=True)
 
 
 def from_text(text: str | None) -> DataHashes:

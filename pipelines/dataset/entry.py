@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -15,16 +15,13 @@ import pyarrow.parquet as pq
 from pipelines.artifacts import PIXELS, Prepared, PreparedMeta, PreparedTrain, Scaling, SealedTest
 from pipelines.disk.atomic import TEMPORARY, sha256_of
 from pipelines.disk.json_text import json_text
+from pipelines.disk.untrusted.documents import parse_json, read_json
 from pipelines.errors import DataProblem, first_line
 
 MANIFEST = "manifest.json"
 
 
 MANIFEST_FORMAT = 2
-
-
-MANIFEST_LIMIT = 1_000_000
-"""Largest manifest that is read, in bytes."""
 
 
 def intact_entries(cache: Path) -> list[Manifest]:
@@ -118,9 +115,7 @@ def read_manifest(entry: Path) -> Manifest:
     path = entry / MANIFEST
     remedy = "run `bpfunc data prepare` again"
     try:
-        if path.stat().st_size > MANIFEST_LIMIT:
-            raise ValueError("too large")
-        table = json.loads(path.read_bytes())
+        table = cast("dict[str, Any]", read_json(path))
         if table["format"] != MANIFEST_FORMAT:
             raise ValueError(f"format {table['format']}, expected {MANIFEST_FORMAT}")
         if table.pop("seal") != _seal(table):
@@ -132,7 +127,7 @@ def read_manifest(entry: Path) -> Manifest:
         return Manifest(str(table["key"]), dict(table["reasons"]), files, rows, str(table["location"]))
     except OSError as error:
         raise DataProblem(f"no manifest: {error.strerror}", where=str(path), remedy=remedy) from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DataProblem(f"damaged manifest: {first_line(error)}", where=str(path), remedy=remedy) from None
 
 
@@ -203,7 +198,7 @@ def read_meta(path: Path) -> PreparedMeta:
         DataProblem: It does not say, or cannot be read.
     """
     try:
-        about = json.loads(pq.read_schema(path).metadata[b"bpfunc"])
+        about = cast("dict[str, Any]", parse_json(pq.read_schema(path).metadata[b"bpfunc"]))
         scaling = Scaling(
             about["scaling"]["kind"], np.array(about["scaling"]["mean"]), np.array(about["scaling"]["scale"])
         )
@@ -214,7 +209,7 @@ def read_meta(path: Path) -> PreparedMeta:
             about["source_sha256"],
             {name: str(version) for name, version in about["reasons"]["stages"].items()},
         )
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataProblem(
             f"damaged metadata: {first_line(error)}", where=str(path), remedy="run `bpfunc data prepare` again"
         ) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
-import stat
+import os
 import zlib
 from pathlib import Path
 from typing import IO
@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.disk.untrusted.files import open_file, remedy_for
 from pipelines.errors import DataProblem
 
 UINT8 = 0x08
@@ -40,22 +41,18 @@ def read_idx(path: Path, *, dimensions: int) -> tuple[bytes, NDArray[np.uint8]]:
             and what was found.
     """
     try:
-        most = _most_bytes(path)
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-            return _read_stream(stream, path, dimensions, most)
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if path.suffix == ".gz":
+                with gzip.GzipFile(fileobj=file) as stream:
+                    return _read_stream(stream, path, dimensions, size * DEFLATE_RATIO)
+            return _read_stream(file, path, dimensions, size)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _damaged(path, f"the gzip stream is damaged or cut off ({error})") from None
     except OSError as error:
         raise DataProblem(
-            f"cannot read: {error.strerror or error}", where=str(path), remedy="check the path and its permissions"
+            f"cannot read: {error.strerror or error}", where=str(path), remedy=remedy_for(error)
         ) from None
-
-
-def _most_bytes(path: Path) -> int:
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError("it is no regular file")
-    return found.st_size * DEFLATE_RATIO if path.suffix == ".gz" else found.st_size
 
 
 def _read_stream(

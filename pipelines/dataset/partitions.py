@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from pathlib import Path
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -22,6 +22,9 @@ from pipelines.artifacts import PIXELS, PreparedMeta, RawSplit
 from pipelines.disk.atomic import make_directory, write_bytes
 from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_new_directory
+from pipelines.disk.untrusted.documents import parse_json
+from pipelines.disk.untrusted.files import remedy_for
+from pipelines.disk.untrusted.printable import is_file_name
 from pipelines.errors import DataProblem, UsageProblem, first_line
 
 MANIFEST = "partitions.json"
@@ -68,10 +71,14 @@ def file_system(place: str) -> tuple[fs.FileSystem, str]:
         >>> file_system("/data/rows")[1]
         '/data/rows'
     """
-    if "://" not in place:
-        return fs.LocalFileSystem(), str(Path(place).absolute())
     try:
+        local = str(Path(place).absolute())
+        local.encode()  # Arrow names files in UTF-8 alone
+        if "://" not in place:
+            return fs.LocalFileSystem(), local
         filesystem, path = fs.FileSystem.from_uri(place)
+    except UnicodeEncodeError:
+        raise UsageProblem("the path is not UTF-8", where=place, remedy="choose another directory") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageProblem(
             f"cannot open the file system: {first_line(error)}", where=place, remedy="write such as s3://bucket/folder"
@@ -99,7 +106,7 @@ def new_place(place: str) -> tuple[fs.FileSystem, str]:
         found = filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True))
     except (pa.ArrowException, OSError) as error:
         raise DataProblem(
-            f"cannot look at the place: {first_line(error)}", where=place, remedy="check rights there"
+            f"cannot look at the place: {first_line(error)}", where=place, remedy="check the place"
         ) from None
     if found:
         raise UsageProblem(
@@ -165,9 +172,8 @@ def write_partitions(
             parts[name] = {"sha256": digest, "size": len(data), "groups": [len(group) for group in own]}
         _write(filesystem, f"{root}/{MANIFEST}", json_text({"format": FORMAT, "parts": parts}, indent=1).encode())
     except (pa.ArrowException, OSError) as error:
-        raise DataProblem(
-            f"cannot write partitions: {first_line(error)}", where=place, remedy="check rights and space there"
-        ) from None
+        remedy = remedy_for(error) if isinstance(error, OSError) else "check the place"
+        raise DataProblem(f"cannot write partitions: {first_line(error)}", where=place, remedy=remedy) from None
     return len(table) * copies
 
 
@@ -217,13 +223,11 @@ def open_partitions(place: str) -> Partitions:
     try:
         with filesystem.open_input_stream(f"{root}/{MANIFEST}") as stream:
             text = stream.read(MANIFEST_LIMIT + 1)
-        if len(text) > MANIFEST_LIMIT:
-            raise ValueError("too large")
-        table = json.loads(text)
+        table = cast("dict[str, Any]", parse_json(text, limit=MANIFEST_LIMIT))
         if table["format"] != FORMAT:
             raise ValueError(f"format {table['format']}, expected {FORMAT}")
         parts = tuple(
-            Part(f"{root}/{_plain(name)}", str(part["sha256"]), int(part["size"]), _whole(part["groups"]))
+            Part(f"{root}/{_plain(name)}", str(part["sha256"]), _whole([part["size"]])[0], _whole(part["groups"]))
             for name, part in table["parts"].items()
         )
         if not parts:
@@ -233,8 +237,9 @@ def open_partitions(place: str) -> Partitions:
         raise DataProblem(f"no partitions: {MANIFEST} not found", where=root, remedy=_find(place)) from None
     except (pa.ArrowException, OSError) as error:
         raise DataProblem(f"no partitions: {first_line(error)}", where=place, remedy=remedy) from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataProblem(f"damaged manifest: {error}", where=f"{place}/{MANIFEST}", remedy=remedy) from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        where = f"{place}/{MANIFEST}"
+        raise DataProblem(f"damaged manifest: {first_line(error)}", where=where, remedy=remedy) from None
     for part, size in zip(parts, sizes, strict=True):
         if size != part.size:
             found = "it is not there" if size is None else f"found {size}"
@@ -250,16 +255,16 @@ def _find(place: str) -> str:
 
 
 def _plain(name: str) -> str:
-    if "/" in name or "\\" in name or name.startswith("."):
-        raise ValueError(f"{name!r} is no name of a part")
+    if not is_file_name(name):
+        raise ValueError(f"{name!r} is not a name of a part")
     return name
 
 
-def _whole(groups: list[object]) -> tuple[int, ...]:
-    rows = tuple(count for count in groups if type(count) is int and count > 0)
-    if len(rows) != len(groups) or not rows:
-        raise ValueError(f"row groups {groups!r}")
-    return rows
+def _whole(numbers: list[object]) -> tuple[int, ...]:
+    whole = tuple(count for count in numbers if type(count) is int and 0 < count < 1 << 62)
+    if len(whole) != len(numbers) or not whole:
+        raise ValueError(f"expected sizes of at least 1, found {str(numbers)[:100]}")
+    return whole
 
 
 def check_partitions(partitions: Partitions) -> dict[str, str | None]:

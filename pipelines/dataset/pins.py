@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import attrs
 
 from pipelines.artifacts import SourceFile
+from pipelines.disk.untrusted.documents import read_toml
 
 ROLES = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -52,7 +53,7 @@ def official_sources() -> Sources:
         [10008]
     """
     directory = data_directory()
-    pins = tomllib.loads((directory / "sources.toml").read_text(encoding="utf-8"))
+    pins = cast("dict[str, Any]", read_toml(directory / "sources.toml", "pins"))
     train, test = (
         BundleFile(directory / "bundle" / entry["file"], entry["sha256"], entry["rows"])
         for entry in (pins["bundle"]["train"], pins["bundle"]["test"])
@@ -69,21 +70,40 @@ def official_sources() -> Sources:
 
 
 def idx_file(directory: Path, role: str) -> Path:
-    """Find one of the four IDX files in a directory: the plain file if there is one, else the gzipped one.
+    """Find one of the four IDX files in a directory: a plain file before a gzipped one, in either spelling.
 
     Args:
         directory: Where to look.
         role: One of `ROLES`.
 
     Returns:
-        Its path; of the gzipped file where there is neither.
+        Its path; that of the gzipped file in the authors' spelling where there is none.
 
     Example:
         >>> idx_file(Path("somewhere"), "test_labels").name
         't10k-labels-idx1-ubyte.gz'
     """
-    plain = directory / official_sources().names[role]
-    return plain if plain.exists() else plain.with_name(f"{plain.name}.gz")
+    paths = [directory / name for name in idx_names(role)]
+    return next((path for path in paths if path.exists()), paths[2])
+
+
+def idx_names(role: str) -> tuple[str, str, str, str]:
+    """List the names that an IDX file may have.
+
+    Args:
+        role: One of `ROLES`.
+
+    Returns:
+        With a hyphen before ``idx`` as the authors spell it, and with a full stop as other copies do; then both of the
+        gzipped file.
+
+    Example:
+        >>> idx_names("test_labels")[:2]
+        ('t10k-labels-idx1-ubyte', 't10k-labels.idx1-ubyte')
+    """
+    hyphen = official_sources().names[role]
+    stop = hyphen.replace("-idx", ".idx")
+    return hyphen, stop, f"{hyphen}.gz", f"{stop}.gz"
 
 
 def data_directory() -> Path:

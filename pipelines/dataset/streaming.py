@@ -7,13 +7,12 @@ read ahead, whatever the number of rows.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -28,6 +27,7 @@ from bpfunc.keys import permutation
 from pipelines.artifacts import PIXELS, PreparedTrain
 from pipelines.dataset.partitions import open_partitions
 from pipelines.disk.parquet import numbers_of
+from pipelines.disk.untrusted.documents import parse_json
 from pipelines.errors import DataProblem, first_line
 
 WINDOW = 2
@@ -139,11 +139,13 @@ def _held_out(groups: tuple[RowGroup, ...], fraction: float, key: Key, *, carrie
 def _meaning(filesystem: fs.FileSystem, path: str) -> dict[str, dict[str, object]]:
     try:
         with filesystem.open_input_file(path) as source:
-            about = json.loads(pq.read_schema(source).metadata[b"bpfunc"])
+            about = cast("dict[str, Any]", parse_json(pq.read_schema(source).metadata[b"bpfunc"]))
         return {name: about[name] for name in ("class_names", "scaling")}
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise DataProblem(
-            f"the file does not say what its rows mean: {error}", where=path, remedy="write the partitions again"
+            f"the file does not say what its rows mean: {first_line(error)}",
+            where=path,
+            remedy="write the partitions again",
         ) from None
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipelines.disk.untrusted.files import remedy_for
 from pipelines.errors import PipelineError, UsageProblem, WorkFailed
 
 TEMPORARY = ".tmp-"
@@ -61,7 +62,7 @@ def make_directory(path: Path) -> None:
         raise WorkFailed(
             f"cannot make the directory: {error.strerror}",
             where=str(path),
-            remedy="choose another place, or check permissions",
+            remedy=f"{remedy_for(error)}, or choose another place",
         ) from None
 
 
@@ -363,5 +364,5 @@ def _readable_failure(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise WorkFailed(
-            f"cannot write: {error.strerror or error}", where=str(path), remedy="check permissions and free space"
+            f"cannot write: {error.strerror or error}", where=str(path), remedy=remedy_for(error)
         ) from None

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.seal import SEAL, _canonical
+from pipelines.disk.untrusted.documents import read_json
 from pipelines.errors import DataProblem, first_line
-
-JSON_LIMIT = 1_000_000
-"""Largest JSON file that is read, in bytes."""
 
 
 def json_text(
@@ -116,15 +114,13 @@ def read_sealed_json(path: Path, *, remedy: str) -> dict[str, object]:
         DataProblem: It cannot be read, is too large, no JSON object, or not what was written.
     """
     try:
-        if path.stat().st_size > JSON_LIMIT:
-            raise ValueError(f"it is larger than {JSON_LIMIT} bytes")
-        values = json.loads(path.read_bytes())
+        values = read_json(path)
         if not isinstance(values, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
         if values.pop(SEAL, None) != hashlib.sha256(_canonical(values)).hexdigest():
             raise ValueError("its content is not what was written")
         return values
     except OSError as error:
         raise DataProblem(f"cannot read: {error.strerror}", where=str(path), remedy=remedy) from None
-    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, brackets without end
+    except ValueError as error:
         raise DataProblem(f"damaged {path.name}: {first_line(error)}", where=str(path), remedy=remedy) from None

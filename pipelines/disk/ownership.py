@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pipelines.disk.atomic import TEMPORARY, write_bytes
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import UsageProblem, WorkFailed
 
 Kind: TypeAlias = Literal["run", "study", "search", "sweep", "cache entry", "partitioned data", "bundle"]
@@ -137,7 +137,7 @@ def described(path: Path) -> tuple[str, str]:
     Returns:
         What it is, and which command takes it.
     """
-    place = shlex.quote(str(path))
+    place = shell([str(path)])
     if not path.is_dir():
         where = path.parent.absolute()
         remedy = f"name its directory, {where}" if kind_of(where) == "run" else "`bpfunc runs list` lists the runs"
@@ -151,7 +151,7 @@ def described(path: Path) -> tuple[str, str]:
     if kind == "search":
         return "this is a search, not a run", f"go on with it: `bpfunc search SEARCH.toml --out {place}`"
     if kind == "cache entry":
-        cache = shlex.quote(str(path.absolute().parent))
+        cache = shell([str(path.absolute().parent)])
         return "this is prepared data, not a run", f"name a run; `bpfunc data verify --cache {cache}` checks the data"
     if kind == "partitioned data":
         return "this is partitioned data, not a run", f"train on it: `bpfunc train --stream {place}`"
@@ -189,7 +189,7 @@ def study_command(path: Path) -> str:
     seeds = seed_directories(path)
     count = ["--seeds", str(1 + int(seeds[-1].name.removeprefix("seed-")))] if seeds else []
     ablate = ["--ablate"] if (path / "without").is_dir() else []
-    return shlex.join(["bpfunc", "study", "--config", f"{path}/config.toml", *count, *ablate, "--out", str(path)])
+    return shell(["bpfunc", "study", "--config", f"{path}/config.toml", *count, *ablate, "--out", str(path)])
 
 
 def check_output(path: Path, *, reads: Iterable[Path] = ()) -> None:
@@ -216,7 +216,7 @@ def check_output(path: Path, *, reads: Iterable[Path] = ()) -> None:
         raise WorkFailed(
             f"cannot write: there is no directory {path.parent}",
             where=str(path),
-            remedy=f"make it first: mkdir -p {shlex.quote(str(path.parent))}",
+            remedy=f"make it first: mkdir -p {shell([str(path.parent)])}",
         )
     if not path.exists():
         return

@@ -16,6 +16,7 @@ from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import PIXELS
 from pipelines.disk.json_text import json_text
 from pipelines.disk.ownership import check_output, write_output
+from pipelines.disk.untrusted.printable import printable_json
 from pipelines.errors import UsageProblem
 from pipelines.runs.model_card import NAME as CARD
 from pipelines.runs.network import NAME as PARAMS
@@ -59,7 +60,8 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
     write_output(path, _writers()[target](read_network(run)))
     if not with_card:
         return (path,)
-    text = (run / CARD).read_text(encoding="utf-8").replace(json_text(PARAMS), json_text(path.name))
+    name = printable_json(json_text(path.name, ascii_only=False))
+    text = (run / CARD).read_text(encoding="utf-8").replace(json_text(PARAMS), name)
     write_output(path.with_suffix(".md"), text.encode())
     return path, path.with_suffix(".md")
 

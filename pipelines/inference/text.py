@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipelines.disk.untrusted.printable import Printable, in_lines
+
 if TYPE_CHECKING:
     from pipelines.inference.predict import Answers
 
@@ -12,7 +14,7 @@ ANSWERS_SHOWN = 40
 """Most images that a table of answers lists."""
 
 
-def answer_lines(answers: Answers, *, top: int) -> str:
+def answer_lines(answers: Answers, *, top: int) -> Printable:
     """Lay out what a network says of images.
 
     Args:
@@ -36,7 +38,7 @@ def answer_lines(answers: Answers, *, top: int) -> str:
     summary = ", ".join(f"{name} {count}" for name, count in counts if count)
     changed = answers.conversions.count("converted")
     lines.append(f"{total} image{'' if total == 1 else 's'}, {changed or 'none'} converted: {summary or 'no answer'}")
-    return "\n".join(lines)
+    return in_lines(lines)
 
 
 def _place(answers: Answers, index: int) -> str:

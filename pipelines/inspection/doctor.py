@@ -6,10 +6,10 @@ import importlib.util
 import os
 import platform
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -18,6 +18,8 @@ import bpfunc
 from pipelines.dataset.entry import entry_paths
 from pipelines.dataset.pins import data_directory
 from pipelines.disk.atomic import TEMPORARY
+from pipelines.disk.untrusted.documents import read_toml
+from pipelines.disk.untrusted.printable import Printable, in_lines
 from pipelines.errors import PipelineError
 from pipelines.spec.run_spec import DatasetSpec
 from pipelines.stages.acquire import acquire
@@ -155,7 +157,7 @@ def requirement_lines() -> dict[str, list[str]]:
     """
     beside = Path(__file__).parents[2] / "pyproject.toml"
     if beside.is_file():
-        project = tomllib.loads(beside.read_text(encoding="utf-8"))["project"]
+        project = cast("dict[str, Any]", read_toml(beside, "project")["project"])
         return {"": project["dependencies"], **project["optional-dependencies"]}
     found: dict[str, list[str]] = {"": []}
     for line in metadata.requires(DISTRIBUTION) or []:
@@ -351,7 +353,7 @@ def diagnosis_table(found: Diagnosis) -> dict[str, object]:
     return table
 
 
-def diagnosis_lines(found: Diagnosis) -> str:
+def diagnosis_lines(found: Diagnosis) -> Printable:
     """Lay a diagnosis out for a person.
 
     Args:
@@ -382,7 +384,7 @@ def diagnosis_lines(found: Diagnosis) -> str:
             + ("" if extra.present else f"; {extra.how_to_add}")
         )
     lines += ["", "nothing is amiss" if not found.problems else "amiss"]
-    return "\n".join([*lines, *(f"  {problem}" for problem in found.problems)])
+    return in_lines([*lines, *(f"  {problem}" for problem in found.problems)])
 
 
 def _source_in_words(source: Source) -> str:

@@ -1,7 +1,8 @@
-"""What each part of a training step computes, as formulas that any terminal can show.
+"""What each part of a training step computes: as formulas, in words, and as formulas to fill with numbers.
 
 Names are those of the library: ``x`` goes in, ``y`` comes out, ``d`` + name is the derivative of the loss by it, and
-products of arrays of one shape are taken number by number.
+products of arrays of one shape are taken number by number. In a formula to fill, ``{name}`` stands for a number of the
+chosen example and unit; `pipelines.inspection.explain_numbers` finds it.
 """
 
 from __future__ import annotations
@@ -15,27 +16,85 @@ from pipelines.spec.run_spec import TrainSpec
 
 @attrs.frozen
 class Formulas:
-    """Of one layer or loss."""
+    """Of one layer or loss, forward and backward."""
 
     forward: tuple[str, ...]
     backward: tuple[str, ...]
+    words: tuple[str, str] = ("", "")
+    """What happens, in a sentence each."""
+    forward_numbers: tuple[str, ...] = ()
+    backward_numbers: tuple[str, ...] = ()
+    """Formulas to fill with numbers."""
+    elementwise: bool = False
+    """Whether each output depends on one input alone, so that there is a slope at each number."""
 
+
+def _elementwise(forward: str, backward: str, filled: str) -> Formulas:
+    return Formulas(
+        (forward,),
+        (backward,),
+        (
+            "Each number passes through the function by itself.",
+            "What comes back to a unit is multiplied by the slope of the function at that unit's number.",
+        ),
+        (f"y = {filled} = {{y}}",),
+        ("dx = {dy} * {slope} = {dx}",),
+        elementwise=True,
+    )
+
+
+_SETTING = "<setting>"
+"""Stands for what a layer's name has in brackets."""
 
 LAYERS: Mapping[str, Formulas] = {
-    "dense": Formulas(("y = x W + b",), ("dW = x^T dy", "db = sum of the rows of dy", "dx = dy W^T")),
-    "dropout": Formulas(("y = x m / (1 - rate), m = 0 or 1 at random",), ("dx = dy m / (1 - rate)",)),
-    "relu": Formulas(("y = max(0, x)",), ("dx = dy where x > 0, else 0",)),
-    "leaky_relu": Formulas(("y = x where x > 0, else 0.01 x",), ("dx = dy where x > 0, else 0.01 dy",)),
-    "elu": Formulas(("y = x where x > 0, else e^x - 1",), ("dx = dy where x > 0, else dy e^x",)),
-    "selu": Formulas(
-        ("y = s x where x > 0, else s a (e^x - 1), s = 1.0507, a = 1.6733",),
-        ("dx = dy s where x > 0, else dy s a e^x",),
+    "dense": Formulas(
+        ("y = x W + b",),
+        ("dW = x^T dy", "db = sum of the rows of dy", "dx = dy W^T"),
+        (
+            "Each unit adds up its inputs, each times a weight, and then its bias.",
+            "The gradient of a weight is its input times the delta of its unit, added up over the batch. "
+            "What goes back to an input is the sum of the deltas, each times the weight between.",
+        ),
+        ("y = {inputs} + {bias} = {y}",),
+        (
+            "dW, this example = {x_i} * {dy} = {share}",
+            "dW, whole batch = {share} + {others} = {gradient}",
+            "db, whole batch = {bias_gradient}",
+            "dx of unit {unit_before} before = {deltas} = {dx}",
+        ),
     ),
-    "gelu": Formulas(
-        ("y = x P(x), P the normal distribution function",), ("dx = dy (P(x) + x p(x)), p the density of P",)
+    "dropout": Formulas(
+        ("y = x m / (1 - rate), m = 0 or 1 at random",),
+        ("dx = dy m / (1 - rate)",),
+        (
+            "Some numbers become zero at random; the others grow, so that the mean stays the same.",
+            "Nothing comes back to what was dropped.",
+        ),
+        ("y = {x} * {slope} = {y}",),
+        ("dx = {dy} * {slope} = {dx}",),
+        elementwise=True,
     ),
-    "silu": Formulas(("y = x s, s = 1 / (1 + e^-x)",), ("dx = dy (s + x s (1 - s))",)),
-    "tanh": Formulas(("y = tanh(x)",), ("dx = dy (1 - y^2)",)),
+    "relu": _elementwise("y = max(0, x)", "dx = dy where x > 0, else 0", "max(0, {x})"),
+    "leaky_relu": _elementwise(
+        f"y = x where x > 0, else {_SETTING} x", f"dx = dy where x > 0, else {_SETTING} dy", "leaky_relu({x})"
+    ),
+    "elu": _elementwise(
+        f"y = x where x > 0, else {_SETTING} (e^x - 1)", f"dx = dy where x > 0, else {_SETTING} dy e^x", "elu({x})"
+    ),
+    "selu": _elementwise(
+        "y = s x where x > 0, else s a (e^x - 1), s = 1.0507, a = 1.6733",
+        "dx = dy s where x > 0, else dy s a e^x",
+        "selu({x})",
+    ),
+    "gelu": _elementwise(
+        "y = x P(x), P the normal distribution function",
+        "dx = dy (P(x) + x p(x)), p the density of P",
+        "{x} P({x})",
+    ),
+    "silu": _elementwise("y = x s, s = 1 / (1 + e^-x)", "dx = dy (s + x s (1 - s))", "silu({x})"),
+    "tanh": _elementwise("y = tanh(x)", "dx = dy (1 - y^2)", "tanh({x})"),
+    "sigmoid": _elementwise("y = 1 / (1 + e^-x)", "dx = dy y (1 - y)", "sigmoid({x})"),
+    "softplus": _elementwise("y = log(1 + e^x)", "dx = dy / (1 + e^-x)", "softplus({x})"),
 }
 """By the name of the layer, up to its first bracket."""
 
@@ -52,30 +111,50 @@ def layer_formulas(name: str) -> Formulas:
     Example:
         >>> layer_formulas("dense(128)").forward
         ('y = x W + b',)
+        >>> layer_formulas("leaky_relu(0.2)").forward
+        ('y = x where x > 0, else 0.2 x',)
     """
-    return LAYERS.get(name.partition("(")[0], Formulas((), ()))
+    kind, _, setting = name.partition("(")
+    found = LAYERS.get(kind, Formulas((), ()))
+    forward, backward = (
+        tuple(line.replace(_SETTING, setting.removesuffix(")")) for line in lines)
+        for lines in (found.forward, found.backward)
+    )
+    return attrs.evolve(found, forward=forward, backward=backward)
 
 
-def loss_formulas(spec: TrainSpec) -> Formulas:
-    """Write the formulas of the training loss.
+def loss_formulas(spec: TrainSpec | None = None, name: str = "cross_entropy", *, whole: bool = False) -> Formulas:
+    """Write the formulas of a training loss.
 
     Args:
-        spec: Its label smoothing.
+        spec: For its label smoothing.
+        name: Of the loss.
+        whole: Whether each target is a whole class.
 
     Returns:
-        Softmax, cross-entropy, mean; and the derivative of all three at once.
+        Softmax, cross-entropy, mean; and the derivative of all three at once. For another loss its numbers alone.
 
     Example:
         >>> loss_formulas(TrainSpec()).backward
         ('dz = (p - t) / B',)
     """
-    smoothing = f"t <- (1 - {spec.label_smoothing:g}) t + {spec.label_smoothing:g} / K"
-    forward = (
-        "p = e^z / (sum of the row of e^z)",
-        "l = -(sum of the row of t log p)",
-        "L = (sum of l) / B",
+    begins = "The gradient begins here"
+    if name != "cross_entropy":
+        words = "The loss measures how far the outputs are from the targets."
+        return Formulas((), (), (words, f"{begins}, with the derivative of the mean loss by each output."),
+                        ("l = {loss}",), ("dz = {dz}",))  # fmt: skip
+    smoothing = 0.0 if spec is None else spec.label_smoothing
+    lines = ("p = e^z / (sum of the row of e^z)", "l = -(sum of the row of t log p)", "L = (sum of l) / B")
+    return Formulas(
+        (f"t <- (1 - {smoothing:g}) t + {smoothing:g} / K", *lines) if smoothing else lines,
+        ("dz = (p - t) / B",),
+        (
+            "Softmax turns the last numbers into probabilities; the loss is large where the right class gets little.",
+            f"{begins}: a class with too much probability gets a number above zero, one with too little below zero.",
+        ),
+        ("p = e^{z} / {exp_sum} = {p}", "l = -log({p}) = {loss}" if whole else "l = {loss}"),
+        ("dz = ({p} - {t}) * {weight} = {dz}",),
     )
-    return Formulas((smoothing, *forward) if spec.label_smoothing else forward, ("dz = (p - t) / B",))
 
 
 def update_formulas(spec: TrainSpec) -> tuple[str, ...]:

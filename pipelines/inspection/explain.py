@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Literal, TypeVar
 
@@ -20,17 +20,21 @@ from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly_arrays
 from bpfunc.batches.batch import batches_per_epoch, class_indices
 from bpfunc.gradient.modes import GradientFn, Value, value, value_and_grad
 from bpfunc.layers import Context, Layer
-from bpfunc.losses import Loss, class_rows
-from bpfunc.metrics import mean
-from bpfunc.ops import softmax
-from bpfunc.training.step import TrainState
+from bpfunc.layers.combinators import named, serial
+from bpfunc.layers.dense import DenseParams
+from bpfunc.layers.mirror import mirror_averaged
+from bpfunc.losses import CrossEntropyResidual, Loss, class_rows
+from bpfunc.metrics import Mean, Metric, mean
+from bpfunc.training.step import StepFn, TrainState
+from bpfunc.transforms import GradientTransform
 from bpfunc.transforms.update import updated
-from bpfunc.tree import Tree, tree_leaves_with_path
+from bpfunc.tree import Tree, tree_leaves, tree_leaves_with_path
+from pipelines.artifacts import IMAGE_SIDE
 from pipelines.disk.json_text import json_value
-from pipelines.inspection.equations import layer_formulas, loss_formulas, update_formulas
+from pipelines.inspection.equations import Formulas, layer_formulas, loss_formulas, update_formulas
 from pipelines.spec.run_spec import RunSpec
 from pipelines.training.build import build_loss, build_model, build_schedule, build_transform
-from pipelines.training.replay import standing
+from pipelines.training.replay import standings
 
 REPEATS = 5
 """How often the step is taken for its times; it is a pure function, so nothing else comes of it."""
@@ -85,6 +89,56 @@ class Operation:
     """Median over the repeats."""
 
 
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class DenseArrays:
+    """Parameters of a dense layer in the step: before it, their gradients over the whole batch, and after it."""
+
+    weight: FloatArray
+    """(D, H)."""
+    weight_gradient: FloatArray
+    weight_after: FloatArray
+    bias: FloatArray | None
+    """(H,), or None for a layer without."""
+    bias_gradient: FloatArray | None
+    bias_after: FloatArray | None
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class LayerArrays:
+    """What passed through a layer, one row for each example; more than one axis is laid out as one."""
+
+    place: str
+    layer: str
+    x: FloatArray
+    """(B, D) that goes in."""
+    y: FloatArray
+    """(B, H) that comes out."""
+    dy: FloatArray
+    """(B, H) derivative of the mean loss by ``y``."""
+    slope: FloatArray | None
+    """(B, H) derivative of each output by its input; None where an output depends on more than one."""
+    dense: DenseArrays | None
+    """Of a dense layer."""
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class LossArrays:
+    """What passed through the loss."""
+
+    outputs: FloatArray
+    """(B, K) of the network."""
+    targets: FloatArray | None
+    """(B, K) as the loss uses them, smoothed where it smooths; None where they are not of the outputs' shape."""
+    probabilities: FloatArray | None
+    """(B, K) softmax of the outputs, for the cross-entropy of whole targets."""
+    losses: FloatArray
+    """(B,)."""
+    weights: FloatArray
+    """(B,) part of each example in the mean: 1 / B, or its weight over the sum of the weights."""
+    gradient: FloatArray
+    """(B, K) derivative of the mean loss by the outputs."""
+
+
 @attrs.frozen
 class Update:
     """What happened to one array of parameters."""
@@ -102,34 +156,36 @@ class Explained:
     """A whole step."""
 
     recipe: str
-    seed: int
+    """Name of the training."""
+    seed: int | None
     step: int
-    steps: int
-    """Of the whole training."""
-    epoch: int
+    steps: int | None
+    """Of the whole training; None where there is no plan for one, as for the epoch and the seed."""
+    epoch: int | None
     """From 1."""
     class_names: tuple[str, ...]
+    """K names, or none."""
+    image_shape: tuple[int, int] | None
+    """(height, width) of an input that is an image."""
     inputs: FloatArray
-    """(B, 784) as the network sees them."""
-    targets: FloatArray
-    """(B, K) before any smoothing."""
-    probabilities: FloatArray
-    """(B, K) of the network before the update."""
-    learning_rate: float
+    """(B, ...) as the network sees them."""
+    learning_rate: float | None
     loss: float
     """Mean over the batch, in nats, before the update."""
-    accuracy: float
+    accuracy: float | None
+    """Of a classification."""
     loss_after: float
     """Of the same batch, with what is dropped dropped the same, after the update."""
     operations: tuple[Operation, ...]
     """In the order in which they happened."""
+    layers: tuple[LayerArrays, ...]
+    """Forward."""
+    loss_arrays: LossArrays
     update_formulas: tuple[str, ...]
     updates: tuple[Update, ...]
     update_seconds: float
     seconds: float
     """Of the whole step without watching, median over the repeats."""
-    first_gradient: FloatArray
-    """(784, H) gradient of the first weights."""
     after: TrainState
 
     @property
@@ -144,7 +200,9 @@ class _Seen:
 
     takes: FloatArray
     gives: FloatArray | None
-    gradients: Tree
+    params: Tree
+    kept: Tree
+    """Forward the residual, backward the gradients of the parameters."""
     times: list[float]
 
 
@@ -157,30 +215,50 @@ class _Watch:
     gradient: Tree = ()
 
     def note(
-        self, stage: Pass, place: str, takes: FloatArray, gives: FloatArray | None, grads: Tree, seconds: float
-    ) -> None:
+        self, stage: Pass, place: str, takes: FloatArray, gives: FloatArray | None, params: Tree, kept: Tree,
+        seconds: float,
+    ) -> None:  # fmt: skip
         """Keep what passed; the times add up over the repeats."""
         before = self.seen.get((stage, place))
-        self.seen[stage, place] = _Seen(takes, gives, grads, [*(before.times if before else []), seconds])
+        self.seen[stage, place] = _Seen(takes, gives, params, kept, [*(before.times if before else []), seconds])
 
-    def layer(self, layer: Layer) -> Layer:
+    def model(self, model: Layer, path: str = "") -> Layer:
+        """Watch each layer of a chain of layers; any other combinator is watched as one layer.
+
+        The chain is composed again by its own combinator, so that the keys of its layers stay the same.
+        """
+        maker = "" if model.maker is None else model.maker.name
+        if maker == "mirror_averaged" and model.maker is not None:
+            shape = dict(model.maker.settings)["image_shape"]
+            assert isinstance(shape, tuple)
+            height, width = map(int, shape)
+            return mirror_averaged(self.model(model.parts[0][1], path), image_shape=(height, width))
+        if maker not in {"serial", "named"} or not model.parts:
+            return self.layer(model, path)
+        inner = [self.model(layer, f"{path}.{name}" if path else name) for name, layer in model.parts]
+        if maker == "serial":
+            return serial(*inner)
+        return named(
+            *((name[len("parts['") : -len("']")], layer) for (name, _), layer in zip(model.parts, inner, strict=True))
+        )
+
+    def layer(self, layer: Layer, place: str) -> Layer:
         """Watch a layer: its forward and backward pass do what they did."""
-        place = f"layers[{len(self.layers)}]"
         self.layers[place] = layer
 
         def forward(params: Tree, state: Tree, x: FloatArray, ctx: Context) -> tuple[FloatArray, Tree, Tree]:
             result, seconds = _timed(lambda: layer.forward(params, state, x, ctx))
-            self.note("forward", place, x, result[0], (), seconds)
+            self.note("forward", place, x, result[0], params, result[2], seconds)
             return result
 
         def backward(params: Tree, residual: Tree, dy: FloatArray) -> tuple[Tree, FloatArray]:
             result, seconds = _timed(lambda: layer.backward(params, residual, dy))
-            self.note("backward", place, dy, result[1], result[0], seconds)
+            self.note("backward", place, dy, result[1], params, result[0], seconds)
             return result
 
         def backward_params(params: Tree, residual: Tree, dy: FloatArray) -> Tree:
             grads, seconds = _timed(lambda: layer.backward_params(params, residual, dy))
-            self.note("backward", place, dy, None, grads, seconds)
+            self.note("backward", place, dy, None, params, grads, seconds)
             return grads
 
         return attrs.evolve(layer, forward=forward, backward=backward, backward_params=backward_params)
@@ -190,12 +268,12 @@ class _Watch:
 
         def forward(outputs: FloatArray, targets: FloatArray | IntArray) -> tuple[FloatArray, Tree]:
             result, seconds = _timed(lambda: loss.forward(outputs, targets))
-            self.note("forward", "loss", outputs, result[0], (), seconds)
+            self.note("forward", "loss", outputs, result[0], (), result[1], seconds)
             return result
 
         def vjp(residual: Tree, dlosses: FloatArray) -> FloatArray:
             doutputs, seconds = _timed(lambda: loss.vjp(residual, dlosses))
-            self.note("backward", "loss", dlosses, doutputs, (), seconds)
+            self.note("backward", "loss", dlosses, doutputs, (), (), seconds)
             return doutputs
 
         return attrs.evolve(loss, forward=forward, vjp=vjp)
@@ -232,60 +310,224 @@ def explain(learn: Batch, spec: RunSpec, class_names: tuple[str, ...], *, step: 
     Raises:
         ValueError: The training has no such step.
     """
-    # What overflows shows in the numbers; a warning would say it a second time, and less well.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return _explained(learn, spec, class_names, step)
+    return next(explain_moments(learn, spec, class_names, (step,)))
 
 
-def _explained(learn: Batch, spec: RunSpec, class_names: tuple[str, ...], step: int) -> Explained:
-    state, batch = standing(learn, spec, step)
-    settings, classes = spec.train, learn.targets.shape[1]
+def explain_moments(
+    learn: Batch, spec: RunSpec, class_names: tuple[str, ...], steps: Sequence[int]
+) -> Iterator[Explained]:
+    """Take several steps of one training, which is run once, and tell what happened in each.
+
+    Args:
+        learn: Rows to learn from, (N, 784) inputs and (N, K) targets.
+        spec: Network and training.
+        class_names: K names.
+        steps: Which steps, from 0, in rising order.
+
+    Yields:
+        Each step.
+
+    Raises:
+        ValueError: The training does not have such a step, or the order is another.
+    """
+    settings = spec.train
     each = batches_per_epoch(len(learn.inputs), settings.batch_size)
     schedule = build_schedule(settings, settings.epochs * each)
     transform, loss = build_transform(settings, schedule), build_loss(settings)
-    plain = make_step(build_model(spec.model, classes), loss, transform)
-    watch = _Watch()
-    watched_model = build_model(spec.model, classes, each=watch.layer)
-    watched = make_step(watched_model, watch.loss(loss), transform, gradient=watch.maker)
-    watched(state, batch)  # the first passing warms up; its times do not count
+    model = build_model(spec.model, learn.targets.shape[1])
+    for state, batch in standings(learn, spec, steps):
+        found = explain_step(
+            model, loss, transform, state, batch,
+            name=spec.name, class_names=class_names, image_shape=(IMAGE_SIDE, IMAGE_SIDE),
+            update_formulas=update_formulas(settings), learning_rate=schedule(state.step),
+            loss_formulas=loss_formulas(settings),
+        )  # fmt: skip
+        yield attrs.evolve(found, seed=settings.seed, steps=settings.epochs * each, epoch=state.step // each + 1)
+
+
+def last_step(learn: Batch, spec: RunSpec) -> int:
+    """Count to the last step of a training.
+
+    Args:
+        learn: Rows to learn from.
+        spec: Network and training.
+
+    Returns:
+        Its number, from 0.
+
+    Example:
+        >>> last_step(Batch(np.zeros((40, 784)), np.zeros((40, 3))), RunSpec())
+        39
+    """
+    return spec.train.epochs * batches_per_epoch(len(learn.inputs), spec.train.batch_size) - 1
+
+
+def explain_step(
+    model: Layer,
+    loss: Loss,
+    transform: GradientTransform,
+    state: TrainState,
+    batch: Batch,
+    *,
+    name: str = "your network",
+    class_names: Sequence[str] = (),
+    image_shape: tuple[int, int] | None = None,
+    learning_rate: float | None = None,
+    update_formulas: Sequence[str] = (),
+    loss_formulas: Formulas | None = None,
+) -> Explained:
+    """Take one training step of any network and tell what happened in it.
+
+    Args:
+        model: Any layer. The layers of `serial` and `named` are looked at one by one; another combinator counts as one.
+        loss: Any loss on its outputs.
+        transform: The optimiser.
+        state: Before the step.
+        batch: What the step learns from, at least one row.
+        name: Of the network, for the title.
+        class_names: A name for each output.
+        image_shape: (height, width) where each input is an image.
+        learning_rate: Of this step, to be shown.
+        update_formulas: What the optimiser computes, as lines such as ``w <- w - r g``.
+        loss_formulas: What the loss computes; by default what is known of the loss's name.
+
+    Returns:
+        The step, which `pipelines.inspection.explain_page.explain_page` makes a page of.
+
+    Raises:
+        ShapeError: The batch does not fit the model.
+        ValueError: The batch is empty.
+
+    Example:
+        >>> import bpfunc as bp
+        >>> model, transform = bp.serial(bp.dense(3), bp.tanh(), bp.dense(2)), bp.sgd(0.5)
+        >>> state = bp.init_train_state(model, transform, bp.Key(0), (2,))
+        >>> xor = bp.Batch(np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0]))
+        >>> found = explain_step(model, bp.cross_entropy(), transform, state, xor)
+        >>> [layer.layer for layer in found.layers], found.loss_after < found.loss
+        (['dense(3)', 'tanh', 'dense(2)'], True)
+    """
+    if not len(batch.inputs):
+        raise ValueError("the batch is empty: a step to look at needs at least one example")
+    plain = make_step(model, loss, transform, metric=_NO_METRIC)
+    # What overflows shows in the numbers; a warning would say it a second time, and less well.
+    with np.errstate(over="ignore", invalid="ignore"):
+        watch, watched = _watching(model, loss, transform, state, batch)
+        for _ in range(REPEATS):
+            after, metrics = watched(state, batch)
+        ctx = Context(train=True, key=fold_in(state.key, state.step))
+        later = value(model, loss, after.params, after.layer_state, batch, ctx)
+        known = _known_loss(loss) if loss_formulas is None else loss_formulas
+        arrays = _loss_arrays(watch, batch)
+        return Explained(
+            recipe=name,
+            seed=None,
+            step=state.step,
+            steps=None,
+            epoch=None,
+            class_names=tuple(class_names),
+            image_shape=image_shape,
+            inputs=batch.inputs,
+            learning_rate=learning_rate,
+            loss=mean(metrics.loss),
+            accuracy=_share_right(arrays),
+            loss_after=float(later.loss),
+            operations=_passes(
+                watch, loss, known if arrays.probabilities is not None else attrs.evolve(known, forward=(), backward=())
+            ),
+            layers=tuple(_layer_arrays(place, layer, watch, after) for place, layer in watch.layers.items()),
+            loss_arrays=arrays,
+            update_formulas=tuple(update_formulas),
+            updates=_updates(state, after, watch.gradient),
+            update_seconds=_median_time(
+                lambda: updated(transform, watch.gradient, state.optimizer_state, state.params, state.step)
+            ),
+            seconds=_median_time(lambda: plain(state, batch)),
+            after=after,
+        )
+
+
+def _watching(
+    model: Layer, loss: Loss, transform: GradientTransform, state: TrainState, batch: Batch
+) -> tuple[_Watch, StepFn]:
+    """Find the watched step that has the bits of the plain one, and take it once to warm up.
+
+    A chain one of whose functions was replaced is not what its layers make of it; then it is watched as one layer.
+    """
+    expected, _ = make_step(model, loss, transform, metric=_NO_METRIC)(state, batch)
+    for whole in (False, True):
+        watch = _Watch()
+        inner = watch.layer(model, "") if whole else watch.model(model)
+        watched = make_step(inner, watch.loss(loss), transform, metric=_NO_METRIC, gradient=watch.maker)
+        after, _ = watched(state, batch)
+        pairs = zip(tree_leaves(expected.params), tree_leaves(after.params), strict=True)
+        if whole or all(np.array_equal(one, other, equal_nan=True) for one, other in pairs):
+            break
     for seen in watch.seen.values():
         seen.times.clear()
-    for _ in range(REPEATS):
-        after, metrics = watched(state, batch)
-    logits = watch.seen["forward", "loss"].takes
-    passes = [
+    return watch, watched
+
+
+_NO_METRIC = Metric("rows", lambda outputs, batch: Mean(0.0, float(len(outputs))), mean)
+"""What a step measures beside its loss where nothing is wanted."""
+
+
+def _known_loss(loss: Loss) -> Formulas:
+    return loss_formulas(None, loss.name)
+
+
+def _share_right(arrays: LossArrays) -> float | None:
+    if arrays.probabilities is None or arrays.targets is None:
+        return None
+    return float((arrays.outputs.argmax(axis=1) == class_indices(arrays.targets)).mean())
+
+
+def _passes(watch: _Watch, loss: Loss, known: Formulas) -> tuple[Operation, ...]:
+    return (
         *(_operation("forward", place, layer, watch) for place, layer in watch.layers.items()),
-        _loss_operation("forward", loss, spec, watch),
-        _loss_operation("backward", loss, spec, watch),
+        _loss_operation("forward", loss, known, watch),
+        _loss_operation("backward", loss, known, watch),
         *(_operation("backward", place, layer, watch) for place, layer in reversed(watch.layers.items())),
-    ]
-    ctx = Context(train=True, key=fold_in(state.key, state.step))
-    later = value(build_model(spec.model, classes), loss, after.params, after.layer_state, batch, ctx)
-    first = next(leaf for path, leaf in tree_leaves_with_path(watch.gradient) if path.endswith("weight"))
-    return Explained(
-        recipe=spec.name,
-        seed=settings.seed,
-        step=step,
-        steps=settings.epochs * each,
-        epoch=step // each + 1,
-        class_names=class_names,
-        inputs=batch.inputs,
-        targets=class_rows(logits, batch.targets),
-        probabilities=softmax(logits)[0],
-        learning_rate=schedule(step),
-        loss=mean(metrics.loss),
-        accuracy=float((logits.argmax(axis=1) == class_indices(batch.targets)).mean()),
-        loss_after=float(later.loss),
-        operations=tuple(passes),
-        update_formulas=update_formulas(settings),
-        updates=_updates(state, after, watch.gradient),
-        update_seconds=_median_time(
-            lambda: updated(transform, watch.gradient, state.optimizer_state, state.params, state.step)
-        ),
-        seconds=_median_time(lambda: plain(state, batch)),
-        first_gradient=first,
-        after=after,
     )
+
+
+def _flat(array: FloatArray) -> FloatArray:
+    return array.reshape(len(array), -1)
+
+
+def _layer_arrays(place: str, layer: Layer, watch: _Watch, after: TrainState) -> LayerArrays:
+    forward, backward = watch.seen["forward", place], watch.seen["backward", place]
+    gives = forward.gives
+    assert gives is not None
+    slope = None
+    if layer_formulas(layer.name).elementwise:
+        # The slope of each number is what the layer makes of ones that come back.
+        slope = _flat(layer.backward(forward.params, forward.kept, np.ones_like(backward.takes))[1])
+    dense = None
+    if isinstance(forward.params, DenseParams) and forward.takes.ndim == 2:
+        new = dict(tree_leaves_with_path(after.params))
+        before, grads, start = forward.params, backward.kept, f"{place}." if place else ""
+        dense = DenseArrays(
+            before.weight, grads.weight, new[f"{start}weight"],
+            before.bias, grads.bias, None if before.bias is None else new[f"{start}bias"],
+        )  # fmt: skip
+    return LayerArrays(place, layer.name, _flat(forward.takes), _flat(gives), _flat(backward.takes), slope, dense)
+
+
+def _loss_arrays(watch: _Watch, batch: Batch) -> LossArrays:
+    forward, backward = watch.seen["forward", "loss"], watch.seen["backward", "loss"]
+    outputs, residual, targets = _flat(forward.takes), forward.kept, batch.targets
+    assert forward.gives is not None
+    assert backward.gives is not None
+    probabilities = None
+    rows: FloatArray | None = None
+    if isinstance(residual, CrossEntropyResidual) and np.allclose(residual.mass, 1):
+        probabilities, rows = residual.probabilities, residual.targets
+    elif targets.size == outputs.size:
+        rows = targets.reshape(outputs.shape).astype(outputs.dtype)
+    elif targets.ndim == 1 and targets.dtype.kind in "iu":
+        rows = class_rows(outputs, targets)
+    return LossArrays(outputs, rows, probabilities, forward.gives, backward.takes, _flat(backward.gives))
 
 
 def _median_time(function: Callable[[], object]) -> float:
@@ -295,15 +537,17 @@ def _median_time(function: Callable[[], object]) -> float:
 
 def _operation(stage: Pass, place: str, layer: Layer, watch: _Watch) -> Operation:
     seen, known = watch.seen[stage, place], layer_formulas(layer.name)
-    grads = tuple(Gradient(path, leaf.shape, norm(leaf)) for path, leaf in tree_leaves_with_path(seen.gradients))
+    grads = tuple(
+        Gradient(path, leaf.shape, norm(leaf))
+        for path, leaf in tree_leaves_with_path(seen.kept if stage == "backward" else ())
+    )
     lines = known.forward if stage == "forward" else known.backward
     if seen.gives is None:
         lines = tuple(line for line in lines if not line.startswith("dx"))
     return _seen_operation(stage, place, layer.name, lines, seen, grads, _work(stage, layer, watch, place))
 
 
-def _loss_operation(stage: Pass, loss: Loss, spec: RunSpec, watch: _Watch) -> Operation:
-    known = loss_formulas(spec.train)
+def _loss_operation(stage: Pass, loss: Loss, known: Formulas, watch: _Watch) -> Operation:
     lines = known.forward if stage == "forward" else known.backward
     return _seen_operation(stage, "loss", loss.name, lines, watch.seen[stage, "loss"], (), None)
 
@@ -355,7 +599,7 @@ def _work(stage: Pass, layer: Layer, watch: _Watch, place: str) -> int:
         return rows * layer.flops(width_in, width_out)
     seen = watch.seen["backward", place]
     product = 2 * rows * math.prod(width_in) * math.prod(width_out)
-    if not tree_leaves_with_path(seen.gradients):
+    if not tree_leaves_with_path(seen.kept):
         return 0 if seen.gives is None else rows * math.prod(width_in)
     return product + rows * math.prod(width_out) + (0 if seen.gives is None else product)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.disk.untrusted.printable import Printable, in_lines
 from pipelines.report.drawing.wording import shape_in_words, time_in_words
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pipelines.inspection.gradcheck import Checked
 
 
-def check_lines(rows: Sequence[Checked]) -> str:
+def check_lines(rows: Sequence[Checked]) -> Printable:
     """Lay out checks of derivatives.
 
     Args:
@@ -30,11 +31,11 @@ def check_lines(rows: Sequence[Checked]) -> str:
             f"{row.found.tolerance:.0e}  {verdict}"
         )
         if not row.found.passed:
-            lines.append(f"       {row.found}")
-    return "\n".join(lines)
+            lines += [f"       {line}" for line in str(row.found).splitlines()]
+    return in_lines(lines)
 
 
-def explained_lines(found: Explained) -> str:
+def explained_lines(found: Explained) -> Printable:
     """Lay out a step for a terminal.
 
     Args:
@@ -45,8 +46,8 @@ def explained_lines(found: Explained) -> str:
     """
     rows = len(found.inputs)
     lines = [
-        f"{found.recipe}, seed {found.seed}: step {found.step} of {found.steps}, in epoch {found.epoch}; "
-        f"{rows} examples, learning rate {found.learning_rate:.6g}",
+        f"{found.recipe}, {_when(found)}; {rows} examples"
+        + ("" if found.learning_rate is None else f", learning rate {found.learning_rate:.6g}"),
     ]
     for stage, title in (("forward", "forward"), ("backward", "backward, from the end")):
         lines += ["", f"{title:<29}{'shape':<28}{'norm':>10}{'FLOPs':>13}{'time':>11}"]
@@ -54,7 +55,8 @@ def explained_lines(found: Explained) -> str:
             if one.stage == stage:
                 lines += _operation_lines(one)
         if stage == "forward":
-            lines.append(f"  loss {found.loss:.6g} nats, accuracy {100 * found.accuracy:.1f} %")
+            right = "" if found.accuracy is None else f", accuracy {100 * found.accuracy:.1f} %"
+            lines.append(f"  loss {found.loss:.6g} nats{right}")
     time = time_in_words(found.update_seconds)
     lines += ["", f"{'update':<25}{'shape':<14}{'gradient':>11}{'step':>11}{'parameters':>12}{'ratio':>10}{time:>9}"]
     lines += [f"      {line}" for line in found.update_formulas]
@@ -70,7 +72,13 @@ def explained_lines(found: Explained) -> str:
         f"the whole step: {time_in_words(found.seconds)}, {found.flops:,} FLOPs counted in both passes, "
         f"{found.flops / found.seconds / 1e9:.1f} GFLOP/s",
     ]
-    return "\n".join(lines)
+    return in_lines(lines)
+
+
+def _when(found: Explained) -> str:
+    if found.steps is None:
+        return f"step {found.step}"
+    return f"seed {found.seed}: step {found.step} of {found.steps}, in epoch {found.epoch}"
 
 
 def _operation_lines(one: Operation) -> list[str]:

@@ -19,7 +19,7 @@ from pipelines.report.drawing.charts import curves_svg
 from pipelines.report.drawing.confusion import confusion_figure
 from pipelines.report.drawing.gallery import galleries, picture, said_of, sheet
 from pipelines.report.drawing.layout import again, details, document, facts, header, note, paragraph, section, table
-from pipelines.report.drawing.markup import Html, element, text
+from pipelines.report.drawing.markup import Html, element, text, text_lines
 from pipelines.report.drawing.wording import count, nats, percent, plural
 from pipelines.report.findings import (
     Panel,
@@ -222,5 +222,5 @@ def _again(inputs: ReportInputs) -> Html:
     said = "The same command, the same versions and the same seed give the same numbers."
     if not inputs.config:
         return again(said, inputs.command)
-    whole = element("pre", {}, element("code", {}, text(inputs.config)))
+    whole = element("pre", {}, element("code", {}, text_lines(inputs.config)))
     return again(said, inputs.command, details("config.toml, which the command reads", whole))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import attrs
 
 from pipelines.disk.atomic import foreign_files, is_claimed, remove_directory
 from pipelines.disk.ownership import RUN_FILES
+from pipelines.disk.untrusted.documents import read_json
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.runs.directory import read_config
 from pipelines.runs.metrics import read_metrics
@@ -132,7 +132,7 @@ def _accuracy(path: Path) -> float | None:
 
 def _study_mean(path: Path) -> float | None:
     try:
-        return float(json.loads((path / "study.json").read_text(encoding="utf-8"))["mean_test_accuracy"])
+        return float(cast("dict[str, Any]", read_json(path / "study.json"))["mean_test_accuracy"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

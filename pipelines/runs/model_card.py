@@ -15,6 +15,7 @@ from bpfunc.metrics import class_figures
 from bpfunc.tree import tree_leaves_with_path
 from pipelines.artifacts import Evaluation
 from pipelines.disk.json_text import json_text
+from pipelines.disk.untrusted.printable import in_lines, markdown, printable
 from pipelines.runs.network import Network
 from pipelines.spec.toml import to_toml
 
@@ -84,7 +85,7 @@ def model_card(inputs: CardInputs) -> str:
         "Use it": _use(inputs.network),
         "Make it again": _again(inputs),
     }
-    title = f"# {_title(inputs.network)}"
+    title = f"# {markdown(_title(inputs.network))}"
     parts = [f"## {heading}\n\n{text}" if heading else f"{title}\n\n{text}" for heading, text in sections.items()]
     return _front_matter(inputs) + "\n" + "\n\n".join(parts) + "\n"
 
@@ -120,8 +121,9 @@ def _front_matter(inputs: CardInputs) -> str:
 
 def _summary(inputs: CardInputs) -> str:
     names = inputs.network.class_names
+    classes = markdown(", ".join(names))
     return (
-        f"A dense network that says which of {len(names)} classes a 28 x 28 grey image shows: {', '.join(names)}. "
+        f"A dense network that says which of {len(names)} classes a 28 x 28 grey image shows: {classes}. "
         "It was trained from scratch by backpropagation written out in NumPy."
     )
 
@@ -144,9 +146,9 @@ def _limits(inputs: CardInputs) -> str:
 def _data(inputs: CardInputs) -> str:
     network = inputs.network
     licence = "MIT licence, copyright 2017 Zalando SE" if network.spec.dataset.pinned else "licence not known"
-    held = network.spec.train.validation_fraction
+    held, data = network.spec.train.validation_fraction, markdown(_data_name(network))
     return (
-        f"{_data_name(network)}, {licence}: {inputs.train_rows} training rows, of which {100 * held:g} % are held out "
+        f"{data}, {licence}: {inputs.train_rows} training rows, of which {100 * held:g} % are held out "
         f"for validation, and {inputs.test_rows} test rows. Inputs are {SCALINGS[network.scaling.kind]}; statistics "
         "come from the training split alone and lie beside the parameters. The hashes of the files are below."
     )
@@ -172,7 +174,7 @@ def _results(evaluation: Evaluation | None) -> str:
 
 
 def _use(network: Network) -> str:
-    tensors = [(f"`{path}`", str(leaf.dtype), str(leaf.shape)) for path, leaf in tree_leaves_with_path(network)]
+    tensors = [(path, str(leaf.dtype), str(leaf.shape)) for path, leaf in tree_leaves_with_path(network)]
     between = network.spec.model.activation
     mirror = "; probabilities are averaged over the image and its mirror image" if network.spec.model.mirror else ""
     return "\n\n".join(
@@ -182,7 +184,7 @@ def _use(network: Network) -> str:
             "The tensors alone, which need nothing but safetensors:",
             f"```python\n{SAFETENSORS_EXAMPLE}```",
             f"Each layer is `x @ weight + bias`, with {between} between the layers and softmax at the end{mirror}.",
-            _table(("tensor", "dtype", "shape"), tensors),
+            _table(("tensor", "dtype", "shape"), tensors, code=True),
         ]
     )
 
@@ -190,7 +192,7 @@ def _use(network: Network) -> str:
 def _again(inputs: CardInputs) -> str:
     return "\n\n".join(
         [
-            f"    {inputs.command}",
+            f"    {printable(inputs.command)}",
             "The configuration that it reads:",
             f"```toml\n{to_toml(inputs.network.spec)}```",
             "What went in, and what came out:",
@@ -199,6 +201,8 @@ def _again(inputs: CardInputs) -> str:
     )
 
 
-def _table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [heading, ("---",) * len(heading), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]], *, code: bool = False) -> str:
+    """Lay out a table; ``code`` says that the first cells are names in the project's own code."""
+    lines = [tuple(map(markdown, heading)), ("---",) * len(heading)]
+    lines += [(f"`{row[0]}`" if code else markdown(row[0]), *map(markdown, row[1:])) for row in rows]
+    return in_lines(f"| {' | '.join(line)} |" for line in lines)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 import attrs
@@ -23,6 +22,7 @@ from pipelines.artifacts import PIXELS, PreparedMeta, Scaling, Trained
 from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, from_text, to_text
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.tensors import read_sealed_tensors, sealed_tensors, tensor_metadata
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem
 from pipelines.runs.directory import TRAIN_AGAIN, check_made_by, read_config, read_history
 from pipelines.spec.run_spec import RunSpec
@@ -137,7 +137,7 @@ def read_network(run: Path) -> Network:
         raise DataProblem(
             "cannot read: this run has no trained network yet",
             where=str(path),
-            remedy=f"`bpfunc resume {shlex.quote(str(run))}` trains it to its end",
+            remedy=f"`bpfunc resume {shell([str(run)])}` trains it to its end",
         )
     metadata = tensor_metadata(path, remedy=TRAIN_AGAIN)
     check_made_by(spec, metadata, PARAMS_FORMAT, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, line
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import claimed, make_directory, remove_directory, remove_leftovers, write_bytes
 from pipelines.disk.ownership import RUN_FILES
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpoint_paths, newest_checkpoint, saving
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
@@ -156,7 +156,7 @@ def _trained(
             if stop():  # it came after the last step
                 raise Interrupted
     except Interrupted:
-        raise Interrupted(f"go on with: bpfunc resume {shlex.quote(str(directory))}") from None
+        raise Interrupted(f"go on with: bpfunc resume {shell([str(directory)])}") from None
     except NotFiniteError as problem:
         newest = next(iter(checkpoint_paths(directory)), None)
         good = "there is no good checkpoint yet" if newest is None else f"the last good checkpoint is {newest}"

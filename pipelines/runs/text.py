@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
+from pipelines.disk.untrusted.printable import Printable, in_lines
+
 if TYPE_CHECKING:
     from pipelines.runs.listing import RunEntry, StudyEntry
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 TRUE_PREDICTED = "true \\ predicted"
 
 
-def result_table(values: Mapping[str, object]) -> str:
+def result_table(values: Mapping[str, object]) -> Printable:
     """Lay out the figures of a run: accuracy, recall of each class, confusion matrix.
 
     Args:
@@ -48,10 +50,10 @@ def result_table(values: Mapping[str, object]) -> str:
     for name, row in zip(names, matrix, strict=True):
         figures = " ".join(f"{count:>{width}}" for count in row)
         lines.append(f"  {name:<{first}} {figures}  {100 * recall[name]:5.1f} %")
-    return "\n".join(lines)
+    return in_lines(lines)
 
 
-def run_lines(runs: Sequence[RunEntry], studies: Sequence[StudyEntry]) -> str:
+def run_lines(runs: Sequence[RunEntry], studies: Sequence[StudyEntry]) -> Printable:
     """Lay out a list of runs and studies.
 
     Args:
@@ -83,6 +85,6 @@ def run_lines(runs: Sequence[RunEntry], studies: Sequence[StudyEntry]) -> str:
         for study in studies
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return "\n".join(
+    return in_lines(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from bpfunc.arrays.types import FloatArray
 from bpfunc.tree import tree_leaves_with_path, tree_size
 from pipelines.artifacts import Trained
 from pipelines.disk.atomic import sha256_of
+from pipelines.disk.untrusted.printable import shell
 from pipelines.runs.directory import Finished
 from pipelines.runs.metrics import library_versions
 from pipelines.spec.run_spec import RunSpec, TrainSpec
@@ -131,4 +131,4 @@ def command(directory: Path, source: Path | None = None) -> str:
         "bpfunc run --config 'my runs/first/config.toml' --source own"
     """
     words = ["bpfunc", "run", "--config", str(directory / "config.toml")]
-    return shlex.join(words + ([] if source is None else ["--source", str(source)]))
+    return shell(words + ([] if source is None else ["--source", str(source)]))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipelines.disk.untrusted.documents import parse_toml, read_toml
+from pipelines.disk.untrusted.printable import Printable, in_lines, printable
 from pipelines.spec.recipes import recipe_text
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, field_names, flat, settings_table
@@ -29,15 +30,14 @@ def origins(recipe: str, config: Path | None, settings: Sequence[str], flags: Ma
         ('--set', '--epochs', 'recipe report', 'default')
     """
     found = dict.fromkeys(field_names(RunSpec()), "default")
-    found |= {name: f"recipe {recipe}" for name, _ in flat(tomllib.loads(recipe_text(recipe)))}
+    found |= {name: f"recipe {recipe}" for name, _ in flat(parse_toml(recipe_text(recipe)))}
     if config is not None:
-        table = tomllib.loads(config.read_text(encoding="utf-8"))
-        found |= {name: f"file {config}" for name, _ in flat(table)}
+        found |= {name: f"file {config}" for name, _ in flat(read_toml(config, "configuration"))}
     found |= {name: OPTION for name, _ in flat(settings_table(settings))}
     return found | dict(flags)
 
 
-def explained_toml(spec: RunSpec, found: Mapping[str, str]) -> str:
+def explained_toml(spec: RunSpec, found: Mapping[str, str]) -> Printable:
     """Write a configuration as TOML, each value with a comment that says where it came from.
 
     Args:
@@ -58,7 +58,5 @@ def explained_toml(spec: RunSpec, found: Mapping[str, str]) -> str:
         if line.startswith("["):
             table = line.strip("[]") + "."
         name, equals, _ = line.partition(" = ")
-        # The comment may not hold what would end its line.
-        origin = "".join(c if c.isprintable() else "?" for c in found.get(table + name, ""))
-        lines.append(f"{line:<46} # {origin}" if equals else line)
-    return "\n".join(lines) + "\n"
+        lines.append(f"{line:<46} # {printable(found.get(table + name, ''))}" if equals else line)
+    return in_lines(lines)

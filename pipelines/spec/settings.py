@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from pipelines.disk.untrusted.documents import parse_toml
 from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import near_name, to_table
@@ -103,8 +103,8 @@ def _check_field(field: str) -> None:
 
 def _value(text: str) -> object:
     try:
-        table = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
+        table = parse_toml(f"value = {text}")
+    except ValueError:
         return text
     return table["value"] if list(table) == ["value"] else text
 

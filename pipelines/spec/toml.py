@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import attrs
 
+from pipelines.disk.untrusted.documents import read_toml, toml_table
+from pipelines.disk.untrusted.printable import printable_toml
 from pipelines.errors import PipelineError, UsageProblem
 from pipelines.spec.recipes import recipe_names, recipe_text
 from pipelines.spec.run_spec import RunSpec, SpecT
-
-TEXT_LIMIT = 100_000
-"""Largest configuration that is read, in bytes."""
 
 
 def load_recipe(name: str) -> RunSpec:
@@ -57,21 +55,12 @@ def load_config(path: Path, base: RunSpec) -> RunSpec:
     Raises:
         UsageProblem: The file cannot be read, is no TOML, or has an unknown or wrong field.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(TEXT_LIMIT + 1)
-        if len(data) > TEXT_LIMIT:
-            raise UsageProblem(
-                f"the configuration is larger than {TEXT_LIMIT} bytes", where=str(path), remedy="name another file"
-            )
-        text = data.decode("utf-8")
-    except OSError as error:
-        inside = next((path / name for name in ("config.toml", "best.toml") if (path / name).is_file()), None)
-        remedy = "check the path" if inside is None else f"name the file in it, {inside}"
-        raise UsageProblem(f"cannot read the configuration: {error.strerror}", where=str(path), remedy=remedy) from None
-    except UnicodeDecodeError:
-        raise UsageProblem("the configuration is no UTF-8 text", where=str(path), remedy="save it as UTF-8") from None
-    return from_toml(text, base, where=str(path))
+    inside = next((path / name for name in ("config.toml", "best.toml") if (path / name).is_file()), None)
+    if inside is not None:
+        raise UsageProblem(
+            "cannot read the configuration: it is a directory", where=str(path), remedy=f"name the file in it, {inside}"
+        )
+    return merged(base, read_toml(path, "configuration"), where=str(path))
 
 
 def from_toml(text: str, base: RunSpec, *, where: str) -> RunSpec:
@@ -92,11 +81,7 @@ def from_toml(text: str, base: RunSpec, *, where: str) -> RunSpec:
         >>> from_toml("[train]\\nepochs = 3", RunSpec(), where="example").train.epochs
         3
     """
-    try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # bad syntax, a number without end, brackets without end
-        raise UsageProblem(f"this is no TOML: {error}", where=where, remedy="mend the file") from None
-    return merged(base, table, where=where)
+    return merged(base, toml_table(text, where=where), where=where)
 
 
 def merged(base: SpecT, table: Mapping[str, object], *, where: str, path: str = "") -> SpecT:
@@ -245,5 +230,5 @@ def to_toml(spec: RunSpec) -> str:
 
 
 def _toml_line(name: str, value: object) -> str:
-    # JSON's texts, lists, numbers and truth values are TOML's, but for the DEL character, which TOML escapes.
-    return f"{name} = " + json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+    # JSON's texts, lists, numbers and truth values are TOML's; what a terminal would obey is written as a number.
+    return f"{name} = " + printable_toml(json.dumps(value, ensure_ascii=False, allow_nan=False))

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.artifacts import Acquired, Origin, SourceFile
 from pipelines.dataset.classes import class_numbers
 from pipelines.dataset.idx import read_idx
-from pipelines.dataset.pins import IDX_DIMENSIONS, ROLES, BundleFile, Sources, idx_file, official_sources
+from pipelines.dataset.pins import IDX_DIMENSIONS, ROLES, BundleFile, Sources, idx_file, idx_names, official_sources
 from pipelines.disk.atomic import sha256_of
 from pipelines.errors import DataProblem
 from pipelines.spec.run_spec import DatasetSpec
@@ -99,5 +99,13 @@ def _directory(directory: Path, origin: Origin, spec: DatasetSpec, known: Source
 
 
 def _hashed(directory: Path, role: str) -> SourceFile:
-    data, _ = read_idx(idx_file(directory, role), dimensions=IDX_DIMENSIONS[role])
+    path = idx_file(directory, role)
+    if not path.exists():
+        hyphen, stop, *_ = idx_names(role)
+        raise DataProblem(
+            f"there is no file {hyphen} or {stop}, gzipped or not",
+            where=str(directory),
+            remedy="name a --source DIR that holds all four IDX files",
+        )
+    data, _ = read_idx(path, dimensions=IDX_DIMENSIONS[role])
     return SourceFile(role, hashlib.sha256(data).hexdigest(), len(data))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import attrs
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.dataset.data_hashes import TEST_ROLES, DataHashes, require_same
 from pipelines.disk.ownership import described, kind_of, seed_directories, study_command
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import UsageProblem
 from pipelines.runs.metrics import read_data_hashes
 from pipelines.runs.predictions import NAME, read_predictions
@@ -104,7 +104,7 @@ def runs_of(path: Path) -> list[Path]:
     runs = [run for run in found if (run / NAME).is_file()]
     if not runs:
         verb = "evaluate" if (path / "params.safetensors").is_file() else "resume"
-        command = shlex.join(["bpfunc", verb, str(path)]) if kind == "run" else study_command(path)
+        command = shell(["bpfunc", verb, str(path)]) if kind == "run" else study_command(path)
         raise UsageProblem(f"this {kind} is not evaluated yet", where=str(path), remedy=f"run `{command}` first")
     return runs
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
 from datetime import datetime
@@ -25,6 +24,7 @@ from pipelines.disk.atomic import TEMPORARY, make_directory, remove_directory, w
 from pipelines.disk.file_names import file_name_fault
 from pipelines.disk.json_text import write_json
 from pipelines.disk.ownership import kind_of
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
 from pipelines.runs.metrics import read_metrics
@@ -364,7 +364,7 @@ def study_command(directory: Path, seeds: int, source: Path | None, *, ablate: b
     """
     place = [] if source is None else ["--source", str(source)]
     words = ["bpfunc", "study", "--config", str(directory / "config.toml"), "--seeds", str(seeds)]
-    return shlex.join([*words, *(["--ablate"] if ablate else []), *place, "--out", str(directory)])
+    return shell([*words, *(["--ablate"] if ablate else []), *place, "--out", str(directory)])
 
 
 def study_table(study: Study) -> dict[str, object]:

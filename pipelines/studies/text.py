@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.disk.untrusted.printable import Printable, in_lines, printable
 from pipelines.studies.statistics import NO_INTERVAL
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pipelines.studies.tuning.sweep import TrialResult
 
 
-def study_lines(study: Study) -> str:
+def study_lines(study: Study) -> Printable:
     """Lay out a study: every seed, mean, deviation, interval, recall.
 
     Args:
@@ -28,7 +29,7 @@ def study_lines(study: Study) -> str:
     seeds = ", ".join(f"{100 * result.test_accuracy:.2f}" for result in study.results)
     low, high = study.interval
     recall = ", ".join(f"{name} {100 * value:.2f} %" for name, value in study.recall.items())
-    return "\n".join(
+    return in_lines(
         [
             f"{study.name}, {len(study.results)} seeds: mean test accuracy {100 * study.mean:.3f} %",
             f"  standard deviation {100 * study.deviation:.3f}, 95 % interval of the mean "
@@ -40,7 +41,7 @@ def study_lines(study: Study) -> str:
     )
 
 
-def ablation_lines(rows: Sequence[AblationRow]) -> str:
+def ablation_lines(rows: Sequence[AblationRow]) -> Printable:
     """Lay out what each ingredient of a recipe is worth.
 
     Args:
@@ -54,10 +55,10 @@ def ablation_lines(rows: Sequence[AblationRow]) -> str:
         low, high = row.interval
         interval = NO_INTERVAL if math.isnan(low) else f"{100 * low:+.3f} to {100 * high:+.3f}"
         lines.append(f"  {row.ingredient:<18} {100 * row.mean:6.3f}   {100 * row.difference:+16.3f}   {interval}")
-    return "\n".join(lines)
+    return in_lines(lines)
 
 
-def comparison_lines(found: Comparison) -> str:
+def comparison_lines(found: Comparison) -> Printable:
     """Lay out a comparison of two runs or studies.
 
     Args:
@@ -78,10 +79,10 @@ def comparison_lines(found: Comparison) -> str:
             f"  only A right: {found.only_a_right}, only B right: {found.only_b_right}; "
             f"McNemar's exact test: p = {found.p_value:.4f}"
         )
-    return "\n".join(lines)
+    return in_lines(lines)
 
 
-def trial_line(trial: TrialResult) -> str:
+def trial_line(trial: TrialResult) -> Printable:
     """Lay out one trial of a sweep.
 
     Args:
@@ -99,10 +100,10 @@ def trial_line(trial: TrialResult) -> str:
     loss = "no loss" if trial.validation_loss is None else f"loss {trial.validation_loss:.4f}"
     right = "" if trial.validation_accuracy is None else f", {100 * trial.validation_accuracy:.2f} %"
     settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
-    return f"trial {trial.number}{after}: {loss}{right}, {settings}"
+    return printable(f"trial {trial.number}{after}: {loss}{right}, {settings}")
 
 
-def search_trial_line(trial: Trial) -> str:
+def search_trial_line(trial: Trial) -> Printable:
     """Lay out one trial of a search.
 
     Args:
@@ -120,11 +121,12 @@ def search_trial_line(trial: Trial) -> str:
     """
     accuracy, loss = trial.validation_accuracy, trial.validation_loss
     if accuracy is None or loss is None:
-        return f"{trial.variant}, fold {trial.fold}: diverged, {trial.problem}"
-    return f"{trial.variant}, fold {trial.fold}: {100 * accuracy:.2f} %, loss {loss:.4f}, {trial.train_seconds:.0f} s"
+        return printable(f"{trial.variant}, fold {trial.fold}: diverged, {trial.problem}")
+    figures = f"{100 * accuracy:.2f} %, loss {loss:.4f}, {trial.train_seconds:.0f} s"
+    return printable(f"{trial.variant}, fold {trial.fold}: {figures}")
 
 
-def search_lines(rows: Sequence[Mapping[str, object]]) -> str:
+def search_lines(rows: Sequence[Mapping[str, object]]) -> Printable:
     """Lay out a search, the best variant first.
 
     Args:
@@ -146,4 +148,4 @@ def search_lines(rows: Sequence[Mapping[str, object]]) -> str:
         if isinstance(accuracy, float) and isinstance(loss, float):
             figures = f"{100 * accuracy:.3f} %  loss {loss:.4f}"
         lines.append(f"{figures}  {row['variant']}")
-    return "\n".join(lines)
+    return in_lines(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bpfunc import Batch, Key, epoch_batches, fold_in, init_train_state, make_step, split
 from bpfunc.batches.augment import augmented
@@ -89,15 +89,41 @@ def standing(learn: Batch, spec: RunSpec, step: int) -> tuple[TrainState, Batch]
         >>> state.step, len(batch.inputs)
         (1, 8)
     """
+    return next(standings(learn, spec, (step,)))
+
+
+def standings(learn: Batch, spec: RunSpec, steps: Sequence[int]) -> Iterator[tuple[TrainState, Batch]]:
+    """Train once, and stop before each of several steps.
+
+    Args:
+        learn: Rows to learn from.
+        spec: Network and training; its seed decides.
+        steps: Updates made before each stop, from 0, in rising order.
+
+    Yields:
+        The state before each step, and the batch that it takes.
+
+    Raises:
+        ValueError: The training does not have such a step, or the order is another.
+
+    Example:
+        >>> learn = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
+        >>> [state.step for state, _ in standings(learn, RunSpec(train=TrainSpec(batch_size=32)), (0, 3))]
+        [0, 3]
+    """
     each = batches_per_epoch(len(learn.inputs), spec.train.batch_size)
-    if not 0 <= step < each * spec.train.epochs:
-        raise ValueError(f"expected a step in 0..{each * spec.train.epochs - 1}, found {step}")
-    state = first_state(spec)
+    for step in steps:
+        if not 0 <= step < each * spec.train.epochs:
+            raise ValueError(f"expected a step in 0..{each * spec.train.epochs - 1}, found {step}")
+    if list(steps) != sorted(set(steps)):
+        raise ValueError(f"expected steps in rising order, found {', '.join(map(str, steps))}")
+    state, wanted = first_state(spec), set(steps)
     transform = build_transform(spec.train, build_schedule(spec.train, spec.train.epochs * each))
     advance = make_step(build_model(spec.model, learn.targets.shape[1]), build_loss(spec.train), transform)
-    for epoch in range(step // each + 1):
+    for epoch in range(max(steps, default=-1) // each + 1):
         for batch in _batches(learn, spec.train, epoch):
-            if state.step == step:
-                return state, batch
+            if state.step in wanted:
+                yield state, batch
+            if state.step == max(steps):
+                return
             state, _ = advance(state, batch)
-    raise AssertionError("the last epoch holds the step")

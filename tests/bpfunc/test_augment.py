@@ -28,6 +28,7 @@ from bpfunc.batches.augment import (
 from bpfunc.batches.batch import Batch, epoch_batches
 from bpfunc.keys import Key
 from bpfunc.layers import ShapeError
+from tests.bpfunc.members import makers
 
 SHAPE = (5, 7)
 ALL = {
@@ -274,3 +275,46 @@ def test_rotated_refuses_other_shapes() -> None:
     """One angle for each image, no broadcasting."""
     with pytest.raises(ShapeError, match=r"found \(2, 3, 3\) and \(3,\)"):
         rotated(np.zeros((2, 3, 3)), np.zeros(3))
+
+
+AUGMENTATIONS = makers("Augmentation")
+SMALL = {"flip_horizontal", "flip_vertical", "shift", "rotate", "cutout"}
+
+
+def of_small_images(name: str, **options: object) -> Augmentation:
+    """An augmentation of 2 x 2 images."""
+    return AUGMENTATIONS[name](**({"shape": (2, 2)} if name in SMALL else {}), **options)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_dtypes_are_kept(name: str, dtype: type) -> None:
+    """Inputs, targets and weights keep theirs, with settings out of NumPy too."""
+    batch = Batch(np.ones((3, 4), dtype), np.eye(3, dtype=dtype), np.ones(3, dtype))
+    found = of_small_images(name)(Key(0), batch)
+    assert (found.inputs.dtype, found.targets.dtype, found.weights.dtype) == (dtype, dtype, dtype)
+    if name == "noise":
+        assert noise(np.float64(0.5))(Key(0), batch).inputs.dtype == dtype
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_whole_numbers_mean_what_they_say(name: str, kind: type) -> None:
+    """Whole-number inputs and weights give what the same numbers give in floating form."""
+    options = {"fill": 0.5} if name in {"shift", "rotate", "cutout"} else {}
+    inputs, weights = np.arange(12).reshape(3, 4) * 20, np.array([1, 2, 3])
+    whole, floating = (
+        of_small_images(name, **options)(Key(1), Batch(inputs.astype(t), np.eye(3), weights.astype(t)))
+        for t in (kind, np.result_type(kind, np.float32))
+    )
+    np.testing.assert_allclose(whole.inputs, floating.inputs, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(whole.weights, floating.weights, rtol=1e-5)
+
+
+def test_fill_that_the_images_cannot_hold() -> None:
+    """Whole-number images stay so where the fill is one of their numbers, and become floating where it is not."""
+    batch = Batch(np.full((1, 4), 7, np.uint8), np.array([0]))
+    for fill, kept in ((255.0, True), (0.5, False), (-1.0, False), (300.0, False)):
+        found = cutout(4, shape=(2, 2), fill=fill)(Key(0), batch).inputs
+        assert (found.dtype == np.uint8) is kept
+        assert (found == fill).all()

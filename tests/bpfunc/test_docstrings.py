@@ -14,11 +14,15 @@ import bpfunc
 
 EXTRAS = {
     "bpfunc.interop.numba": "numba",
-    "bpfunc.interop.compiled.epoch": "numba",
-    "bpfunc.interop.compiled.loops": "numba",
-    "bpfunc.interop.compiled.machine": "numba",
-    "bpfunc.interop.compiled.network": "numba",
-    "bpfunc.interop.compiled.work": "numba",
+    "bpfunc.compiled.epoch": "numba",
+    "bpfunc.compiled.kept": "numba",
+    "bpfunc.compiled.loops": "numba",
+    "bpfunc.compiled.losses": "numba",
+    "bpfunc.compiled.machine": "numba",
+    "bpfunc.compiled.network": "numba",
+    "bpfunc.compiled.optimizer": "numba",
+    "bpfunc.compiled.training": "numba",
+    "bpfunc.compiled.work": "numba",
     "bpfunc.interop.sklearn": "sklearn",
     "bpfunc.interop.onnx": "onnx",
     **{
@@ -107,7 +111,20 @@ SOURCED = (
         name
         for name in FUNCTIONS
         if name.startswith(SOURCED)
-        and not name.endswith(("_vjp", "_jvp", ".zeros", ".weights_only", ".paired", ".class_rows", ".whole_numbers"))
+        and not name.endswith(
+            (
+                "_vjp",
+                "_jvp",
+                ".zeros",
+                ".weights_only",
+                ".paired",
+                ".class_rows",
+                ".whole_numbers",
+                ".weighed",
+                ".labels_in_range",
+                ".check_derivative",
+            )
+        )
         and ".special." not in name
     ],
 )

@@ -118,7 +118,7 @@ def test_parts_thread_the_state_through() -> None:
     first = batch_norm(momentum=0.5).forward(params.layers[0], state[0], batch.inputs[:4], ctx)[1]
     second = batch_norm(momentum=0.5).forward(params.layers[0], first, batch.inputs[4:], ctx)[1]
     np.testing.assert_allclose(found.state[0].mean, second.mean, rtol=1e-6)
-    with pytest.raises(ValueError, match="at least 1 part"):
+    with pytest.raises(ValueError, match="parts of at least 1"):
         accumulated(0)
 
 
@@ -228,3 +228,17 @@ def test_value_carries_everything() -> None:
     np.testing.assert_array_equal(found.outputs, outputs)
     np.testing.assert_array_equal(found.state[0].mean, new_state[0].mean)
     assert found.loss == pytest.approx((found.losses[0] + 3 * found.losses[4]) / 4, rel=1e-6)
+
+
+def test_a_row_without_weight_may_have_an_infinite_loss() -> None:
+    """It adds nothing to the mean or the gradient; NaN stays NaN."""
+    bias = np.array([0.0, 1.0, -np.inf])
+    model = dense(3)
+    params = attrs.evolve(model.init(Key(0), (2,))[0], weight=np.zeros((2, 3)), bias=bias)
+    batch = Batch(np.ones((2, 2)), np.array([0, 2]), np.array([1.0, 0.0]))
+    found, grads = value_and_grad(model, cross_entropy())(params, (), batch, INFERENCE)
+    assert found.losses[1] == np.inf
+    assert found.loss == pytest.approx(1.3132616875182228)
+    np.testing.assert_allclose(grads.bias, [-0.7310585786300049, 0.7310585786300049, 0.0])
+    broken = attrs.evolve(batch, inputs=np.array([[1.0, 1.0], [np.nan, 1.0]]))
+    assert np.isnan(value_and_grad(model, cross_entropy())(params, (), broken, INFERENCE)[0].loss)

@@ -73,7 +73,7 @@ def test_draws_have_the_distribution_they_say() -> None:
 @pytest.mark.parametrize("seed", [-1, 1.0, True, "0"])
 def test_seeds_are_whole_numbers(seed: object) -> None:
     """Anything else is refused by name."""
-    with pytest.raises(ValueError, match="a seed is a whole number of at least 0"):
+    with pytest.raises(ValueError, match="takes a seed of at least 0, got"):
         Key(seed)
 
 
@@ -83,3 +83,45 @@ def test_negative_numbers_are_refused() -> None:
         fold_in(Key(0), -1)
     with pytest.raises(ValueError, match="at least 0, got -2"):
         split(Key(0), -2)
+
+
+@pytest.mark.parametrize("number", [2.5, 2.0, np.float64(2), "2", None, True, float("nan")])
+def test_numbers_to_fold_in_are_whole(number: object) -> None:
+    """2.5 would be the key of 2; whole numbers of NumPy are taken."""
+    with pytest.raises(ValueError, match=r"fold_in takes a number of at least 0, got .*not a whole number"):
+        fold_in(Key(0), number)
+    assert fold_in(Key(0), np.uint8(2)) == fold_in(Key(0), 2)
+    assert type(fold_in(Key(0), np.int64(2)).path[0]) is int
+    assert Key(np.int64(3)) == Key(3)
+
+
+ENDS = [
+    (1.0, 2.0),
+    (1000.0, 1001.0),
+    (0.0, 0.1),
+    (-0.3, 0.7),
+    (1e6, 1e6 + 1),
+    (-3e38, 3e38),
+    (1e-40, 3e-40),
+    (-1.0, 0.0),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("low", "high"), ENDS)
+def test_uniform_numbers_stay_between_their_ends(low: float, high: float, dtype: type) -> None:
+    """The upper end is never drawn, though numbers near it may round to it; nor is anything below the lower one."""
+    draw = uniform(Key(0), (300_000,), low=low, high=high, dtype=dtype).astype(np.longdouble)
+    assert low <= draw.min() <= draw.max() < high
+    spread = np.longdouble(high) - np.longdouble(low)
+    assert abs(draw.mean() - (low + spread / 2)) < spread / 100
+    wide = uniform(Key(0), (9,), low=-1.5e308, high=1.5e308, dtype=np.float64)
+    assert np.isfinite(wide).all()
+
+
+def test_ends_of_uniform_are_checked() -> None:
+    """Ends that are equal give that number; others have a number between them, in order."""
+    np.testing.assert_array_equal(uniform(Key(0), (3,), low=0.5, high=0.5), np.full(3, 0.5, np.float32))
+    for low, high in ((1.0, 0.0), (0.1, 0.1 + 1e-12), (np.nan, 1.0), (0.0, np.inf)):
+        with pytest.raises(ValueError, match=r"uniform takes a (low|high)"):
+            uniform(Key(0), (3,), low=low, high=high)

@@ -119,7 +119,7 @@ def test_dropout_needs_a_key_in_training_only() -> None:
         (lambda: layers.dropout(1.0), r"rate in \[0, 1\), got 1.0"),
         (lambda: layers.layer_norm(eps=0.0), "eps above 0"),
         (lambda: layers.batch_norm(momentum=0.0), r"momentum in \(0, 1\]"),
-        (lambda: layers.embedding(0, 2), "at least 1 category"),
+        (lambda: layers.embedding(0, 2), "categories of at least 1"),
         (lambda: model.parallel(), "at least one layer"),
         (lambda: model.named(("a", layers.relu()), ("a", layers.relu())), "a name of its own"),
     ],

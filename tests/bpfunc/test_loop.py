@@ -14,10 +14,10 @@ from bpfunc.keys import Key, fold_in
 from bpfunc.layers import dense, relu
 from bpfunc.layers.combinators import serial
 from bpfunc.losses import cross_entropy
-from bpfunc.metrics import Mean, accuracy, confusion, mean, roc_auc
+from bpfunc.metrics import Mean, Metric, accuracy, confusion, mean, roc_auc
 from bpfunc.optimizers import sgd
 from bpfunc.training.loop import Epoch, evaluate, fold_steps, merge_metrics, predict, steps, train
-from bpfunc.training.step import TrainState, init_train_state, make_step
+from bpfunc.training.step import StepMetrics, TrainState, init_train_state, make_step
 from bpfunc.tree import tree_leaves
 
 MODEL = serial(dense(6), relu(), dense(3))
@@ -161,19 +161,35 @@ def test_evaluation_is_inference() -> None:
 def test_metrics_that_do_not_add_up_merge_in_training() -> None:
     """A metric that merges by concatenation is measured over an epoch as over one batch."""
     metric = roc_auc()
-    step = make_step(MODEL, cross_entropy(), sgd(0.0), metric=metric)
-    begin = init_train_state(MODEL, sgd(0.0), Key(0), (4,))
+    step = make_step(MODEL, cross_entropy(), sgd(lambda step: 0.0), metric=metric)
+    begin = init_train_state(MODEL, sgd(lambda step: 0.0), Key(0), (4,))
     (record,) = train(step, begin, plain, epochs=1, metric=metric)
     outputs = predict(MODEL, begin.params, begin.layer_state, data().inputs)
     assert metric.value(record.metrics.metric) == pytest.approx(metric.value(metric.measure(outputs, data())), rel=1e-6)
 
 
 @pytest.mark.parametrize("metric", [confusion(3), roc_auc()])
-def test_metric_that_training_was_not_told_of_is_refused(metric: object) -> None:
-    """Merging by the wrong rule would be silent nonsense."""
+def test_metric_is_told_once(metric: Metric) -> None:
+    """The step's metrics carry their metric along: the fold, the training and the log need not be told it again."""
     step = make_step(MODEL, cross_entropy(), SGD, metric=metric)
-    with pytest.raises(ValueError, match="pass its metric"):
-        fold_steps(step, start(), batches(0))
+    _, told = fold_steps(step, start(), batches(0), metric=metric)
+    _, found = fold_steps(step, start(), batches(0))
+    assert found.measured_by is metric
+    np.testing.assert_array_equal(metric.value(found.metric), metric.value(told.metric))
+    (record,) = train(step, start(), batches, epochs=1)
+    np.testing.assert_array_equal(metric.value(record.metrics.metric), metric.value(told.metric))
+
+
+def test_metric_of_another_name_is_refused() -> None:
+    """Merging by the wrong rule would be silent nonsense; so would telling a figure by another's name."""
+    step = make_step(MODEL, cross_entropy(), SGD)
+    with pytest.raises(ValueError, match="different metrics: accuracy, accuracy, confusion"):
+        fold_steps(step, start(), batches(0), metric=confusion(3))
+    state = confusion(2).measure(np.eye(2), Batch(np.eye(2), np.array([0, 1])))
+    of_ones_own = StepMetrics(Mean(1.0, 1.0), state)
+    with pytest.raises(ValueError, match="pass metric"):
+        merge_metrics(of_ones_own, of_ones_own)
+    assert merge_metrics(of_ones_own, of_ones_own, confusion(2)).metric.counts.sum() == 4
 
 
 def test_no_batch_is_an_error() -> None:

@@ -219,3 +219,58 @@ def test_vectors_and_borders() -> None:
     _, residual = losses.huber_errors(np.array([[1.0]]), np.array([0.0]))
     assert losses.huber_errors_vjp_jvp(residual, np.ones((1, 1)), np.ones(1), np.zeros(1)) == 1.0
     assert losses.kl_divergence().forward(np.zeros((1, 2)), np.array([[1.0, 0.0]]))[0][0] == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_class_without_probability_costs_nothing_where_it_is_not_asked_for(name: str, dtype: type) -> None:
+    """A logit of -inf is a probability of 0: the loss is infinite where that class is the target; slopes are finite."""
+    loss = FACTORIES[name]()
+    if name in ("squared_error", "absolute_error", "huber"):
+        return
+    inf, one = np.inf, np.ones(1, dtype)
+    if name == "binary_cross_entropy":
+        finite, endless, expected = ([[-inf]], [0]), ([[-inf]], [1]), 0.0
+    elif name == "multilabel_cross_entropy":
+        finite, endless, expected = ([[-inf, inf]], [[0, 1]]), ([[-inf, inf]], [[0, 0]]), 0.0
+    else:
+        finite, endless = ([[0, 1, -inf]], [0]), ([[0, 1, -inf]], [2])
+        expected = 1.3132616875182228 * (0.7310585786300049**2 if name == "focal" else 1)
+    for (outputs, targets), value in ((finite, expected), (endless, inf)):
+        losses_found, residual = loss.forward(np.array(outputs, dtype), np.array(targets))
+        np.testing.assert_allclose(losses_found, [value], rtol=4 * np.finfo(dtype).eps)
+        dots = np.ones_like(np.array(outputs, dtype))
+        for slope in (loss.vjp(residual, one), loss.jvp(residual, dots), loss.vjp_jvp(residual, dots, one, one)):
+            assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_nan_does_not_disappear(name: str) -> None:
+    """A logit or a target that is NaN makes the loss NaN, also where the other of the two is 0 or the weight is."""
+    loss = FACTORIES[name]()
+    width = 1 if name == "binary_cross_entropy" else 2
+    for bad in ("outputs", "targets"):
+        outputs, targets = np.zeros((1, width)), np.zeros((1, width))
+        {"outputs": outputs, "targets": targets}[bad][0, -1] = np.nan
+        assert np.isnan(loss.forward(outputs, targets)[0]).all()
+
+
+def test_a_small_loss_among_large_logits_is_not_lost() -> None:
+    """log(1 + exp(-z)) of a sure and right answer keeps its digits; as z + log(1 + exp(-z)) - z it would lose them."""
+    values, _ = losses.multilabel_cross_entropy().forward(np.array([[30.0], [-30.0]]), np.array([[1.0], [0.0]]))
+    np.testing.assert_allclose(values, np.log1p(np.exp(-30.0)), rtol=1e-12)
+    values, _ = losses.binary_cross_entropy().forward(np.array([[20.0]], np.float32), np.array([1]))
+    np.testing.assert_allclose(values, np.exp(-20.0), rtol=1e-6)
+
+
+def test_class_weights_are_checked() -> None:
+    """A vector of finite numbers of at least 0, one for each class."""
+    for weights in ([1.0, np.nan], [1.0, -1.0], [np.inf, 1.0], 3.0, [[1.0, 2.0]], ["1", "2"], [True, False]):
+        with pytest.raises(ValueError, match="cross_entropy takes a vector of class_weights of at least 0, got"):
+            losses.cross_entropy(class_weights=weights)
+    with pytest.raises(ShapeError, match=r"cross_entropy has 2 class weights, found logits \(4, 3\)"):
+        losses.cross_entropy(class_weights=[1.0, 2.0]).forward(np.zeros((4, 3)), np.zeros(4, int))
+    with pytest.raises(ShapeError, match=r"has 1 class weights"):
+        losses.cross_entropy(class_weights=[2.0]).forward(np.zeros((4, 3)), np.zeros(4, int))
+    without = losses.cross_entropy(class_weights=[0, 1]).forward(np.array([[-np.inf, 0.0]]), np.array([0]))[0]
+    assert without[0] == 0

@@ -195,10 +195,16 @@ def test_metric_on_classes_refuses_floating_indices(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ON_NUMBERS)
-def test_metric_on_numbers_refuses_a_column_against_a_vector(name: str) -> None:
-    """(B, 1) against (B,) would broadcast to (B, B)."""
-    with pytest.raises(ShapeError, match=r"\(4, 1\) and \(4,\)"):
-        ALL[name].measure(np.zeros((4, 1)), Batch(np.zeros((4, 1)), np.zeros(4)))
+def test_metric_on_numbers_takes_a_column_against_a_vector(name: str) -> None:
+    """(B, 1) against (B,) goes row by row, as in the losses, and is not broadcast to (B, B); the reverse is refused."""
+    column, vector = np.array([[3.0], [0.0], [-1.0], [2.0]]), np.array([1.0, 0.0, 0.0, 1.0])
+    inputs = np.zeros((4, 1))
+    flat, whole = (ALL[name].measure(column, Batch(inputs, targets)) for targets in (vector, vector[:, None]))
+    assert flat == whole
+    with pytest.raises(ShapeError, match=r"found \(4,\) and \(4, 1\)"):
+        ALL[name].measure(vector, Batch(inputs, column))
+    with pytest.raises(ShapeError, match=r"found \(4, 1\) and \(3,\)"):
+        ALL[name].measure(column, Batch(inputs, vector[:3]))
 
 
 def test_sums_of_float32_are_float64_sums() -> None:
@@ -407,3 +413,43 @@ def test_temperature_refuses_what_does_not_fit(logits: object, labels: object, s
     """Shapes, labels and logits are checked before anything is computed."""
     with pytest.raises(ValueError, match=said):
         fit_temperature(np.asarray(logits, np.float64), np.asarray(labels, np.int64))
+
+
+NAN = np.array([[np.nan, np.nan, np.nan], [np.nan, 0.0, 1.0], [0.0, 1.0, np.nan], [5.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize("name", ON_CLASSES)
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_nan_is_never_right(name: str, one_hot: bool) -> None:
+    """A row with NaN is a miss, or makes the figure NaN; it never raises a score."""
+    label = np.array([0, 0, 2, 0])  # where NumPy finds the maximum
+    metric, inputs = ALL[name], np.zeros((4, 1))
+    found = metric.value(metric.measure(NAN, Batch(inputs, np.eye(3)[label] if one_hot else label)))
+    worst = metric.value(metric.measure(np.array(NAN[3:]), Batch(inputs[3:], np.array([0]))))
+    figures = found if isinstance(found, dict) else {name: found}
+    bests = worst if isinstance(worst, dict) else {name: worst}
+    for key, figure in figures.items():
+        if np.ndim(figure) == 2:
+            assert (np.trace(figure), figure.sum()) == (1, 4)
+        elif np.ndim(figure) == 0 and "error" not in key and not np.isnan(bests[key]):
+            assert np.isnan(figure) or figure <= bests[key] / 2
+
+
+def test_a_network_that_diverged_scores_nothing() -> None:
+    """Outputs that are all NaN: accuracies are 0, everything else NaN or 0."""
+    nothing = np.full((3, 3), np.nan)
+    for metric in (accuracy(), top_k(1), top_k(2), top_k(3), f1(3), recall(3), precision(3, average="micro")):
+        assert metric.value(metric.measure(nothing, Batch(nothing, np.arange(3)))) == 0.0
+    assert np.isnan(roc_auc().value(roc_auc().measure(nothing, Batch(nothing, np.arange(3)))))
+    assert mean(binary_accuracy().measure(nothing, Batch(nothing, np.zeros((3, 3))))) == 0.0
+    assert np.isnan(area_under_roc(np.array([np.nan, 1.0, 0.0]), np.array([True, True, False])))
+    one_out = np.array([0.0, 1.0, 1.0])
+    assert area_under_roc(np.array([np.nan, 1.0, 0.0]), np.array([True, True, False]), weights=one_out) == 1.0
+
+
+@pytest.mark.parametrize("name", ON_CLASSES)
+@pytest.mark.parametrize("label", [-1, K, 255])
+def test_labels_outside_are_refused_by_every_metric(name: str, label: int) -> None:
+    """A class that is not there is an error, not a miss."""
+    with pytest.raises(ValueError, match=f"class indices run from 0 to {K - 1}, found 0 to|found -1 to 0"):
+        ALL[name].measure(np.zeros((2, K)), Batch(np.zeros((2, 1)), np.array([0, label])))

@@ -355,7 +355,7 @@ def test_arguments_out_of_range_are_refused(maker: str, arguments: tuple[object,
 @pytest.mark.parametrize("name", ["adam", "amsgrad", "nadam", "adamw", "lamb", "rmsprop", "adadelta", "adagrad"])
 def test_negative_eps_is_refused(name: str) -> None:
     """Every preconditioner checks its eps."""
-    with pytest.raises(ValueError, match="eps is at least 0"):
+    with pytest.raises(ValueError, match="takes eps of at least 0"):
         makers()[name](0.1, eps=-1.0)
 
 

@@ -34,5 +34,5 @@ def test_rho_zero_is_plain() -> None:
     plain, _ = make_step(model, loss, transform)(state, BATCH)
     aware, _ = make_step(model, loss, transform, gradient=sharpness_aware(0.0))(state, BATCH)
     assert tree_allclose(plain.params, aware.params, rtol=0, atol=0)
-    with pytest.raises(ValueError, match="rho is at least 0"):
+    with pytest.raises(ValueError, match="a rho of at least 0"):
         sharpness_aware(-1.0)

@@ -109,12 +109,12 @@ def test_split_of_numbers_is_refused_unless_plain() -> None:
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5, 0.01, float("nan")])
 def test_split_with_an_empty_side_is_refused(fraction: float) -> None:
     """A side without rows cannot teach or tell anything."""
-    with pytest.raises(ValueError, match=r"of 10 rows leaves one side"):
+    with pytest.raises(ValueError, match=r"of 10 rows leaves one side|fraction in \(0, 1\)"):
         train_validation_split(numbered([0] * 10), Key(0), fraction)
 
 
 @pytest.mark.parametrize("folds", [0, 1, 5])
 def test_folds_out_of_range_are_refused(folds: int) -> None:
     """There are at least two folds, and a row for each."""
-    with pytest.raises(ValueError, match="2 to 4 folds"):
+    with pytest.raises(ValueError, match=r"folds in \[2, 4\]"):
         k_fold(numbered([0] * 4), Key(0), folds)

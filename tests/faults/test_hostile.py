@@ -77,7 +77,7 @@ def test_a_promise_that_the_file_cannot_keep_is_refused_unread(tmp_path: Path) -
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     """A pipe in the place of a file is refused; reading it would wait for ever."""
     os.mkfifo(tmp_path / "labels")
-    with pytest.raises(DataProblem, match="no regular file"):
+    with pytest.raises(DataProblem, match="not a regular file"):
         read_idx(tmp_path / "labels", dimensions=1)
 
 
@@ -87,10 +87,10 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         ("[model]\nhidden = [1000000000]", "weights"),
         ("[model]\nhidden = [" + "20000, " * 20 + "]", "weights"),
         ("[train]\nseed = 0x" + "f" * 9000, "at most 64 bits, found a number without end"),
-        ("[train]\nepochs = " + "9" * 5000, "this is no TOML"),
+        ("[train]\nepochs = " + "9" * 5000, "this is not valid TOML"),
         ("[train]\nepochs = 9999999999999999999999", "at most 64 bits"),
         ("[train]\nepochs = '" + "x" * 90_000 + "'", "expected a whole number"),
-        ("x = " + "[" * 50_000, "this is no TOML"),
+        ("x = " + "[" * 50_000, "this is not valid TOML"),
         ("y" * 5000 + " = 1", "unknown field"),
         ("#" * 200_000, "larger than"),
     ],
@@ -276,7 +276,7 @@ def runs_code(text: str) -> list[str]:
     return found
 
 
-WRITTEN_HERE = {"bpfunc/interop/compiled/loops.py": ["exec"]}
+WRITTEN_HERE = {"bpfunc/compiled/loops.py": ["exec"]}
 """Runs what it has itself written: a loop of NumPy's own functions, by NumPy's names. Nothing that was read."""
 
 

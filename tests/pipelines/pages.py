@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import attrs
 
-VOID = {"img", "link", "meta"}
+VOID = {"img", "input", "link", "meta"}
 
 
 @attrs.define

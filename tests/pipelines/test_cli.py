@@ -180,7 +180,7 @@ def test_unofficial_bytes_are_refused(cli: Cli, own_data: Path) -> None:
         (("--hidden", "8,0"), "expected widths of at least 1"),
         (("--recipe", "reprot"), "did you mean report?"),
         (("--config", "none.toml"), "No such file"),
-        (("--config", "malformed.toml"), "this is no TOML"),
+        (("--config", "malformed.toml"), "this is not valid TOML"),
         (("--config", "unknown.toml"), "unknown field train.epohcs (did you mean epochs?)"),
         (("--config", "float.toml"), "train.epochs: expected a whole number, found 3.0"),
         (("--config", "text.toml"), "train.batch_size: expected a whole number, found '64'"),

@@ -65,10 +65,10 @@ def test_every_recipe_loads_under_its_own_name(name: str) -> None:
         ("[dataset]\nclasses = ['Dress']", "dataset.classes: expected 2 to 10 classes, found 1 (Dress)"),
         ("[dataset]\nclasses = ['Dress', 'dress']", "dataset.classes: expected each class once"),
         ("[dataset]\nscaling = 'minmax'", "dataset.scaling: expected one of 'unit', 'standard', 'pixel'"),
-        ("epochs = = 3", "this is no TOML"),
+        ("epochs = = 3", "this is not valid TOML"),
         (f"[train]\nlearning_rate = 1{'0' * 400}", "train.learning_rate: expected a number that a float can hold"),
-        (f"[train]\nseed = 1{'0' * 5000}", "this is no TOML"),
-        (f"seed = {'[' * 5000}", "this is no TOML"),
+        (f"[train]\nseed = 1{'0' * 5000}", "this is not valid TOML"),
+        (f"seed = {'[' * 5000}", "this is not valid TOML"),
         ("name = '../../elsewhere'", "name: expected 1 to 64 letters, digits or . _ -"),
         ("name = 'a/../../elsewhere'", "name: expected 1 to 64 letters, digits or . _ -"),
         ("name = ''", "name: expected 1 to 64 letters, digits or . _ -"),
@@ -101,8 +101,8 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     """A missing file and one that is no text each give a message with the path."""
     with pytest.raises(UsageProblem, match="No such file"):
         load_config(tmp_path / "none.toml", RunSpec())
-    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageProblem, match="no UTF-8"):
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xff")
+    with pytest.raises(UsageProblem, match="not UTF-8"):
         load_config(tmp_path / "binary.toml", RunSpec())
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +12,18 @@ import attrs
 import numpy as np
 import pytest
 
+import bpfunc as bp
 from bpfunc import Batch, make_step
 from bpfunc.batches.batch import batches_per_epoch
 from bpfunc.keys import Key, normal
 from bpfunc.metrics import mean
 from bpfunc.tree import tree_leaves, tree_leaves_with_path
+from pipelines.inspection import explain_step
 from pipelines.inspection.equations import layer_formulas, update_formulas
-from pipelines.inspection.explain import REPEATS, Explained, explain, explained_table
-from pipelines.inspection.explain_page import explain_page, formula
+from pipelines.inspection.explain import REPEATS, explain, explain_moments, explained_table, last_step
+from pipelines.inspection.explain_filled import formula
+from pipelines.inspection.explain_numbers import CHOSEN, figure, numbers, plan
+from pipelines.inspection.explain_page import explain_page
 from pipelines.inspection.text import explained_lines
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.train import fit
@@ -144,7 +148,8 @@ def test_norms_and_work_are_those_of_the_arrays() -> None:
     assert flops["backward", "layers[1]"] == 16 * 6
     assert flops["forward", "loss"] is None
     gradient = next(u for u in found.updates if u.path == "layers[0].weight")
-    assert gradient.gradient == pytest.approx(np.linalg.norm(found.first_gradient), rel=1e-5)
+    assert found.layers[0].dense is not None
+    assert gradient.gradient == pytest.approx(np.linalg.norm(found.layers[0].dense.weight_gradient), rel=1e-5)
     assert gradient.step == pytest.approx(PLAIN.train.learning_rate * gradient.gradient, rel=1e-3)
 
 
@@ -202,17 +207,170 @@ def test_lines_and_page_show_the_numbers() -> None:
     found = explain(learn_rows(), PLAIN, NAMES, step=1)
     text, page = explained_lines(found), parsed(explain_page(found))
     assert text.isascii()
-    stages = page.all("section", "stage")
-    assert len(stages) == len(found.operations) + 3
-    for one, stage in zip(found.operations, stages[1:], strict=False):
-        size = "the derivative of the input is not needed" if one.norm is None else f"{one.norm:.4g}"
-        assert size in stage.text
-        assert one.layer.replace("_", " ") in stage.text
-        assert len(stage.one("ul", "formulas").all("li")) == len(one.formulas)
+    sections = page.all("section", "operation")
+    assert len(sections) == len(found.operations) + 3
+    for one, section in zip(found.operations, sections[1:], strict=False):
+        assert ("not needed" if one.norm is None else figure(one.norm)) in section.text
+        assert one.layer.replace("_", " ") in section.text
+        assert len(section.all("ul", "formulas")[0].all("li")) == len(one.formulas)
         assert one.norm is None or f"{one.norm:.4g}" in text
-    assert "layers[0].weight" in stages[-2].text
-    assert f"{found.loss_after:.5g}" in stages[-1].text
+    assert "layers[0].weight" in sections[-2].text
+    assert figure(found.loss_after) in sections[-1].text
     assert "step 1 of 8" in text
+
+
+def held(document: str) -> list[dict[str, np.ndarray]]:
+    """The arrays that a page holds, by name, for each moment."""
+    (kept,) = (script for script in parsed(document).all("script") if script.attributes.get("id") == "data")
+    return [
+        {
+            name: np.frombuffer(base64.b64decode(one["data"]), f"<{one['type']}").reshape(one["shape"])
+            for name, one in moment["arrays"].items()
+        }
+        for moment in json.loads(kept.text)["moments"]
+    ]
+
+
+@pytest.mark.parametrize("spec", [PLAIN, RICH], ids=["plain", "rich"])
+def test_every_array_of_the_page_is_that_of_the_step(spec: RunSpec) -> None:
+    """What the page holds has the bits of a forward and backward pass made here, layer by layer, for two moments."""
+    learn, steps = learn_rows(), (0, 5)
+    for arrays, step in zip(held(explain_page(list(explain_moments(learn, spec, NAMES, steps)))), steps, strict=True):
+        state, batch = standing(learn, spec, step)
+        layers: list[bp.Layer] = []
+        build_model(spec.model, 3, each=lambda layer, layers=layers: (layers.append(layer), layer)[1])
+        key = bp.fold_in(state.key, state.step)
+        x, kept, width = batch.inputs, [], 16
+        np.testing.assert_array_equal(arrays["x"], x[:width])
+        for index, (layer, params) in enumerate(zip(layers, state.params.layers, strict=True)):
+            y, _, residual = layer.forward(params, (), x, bp.Context(train=True, key=bp.fold_in(key, index)))
+            np.testing.assert_array_equal(arrays[f"y{index}"], y[:width])
+            kept.append((residual, x))
+            x = y
+        loss = build_loss(spec.train)
+        losses, residual = loss.forward(x, batch.targets)
+        np.testing.assert_array_equal(arrays["l"], losses[:width])
+        np.testing.assert_array_equal(arrays["t"], residual.targets[:width])
+        dy = loss.vjp(residual, np.full_like(losses, 1 / len(losses)))
+        after = explain(learn, spec, NAMES, step=step).after.params.layers
+        for index in reversed(range(len(layers))):
+            np.testing.assert_array_equal(arrays[f"d{index}"], dy[:width])
+            grads, dx = layers[index].backward(state.params.layers[index], kept[index][0], dy)
+            if f"W{index}" in arrays:
+                np.testing.assert_array_equal(arrays[f"W{index}"], state.params.layers[index].weight)
+                np.testing.assert_array_equal(arrays[f"G{index}"], grads.weight)
+                np.testing.assert_array_equal(arrays[f"A{index}"], after[index].weight)
+                np.testing.assert_array_equal(arrays[f"b{index}"], state.params.layers[index].bias)
+                np.testing.assert_array_equal(arrays[f"gb{index}"], grads.bias)
+            else:
+                np.testing.assert_allclose(arrays[f"s{index}"] * dy[:width], dx[:width], rtol=1e-5, atol=1e-9)
+            dy = dx
+
+
+def at(arrays: dict[str, np.ndarray], place: str) -> float:
+    """The number at a place such as ``y2[3,17]``."""
+    name, _, inside = place.removesuffix("]").partition("[")
+    return float(arrays[name][tuple(map(int, inside.split(",")))])
+
+
+def test_every_number_without_a_script_is_that_of_the_arrays() -> None:
+    """Each number that says where it stands is there, and is written with four digits of it."""
+    found = explain(learn_rows(), PLAIN, NAMES, step=2)
+    document = explain_page(found)
+    (arrays,) = held(document)
+    seen = set()
+    for number in parsed(document).all("data"):
+        value, of = float(number.attributes["value"]), number.attributes.get("data-of")
+        assert number.text.strip("()") == figure(value)
+        if of is not None and of != "rate":
+            assert value == at(arrays, of), of
+            seen.add(of.partition("[")[0].rstrip("0123456789"))
+    assert seen >= {"y", "d", "s", "W", "G", "A", "b", "gb", "O", "p", "t", "l", "r", "x"}
+
+
+def test_factors_multiply_to_the_gradient() -> None:
+    """The chain rule's factors make the gradient of the example; those of all examples add up to the batch's."""
+    found = explain(learn_rows(), PLAIN, NAMES, step=2)
+    drawn = plan([found])
+    for layer in (0, 2, 4):
+        for group_unit in drawn.groups[drawn.group_of(layer)].units:
+            total = 0.0
+            for example in range(16):
+                units = list(numbers(drawn).units)
+                units[drawn.group_of(layer)] = group_unit
+                one = attrs.evolve(numbers(drawn, 0, example), units=tuple(units))
+                row = numbers(drawn).weight(layer)
+                inputs = one.into(layer, row).value
+                rest = [one.factor(kind, of, layer).value for kind, of in one.factors(layer)[1:]]
+                total += inputs * float(np.prod(rest))
+            dense = found.layers[layer].dense
+            assert dense is not None
+            assert total == pytest.approx(float(dense.weight_gradient[row, group_unit]), rel=1e-3, abs=1e-7)
+
+
+def test_sums_written_out_are_whole() -> None:
+    """The terms that are written out and the rest come to the number behind them."""
+    found = numbers(plan([explain(learn_rows(), PLAIN, NAMES, step=2)]))
+    for name, layer, whole in (("inputs", 0, "y"), ("inputs", 2, "y"), ("deltas", 2, "dx"), ("deltas", 4, "dx")):
+        pairs, rest = found.terms(name, layer)
+        total = sum(one.value * other.value for one, other in pairs) + rest.value
+        total += found.number("bias", layer).value if name == "inputs" else 0.0
+        assert total == pytest.approx(found.number(whole, layer).value, rel=1e-4, abs=1e-6)
+
+
+def test_a_wide_network_shows_a_chosen_few() -> None:
+    """Of wide layers the units with the largest activation times delta are drawn; the page stays under 3 MB."""
+    spec = attrs.evolve(PLAIN, model=ModelSpec(hidden=(128, 64)), train=attrs.evolve(PLAIN.train, batch_size=32))
+    found = list(explain_moments(learn_rows(), spec, NAMES, (0, 1, 2, 3)))
+    drawn = plan(found)
+    assert [len(group.units) for group in drawn.groups] == [0, CHOSEN, CHOSEN, 3]
+    strength = sum(np.abs(one.layers[1].y[:16] * one.layers[1].dy[:16]).sum(axis=0) /
+                   np.abs(one.layers[1].y[:16] * one.layers[1].dy[:16]).sum() for one in found)  # fmt: skip
+    assert set(drawn.groups[1].units) == set(np.argsort(-strength)[:CHOSEN].tolist())
+    assert len(explain_page(found)) < 3_000_000
+
+
+def xor_step() -> tuple[bp.Layer, bp.Loss, bp.GradientTransform, bp.TrainState, Batch]:
+    """A network for exclusive or, before its first step."""
+    model, transform = bp.serial(bp.dense(3), bp.tanh(), bp.dense(1)), bp.sgd(0.5)
+    state = bp.init_train_state(model, transform, bp.Key(2), (2,))
+    inputs = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    return model, bp.squared_error(), transform, state, Batch(inputs, np.array([[0], [1], [1], [0]], np.float32))
+
+
+def test_a_network_of_the_readers_own() -> None:
+    """Any model, loss and optimiser can be looked at; the state after has the bits of `make_step`."""
+    model, loss, transform, state, batch = xor_step()
+    chain = bp.named(("inner", bp.serial(bp.dense(3), bp.tanh())), ("out", bp.dense(1)))
+    halves = attrs.evolve(model, forward=lambda *parts: (model.forward(*parts)[0] / 2, *model.forward(*parts)[1:]))
+    for one, layers in ((model, 3), (chain, 3), (halves, 1), (bp.residual(bp.dense(2)), 1)):
+        start = bp.init_train_state(one, transform, bp.Key(2), (2,))
+        targets = batch.inputs if one.name.startswith("residual") else batch.targets
+        data = Batch(batch.inputs, targets)
+        found = explain_step(one, loss, transform, start, data, name="<XOR>")
+        after, _ = make_step(one, loss, transform, metric=bp.mean_squared_error())(start, data)
+        assert same_bits(found.after, after)
+        assert len(found.layers) == layers
+        document = explain_page(found)
+        assert "<XOR>" not in document
+        assert len(parsed(document).all("section", "operation")) == 2 * layers + 5
+        assert "seed" not in explained_lines(found)
+        json.dumps(explained_table(found), allow_nan=False)
+    with pytest.raises(ValueError, match="at least one example"):
+        explain_step(model, loss, transform, state, Batch(batch.inputs[:0], batch.targets[:0]))
+    with pytest.raises(ValueError, match="different layers"):
+        explain_page([explain_step(model, loss, transform, state, batch), found])
+
+
+def test_moments_are_steps_of_one_training() -> None:
+    """Several moments have the bits of each taken alone; they come in rising order and exist."""
+    learn = learn_rows()
+    for step, found in zip((0, 3, 7), explain_moments(learn, RICH, NAMES, (0, 3, 7)), strict=True):
+        assert same_bits(found.after, explain(learn, RICH, NAMES, step=step).after)
+        assert found.step == step
+    with pytest.raises(ValueError, match="rising order"):
+        list(explain_moments(learn, PLAIN, NAMES, (3, 0)))
+    assert last_step(learn, PLAIN) == 7
 
 
 def test_page_fetches_nothing_and_escapes() -> None:
@@ -223,7 +381,9 @@ def test_page_fetches_nothing_and_escapes() -> None:
     assert all(image.attributes["src"].startswith("data:image/png;base64,") for image in page.all("img"))
     assert "http" not in document.replace("http-equiv", "")
     assert document.count("<script>") == 1
-    assert len(page.all("script")) == 1
+    assert [script.attributes.get("type") for script in page.all("script")] == ["application/json", None]
+    (policy,) = (m for m in page.all("meta") if m.attributes.get("http-equiv") == "Content-Security-Policy")
+    assert policy.attributes["content"].endswith("img-src data:; base-uri 'none'; form-action 'none'")
 
 
 def test_formulas_are_set() -> None:
@@ -237,7 +397,7 @@ def test_overflow_is_shown_not_hidden() -> None:
     found = explain(Batch(learn_rows().inputs * np.float32(8e37), learn_rows().targets), PLAIN, NAMES)
     assert any(one.spread is None and one.norm is not None for one in found.operations)
     assert "nan" in explained_lines(found) or "inf" in explained_lines(found)
-    assert parsed(explain_page(found)).all("section", "stage")
+    assert parsed(explain_page(found)).all("section", "operation")
     table = json.dumps(explained_table(found), allow_nan=False)
     assert None in [one["norm"] for one in json.loads(table)["operations"][:-1]]
 
@@ -251,43 +411,17 @@ def test_command(cli: Cli, own_data: Path, tmp_path: Path) -> None:
     assert (document["batch_size"], document["step"], document["page"]) == (8, 2, "step.html")
     assert len(document["operations"]) == 8
     assert document["operations"][0]["takes"] == [8, 784]
-    assert parsed((tmp_path / "step.html").read_text()).all("section", "stage")
+    assert parsed((tmp_path / "step.html").read_text()).all("section", "operation")
+    several = cli(*own, "--at", "last, 2,0", "--html", "steps.html", "--json")
+    assert several.returncode == 0, several.stderr
+    steps = [moment["step"] for moment in json.loads(several.stdout)["moments"]]
+    assert steps[:2] == [0, 2]
+    assert steps[2] == json.loads(several.stdout)["moments"][0]["steps"] - 1
+    for words in ("1,x", "", "-1", "1000000", "\N{SUPERSCRIPT TWO}"):
+        wrong = cli(*own, "--at", words)
+        assert (wrong.returncode, wrong.stdout) == (2, ""), words
+    both = cli(*own, "--at", "1", "--step", "2")
+    assert (both.returncode, "both" in both.stderr) == (2, True)
     refused = cli(*own, "--step", "1000000")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "expected a step in 0.." in refused.stderr
-
-
-@pytest.fixture(scope="module")
-def shown() -> Explained:
-    """A step to look at."""
-    return explain(learn_rows(), PLAIN, NAMES)
-
-
-def test_keys_turn_over_in_a_browser(shown: Explained, tmp_path: Path) -> None:
-    """In Chromium, right and left go from stage to stage, Home and End to the ends, and nothing complains."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("there is no chromium to open the page with")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser; extra 'oracles'")
-    (tmp_path / "step.html").write_text(explain_page(shown), encoding="utf-8")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--force-prefers-reduced-motion"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    try:
-        browser.get((tmp_path / "step.html").as_uri())
-        body, place = browser.find_element("tag name", "body"), browser.find_element("id", "place")
-        count = len(shown.operations) + 3
-        for key, expected in (("\ue014", 2), ("\ue014", 3), ("\ue012", 2), ("\ue010", count), ("\ue011", 1)):
-            body.send_keys(key)
-            for _ in range(50):
-                if place.text == f"{expected} / {count}":
-                    break
-            assert place.text == f"{expected} / {count}"
-            assert browser.execute_script("return document.activeElement.id") == f"stage-{expected}"
-        assert browser.get_log("browser") == []
-        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-    finally:
-        browser.quit()

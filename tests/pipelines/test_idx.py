@@ -11,6 +11,9 @@ import pytest
 
 from pipelines.dataset.idx import SIZE_LIMIT, read_idx
 from pipelines.errors import DataProblem
+from pipelines.spec.run_spec import DatasetSpec
+from pipelines.stages.acquire import acquire
+from pipelines.stages.decode import decode
 
 VALUES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 
@@ -99,3 +102,32 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     """A path without a file gives a message with the path."""
     with pytest.raises(DataProblem, match="No such file"):
         read_idx(tmp_path / "nothing", dimensions=1)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("dotted", [False, True])
+def test_both_spellings_are_found(own_data: Path, zipped: bool, dotted: bool) -> None:
+    """Other copies of the data set write a full stop before `idx`; the rows are the same."""
+    spec = DatasetSpec(classes=("0", "1"), pinned=False)
+    before = decode(acquire(spec, source=own_data))
+    for path in sorted(own_data.iterdir()):
+        data = path.read_bytes()
+        path.unlink()
+        name = path.name.replace("-idx", ".idx") if dotted else path.name
+        (own_data / (f"{name}.gz" if zipped else name)).write_bytes(gzip.compress(data) if zipped else data)
+    after = decode(acquire(spec, source=own_data))
+    np.testing.assert_array_equal(after.train.images, before.train.images)
+    np.testing.assert_array_equal(after.test.labels, before.test.labels)
+
+
+def test_a_missing_file_is_named_by_all_its_names(own_data: Path) -> None:
+    """The message says what was looked for, and nothing of permissions."""
+    (own_data / "train-labels-idx1-ubyte").unlink()
+    with pytest.raises(
+        DataProblem, match=r"no file train-labels-idx1-ubyte or train-labels\.idx1-ubyte, gzipped or not"
+    ) as caught:
+        acquire(DatasetSpec(classes=("0", "1"), pinned=False), source=own_data)
+    assert "permission" not in str(caught.value)
+    with pytest.raises(DataProblem, match="No such file") as caught:
+        read_idx(own_data / "none", dimensions=1)
+    assert "permission" not in str(caught.value)

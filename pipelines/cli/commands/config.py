@@ -15,7 +15,8 @@ from pipelines.cli.options import (
     Unpinned,
     merged_spec,
 )
-from pipelines.cli.terminal import print_json
+from pipelines.cli.terminal import print_json, print_text
+from pipelines.disk.untrusted.printable import in_lines
 
 
 def show(
@@ -63,7 +64,7 @@ def show(
     if as_json:
         print_json({"config": to_table(spec), "origins": found})
     else:
-        print(explained_toml(spec, found), end="")
+        print_text(explained_toml(spec, found))
 
 
 def recipes(as_json: AsJson = False) -> None:
@@ -79,4 +80,4 @@ def recipes(as_json: AsJson = False) -> None:
         print_json(found)
     else:
         width = max(map(len, found))
-        print("\n".join(f"{name:<{width}}  {words}" for name, words in found.items()))
+        print_text(in_lines(f"{name:<{width}}  {words}" for name, words in found.items()))

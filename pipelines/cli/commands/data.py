@@ -22,7 +22,8 @@ from pipelines.cli.options import (
     Unpinned,
     merged_spec,
 )
-from pipelines.cli.terminal import describe_decision, print_json, say
+from pipelines.cli.terminal import describe_decision, print_json, print_text, say
+from pipelines.disk.untrusted.printable import in_lines, printable
 
 
 def prepare(
@@ -60,7 +61,7 @@ def prepare(
         return
     say(f"{describe_decision(decision)}", quiet=quiet)
     say(f"{prepared.train.rows} training and {prepared.test.rows} test rows", quiet=quiet)
-    print(prepared.path)
+    print_text(printable(str(prepared.path)))
 
 
 def status(
@@ -96,9 +97,9 @@ def status(
     if as_json:
         print_json(document)
     elif quiet:
-        print(document["decision"])
+        print_text(printable(str(document["decision"])))
     else:
-        print("\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in document.items()))
+        print_text(in_lines(f"{name.replace('_', ' ')}: {value}" for name, value in document.items()))
 
 
 def partition(
@@ -131,7 +132,7 @@ def partition(
     if as_json:
         print_json({"place": place, "rows": rows})
     else:
-        print(f"{rows} rows: {place}")
+        print_text(printable(f"{rows} rows: {place}"))
 
 
 def verify(
@@ -160,7 +161,7 @@ def verify(
         for name, problem in findings.items():
             if quiet and problem is None:
                 continue
-            print(f"{'damaged' if problem else 'intact'}: {name}{f': {problem}' if problem else ''}")
+            print_text(printable(f"{'damaged' if problem else 'intact'}: {name}{f': {problem}' if problem else ''}"))
     if any(findings.values()):
         raise typer.Exit(3)
 
@@ -188,7 +189,7 @@ def bundle(
     if as_json:
         print_json(dict(hashes))
     else:
-        print("\n".join(f"{digest}  {out / name}" for name, digest in hashes.items()))
+        print_text(in_lines(f"{digest}  {out / name}" for name, digest in hashes.items()))
 
 
 def download(raw: Raw = DEFAULT_RAW, as_json: AsJson = False, quiet: Quiet = False) -> None:
@@ -204,4 +205,4 @@ def download(raw: Raw = DEFAULT_RAW, as_json: AsJson = False, quiet: Quiet = Fal
     if as_json:
         print_json({"files": [str(path) for path in paths]})
     else:
-        print("\n".join(map(str, paths)))
+        print_text(in_lines(map(str, paths)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from pipelines.cli.options import DEFAULT_CACHE, DEFAULT_RAW, AsJson, Cache, Raw, Threads
-from pipelines.cli.terminal import print_json
+from pipelines.cli.terminal import print_json, print_text
 from pipelines.training.threads import use_threads
 
 
@@ -23,6 +23,6 @@ def doctor(cache: Cache = DEFAULT_CACHE, raw: Raw = DEFAULT_RAW, threads: Thread
     if as_json:
         print_json(diagnosis_table(found))
     else:
-        print(diagnosis_lines(found))
+        print_text(diagnosis_lines(found))
     if found.problems:
         raise typer.Exit(1)

@@ -26,7 +26,8 @@ from pipelines.cli.options import (
     file_name,
     merged_spec,
 )
-from pipelines.cli.terminal import print_json, say
+from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import in_lines, printable
 from pipelines.errors import UsageProblem
 from pipelines.training.threads import use_threads
 
@@ -40,6 +41,10 @@ def explain(
     seed: Seed = None,
     batch: Annotated[int | None, typer.Option("--batch", metavar="N", min=1, help="Examples in the batch.")] = None,
     step: Annotated[int, typer.Option("--step", metavar="K", min=0, help="Which step; those before it are taken.")] = 0,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="0,10,last", help="Several steps of one training, the last one being `last`."),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", parser=file_name, help="Page to project.")
     ] = None,
@@ -56,11 +61,11 @@ def explain(
     Example:
         bpfunc explain
         bpfunc explain --hidden 16,8 --step 100 --html step.html
+        bpfunc explain --at 0,10,100,last --html steps.html
     """
     use_threads(threads)
     from pipelines.disk.ownership import check_output
-    from pipelines.inspection.explain import explain as explained
-    from pipelines.inspection.explain import explained_table
+    from pipelines.inspection.explain import explain_moments, explained_table, last_step
     from pipelines.inspection.text import explained_lines
     from pipelines.stages.prepare import prepare
     from pipelines.training.rows import read_training_rows, training_split
@@ -76,20 +81,41 @@ def explain(
     prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
     learn, _ = training_split(read_training_rows(prepared.train), spec.train)
     try:
-        found = explained(learn, spec, prepared.meta.class_names, step=step)
+        steps = [step] if at is None else _steps(at, step, last_step(learn, spec))
+        found = list(explain_moments(learn, spec, prepared.meta.class_names, steps))
     except ValueError as problem:
-        raise UsageProblem(str(problem), where="--step", remedy="choose a step of the training") from None
+        place = "--step" if at is None else "--at"
+        raise UsageProblem(str(problem), where=place, remedy="choose a step of the training") from None
     if html is not None:
         from pipelines.inspection.explain_page import write_explain_page
 
         write_explain_page(html, found)
     if as_json:
-        print_json(explained_table(found) | {"page": None if html is None else str(html)})
+        tables = [explained_table(one) for one in found]
+        print_json((tables[0] if at is None else {"moments": tables}) | {"page": None if html is None else str(html)})
         return
     if not quiet or html is None:
-        print(explained_lines(found))
+        for number, one in enumerate(found):
+            if number:
+                print_text(in_lines([""]))
+            print_text(explained_lines(one))
     if html is not None:
-        say(f"turn over with the arrow keys: {html}", quiet=quiet)
+        say(f"open it in a browser and turn over with the arrow keys: {html}", quiet=quiet)
+
+
+def _steps(words: str, step: int, last: int) -> list[int]:
+    """Read ``--at``: numbers of steps in any order, and ``last``."""
+    if step:
+        raise UsageProblem("--step and --at are given both", where="--at", remedy="name all steps in --at")
+    names = [word.strip() for word in words.split(",")]
+    wrong = [name for name in names if name != "last" and not (name.isascii() and name.isdecimal() and len(name) < 10)]
+    if wrong:
+        raise UsageProblem(
+            f"expected numbers of steps and `last`, found {wrong[0]!r}",
+            where="--at",
+            remedy="write 0,10,100,last",
+        )
+    return sorted({last if name == "last" else int(name) for name in names})
 
 
 def gradcheck(
@@ -141,7 +167,7 @@ def gradcheck(
     else:
         shown = wrong if quiet else rows
         if shown:
-            print(check_lines(shown))
-        print(f"{len(rows)} derivatives checked, {len(wrong) or 'none'} wrong")
+            print_text(check_lines(shown))
+        print_text(printable(f"{len(rows)} derivatives checked, {len(wrong) or 'none'} wrong"))
     if wrong:
         raise typer.Exit(1)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from pipelines.cli.options import AsJson, Quiet, RunDirectory, Threads, file_name
-from pipelines.cli.terminal import print_json, say
+from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import printable
 from pipelines.training.threads import use_threads
 
 
@@ -65,7 +66,7 @@ def predict(
             }
         )
         return
-    print(answer_lines(answers, top=top))
+    print_text(answer_lines(answers, top=top))
     if out is not None:
         say(f"answers: {out}", quiet=quiet)
 
@@ -96,4 +97,4 @@ def export(
         print_json({"run": str(run), "to": target, "files": [str(path) for path in written]})
         return
     for path in written:
-        print(f"{target if path == written[0] else 'model card'}: {path}")
+        print_text(printable(f"{target if path == written[0] else 'model card'}: {path}"))

@@ -34,7 +34,8 @@ from pipelines.cli.options import (
     Unpinned,
     merged_spec,
 )
-from pipelines.cli.terminal import describe_decision, print_json, progress, say
+from pipelines.cli.terminal import describe_decision, print_json, print_text, progress, say
+from pipelines.disk.untrusted.printable import in_lines, printable
 from pipelines.training.threads import use_threads
 
 if TYPE_CHECKING:
@@ -174,9 +175,12 @@ def _show_training(spec: RunSpec, finished: Finished, *, as_json: bool) -> None:
     else:
         shown = "none held out" if last.validation_accuracy is None else f"{last.validation_accuracy:.2%}"
         trained = finished.trained
-        print(f"trained {len(trained.history)} epochs in {trained.train_seconds:.1f} s")
-        print(f"kept epoch {last.epoch}, validation accuracy {shown}")
-        print(f"run: {finished.directory}")
+        lines = [
+            f"trained {len(trained.history)} epochs in {trained.train_seconds:.1f} s",
+            f"kept epoch {last.epoch}, validation accuracy {shown}",
+            f"run: {finished.directory}",
+        ]
+        print_text(in_lines(lines))
 
 
 def resume(
@@ -288,6 +292,6 @@ def _show_result(directory: Path, values: Mapping[str, object], files: ReportFil
         return
     from pipelines.runs.text import result_table
 
-    print(result_table(values))
+    print_text(result_table(values))
     if files is not None:
-        print(f"report: {files.html}")
+        print_text(printable(f"report: {files.html}"))

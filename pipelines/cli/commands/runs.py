@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.options import AsJson, Quiet, RunDirectory
-from pipelines.cli.terminal import print_json, say
+from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import in_lines, printable, printable_lines
 from pipelines.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
             }
         )
     elif found or studies:
-        print(run_lines(found, studies))
+        print_text(run_lines(found, studies))
     else:
-        print(f"no runs in {runs}")
+        print_text(printable(f"no runs in {runs}"))
 
 
 def _plain(entry: RunEntry) -> dict[str, object]:
@@ -74,10 +75,12 @@ def show(run: RunDirectory, as_json: AsJson = False) -> None:
     if as_json:
         print_json({**_plain(entry), "config": to_table(spec), "metrics": figures})
         return
-    print(run_lines([entry], []))
+    print_text(run_lines([entry], []))
     if figures is not None:
-        print(f"\n{result_table(figures)}")
-    print(f"\n{to_toml(spec)}", end="")
+        print_text(in_lines([""]))
+        print_text(result_table(figures))
+    print_text(in_lines([""]))
+    print_text(printable_lines(to_toml(spec).rstrip("\n")))
 
 
 def clean(
@@ -133,4 +136,8 @@ def clean(
         return
     size = size_in_words(sum(one.entry.size for one in goers))
     noun = f"{len(goers)} run{'' if len(goers) == 1 else 's'}, {size}"
-    print(f"removed {noun}" if remove else f"would remove {noun}{'' if dry_run or not goers else '; add --yes'}")
+    print_text(
+        printable(
+            f"removed {noun}" if remove else f"would remove {noun}{'' if dry_run or not goers else '; add --yes'}"
+        )
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +28,8 @@ from pipelines.cli.options import (
     file_name,
     merged_spec,
 )
-from pipelines.cli.terminal import print_json, say
+from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.disk.untrusted.printable import in_lines, printable, shell
 from pipelines.training.threads import use_threads
 
 if TYPE_CHECKING:
@@ -101,11 +101,10 @@ def study(
         document = {"study": str(directory), "page": str(page), **study_table(found)}
         print_json(document | {"ablation": ablation_table(rows)} if ablate else document)
     else:
-        print(study_lines(found))
+        print_text(study_lines(found))
         if ablate:
-            print(ablation_lines(rows))
-        print(f"study: {directory / 'study.json'}")
-        print(f"page: {page}")
+            print_text(ablation_lines(rows))
+        print_text(in_lines([f"study: {directory / 'study.json'}", f"page: {page}"]))
 
 
 def search(
@@ -146,7 +145,7 @@ def search(
     if as_json:
         print_json(table)
     else:
-        print(search_lines(table))
+        print_text(search_lines(table))
 
 
 def sweep(
@@ -203,8 +202,8 @@ def sweep(
         best_row = sweep_table([best])[0]
         print_json({"sweep": str(directory), "config": str(directory / "best.toml"), "best": best_row, "trials": rows})
     else:
-        print(f"best of {len(results)}: {trial_line(best)}")
-        print(f"bpfunc run --config {shlex.quote(str(directory / 'best.toml'))}")
+        print_text(printable(f"best of {len(results)}: {trial_line(best)}"))
+        print_text(shell(["bpfunc", "run", "--config", str(directory / "best.toml")]))
 
 
 def compare(
@@ -241,10 +240,10 @@ def compare(
 
         sides = side_by_side(a, b, Places(source=source, cache=cache, raw=raw))
         found = sides.comparison
-        write_comparison_page(out, sides, shlex.join(["bpfunc", "compare", str(a), str(b), "--out", str(out)]))
+        write_comparison_page(out, sides, shell(["bpfunc", "compare", str(a), str(b), "--out", str(out)]))
     if as_json:
         print_json({**attrs.asdict(found), "page": None if out is None else str(out)})
         return
-    print(comparison_lines(found))
+    print_text(comparison_lines(found))
     if out is not None:
-        print(f"page: {out}")
+        print_text(printable(f"page: {out}"))

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bpfunc.arrays.types import FloatArray, IntArray
 from pipelines.artifacts import Reliability
+from pipelines.disk.untrusted.printable import printable
 from pipelines.report.drawing.markup import Html, element, join
 from pipelines.report.drawing.svg import dot, label, line, number, picture
 from pipelines.report.drawing.wording import count, percent, tick_labels
@@ -220,7 +221,7 @@ def tint(share: float, largest: float) -> str:
 
 
 def shortened(name: str) -> str:
-    """Cut a class name to what fits beside the matrix.
+    """Cut a class name to what fits beside the matrix, in the page and in the picture beside it.
 
     Args:
         name: Any text.
@@ -232,7 +233,8 @@ def shortened(name: str) -> str:
         >>> shortened("T-shirt/top"), shortened("Three-quarter sleeve")
         ('T-shirt/top', 'Three-quart…')
     """
-    return name if len(name) <= _NAME_LIMIT else name[: _NAME_LIMIT - 1] + "…"
+    shown = printable(name)
+    return shown if len(shown) <= _NAME_LIMIT else shown[: _NAME_LIMIT - 1] + "…"
 
 
 def cell_anchor(true: int, predicted: int) -> str:

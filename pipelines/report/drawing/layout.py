@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
-from pipelines.report.drawing.markup import Html, element, text, trusted
+from pipelines.report.drawing.markup import Html, element, join, text, trusted
 
 
 def document(title: str, *body: Html) -> str:
@@ -24,9 +24,31 @@ def document(title: str, *body: Html) -> str:
         >>> document("Bags & coats")[:15], "<title>Bags &amp; coats</title>" in document("Bags & coats")
         ('<!doctype html>', True)
     """
-    style, script = _own_file("style.css"), _own_file("script.js")
+    return page_document(title, _own_file("style.css"), _own_file("script.js"), *body)
+
+
+def page_document(title: str, style: str, script: str, *body: Html, data: str | None = None) -> str:
+    """Wrap a page that has its own style sheet and script into one HTML document.
+
+    Args:
+        title: For the browser's tab.
+        style: The style sheet.
+        script: The script.
+        *body: The page.
+        data: JSON that the script reads from the element ``data``.
+
+    Returns:
+        The document. Its policy lets the browser run that script, known by its hash, and fetch nothing.
+
+    Example:
+        >>> page_document("Bags", "", "", data='["</script>"]').count("</script>")
+        2
+    """
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
     head = element(
         "head",
         {},
@@ -39,7 +61,11 @@ def document(title: str, *body: Html) -> str:
         element("title", {}, text(title)),
         element("style", {}, trusted(style)),
     )
-    whole = element("html", {"lang": "en"}, head, element("body", {}, *body, element("script", {}, trusted(script))))
+    last = [element("script", {}, trusted(script))]
+    if data is not None:
+        kept = trusted(data.replace("<", "\\u003c"))
+        last.insert(0, element("script", {"type": "application/json", "id": "data"}, kept))
+    whole = element("html", {"lang": "en"}, head, element("body", {}, *body, *last))
     return f"<!doctype html>\n{whole}\n"
 
 
@@ -273,7 +299,7 @@ def again(said: str, command: str, *children: Html) -> Html:
     """
     # One element for each word, so that a narrow page does not break a line after the hyphens of an option.
     words = [element("span", {}, text(word)) for word in command.split(" ")]
-    code = element("pre", {}, element("code", {"id": "command"}, Html(" ".join(words))))
+    code = element("pre", {}, element("code", {"id": "command"}, join(words, " ")))
     # Shown by the script, which it needs.
     copy = element("button", {"type": "button", "data-copy": "command", "hidden": ""}, text("Copy the command"))
     return section("again", "Run it again", paragraph(said), code, copy, *children)

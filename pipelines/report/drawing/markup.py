@@ -1,7 +1,7 @@
 """HTML and SVG as values whose type says that they are escaped.
 
-``Html`` is a type of its own, and only `text`, `element` and `trusted` make one. A plain string therefore
-cannot reach the page unescaped: the type checker stops it.
+``Html`` is a type of its own, and only the functions here make one. A plain string therefore cannot reach the page
+unescaped: the type checker stops it. Characters that a browser would obey and not show are escaped as well.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import html
 from collections.abc import Mapping
 from typing import NewType
 
+from pipelines.disk.untrusted.printable import printable, printable_lines
+
 Html = NewType("Html", str)
 """Markup that is safe to place into a page."""
 
-_VOID = frozenset({"img", "link", "meta"})
+_VOID = frozenset({"img", "input", "link", "meta"})
 
 
 def text(value: str) -> Html:
-    """Escape a plain string.
+    """Escape a plain string: one line of text.
 
     Args:
         value: Any text.
@@ -29,7 +31,23 @@ def text(value: str) -> Html:
         >>> text("Bags & <belts>")
         'Bags &amp; &lt;belts&gt;'
     """
-    return Html(html.escape(value, quote=False))
+    return Html(html.escape(printable(value), quote=False))
+
+
+def text_lines(value: str) -> Html:
+    r"""Escape a plain text of several lines that the project has composed, for an element that keeps line breaks.
+
+    Args:
+        value: Lines with ``\n`` between.
+
+    Returns:
+        The same lines as markup.
+
+    Example:
+        >>> text_lines("a = 1\nb = '<'")
+        "a = 1\nb = '&lt;'"
+    """
+    return Html(html.escape(printable_lines(value), quote=False))
 
 
 def trusted(value: str) -> Html:
@@ -85,7 +103,7 @@ def element(name: str, attributes: Mapping[str, str], *children: Html) -> Html:
         >>> element("img", {"alt": ""})
         '<img alt="">'
     """
-    opening = "".join(f' {key}="{html.escape(value)}"' for key, value in attributes.items())
+    opening = "".join(f' {key}="{html.escape(printable(value))}"' for key, value in attributes.items())
     if name in _VOID:
         if children:
             raise ValueError(f"<{name}> holds no children; put the content beside it")

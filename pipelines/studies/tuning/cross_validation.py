@@ -7,10 +7,8 @@ as such and has no rank.
 
 from __future__ import annotations
 
-import json
 import math
 import time
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor
 from itertools import product
@@ -27,6 +25,7 @@ from pipelines.dataset.classes import class_numbers
 from pipelines.dataset.places import Places
 from pipelines.disk.file_names import file_name_fault, same_file_name
 from pipelines.disk.json_text import write_json
+from pipelines.disk.untrusted.documents import read_json, read_toml
 from pipelines.errors import UsageProblem, WorkFailed
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, flat
@@ -86,10 +85,7 @@ def load_search(path: Path, changes: Mapping[str, object] | None = None) -> Sear
         UsageProblem: The file cannot be read or is not valid, a variant's name cannot be part of a file's name, or a
             change is of a field that the search or a variant sets: neither is taken over the other in silence.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageProblem(f"cannot read the search: {error}", where=str(path), remedy="check the file") from None
+    table = read_toml(path, "search")
     folds, take, recipe = table.get("folds"), table.get("take"), table.get("recipe")
     variants = table.get("variant")
     if not isinstance(folds, int) or not isinstance(take, int) or not 1 <= take <= folds or folds < 2:
@@ -221,9 +217,12 @@ def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTr
 def _kept(path: Path) -> Trial | None:
     """Read a trial from the log; one that cannot be read is run again."""
     try:
-        trial = Trial(**json.loads(path.read_bytes()))
+        values = read_json(path)
+        if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
+            return None
+        trial = Trial(**values)
         whole = all(math.isfinite(value) for value in (trial.validation_accuracy, trial.validation_loss) if value)
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError):
         return None
     return trial if whole else None
 

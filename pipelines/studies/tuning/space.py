@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import attrs
 
+from pipelines.disk.untrusted.documents import read_toml
 from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import flat
@@ -62,10 +62,7 @@ def load_space(path: Path, changes: Mapping[str, object] | None = None) -> Space
         UsageProblem: The file cannot be read or is not valid.
     """
     where = str(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageProblem(f"cannot read the space: {error}", where=where, remedy="check the file") from None
+    table = read_toml(path, "space")
     unknown = table.keys() - {"recipe", "fixed", "parameters", "pruner", "seed"}
     recipe, fixed, ranges = table.get("recipe", "report"), table.get("fixed", {}), table.get("parameters")
     pruner, seed = table.get("pruner", "median"), table.get("seed", 0)

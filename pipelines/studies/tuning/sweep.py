@@ -8,13 +8,12 @@ study in the storage is made of the space and of the data, so other settings nev
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import secrets
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 
@@ -24,6 +23,7 @@ from pipelines.artifacts import EpochRecord, Prepared
 from pipelines.dataset.data_hashes import TRAIN_ROLES, DataHashes, data_hashes, differences
 from pipelines.dataset.places import Places
 from pipelines.disk.json_text import json_text
+from pipelines.disk.untrusted.documents import parse_json
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.spec.toml import to_table
 from pipelines.stages.prepare import prepare
@@ -301,8 +301,7 @@ def _loss(record: EpochRecord) -> float:
 def _suggested(trial: optuna.Trial, parameter: Parameter) -> Value:
     if parameter.kind == "choice":
         texts = [json_text(value) for value in parameter.values]  # a list is no choice of Optuna's, its text is
-        chosen: Value = json.loads(trial.suggest_categorical(parameter.name, texts))
-        return chosen
+        return cast("Value", parse_json(trial.suggest_categorical(parameter.name, texts)))
     low, high = parameter.values
     assert isinstance(low, int | float)
     assert isinstance(high, int | float)

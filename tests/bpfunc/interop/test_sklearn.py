@@ -571,3 +571,55 @@ def test_missing_extra_is_named() -> None:
     assert done.stderr.splitlines()[-1] == (
         "ModuleNotFoundError: bpfunc.interop.sklearn needs scikit-learn: pip install 'bpfunc[sklearn]'"
     )
+
+
+@unsettled
+@pytest.mark.parametrize("constant", [0.1, 0.0, 1 / 3, 1e10, -7.7])
+def test_constant_targets_explain_nothing(constant: float) -> None:
+    """R^2 of targets that are one number is 0 where they are missed: rounding must not divide it."""
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    model = BackpropRegressor((4,), early_stopping=True, max_iter=3, random_state=0).fit(X, np.full(60, constant))
+    assert all(0 <= score <= 1 for score in model.validation_scores_)
+    several = np.stack([np.full(60, constant), X[:, 0]], axis=1)
+    scores = BackpropRegressor((4,), early_stopping=True, max_iter=3, random_state=0).fit(X, several).validation_scores_
+    assert all(-10 < score <= 1 for score in scores)
+    weights = np.ones(60)
+    weights[:9] = 0
+    mixed = np.where(weights > 0, constant, 5.0)
+    held = {"validation_data": (X, mixed, weights)}
+    found = BackpropRegressor((4,), early_stopping=True, max_iter=3, random_state=0).fit(X, X[:, 0], **held)
+    assert all(0 <= score <= 1 for score in found.validation_scores_)
+
+
+@unsettled
+@pytest.mark.parametrize("estimator", [BackpropClassifier, BackpropRegressor])
+@pytest.mark.parametrize("activation", ["relu", "logistic"])
+def test_one_seed_starts_one_network(estimator: type, activation: str) -> None:
+    """In float32 the network that random_state names is that of float64, rounded."""
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    y = (X[:, 0] > 0).astype(int)
+    settings = {"max_iter": 1, "solver": "sgd", "learning_rate_init": 1e-30, "alpha": 0.0, "random_state": 3}
+    single, double = (
+        estimator((5, 4), activation=activation, dtype=dtype, **settings).fit(X, y) for dtype in ("float32", "float64")
+    )
+    for kind in ("coefs_", "intercepts_"):
+        for one, other in zip(getattr(single, kind), getattr(double, kind), strict=True):
+            assert one.dtype == np.float32
+            np.testing.assert_array_equal(one, other.astype(np.float32))
+
+
+@unsettled
+def test_class_weights_are_numbers_of_at_least_0() -> None:
+    """A negative, infinite or missing weight is one message; a class of weight 0 is not learned and crashes nothing."""
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    y = np.arange(30) % 3
+    for weights in ({0: -2.0}, {0: np.nan}, {0: np.inf}, {0: 0.0, 1: 0.0, 2: 0.0}):
+        with pytest.raises(ValueError, match="class_weight is a number of at least 0 for each class, not all 0, got"):
+            BackpropClassifier((4,), class_weight=weights, max_iter=2).fit(X, y)
+    ordered = np.sort(y)
+    for batch_size in (5, "auto"):
+        model = BackpropClassifier(
+            (4,), class_weight={0: 0.0}, max_iter=200, batch_size=batch_size, shuffle=False, random_state=0
+        ).fit(X, ordered)
+        assert (model.predict(X) != 0).sum() >= 20
+        assert np.isfinite(model.loss_curve_).all()

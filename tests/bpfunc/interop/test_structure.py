@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfunc import layers
-from bpfunc.interop.structure import MAKERS, build, describe, from_tensors, to_tensors
+from bpfunc.interop.structure import build, describe, from_tensors, to_tensors
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, mirror
 from bpfunc.layers import combinators as model
+from bpfunc.layers.recognition import MAKERS
 from bpfunc.tree import flatten
 from tests.bpfunc.interop.stacks import STACKS, lively
 

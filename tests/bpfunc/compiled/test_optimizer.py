@@ -9,7 +9,7 @@ pytest.importorskip("numba")
 pytest.importorskip("scipy")
 
 from bpfunc.arrays.types import FloatArray, FloatDType
-from bpfunc.interop.compiled.loops import source
+from bpfunc.compiled.loops import source
 from bpfunc.interop.numba import compiled
 from bpfunc.optimizers import adam, sgd
 from bpfunc.transforms import GradientTransform, chain, clip_by_global_norm, scale

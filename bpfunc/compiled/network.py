@@ -11,84 +11,153 @@ import numpy as np
 
 from bpfunc.arrays.aligned import CACHE_LINE, empty
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly
-from bpfunc.interop.compiled.epoch import IDENTITY, LEAKY, RELU, SIGMOID, TANH
-from bpfunc.interop.compiled.machine import LARGEST, PRECISIONS, Precision
-from bpfunc.interop.structure import inside, maker_of
+from bpfunc.compiled.machine import LARGEST, PRECISIONS, Precision
 from bpfunc.layers import DenseParams, Layer, Maker, ShapeError
 from bpfunc.layers.combinators import SerialParams
+from bpfunc.layers.recognition import inside, made_by, maker_of
+from bpfunc.ops.elementwise import Elementwise, formulas_of
+from bpfunc.transforms.formula import Formula, traced_function
 from bpfunc.tree import Tree, tree_leaves, tree_leaves_with_path
-
-KINDS = {"relu": RELU, "leaky_relu": LEAKY, "tanh": TANH, "sigmoid": SIGMOID, "identity": IDENTITY}
-"""Makers of activations whose derivatives can be told from their outputs."""
 
 
 @attrs.frozen
-class Stage:
-    """A dense layer and what follows it.
+class Activation:
+    """An elementwise activation.
 
     Args:
-        use_bias: Whether the dense layer has one.
-        kind: Of the activation; see `bpfunc.interop.compiled.epoch`.
-        slope: Of `leaky_relu` below 0.
+        formulas: Of its op.
+        settings: Of the op, by name.
     """
 
-    use_bias: bool
-    kind: int = IDENTITY
-    slope: float = 0.0
+    formulas: Elementwise
+    settings: tuple[tuple[str, float], ...] = ()
 
 
-def network_of(model: Layer) -> tuple[Stage, ...]:
-    """Read a network as a row of stages.
+@attrs.frozen
+class Dropout:
+    """A dropout.
 
     Args:
-        model: Dense layers and activations in `serial`, nested or not.
+        rate: Probability that a number is dropped, above 0.
+        path: Numbers that the combinators fold into the key of the step.
+    """
+
+    rate: float
+    path: tuple[int, ...]
+
+
+@attrs.frozen
+class Network:
+    """A row of dense layers, and what stands between them.
+
+    Args:
+        use_bias: For each dense layer, whether it has one.
+        links: What follows at each position, in order: at the inputs, and after each dense layer.
+    """
+
+    use_bias: tuple[bool, ...]
+    links: tuple[tuple[Activation | Dropout, ...], ...]
+
+
+def network_of(model: Layer) -> Network:
+    """Read a network as a row of dense layers.
+
+    Args:
+        model: Dense layers, elementwise activations and dropout in `serial`, nested or not, or in `mirror_averaged`,
+            which in training is what is inside it.
 
     Returns:
-        A stage for each dense layer.
+        The network.
 
     Raises:
-        ValueError: There is another layer, or one of these with other functions, or none that is dense, or an
-            activation follows no dense layer.
+        ValueError: There is another layer, or one of these with other functions, or none that is dense.
 
     Example:
-        >>> from bpfunc.layers import dense, relu
+        >>> from bpfunc.layers import dense, dropout
         >>> from bpfunc.layers.combinators import serial
-        >>> network_of(serial(dense(4), relu(), dense(3, use_bias=False)))
-        (Stage(use_bias=True, kind=0, slope=0.0), Stage(use_bias=False, kind=4, slope=0.0))
+        >>> network_of(serial(dense(4), dropout(0.5), dense(3, use_bias=False)))
+        Network(use_bias=(True, False), links=((), (Dropout(rate=0.5, path=(1,)),), ()))
     """
-    stages: list[Stage] = []
-    follows_dense = False
-    for path, layer, maker in _flat(model, ""):
+    use_bias: list[bool] = []
+    links: list[list[Activation | Dropout]] = [[]]
+    for path, layer, maker, numbers in _flat(model, "", ()):
         settings = dict(maker.settings)
-        slope = settings.get("slope", 0.0)
         if maker.name == "dense":
-            stages.append(Stage(bool(settings["use_bias"])))
-            follows_dense = True
-        elif maker.name in KINDS and follows_dense and isinstance(slope, float) and slope >= 0:
-            stages[-1] = attrs.evolve(stages[-1], kind=KINDS[maker.name], slope=slope)
-            follows_dense = False
+            use_bias.append(bool(settings["use_bias"]))
+            links.append([])
+        elif maker.name == "dropout":
+            rate = settings["rate"]
+            links[-1] += [Dropout(rate, numbers)] if isinstance(rate, float) and rate > 0 else []
         else:
-            raise _unknown(layer, path)
-    if not stages:
+            op = made_by(maker.name, [part for _, part in layer.parts], settings).op
+            found = None if op is None else formulas_of(op)
+            if found is None:
+                raise _unknown(layer, path)
+            links[-1].append(Activation(found[0], tuple(found[1].items())))
+    if not use_bias:
         raise ValueError("a compiled epoch takes a network with at least one dense layer")
-    return tuple(stages)
+    return Network(tuple(use_bias), tuple(map(tuple, links)))
 
 
 def _unknown(layer: Layer, path: str) -> ValueError:
     return ValueError(
-        f"a compiled epoch takes dense layers, each followed by at most one of {', '.join(KINDS)}; found "
+        "a compiled epoch takes dense layers, elementwise activations and dropout, in serial or mirror_averaged; found "
         f"{layer.name}{f' at {path}' if path else ''}; compose the step for other networks"
     )
 
 
-def _flat(layer: Layer, path: str) -> list[tuple[str, Layer, Maker]]:
+def _flat(layer: Layer, path: str, numbers: tuple[int, ...]) -> list[tuple[str, Layer, Maker, tuple[int, ...]]]:
     try:
         maker = maker_of(layer, path)
     except ValueError:
         raise _unknown(layer, path) from None
+    if maker.name == "mirror_averaged":
+        return [found for label, part in layer.parts for found in _flat(part, inside(path, label), numbers)]
     if maker.name != "serial":
-        return [(path, layer, maker)]
-    return [found for label, part in layer.parts for found in _flat(part, inside(path, label))]
+        return [(path, layer, maker, numbers)]
+    return [
+        found
+        for index, (label, part) in enumerate(layer.parts)
+        for found in _flat(part, inside(path, label), (*numbers, index))
+    ]
+
+
+def formula_of(links: tuple[Activation | Dropout, ...], dtype: Precision) -> tuple[Formula, tuple[float, ...]]:
+    """Write down what follows at a position: the values after it and the slope, of the values before it and the masks.
+
+    Args:
+        links: In order, at least one.
+        dtype: Of the values.
+
+    Returns:
+        The formula and its constants.
+
+    Raises:
+        TypeError: An activation does something that is not compiled.
+
+    Example:
+        >>> formula, _ = formula_of((Dropout(0.5, ()),), np.dtype(np.float32))
+        >>> [operation.operands for operation in formula.operations][0]
+        ('x[0]', 'x[1]')
+    """
+
+    def follow(z: Any, *masks: Any) -> tuple[Any, Any]:
+        y, slope, remaining = z, None, iter(masks)
+        for link in links:
+            if isinstance(link, Dropout):
+                mask = next(remaining)
+                y, own = y * mask, mask
+            else:
+                x, settings = y, dict(link.settings)
+                y = link.formulas.function(x, **settings)
+                own = link.formulas.slope(x if link.formulas.keeps == "x" else y, *settings.values())
+            slope = own if slope is None else own * slope
+        return y, slope
+
+    try:
+        return traced_function(follow, 1 + sum(isinstance(link, Dropout) for link in links), dtype)
+    except AttributeError as error:
+        raise TypeError(f"an activation cannot be compiled: {error}") from None
 
 
 def template(model: Layer) -> tuple[Tree, Tree]:
@@ -110,6 +179,8 @@ def template(model: Layer) -> tuple[Tree, Tree]:
     if maker.name == "serial":
         parts = [template(part) for _, part in model.parts]
         return SerialParams(tuple([params for params, _ in parts])), tuple([state for _, state in parts])
+    if maker.name == "mirror_averaged":
+        return template(model.parts[0][1])
     if maker.name == "dense":
         leaf: Any = 0
         return DenseParams(leaf, leaf if dict(maker.settings)["use_bias"] else None), ()
@@ -135,7 +206,7 @@ class Layout:
     size: int
 
 
-def layout_of(network: tuple[Stage, ...], params: Tree) -> Layout:
+def layout_of(network: Network, params: Tree) -> Layout:
     """Place a network's parameters in a buffer.
 
     Args:
@@ -151,14 +222,16 @@ def layout_of(network: tuple[Stage, ...], params: Tree) -> Layout:
 
     Example:
         >>> params = (np.zeros((2, 3)), np.zeros(3))
-        >>> layout_of((Stage(True),), params).leaves
+        >>> layout_of(Network((True,), ((), ())), params).leaves
         ((0, (2, 3)), (8, (3,)))
     """
     found = tree_leaves_with_path(params)
-    expected = sum(1 + stage.use_bias for stage in network)
+    expected = len(network.use_bias) + sum(network.use_bias)
     if len(found) != expected:
         shapes = [np.shape(leaf) for _, leaf in found]
-        raise ShapeError(f"parameters of shapes {shapes} are not those of {len(network)} dense layers in a row")
+        raise ShapeError(
+            f"parameters of shapes {shapes} are not those of {len(network.use_bias)} dense layers in a row"
+        )
     dtype = precision_of(params)
     line = CACHE_LINE // dtype.itemsize
     widths: list[int] = []
@@ -167,7 +240,7 @@ def layout_of(network: tuple[Stage, ...], params: Tree) -> Layout:
     placed: list[tuple[int, Shape]] = []
     size = 0
     remaining = iter(found)
-    for stage in network:
+    for use_bias in network.use_bias:
         path, weight = next(remaining)
         if weight.ndim != 2 or 0 in weight.shape or (widths and widths[-1] != weight.shape[0]):
             before = f"({widths[-1]}, H)" if widths else "(D, H)"
@@ -177,7 +250,7 @@ def layout_of(network: tuple[Stage, ...], params: Tree) -> Layout:
         placed.append((size, weight.shape))
         size += -(-weight.size // line) * line
         bias_at.append(size)
-        if stage.use_bias:
+        if use_bias:
             path, bias = next(remaining)
             if bias.shape != weight.shape[1:]:
                 raise ShapeError(f"dense expected a bias of shape {weight.shape[1:]}, found {bias.shape}", path)
@@ -230,7 +303,7 @@ def packed(layout: Layout, trees: Sequence[Tree], dtype: Precision) -> FloatArra
 
     Example:
         >>> ones = (np.ones((1, 2)), np.ones(2))
-        >>> packed(layout_of((Stage(True),), ones), [ones], np.dtype(np.float64)).sum()
+        >>> packed(layout_of(Network((True,), ((), ())), ones), [ones], np.dtype(np.float64)).sum()
         np.float64(4.0)
     """
     table = empty((len(trees), layout.size), dtype)
@@ -252,7 +325,7 @@ def unpacked(layout: Layout, row: FloatArray) -> list[FloatArray]:
         Read-only views, in the tree's order.
 
     Example:
-        >>> layout = layout_of((Stage(True),), (np.ones((1, 2)), np.ones(2)))
+        >>> layout = layout_of(Network((True,), ((), ())), (np.ones((1, 2)), np.ones(2)))
         >>> [leaf.shape for leaf in unpacked(layout, np.zeros(layout.size))]
         [(1, 2), (2,)]
     """

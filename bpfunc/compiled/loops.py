@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,10 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from bpfunc.interop.compiled.machine import Precision, njit, numba, types
+from bpfunc.compiled.kept import kept, kept_by_address
+from bpfunc.compiled.machine import Precision, njit, numba, types
 from bpfunc.transforms.formula import Formula, Operand, traced
 
-SYMBOLS = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}"}
+SYMBOLS = {
+    "add": "{} + {}",
+    "subtract": "{} - {}",
+    "multiply": "{} * {}",
+    "divide": "{} / {}",
+    "negative": "-{}",
+    "greater": "{} > {}",
+    "greater_equal": "{} >= {}",
+    "less": "{} < {}",
+    "less_equal": "{} <= {}",
+    "equal": "{} == {}",
+    "not_equal": "{} != {}",
+    "astype": "{}",
+    "where": "{1} if {0} else {2}",
+}
 """Universal functions that have a sign of their own; all others are called by name."""
 
 REFUSAL = 'raise ValueError("a compiled loop takes arrays of one size and all its constants")'
@@ -89,7 +105,7 @@ def loop_of(formula: Formula) -> Callable[..., None]:
         array([2., 2.])
     """
     # Without `fastmath`, LLVM neither reorders nor contracts; divisions by zero give infinity, as NumPy's do.
-    loop: Callable[..., None] = njit(_defined(source(formula), "loop"), nogil=True, error_model="numpy")
+    loop: Callable[..., None] = kept(njit(_defined(source(formula), "loop"), nogil=True, error_model="numpy"))
     return loop
 
 
@@ -116,13 +132,15 @@ def update_of(formulas: tuple[Formula, ...], dtype: Precision) -> Any:
     signature = types.void(types.int64, vector, vector, vector, table, types.int64, types.int64)
     # As a function by address, so that the compiled epoch is the same for all optimisers.
     with refused_by_name():
-        return numba.cfunc(signature, error_model="numpy")(_defined(source_in_place(formulas), "update"))
+        return kept_by_address(_defined(source_in_place(formulas), "update"), signature)
 
 
 def _defined(text: str, name: str) -> Any:
-    names: dict[str, Any] = {"np": np}
-    exec(text, names)
-    return names[name]
+    """Run the text of a function, under a name that no other text has: machine code on disk is found by names."""
+    own = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:20]}"
+    names: dict[str, Any] = {"np": np, "__name__": __name__}
+    exec(text.replace(f"def {name}(", f"def {own}(", 1), names)
+    return names[own]
 
 
 def source(formula: Formula) -> str:
@@ -213,5 +231,121 @@ def _loop_lines(formula: Formula, first: int, result: str, new: Sequence[str]) -
 
 def _name(name: Operand) -> str:
     """``g`` -> ``g[i]``, ``old[1]`` -> ``old1[i]``, ``v[3]`` -> ``v3``, ``c[0]`` -> ``c0``."""
-    plain = re.sub(r"\[(\d+)\]", r"\1", name)
+    plain = _plain(name)
     return f"{plain}[i]" if plain in ("g", "p") or plain.startswith("old") else plain
+
+
+@lru_cache(maxsize=256)
+def activate_of(formulas: tuple[Formula, ...], dtype: Precision) -> Any:
+    """Compile what stands between dense layers.
+
+    Args:
+        formulas: Of the values before, and of the masks of dropout; each gives the values after, and the slope.
+        dtype: Of the arrays.
+
+    Returns:
+        A function for compiled code: ``(which, constants, z, slope, masks, r0, r1, c0, c1)`` replaces a block of the
+        values ``z`` and fills that of ``slope``, by the formula ``which``, whose constants follow those of the ones
+        before.
+
+    Example:
+        >>> from bpfunc.transforms.formula import traced_function
+        >>> formula, _ = traced_function(lambda z: (np.tanh(z), 1.0), 1, np.dtype(np.float32))
+        >>> activate_of((formula,), np.dtype(np.float32)).native_name.startswith("cfunc")
+        True
+    """
+    number = numba.from_dtype(dtype)
+    place = types.int64
+    values, masks, told = number[:, ::1], number[:, :, ::1], types.float64[::1]
+    signature = types.void(place, told, values, values, masks, place, place, place, place)
+    lines = ["def activate(which, constants, z, slope, masks, r0, r1, c0, c1):", "    pass"]
+    first = 0
+    for which, formula in enumerate(formulas):
+        inputs = 1 + _largest("x", formula)
+        lines += [f"    if which == {which}:", *[f"        {line}" for line in _constant_lines(formula, first)]]
+        lines += ["        for r in range(r0, r1):", "            x0 = z[r, c0:c1]", "            y1 = slope[r, c0:c1]"]
+        lines += [f"            x{mask} = masks[{mask - 1}, r, c0:c1]" for mask in range(1, inputs)]
+        lines += [f"            {line}" for line in _function_lines(formula, dtype, ["x0", "y1"])]
+        first += formula.constants
+    return kept_by_address(_defined("\n".join(lines), "activate"), signature)
+
+
+@lru_cache(maxsize=256)
+def derive_of(formula: Formula, dtype: Precision) -> Any:
+    """Compile a derivative of a loss, one row at a time.
+
+    Args:
+        formula: Of three numbers of each output, as `bpfunc.compiled.losses` names them.
+        dtype: Of the arrays.
+
+    Returns:
+        A function for compiled code: ``(constants, x0, x1, x2, out)`` fills ``out``.
+
+    Example:
+        >>> from bpfunc.transforms.formula import traced_function
+        >>> formula, _ = traced_function(lambda z, p, t: (z - t,), 3, np.dtype(np.float32))
+        >>> derive_of(formula, np.dtype(np.float32)).native_name.startswith("cfunc")
+        True
+    """
+    number = numba.from_dtype(dtype)
+    vector, fixed = number[::1], types.Array(number, 1, "C", readonly=True)
+    signature = types.void(types.float64[::1], vector, vector, fixed, vector)
+    lines = ["def derive(constants, x0, x1, x2, out):"]
+    lines += [f"    {line}" for line in (*_constant_lines(formula, 0), *_function_lines(formula, dtype, ["out"]))]
+    return kept_by_address(_defined("\n".join(lines), "derive"), signature)
+
+
+def _largest(kind: str, formula: Formula) -> int:
+    """The largest number behind a letter among the operands, at least 0."""
+    names = [name for operation in formula.operations for name in operation.operands if name.startswith(f"{kind}[")]
+    return max([int(name[2:-1]) for name in names], default=0)
+
+
+def _used_constants(formula: Formula) -> set[tuple[str, str]]:
+    return {
+        (name, operation.dtype)
+        for operation in formula.operations
+        for name in operation.operands
+        if name.startswith("c[")
+    }
+
+
+def _constant_lines(formula: Formula, first: int) -> list[str]:
+    """Bring each constant to the dtypes that it is used in, once before the loops."""
+    used = sorted(_used_constants(formula))
+    return [f"{_plain(name)}_{dtype} = np.{dtype}(constants[{first + int(name[2:-1])}])" for name, dtype in used]
+
+
+def _function_lines(formula: Formula, dtype: Precision, results: Sequence[str]) -> list[str]:
+    """The loop over one row of a function's formula."""
+    kinds = {f"x[{index}]": str(dtype) for index in range(1 + _largest("x", formula))}
+    lines = ["for i in range(x0.size):"]
+    for index, operation in enumerate(formula.operations):
+        form = SYMBOLS.get(operation.name, f"np.{operation.name}({', '.join('{}' for _ in operation.operands)})")
+        wanted = [operation.dtype] * len(operation.operands)
+        if operation.name == "where":
+            wanted[0] = "bool"
+        brought = [
+            _brought(name, kinds.get(name, ""), want) for name, want in zip(operation.operands, wanted, strict=True)
+        ]
+        lines.append(f"    v{index} = {form.format(*brought)}")
+        kinds[f"v[{index}]"] = operation.gives
+    values = [_plain(name) for name in (formula.result, *formula.new)]
+    return [*lines, *(f"    {place}[i] = {value}" for place, value in zip(results, values, strict=True))]
+
+
+def _brought(name: Operand, kind: str, dtype: str) -> str:
+    """An operand, in a dtype."""
+    if name.startswith("c["):
+        return f"{_plain(name)}_{dtype}"
+    plain = f"{_plain(name)}[i]" if name.startswith("x[") else _plain(name)
+    if kind == dtype:
+        return plain
+    if kind == "bool":
+        return f"(np.{dtype}(1) if {plain} else np.{dtype}(0))"
+    return f"({plain} != 0)" if dtype == "bool" else f"np.{dtype}({plain})"
+
+
+def _plain(name: Operand) -> str:
+    """``v[3]`` -> ``v3``."""
+    return re.sub(r"\[(\d+)\]", r"\1", name)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 from collections.abc import Callable
 
+import attrs
 import numpy as np
 import pytest
 
@@ -14,16 +18,24 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from bpfunc.arrays.types import FloatDType
 from bpfunc.batches.batch import Batch, epoch_batches, in_order, weighted
-from bpfunc.interop.compiled.loops import source_in_place
+from bpfunc.compiled.loops import source_in_place
 from bpfunc.interop.numba import compiled_epoch
 from bpfunc.keys import Key
-from bpfunc.layers import Layer, ShapeError, dense, dropout, identity, leaky_relu, relu, sigmoid, tanh
-from bpfunc.layers.combinators import named, serial
+from bpfunc.layers import Layer, ShapeError, batch_norm, dense, identity, leaky_relu, relu, sigmoid, softmax, tanh
+from bpfunc.layers.combinators import named, residual, serial
 from bpfunc.losses import Loss, cross_entropy, squared_error
 from bpfunc.optimizers import adam, lamb, sgd, weights_only
 from bpfunc.training.loop import fold_steps
 from bpfunc.training.step import StepMetrics, TrainState, init_train_state, make_step
-from bpfunc.transforms import GradientTransform, chain, masked, scale, scale_by_learning_rate
+from bpfunc.transforms import (
+    GradientTransform,
+    chain,
+    clip_by_global_norm,
+    clip_by_norm,
+    masked,
+    scale,
+    scale_by_learning_rate,
+)
 from bpfunc.transforms.formula import Formula
 from bpfunc.tree import Tree, tree_cast, tree_leaves
 from tests.bpfunc.test_elementwise import CHAINS
@@ -194,7 +206,7 @@ def test_averages_do_not_linger_among_denormal_numbers() -> None:
     """An input that falls silent leaves an average that reaches zero, where it would stay just above without care."""
     inputs = np.zeros((400, FEATURES), np.float32)
     inputs[0] = 1e-30
-    data, model, transform = Batch(inputs, np.zeros(400, np.intp)), dense(CLASSES), adam(0.0)
+    data, model, transform = Batch(inputs, np.zeros(400, np.intp)), dense(CLASSES), adam(lambda step: 0.0)
     state = init_train_state(model, transform, Key(3), (FEATURES,))
     epoch = compiled_epoch(model, cross_entropy(), transform, threads=2)
     for number in range(2):
@@ -206,10 +218,9 @@ def test_averages_do_not_linger_among_denormal_numbers() -> None:
 @pytest.mark.parametrize(
     ("model", "told"),
     [
-        (serial(dense(3), dropout(0.5), dense(2)), r"found dropout.* at layers\[1\]"),
-        (serial(dense(3), relu(), tanh()), r"found tanh at layers\[2\]"),
-        (serial(relu(), dense(3)), r"found relu at layers\[0\]"),
-        (serial(dense(3), serial(leaky_relu(slope=-1.0))), r"leaky_relu.* at layers\[1\]\.layers\[0\]"),
+        (serial(dense(3), batch_norm(), dense(2)), r"found batch_norm.* at layers\[1\]"),
+        (serial(dense(3), serial(softmax())), r"found softmax at layers\[1\]\.layers\[0\]"),
+        (residual(dense(3)), "found residual"),
         (named(("head", dense(3))), "found named"),
         (serial(), "at least one dense layer"),
     ],
@@ -221,9 +232,13 @@ def test_other_networks_are_refused(model: Layer, told: str) -> None:
 
 
 def test_other_parts_are_refused() -> None:
-    """Another loss, a transform that is no single formula, and no threads."""
-    with pytest.raises(ValueError, match="found the loss squared_error"):
-        compiled_epoch(dense(1), squared_error(), sgd(0.1))
+    """Another loss, a transform that is no single formula, a norm in another place, and no threads."""
+    own = attrs.evolve(squared_error(), name="own", vjp=lambda residual, dlosses: residual)
+    with pytest.raises(ValueError, match="found the loss own"):
+        compiled_epoch(dense(1), own, sgd(0.1))
+    for late in (chain(sgd(0.1), clip_by_global_norm(1.0)), clip_by_global_norm(1.0), chain(clip_by_norm(1.0))):
+        with pytest.raises(ValueError, match="more than one number at a time"):
+            compiled_epoch(dense(1), cross_entropy(), late)
     with pytest.raises(ValueError, match="more than one number at a time"):
         compiled_epoch(dense(1), cross_entropy(), lamb(0.1))
     with pytest.raises(ValueError, match="at least 1 thread, got 0"):
@@ -249,7 +264,7 @@ def test_data_that_does_not_fit_is_refused() -> None:
         epoch(state, data, Key(1), 0, 2, sampler=lambda key, count: np.array([ROWS]))
     with pytest.raises(ValueError, match="no batch to learn from"):
         epoch(state, data, Key(1), 0, 2, start=99)
-    with pytest.raises(ValueError, match="at least 1 row"):
+    with pytest.raises(ValueError, match="batch_size of at least 1"):
         epoch(state, data, Key(1), 0, 0)
     other = init_train_state(serial(dense(9), relu(), dense(CLASSES)), transform, Key(3), (FEATURES,))
     with pytest.raises(ShapeError, match="not those of 3 dense layers"):
@@ -273,3 +288,26 @@ def test_all_is_read_before_it_is_written() -> None:
     first = next(index for index, line in enumerate(lines) if "[i] =" in line)
     assert len(lines) == first + 2
     assert not any("[i]" in line.partition("=")[2] for line in lines[first:])
+
+
+def test_ctrl_c_is_heard_within_an_epoch() -> None:
+    """An epoch that would take a minute ends at once, its threads with it, and the state is what it was."""
+    model, transform = serial(dense(512), relu(), dense(512), relu(), dense(CLASSES)), sgd(0.0)
+    data = Batch(np.ones((256, 512), np.float32), np.zeros(256, np.intp))
+    state = init_train_state(model, transform, Key(3), (512,))
+    epoch, before = compiled_epoch(model, cross_entropy(), transform, threads=2), threading.active_count()
+    epoch(state, data, Key(1), 0, 256)
+    pressed: list[float] = []
+
+    def press() -> None:
+        pressed.append(time.monotonic())
+        signal.raise_signal(signal.SIGINT)
+
+    timer = threading.Timer(0.5, press)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        epoch(state, data, Key(1), 0, 256, sampler=lambda key, count: np.tile(np.arange(count), 3000))
+    assert time.monotonic() - pressed[0] < 10  # a second, on a machine that has nothing else to do
+    timer.join()
+    assert threading.active_count() == before
+    epoch(state, data, Key(1), 0, 256)

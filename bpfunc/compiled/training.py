@@ -1,0 +1,309 @@
+"""Whole epochs of a network of dense layers as one program that all cores work on."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeAlias
+
+import attrs
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from bpfunc.arrays.aligned import keep_freed_memory
+from bpfunc.arrays.types import FloatArray, IntArray
+from bpfunc.batches.batch import Batch, Sampler, batches_per_epoch, row_count, shuffled
+from bpfunc.compiled.losses import LossForm, loss_of
+from bpfunc.compiled.network import Network, layout_of, network_of, precision_of
+from bpfunc.compiled.optimizer import clipped_form
+from bpfunc.compiled.work import Lesson, Training, advance, check_fit, check_structure, finished, lesson, training
+from bpfunc.keys import Key, fold_in
+from bpfunc.layers import Layer
+from bpfunc.layers.sameness import same
+from bpfunc.losses import Loss
+from bpfunc.metrics import (
+    Mean,
+    Metric,
+    accuracy,
+    binary_accuracy,
+    mean_absolute_error,
+    mean_squared_error,
+)
+from bpfunc.training.loop import merge_metrics
+from bpfunc.training.step import StepMetrics, TrainState
+from bpfunc.transforms import GradientTransform
+from bpfunc.transforms.elementwise import Elementwise
+
+CHUNK = 2**22
+"""Numbers in the outputs that are kept until the metrics have seen them."""
+STEPS = 4096
+"""Steps whose constants and keys are made at once."""
+
+
+class EpochFn(Protocol):
+    """``(state, data, key, epoch, batch_size) -> (state, metrics)``: one epoch, as `compiled_epoch` makes it."""
+
+    def __call__(
+        self,
+        state: TrainState,
+        data: Batch,
+        key: Key,
+        epoch: int,
+        batch_size: int,
+        *,
+        sampler: Sampler = shuffled,
+        drop_last: bool = False,
+        start: int = 0,
+    ) -> tuple[TrainState, StepMetrics]:
+        """Train one epoch; all arguments but the first are those of `bpfunc.batches.batch.epoch_batches`."""
+        ...
+
+
+FoldFn: TypeAlias = Callable[[TrainState, Iterable[Batch]], tuple[TrainState, StepMetrics]]
+"""``(state, batches) -> (state, metrics)``, as `bpfunc.training.loop.fold_steps` folds a step."""
+
+
+def compiled_epoch(
+    model: Layer,
+    loss: Loss,
+    transform: GradientTransform,
+    *,
+    metric: Metric | None = None,
+    threads: int | None = None,
+) -> EpochFn:
+    """Compile a whole epoch: gathering, forward, backward and update of every step in one program.
+
+    ``compiled_epoch(model, loss, transform)(state, ...)`` does what
+    ``fold_steps(make_step(model, loss, transform), state, epoch_batches(...))`` does, and its results differ from those
+    by rounding alone. A core of each thread is kept busy all the time. While it runs, SciPy's and NumPy's matrix
+    library is held to one thread in all of the process. The first call on a computer takes some seconds longer, to
+    compile; machine code is kept on disk (see `bpfunc.compiled.kept.directory`). Ctrl-C ends it within a step.
+
+    Args:
+        model: `dense` layers, elementwise activations and `dropout`, in `serial`, nested or not, or in
+            `mirror_averaged`.
+        loss: Any of `bpfunc.losses`, or one made by `bpfunc.losses.elementwise.elementwise_loss`.
+        transform: As for `compiled`; `clip_by_global_norm` may be the first link of its chain.
+        metric: What else to measure on the outputs; accuracy where None.
+        threads: How many share the work, at least 1; where None, as many as NumPy's matrix library uses. The same
+            number gives the same bits.
+
+    Returns:
+        The function of an epoch. Before anything runs it raises ValueError where there is no batch or the batch size is
+        below 1, IndexError where the sampler names a row that is not there, ShapeError where data, parameters and model
+        do not fit, TreeStructureError where parameters or state are not those of this model and optimiser, and
+        TypeError where something is not of the parameters' dtype, float32 or float64.
+
+    Raises:
+        TypeError: A formula does something that is not compiled, or the number of threads is not a whole number.
+        ValueError: The model has another layer, the loss is another one, no formula for single numbers is known of the
+            transform, or the number of threads is below 1; the message says which.
+
+    Example:
+        >>> from bpfunc.layers import dense, relu
+        >>> from bpfunc.losses import cross_entropy
+        >>> from bpfunc.layers.combinators import serial
+        >>> from bpfunc.optimizers import sgd
+        >>> from bpfunc.training.step import init_train_state
+        >>> model, optimizer = serial(dense(4), relu(), dense(2)), sgd(0.5)
+        >>> epoch = compiled_epoch(model, cross_entropy(), optimizer)
+        >>> state = init_train_state(model, optimizer, Key(0), (3,))
+        >>> data = Batch(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
+        >>> for number in range(20):
+        ...     state, metrics = epoch(state, data, Key(1), number, 2)
+        >>> state.step, metrics.metric
+        (40, Mean(total=3.0, weight=3.0))
+
+    Reference: Rumelhart, Hinton and Williams (1986); the compiler: Lam, Pitrou and Seibert, "Numba" (2015).
+    """
+    engine = _engine(model, loss, transform, metric, threads)
+
+    def epoch(
+        state: TrainState,
+        data: Batch,
+        key: Key,
+        epoch: int,
+        batch_size: int,
+        *,
+        sampler: Sampler = shuffled,
+        drop_last: bool = False,
+        start: int = 0,
+    ) -> tuple[TrainState, StepMetrics]:
+        width = engine.outputs(state)
+        order = _row_numbers(sampler(fold_in(key, epoch), row_count(data)))
+        batch_size, start = _whole("batch_size", batch_size), _whole("start", start)
+        batches = batches_per_epoch(len(order), batch_size, drop_last=drop_last)
+        rows = order[max(start, 0) * batch_size : batches * batch_size]
+        if start < 0 or not len(rows):
+            raise ValueError(f"there is no batch to learn from: {batches} in the epoch, starting from {start}")
+        size = min(batch_size, len(rows))
+        taught = lesson(loss, engine.form, data, rows, size, width, precision_of(state.params))
+        engine.try_metric(data, width)
+        begun = engine.begin(state, taught, size)
+        found = engine.learn(begun, data, taught, state.step)
+        return engine.end(begun, state, batches - start), found
+
+    return epoch
+
+
+def compiled_fold(
+    model: Layer,
+    loss: Loss,
+    transform: GradientTransform,
+    *,
+    metric: Metric | None = None,
+    threads: int | None = None,
+) -> FoldFn:
+    """Compile the steps over batches that come from anywhere: a stream, an augmentation, a loop of your own.
+
+    ``compiled_fold(model, loss, transform)(state, batches)`` does what
+    ``fold_steps(make_step(model, loss, transform), state, batches)`` does, up to rounding. Threads meet in Python
+    after each batch, so it is slower than `compiled_epoch` where batches are small.
+
+    Args:
+        model: As for `compiled_epoch`.
+        loss: As there.
+        transform: As there.
+        metric: As there.
+        threads: As there.
+
+    Returns:
+        The function of a stretch of steps, which raises what `compiled_epoch` raises. It takes the batches one at a
+        time.
+
+    Raises:
+        TypeError: As `compiled_epoch`.
+        ValueError: As `compiled_epoch`.
+
+    Example:
+        >>> from bpfunc.layers import dense
+        >>> from bpfunc.losses import squared_error
+        >>> from bpfunc.optimizers import sgd
+        >>> from bpfunc.training.step import init_train_state
+        >>> model, optimizer = dense(1), sgd(0.1)
+        >>> fold = compiled_fold(model, squared_error(), optimizer, metric=mean_squared_error())
+        >>> state = init_train_state(model, optimizer, Key(0), (2,))
+        >>> batches = (Batch(np.full((3, 2), n, np.float32), np.full((3, 1), n)) for n in (1, 2))
+        >>> fold(state, batches)[0].step
+        2
+
+    Reference: Rumelhart, Hinton and Williams (1986); the compiler: Lam, Pitrou and Seibert, "Numba" (2015).
+    """
+    engine = _engine(model, loss, transform, metric, threads)
+
+    def fold(state: TrainState, batches: Iterable[Batch]) -> tuple[TrainState, StepMetrics]:
+        width, dtype = engine.outputs(state), precision_of(state.params)
+        begun: Training | None = None
+        merged: StepMetrics | None = None
+        now = state
+        for batch in batches:
+            count = row_count(batch)
+            if not count:
+                raise ValueError("a compiled step takes a batch of at least 1 row")
+            taught = lesson(loss, engine.form, batch, np.arange(count), count, width, dtype)
+            if begun is None:
+                engine.try_metric(batch, width)
+            if begun is None or begun.batch_size != count:  # a batch of another size needs other memory
+                now = now if begun is None else engine.end(begun, state, now.step - state.step)
+                begun = engine.begin(now, taught, count)
+            found = engine.learn(begun, batch, taught, now.step)
+            merged = found if merged is None else merge_metrics(merged, found, engine.metric)
+            now = attrs.evolve(now, step=now.step + 1)
+        if begun is None or merged is None:
+            raise ValueError("there is no batch to learn from; is the data set empty?")
+        return engine.end(begun, state, now.step - state.step), merged
+
+    return fold
+
+
+@attrs.frozen(eq=False)
+class _Engine:
+    """What is known before there is a state or data."""
+
+    model: Layer
+    network: Network
+    loss: Loss
+    form: LossForm
+    chain: Elementwise
+    limit: float
+    metric: Metric
+    controller: ThreadpoolController
+    threads: int
+
+    def outputs(self, state: TrainState) -> int:
+        """How many outputs the network has, by its parameters, which are checked."""
+        check_structure(self.model, state)
+        return int(layout_of(self.network, state.params).widths[-1])
+
+    def begin(self, state: TrainState, taught: Lesson, batch_size: int) -> Training:
+        """Prepare a training; what is to be learned first fits the network."""
+        check_fit(layout_of(self.network, state.params), taught, precision_of(state.params))
+        return training(self.network, self.chain, self.limit, self.form, state, batch_size, self.threads)
+
+    def learn(self, begun: Training, data: Batch, taught: Lesson, step: int) -> StepMetrics:
+        """Go through a lesson, as much at a time as memory should hold outputs for."""
+        size, merged = begun.batch_size, None
+        at_once = min(max(CHUNK // (size * taught.targets.shape[1]), 1), STEPS) * size
+        for first in range(0, len(taught.rows), at_once):
+            chunk = slice(first, first + at_once)
+            part = attrs.evolve(taught, rows=taught.rows[chunk], scale=taught.scale[chunk])
+            with self.controller.limit(limits=1, user_api="blas"):
+                outputs = advance(begun, part, step + first // size)
+            found = self._measured(outputs, data, part.rows)
+            merged = found if merged is None else merge_metrics(merged, found, self.metric)
+        assert merged is not None  # a lesson has rows
+        return merged
+
+    def end(self, begun: Training, state: TrainState, steps: int) -> TrainState:
+        """The state after the last step."""
+        params, optimizer_state = finished(begun)
+        return TrainState(params, state.layer_state, optimizer_state, state.step + steps, state.key)
+
+    def try_metric(self, data: Batch, outputs: int) -> None:
+        """Let the metric refuse targets that it is not for before anything runs."""
+        self._measured(np.zeros((1, outputs), data.inputs.dtype), data, np.zeros(1, np.intp))
+
+    def _measured(self, outputs: FloatArray, data: Batch, rows: IntArray) -> StepMetrics:
+        reads_inputs = not any(same(self.metric, known) for known in _OUTPUTS_ONLY)
+        inputs = data.inputs[rows] if reads_inputs else np.zeros((len(rows), 0), outputs.dtype)
+        weights = None if data.weights is None else data.weights[rows]
+        batch = Batch(inputs, data.targets[rows], weights)
+        losses = self.loss.forward(outputs, batch.targets)[0].astype(np.float64)
+        if weights is None:
+            mean = Mean(float(losses.sum()), float(len(rows)))
+        else:
+            counted = weights.astype(np.float64)
+            mean = Mean(float(np.dot(losses, counted)), float(counted.sum()))
+        return StepMetrics(mean, self.metric.measure(outputs, batch))
+
+
+_OUTPUTS_ONLY = (accuracy(), binary_accuracy(), mean_absolute_error(), mean_squared_error())
+"""Metrics that do not look at the inputs, which are then not gathered for them."""
+
+
+def _engine(
+    model: Layer, loss: Loss, transform: GradientTransform, metric: Metric | None, threads: int | None
+) -> _Engine:
+    keep_freed_memory()
+    network, form, (limit, chain) = network_of(model), loss_of(loss), clipped_form(transform)
+    controller = ThreadpoolController()
+    blas = [library["num_threads"] for library in controller.select(user_api="blas").info()]
+    among = max(blas, default=1) if threads is None else _whole("threads", threads)
+    if among < 1:
+        raise ValueError(f"a compiled epoch takes at least 1 thread, got {threads}")
+    measured = accuracy() if metric is None else metric
+    return _Engine(model, network, loss, form, chain, limit, measured, controller, among)
+
+
+def _whole(name: str, number: int) -> int:
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise TypeError(f"{name} is a whole number, got {number!r}") from None
+
+
+def _row_numbers(rows: IntArray) -> IntArray:
+    order = np.asarray(rows)
+    if order.ndim != 1 or (order.size and order.dtype.kind not in "iu"):
+        raise TypeError(f"a sampler gives row numbers (n,), found shape {order.shape} and dtype {order.dtype}")
+    return order

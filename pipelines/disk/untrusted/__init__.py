@@ -1,0 +1,1 @@
+"""What comes from outside: files, documents and text, checked or escaped before anything believes or shows them."""

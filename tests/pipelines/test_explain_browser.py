@@ -1,0 +1,287 @@
+"""The page of a step in a real browser: every control, every address, and each number on the screen that of the arrays.
+
+Needs what `test_browser.py` needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+
+from pipelines.inspection.explain import Explained, explain_moments, explain_step
+from pipelines.inspection.explain_numbers import Plan, arrays_of, figure, plan
+from pipelines.inspection.explain_page import write_explain_page
+from pipelines.spec.run_spec import ModelSpec
+from tests.pipelines.test_browser import Browser, webdriver
+from tests.pipelines.test_explain import NAMES, PLAIN, RICH, at, learn_rows, xor_step
+
+Keys = webdriver.Keys
+ui = pytest.importorskip("selenium.webdriver.support.ui")
+WIDE = attrs.evolve(PLAIN, model=ModelSpec(hidden=(40, 5)))
+
+
+@attrs.frozen(eq=False)
+class Shown:
+    """A page and the steps that it is of."""
+
+    page: Path
+    moments: list[Explained]
+    drawn: Plan
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests, that moves little."""
+    browser = Browser()
+    browser.run("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
+    yield browser
+    browser.driver.quit()
+
+
+def shown(folder: Path, name: str, moments: list[Explained]) -> Shown:
+    write_explain_page(folder / f"{name}.html", moments)
+    return Shown(folder / f"{name}.html", moments, plan(moments))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
+    """A wide network at two moments, one with everything, and exclusive or."""
+    folder = tmp_path_factory.mktemp("steps")
+    model, loss, transform, state, batch = xor_step()
+    lines = {"learning_rate": 0.5, "update_formulas": ["w <- w - r g"]}
+    return {
+        "wide": shown(folder, "wide", list(explain_moments(learn_rows(), WIDE, NAMES, (0, 3, 5)))),
+        "rich": shown(folder, "rich", list(explain_moments(learn_rows(), RICH, NAMES, (5,)))),
+        "xor": shown(folder, "xor", [explain_step(model, loss, transform, state, batch, name="XOR", **lines)]),
+    }
+
+
+def visit(browser: Browser, page: Path, address: str) -> None:
+    browser.driver.get("about:blank")
+    browser.driver.get(f"{page.as_uri()}{address}")
+
+
+NUMBERS = """
+    [...document.querySelectorAll("#panels data")].filter((place) => place.checkVisibility())
+        .map((place) => [place.textContent, Number(place.value), place.dataset.of || "", place.dataset.find || ""])"""
+
+
+def check_numbers(browser: Browser, page: Shown, moment: int) -> int:
+    """Each visible number that says where it stands is the one in the step's arrays; return how many did."""
+    arrays = arrays_of(page.drawn, page.moments[moment])
+    found = browser.js(NUMBERS)
+    assert isinstance(found, list)
+    for text, value, of, _ in found:
+        assert text.strip("()") == figure(value)
+        if of and of != "rate":
+            assert value == at(arrays, of), of
+    return sum(bool(of) for _, _, of, _ in found)
+
+
+@pytest.mark.parametrize("name", ["wide", "rich", "xor"])
+def test_every_operation_shows_the_numbers_of_the_arrays(browser: Browser, pages: dict[str, Shown], name: str) -> None:
+    """At each address, for two examples and two units, figures equal arrays, products multiply, pictures are drawn."""
+    page = pages[name]
+    for moment, one in enumerate(page.moments):
+        for op in range(1, page.drawn.operations + 1):
+            for example, group in ((1, 1), (2, len(page.drawn.groups) - 1)):
+                unit = page.drawn.groups[group].units[-1] + 1
+                visit(browser, page.page, f"#op={op}&example={example}&unit={group}.{unit}&at={one.step}")
+                assert browser.js("document.getElementById('scrubber').value") == str(op)
+                assert len(browser.js("[...document.querySelectorAll('.operation')].filter((o) => !o.hidden)")) == 1
+                assert check_numbers(browser, page, moment) > 4
+                assert browser.js("document.querySelector('#unit').value") == f"{group}.{unit}"
+                boxes = "document.querySelectorAll('.unit-block:not([hidden]) .factor data')"
+                factors = browser.js(f"[...{boxes}].map((box) => Number(box.value))")
+                assert isinstance(factors, list)
+                assert factors[-1] == pytest.approx(np.prod(factors[:-1]), rel=1e-12)
+                dense = page.drawn.groups[group].dense
+                arrays = arrays_of(page.drawn, one)
+                share = factors[0] * float(arrays[f"d{dense}"][example - 1, unit - 1])
+                assert factors[-1] == pytest.approx(share, rel=1e-3, abs=1e-9)
+    assert browser.heard() == []
+
+
+@pytest.mark.parametrize("name", ["wide", "rich", "xor"])
+def test_the_script_says_what_the_page_says_without_it(browser: Browser, pages: dict[str, Shown], name: str) -> None:
+    """For the first example, every number that is readable without a script is the one that the script writes."""
+    page = pages[name]
+    listed = (
+        "[...document.querySelectorAll('#panels data, #panels .terms, #panels [data-say]')].map((p) => p.textContent)"
+    )
+    browser.open(page.page, script=False)
+    assert not browser.js("document.documentElement.classList.contains('js')")
+    assert browser.js("[...document.querySelectorAll('.operation')].every((o) => o.checkVisibility())")
+    assert not browser.js("[...document.querySelectorAll('#controls, #units')].some((o) => o.checkVisibility())")
+    plain = browser.js(listed.replace("#panels", ".operation"))
+    assert isinstance(plain, list)
+    first = sorted(plain)
+    browser.run("Emulation.setScriptExecutionDisabled", value=False)
+    for op in range(1, page.drawn.operations + 1):
+        visit(browser, page.page, f"#op={op}")
+        written = browser.js(listed)
+        assert isinstance(written, list)
+        assert sorted(written) == first, op
+
+
+def hash_of(browser: Browser) -> str:
+    found = browser.js("location.hash")
+    assert isinstance(found, str)
+    return found
+
+
+def test_every_control_leads_to_its_address(browser: Browser, pages: dict[str, Shown]) -> None:
+    """Buttons, slider, keys, choices, clicks and swipes; each address opened anew shows the same view."""
+    page = pages["wide"]
+    last = page.drawn.operations
+    browser.open(page.page)
+    units = page.drawn.groups[1].units
+    assert browser.js("document.getElementById('place').textContent").startswith(f"1 / {last}")
+
+    def expect(*parts: str) -> None:
+        found = hash_of(browser)
+        assert all(part in f"{found}&" for part in (f"{part}&" for part in parts)), (found, parts)
+        view = """
+            [document.getElementById('panels').innerText,
+             [...document.querySelectorAll('.network.wide *')].map((part) =>
+                [...part.attributes].map(({name, value}) => `${name}=${value.split(' ').sort().join(' ')}`)
+                    .filter((words) => words !== 'class=').sort().join() + part.textContent)]"""
+        before = browser.js(view)
+        browser.driver.execute_script("window.kept = 1")
+        visit(browser, page.page, found)
+        assert browser.js("window.kept === undefined")
+        assert browser.js(view) == before
+        assert hash_of(browser) == found
+
+    browser.click("#next")
+    expect("#op=2", "example=1")
+    browser.click("#next")
+    browser.click("#previous")
+    expect("#op=2")
+    for key, op in ((Keys.ARROW_RIGHT, 3), (Keys.ARROW_LEFT, 2), (Keys.END, last), (Keys.HOME, 1), (Keys.PAGE_DOWN, 2)):
+        browser.driver.execute_script("document.activeElement.blur()")
+        browser.press(key)
+        expect(f"#op={op}")
+    browser.driver.execute_script("document.getElementById('scrubber').focus()")
+    browser.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    expect("#op=4")
+    browser.click("#examples label:nth-child(2)")
+    expect("example=2")
+    browser.driver.execute_script("document.querySelector('#examples input:checked').focus()")
+    browser.press(Keys.ARROW_RIGHT)
+    expect("#op=4", "example=3")
+    browser.click("#moments label:nth-child(3)")
+    expect("at=5", "example=3")
+    browser.click("#moments label:nth-child(2)")  # a last batch, of two examples
+    expect("at=3", "example=2")
+    browser.click(f".network.wide .unit[data-column='1'][data-unit='{units[3]}']")
+    expect(f"unit=1.{units[3] + 1}")
+    ui.Select(browser.driver.find_element("id", "unit")).select_by_value("2.2")
+    expect("unit=2.2")
+    box = browser.driver.find_element("id", "weight")
+    box.clear()
+    box.send_keys("7", Keys.TAB)
+    expect("unit=2.2", "weight=7")
+    browser.click(".unit-block:not([hidden]) [data-picture='w']")
+    assert "weight=" in hash_of(browser)
+    assert "weight=7&" not in hash_of(browser)
+
+
+def test_a_finger_turns_over(browser: Browser, pages: dict[str, Shown]) -> None:
+    """A swipe to the left over the drawing goes on, one to the right goes back."""
+    browser.open(pages["xor"].page, width=390)
+    browser.run("Emulation.setTouchEmulationEnabled", enabled=True)
+    place = browser.js(
+        "(() => { const r = document.querySelector('#drawing').getBoundingClientRect(); return [r.x, r.y + 60]; })()"
+    )
+    assert isinstance(place, list)
+    for start, end, op in ((300, 100, 2), (300, 100, 3), (100, 300, 2)):
+        y = place[1]
+        browser.run("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": start, "y": y}])
+        browser.run("Input.dispatchTouchEvent", type="touchMove", touchPoints=[{"x": end, "y": y}])
+        browser.run("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        assert f"#op={op}&" in hash_of(browser)
+    browser.run("Emulation.setTouchEmulationEnabled", enabled=False)
+
+
+def test_play_goes_on_and_stops(browser: Browser, pages: dict[str, Shown]) -> None:
+    """Play turns over by itself to the end, and Pause stops it."""
+    browser.open(pages["xor"].page)
+    browser.driver.execute_script("const real = setInterval; window.setInterval = (f) => real(f, 20)")
+    browser.click("#play")
+    ui.WebDriverWait(browser.driver, 20).until(lambda _: f"#op={pages['xor'].drawn.operations}&" in hash_of(browser))
+    assert browser.js("document.getElementById('play').getAttribute('aria-pressed')") == "false"
+    browser.driver.execute_script("window.setInterval = () => 1")
+    browser.click("#play")
+    assert "#op=1&" in hash_of(browser)
+    assert browser.js("document.getElementById('play').textContent") == "Pause"
+    browser.click("#play")
+    assert browser.js("document.getElementById('play').textContent") == "Play"
+
+
+def test_arrows_are_left_to_what_scrolls(browser: Browser, pages: dict[str, Shown]) -> None:
+    """A table that scrolls and has the focus keeps its arrow keys; so do boxes."""
+    page = pages["wide"]
+    visit(browser, page.page, f"#op={page.drawn.operations - 1}")
+    browser.run("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=True)
+    visit(browser, page.page, f"#op={page.drawn.operations - 1}")
+    browser.driver.execute_script("document.querySelector('.operation:not([hidden]) .scroll').focus()")
+    browser.press(Keys.ARROW_LEFT)
+    assert browser.js("document.getElementById('scrubber').value") == str(page.drawn.operations - 1)
+    browser.driver.execute_script("document.getElementById('weight').focus()")
+    browser.press(Keys.ARROW_LEFT)
+    assert browser.js("document.getElementById('scrubber').value") == str(page.drawn.operations - 1)
+    browser.driver.execute_script("document.activeElement.blur()")
+    browser.press(Keys.ARROW_LEFT)
+    assert browser.js("document.getElementById('scrubber').value") == str(page.drawn.operations - 2)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["#%", "#%E0%A4%A", "#op=0", "#op=999999999", "#op=-1&example=x", "#unit=9.9", "#unit=1.99999", "#op=3&op=4&at=77",
+     "#example=99&weight=999999", "#unit=1.1&weight=0", "#op=5&example=3&unit=1.17", "#<script>", "#op=2e3"],
+)  # fmt: skip
+def test_any_address_is_survived(browser: Browser, pages: dict[str, Shown], address: str) -> None:
+    """What is behind the # may be anything: the page shows a view, the buttons work, nothing complains."""
+    for name in ("wide", "xor"):
+        browser.open(pages[name].page)
+        visit(browser, pages[name].page, address)
+        before = int(browser.js("document.getElementById('scrubber').value"))  # type: ignore[call-overload]
+        assert check_numbers(browser, pages[name], 0) > 4
+        browser.click("#previous" if before == pages[name].drawn.operations else "#next")
+        assert browser.js("document.getElementById('scrubber').value") != str(before)
+        browser.driver.execute_script("location.hash = arguments[0]", address)
+        assert browser.heard() == []
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+@pytest.mark.parametrize("name", ["wide", "rich", "xor"])
+def test_the_page_is_quiet_alone_and_fits(browser: Browser, pages: dict[str, Shown], name: str, width: int) -> None:
+    """Nothing on the console, nothing fetched, nothing wider than the screen; the drawing stays in view."""
+    page = pages[name]
+    browser.open(page.page, width=width)
+    for op in range(1, page.drawn.operations + 1):
+        browser.driver.execute_script("location.hash = arguments[0]", f"#op={op}")
+        assert browser.js("document.documentElement.scrollWidth <= arguments[0]", width) is True, op
+    browser.driver.execute_script("scrollTo(0, document.body.scrollHeight)")
+    assert browser.js("document.getElementById('stage').getBoundingClientRect().top") in (0, 0.0)
+    assert [address.partition("#")[0] for address in browser.fetched()] == [page.page.as_uri()]
+    assert browser.heard() == []
+    unnamed = browser.js(
+        "[...document.querySelectorAll('button, input, select, .scroll')].filter((e) => e.checkVisibility() && "
+        "!(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length"
+    )
+    assert unnamed == 0
+
+
+def test_motion_is_for_those_who_want_it(browser: Browser, pages: dict[str, Shown]) -> None:
+    """Lines move only where less motion is not asked for."""
+    moves = "getComputedStyle(document.querySelector('.edges.lit line')).animationName"
+    for value, expected in (("no-preference", "forward"), ("reduce", "none")):
+        browser.run("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": value}])
+        visit(browser, pages["xor"].page, "#op=2")
+        assert browser.js(moves) == expected
