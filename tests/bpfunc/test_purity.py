@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 import bpfunc
 from bpfunc.tree import tree_map
 
-SKIPPED_MODULES = ("bpfunc.interop",)
+SKIPPED_MODULES = ("bpfunc.compiled", "bpfunc.interop")
 RECORD_FUNCTIONS = ("Layer", "Loss", "GradientTransform", "Metric")
 
 
