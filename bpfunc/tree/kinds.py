@@ -126,23 +126,24 @@ def _record_kind(cls: type[Any]) -> _Kind:
     names = tuple(field.name for field in dynamic)
     make = cls if not hasattr(cls, "__attrs_init__") else _made_by_attrs(cls)
     late = [field for field in visited if not field.init]
-    in_order = visited == tuple(fields) and not any(field.kw_only for field in fields)
 
     def build(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
-        if in_order and not late:
-            return make(*children, *static_values)
+        return make(*children, *static_values)
+
+    def build_by_name(labels: tuple[Any, ...], children: tuple[Any, ...], static_values: tuple[Any, ...]) -> Any:
         values = dict(zip(aliases, (*children, *static_values), strict=True))
         record = make(**{field.alias: values[field.alias] for field in visited if field.init})
         for field in late:
             object.__setattr__(record, field.name, converted(field, values[field.alias], record))
         return record
 
+    in_order = visited == tuple(fields) and not late and not any(field.kw_only for field in fields)
     children = _getter(names)
     return _Kind(
         lambda node: names,
         _refusing_unset(children) if late else children,
         _getter(tuple(field.name for field in static)),
-        build,
+        build if in_order else build_by_name,
     )
 
 

@@ -195,7 +195,7 @@ def matched_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
         >>> matched_rows({"w": np.zeros((1, 3))}, {"w": np.zeros(3)})
         Traceback (most recent call last):
             ...
-        bpfunc.tree.structure.TreeStructureError: trees differ at ['w']: an array of shape (1, 3) against an array of shape (3,)
+        bpfunc.tree.TreeStructureError: trees differ at ['w']: an array of shape (1, 3) against an array of shape (3,)
     """
     rows = tree_rows(tree, *rest)
     for index, row in enumerate(rows):

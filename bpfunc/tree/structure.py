@@ -15,6 +15,8 @@ from bpfunc.tree.kinds import Tree, _Kind, _kind
 class TreeStructureError(ValueError):
     """Two trees that should have one structure differ; the message names the place and both sides."""
 
+    __module__ = "bpfunc.tree"  # the name that tracebacks print, and that pickles hold
+
 
 @attrs.frozen
 class Structure:
