@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-ONNX = ("chain", "foreign", "layers", "nodes", "operators", "products")
+ONNX = ("chain", "foreign", "layers", "links", "nodes", "norms", "operators", "products")
 EXTRAS = {
     "sklearn": ["bpfunc/interop/sklearn.py"],
     "onnx": ["bpfunc/interop/onnx.py", *(f"bpfunc/interop/onnx_{part}.py" for part in ONNX)],

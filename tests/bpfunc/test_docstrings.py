@@ -27,7 +27,7 @@ EXTRAS = {
     "bpfunc.interop.onnx": "onnx",
     **{
         f"bpfunc.interop.onnx_{part}": "onnx"
-        for part in ("chain", "foreign", "layers", "nodes", "operators", "products")
+        for part in ("chain", "foreign", "layers", "links", "nodes", "norms", "operators", "products")
     },
 }
 """Modules that need an extra, and the package by which to see whether it is installed."""
