@@ -7,7 +7,7 @@ import pytest
 
 ONNX = ("chain", "foreign", "layers", "links", "nodes", "norms", "operators", "products")
 EXTRAS = {
-    "sklearn": ["bpfunc/interop/sklearn.py"],
+    "sklearn": ["bpfunc/interop/sklearn"],
     "onnx": ["bpfunc/interop/onnx.py", *(f"bpfunc/interop/onnx_{part}.py" for part in ONNX)],
     "numba": ["bpfunc/interop/numba.py", "bpfunc/compiled"],
 }

@@ -122,7 +122,8 @@ def made_layer(node: Node, make: Callable[..., Layer], **settings: float) -> Lay
         ValueError: The layer has no such settings; the message names the node.
 
     Example:
-        >>> made_layer(Node("first", "Elu", ("x",), {}, 6), layers.elu, alpha=0.5).name
+        >>> from bpfunc import elu
+        >>> made_layer(Node("first", "Elu", ("x",), {}, 6), elu, alpha=0.5).name
         'elu(0.5)'
     """
     try:

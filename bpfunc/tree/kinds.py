@@ -19,11 +19,7 @@ from bpfunc.arrays.types import converted
 
 Tree: TypeAlias = Any
 """A nest of attrs records, tuples, dicts and None with arrays or numbers at its ends."""
-
-
 TreeT = TypeVar("TreeT")
-
-
 STATIC: Final = MappingProxyType({"bpfunc_static": True})
 """Metadata for ``attrs.field`` that makes a field part of the structure: compared, never mapped over.
 

@@ -24,6 +24,10 @@ EXTRAS = {
     "bpfunc.compiled.training": "numba",
     "bpfunc.compiled.work": "numba",
     "bpfunc.interop.sklearn": "sklearn",
+    **{
+        f"bpfunc.interop.sklearn.{part}": "sklearn"
+        for part in ("base", "classifier", "files", "parameters", "regressor", "validation")
+    },
     "bpfunc.interop.onnx": "onnx",
     **{
         f"bpfunc.interop.onnx_{part}": "onnx"
