@@ -13,7 +13,7 @@ from bpfunc.interop.onnx_operators import Node, refuse
 from bpfunc.layers import Layer
 from bpfunc.tree import Tree
 
-DTYPES = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
+DTYPES: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
 """Types of numbers that are computed with."""
 WHOLE = ("int32", "int64")
 """Types of categories, and of inputs that the model itself turns into floating numbers."""

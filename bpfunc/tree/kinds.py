@@ -65,9 +65,9 @@ _kind: Any = cache(_find_kind)
 
 
 def _tuple_kind(cls: type[Any]) -> _Kind:
-    if cls is not tuple and not hasattr(cls, "_make"):
+    make = (lambda children: children) if cls is tuple else getattr(cls, "_make", None)
+    if make is None:
         raise TypeError(f"a {cls.__name__} in a tree: of tuples only plain and named ones can be made again")
-    make = (lambda children: children) if cls is tuple else cls._make
     return _Kind(lambda node: tuple(range(len(node))), tuple, _nothing, lambda labels, children, static: make(children))
 
 
