@@ -242,7 +242,8 @@ def _attributes(proto: NodeProto, schema: OpSchema) -> dict[str, object]:
         if name not in known or name not in schema.attributes:
             names = [each for each in known if each in schema.attributes]
             refuse(proto, f"it has an attribute {shown(name)}; known are {', '.join(names) or 'none'}")
-        if attribute.ref_attr_name or attribute.type != int(schema.attributes[name].type):
+        kind = schema.attributes[name].type.value  # pyright: ignore[reportAttributeAccessIssue]  # an enum's
+        if attribute.ref_attr_name or attribute.type != kind:
             refuse(proto, f"its {name} is not of the type that the operator has")
         values[name] = _value(attribute)
     for name, allowed in known.items():
