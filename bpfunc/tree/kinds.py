@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import attrs
 
-from bpfunc.arrays.types import converted
+from bpfunc.arrays.types import kept
 
 Tree: TypeAlias = Any
 """A nest of attrs records, tuples, dicts and None with arrays or numbers at its ends."""
@@ -130,7 +130,7 @@ def _record_kind(cls: type[Any]) -> _Kind:
         values = dict(zip(aliases, (*children, *static_values), strict=True))
         record = make(**{field.alias: values[field.alias] for field in visited if field.init})
         for field in late:
-            object.__setattr__(record, field.name, converted(field, values[field.alias], record))
+            object.__setattr__(record, field.name, kept(field, values[field.alias]))
         return record
 
     in_order = visited == tuple(fields) and not late and not any(field.kw_only for field in fields)

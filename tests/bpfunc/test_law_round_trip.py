@@ -82,6 +82,7 @@ class Late:
     count: object = attrs.field(init=False, default=7)
     twice: object = attrs.field(init=False)
     name: str = attrs.field(init=False, default="late", metadata=STATIC)
+    made: object = attrs.field(init=False, default=0, converter=lambda value: (value,))
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "twice", (self.given, self.given))
