@@ -5,9 +5,9 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-ONNX = ("chain", "foreign", "layers", "nodes", "operators", "products")
+ONNX = ("chain", "foreign", "layers", "links", "nodes", "norms", "operators", "products")
 EXTRAS = {
-    "sklearn": ["bpfunc/interop/sklearn.py"],
+    "sklearn": ["bpfunc/interop/sklearn"],
     "onnx": ["bpfunc/interop/onnx.py", *(f"bpfunc/interop/onnx_{part}.py" for part in ONNX)],
     "numba": ["bpfunc/interop/numba.py", "bpfunc/compiled"],
 }

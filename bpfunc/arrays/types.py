@@ -92,20 +92,21 @@ def _reduced(record: attrs.AttrsInstance) -> tuple[object, ...]:
 def _restored(cls: type[attrs.AttrsInstance], values: tuple[object, ...]) -> attrs.AttrsInstance:
     record = cls.__new__(cls)
     for field, value in zip(attrs.fields(cls), values, strict=True):
-        object.__setattr__(record, field.name, converted(field, value, record))
+        object.__setattr__(record, field.name, kept(field, value))
     return record
 
 
-def converted(field: attrs.Attribute[object], value: object, record: object = None) -> object:
-    """Bring a value into the form in which a record has it in a field: what the record's ``__init__`` does to it.
+def kept(field: attrs.Attribute[object], value: object) -> object:
+    """Bring a value that a record had in a field into the form in which it has it again: arrays read-only.
+
+    Other converters than `readonly` have done their work when the record was made.
 
     Args:
         field: A field of the record's class.
-        value: Any value.
-        record: The record, perhaps in the making; only a converter with ``takes_self`` looks at it.
+        value: The value.
 
     Returns:
-        What the field's converter makes of the value; the value itself where there is none.
+        A read-only view where the field's arrays are read-only; else the value.
 
     Example:
         >>> import attrs
@@ -113,10 +114,8 @@ def converted(field: attrs.Attribute[object], value: object, record: object = No
         >>> @attrs.frozen(eq=False, field_transformer=readonly_arrays)
         ... class Point:
         ...     at: np.ndarray
-        >>> converted(attrs.fields(Point).at, np.zeros(2)).flags.writeable
+        >>> kept(attrs.fields(Point).at, np.zeros(2)).flags.writeable
         False
     """
     converter: object = field.converter
-    if isinstance(converter, attrs.Converter):
-        return converter(value, record, field)  # type: ignore[operator]  # callable, though its stub is silent
-    return converter(value) if callable(converter) else value
+    return readonly(value) if converter is readonly else value

@@ -33,27 +33,45 @@ FITTED: dict[str, type | tuple[type, ...]] = {
 """Fitted attributes that are numbers, text or lists of numbers."""
 LABELS = ("feature_names_in_", "classes_")
 """Fitted attributes that are arrays of labels, where they are there at all."""
+OUTPUTS = ("identity", "logistic", "softmax")
+"""What becomes of the outputs."""
+ROOM_FOR_LABELS = 4096
+"""Bytes that an array of labels may take beyond `GROWTH` times its text."""
+GROWTH = 64
+"""How many bytes an array of labels may take for each character of them: each is as wide as the array's type says."""
 
 
 def _is_mapping_of_text(facts: object, attribute: object, value: object) -> None:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise TypeError(f"expected names and values, found {value!r}")
+        raise TypeError("expected names and values")
 
 
 def _is_fitted(facts: object, attribute: object, value: dict[str, object]) -> None:
     _is_mapping_of_text(facts, attribute, value)
     if value.keys() != FITTED.keys() or not all(isinstance(value[name], kind) for name, kind in FITTED.items()):
-        raise TypeError(f"expected {list(FITTED)}, found {value!r}")
+        raise TypeError(f"expected {list(FITTED)} of their types")
     if not all(isinstance(item, float) for items in value.values() if isinstance(items, list) for item in items):
         raise TypeError("expected lists of numbers")
+    counts = [value[name] for name, kind in FITTED.items() if kind is int]
+    if not all(type(count) is int and 1 <= count < 2**53 for count in counts) or not value["loss_curve_"]:
+        raise ValueError("expected counts of at least 1")
+    if value["out_activation_"] not in OUTPUTS:
+        raise ValueError(f"expected one of {OUTPUTS}")
 
 
-def _are_labels(facts: object, attribute: object, value: dict[str, object]) -> None:
+def _are_labels(facts: EstimatorFacts, attribute: object, value: dict[str, object]) -> None:
+    """Labels fit their dtype, and there are as many as the network has inputs or outputs."""
     _is_mapping_of_text(facts, attribute, value)
+    fitted = facts.fitted
+    single = fitted["out_activation_"] == "logistic" and fitted["n_outputs_"] == 1
+    counts = {"feature_names_in_": fitted["n_features_in_"], "classes_": 2 if single else fitted["n_outputs_"]}
     for name, entry in value.items():
         if name not in LABELS or not isinstance(entry, list | tuple) or len(entry) != 2:
-            raise TypeError(f"expected dtype and values, found {name} {entry!r}")
-        label_array(*entry)
+            raise TypeError("expected dtype and values of labels")
+        if len(label_array(*entry)) != counts[name]:
+            raise ValueError(f"expected {counts[name]} {name}")
+    if ("classes_" in value) != (fitted["out_activation_"] != "identity"):
+        raise ValueError("expected classes of a classifier, and of no other")
 
 
 @attrs.frozen
@@ -73,7 +91,7 @@ class EstimatorFacts:
 
     Raises:
         TypeError: A field has another type, as in a file that somebody made up.
-        ValueError: A number is out of range, or labels do not fit their dtype.
+        ValueError: A number is out of range, labels do not fit their dtype, or there are more or fewer than outputs.
     """
 
     estimator: str = attrs.field(validator=instance_of(str))
@@ -97,8 +115,8 @@ def write_facts(facts: EstimatorFacts) -> dict[str, str]:
         What `bpfunc.interop.safetensors.to_safetensors` takes as metadata.
 
     Example:
-        >>> fitted = {name: kind() for name, kind in FITTED.items() if isinstance(kind, type)}
-        >>> fitted |= {name: None for name in FITTED.keys() - fitted.keys()}
+        >>> fitted = {name: None if isinstance(kind, tuple) else 1 for name, kind in FITTED.items()}
+        >>> fitted |= {"loss_curve_": [0.5], "out_activation_": "identity"}
         >>> facts = EstimatorFacts("Some", {}, [], "float32", 0, [], fitted, {})
         >>> list(write_facts(facts))
         ['bpfunc']
@@ -134,8 +152,8 @@ def read_facts(data: bytes, estimator: str) -> EstimatorFacts:
 
     Example:
         >>> from bpfunc.interop.safetensors import to_safetensors
-        >>> fitted = {name: kind() for name, kind in FITTED.items() if isinstance(kind, type)}
-        >>> fitted |= {name: None for name in FITTED.keys() - fitted.keys()}
+        >>> fitted = {name: None if isinstance(kind, tuple) else 1 for name, kind in FITTED.items()}
+        >>> fitted |= {"loss_curve_": [0.5], "out_activation_": "identity"}
         >>> facts = EstimatorFacts("Some", {}, [], "float32", 0, [], fitted, {})
         >>> read_facts(to_safetensors((), metadata=write_facts(facts)), "Some") == facts
         True
@@ -143,11 +161,31 @@ def read_facts(data: bytes, estimator: str) -> EstimatorFacts:
     metadata = safetensors_metadata(data)
     try:
         facts = EstimatorFacts(**json.loads(metadata[FIELD], object_hook=_number))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
         raise ValueError("these bytes hold no estimator that to_bytes wrote") from None
     if (facts.format, facts.estimator) != (FORMAT, estimator):
         raise ValueError(f"expected {FORMAT} {estimator}, found {facts.format} {facts.estimator}")
     return facts
+
+
+def is_text(text: str) -> bool:
+    """Whether a text is valid Unicode: halves of characters have no form in a file, and JSON makes one of two.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Whether UTF-8 holds it.
+
+    Example:
+        >>> is_text("a"), is_text("\\ud83d")
+        (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def to_json(value: object) -> object:
@@ -157,25 +195,26 @@ def to_json(value: object) -> object:
         value: None, a number, text, a NumPy scalar or floating type, or a sequence or mapping of them.
 
     Returns:
-        Numbers, text, lists; a mapping as its pairs, because JSON's keys are text.
+        Numbers, text, lists for tuples; anything else as the only entry of a dict that says what it is.
 
     Raises:
         TypeError: It is something else, such as a function.
 
     Example:
-        >>> to_json({np.int64(1): 0.5}), to_json((100, 50)), to_json(np.float32)
-        ({'pairs': [[1, 0.5]]}, [100, 50], 'float32')
+        >>> to_json({np.int64(1): 0.5}), to_json((100, 50)), to_json([100, 50]), to_json(np.float32)
+        ({'pairs': [[1, 0.5]]}, [100, 50], {'list': [100, 50]}, {'floating': 'float32'})
     """
     if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, bool | int | float | str):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and is_text(value)):
         return value
     if isinstance(value, type) and issubclass(value, np.floating):
-        return np.dtype(value).name
+        return {"floating": np.dtype(value).name}
     if isinstance(value, Mapping):
         return {"pairs": [[to_json(name), to_json(item)] for name, item in value.items()]}
     if isinstance(value, list | tuple | np.ndarray):
-        return [to_json(item) for item in value]
+        items = [to_json(item) for item in value]
+        return {"list": items} if isinstance(value, list) else items
     raise TypeError(f"no file holds {value!r}")
 
 
@@ -186,15 +225,37 @@ def from_json(value: object) -> object:
         value: From `to_json`.
 
     Returns:
-        The parameter; every sequence is a tuple.
+        The parameter; an array is a tuple.
+
+    Raises:
+        ValueError: It is not from `to_json`.
 
     Example:
-        >>> from_json(to_json({1: 0.5})), from_json(to_json([100, 50]))
-        ({1: 0.5}, (100, 50))
+        >>> from_json(to_json({1: 0.5})), from_json(to_json([100, 50])), from_json(to_json((100, 50)))
+        ({1: 0.5}, [100, 50], (100, 50))
     """
-    if isinstance(value, dict):
-        return dict(value["pairs"])
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(from_json(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"pairs": [*pairs], **rest} if not rest and all(
+            isinstance(pair, list) and len(pair) == 2 for pair in pairs
+        ):
+            return {_hashable(from_json(name)): from_json(item) for name, item in pairs}
+        case {"list": [*items], **rest} if not rest:
+            return [from_json(item) for item in items]
+        case {"floating": ("float16" | "float32" | "float64") as name, **rest} if not rest:
+            return np.dtype(name).type
+    raise ValueError(f"no parameter that to_bytes wrote: {str(value)[:80]}")
+
+
+def _hashable(name: object) -> object:
+    try:
+        hash(name)
+    except TypeError:
+        raise ValueError(f"no name of an entry: {str(name)[:80]}") from None
+    return name
 
 
 def label_values(name: str, labels: NDArray[np.generic]) -> tuple[str, list[object]]:
@@ -208,17 +269,23 @@ def label_values(name: str, labels: NDArray[np.generic]) -> tuple[str, list[obje
         Its dtype and its values, for `label_array`.
 
     Raises:
-        ValueError: The labels are something else.
+        ValueError: The labels are something else, or text in an array that is far wider than the longest.
 
     Example:
         >>> label_values("classes_", np.array(["no", "yes"]))
         ('<U3', ['no', 'yes'])
     """
-    dtype, values = labels.dtype.str, labels.tolist()
+    dtype, values = (
+        labels.dtype.str,
+        [value.item() if isinstance(value, np.generic) else value for value in labels.tolist()],
+    )
+    if _is_too_wide(labels.dtype, values):
+        raise ValueError(f"{name} are of the type {dtype}, far wider than they need, so no file holds them")
     try:
         label_array(dtype, values)
     except ValueError:
-        raise ValueError(f"{name} are neither numbers nor text, so no file holds them: {values[:3]}") from None
+        found = str(values[:3])[:80]
+        raise ValueError(f"{name} are neither numbers nor text, so no file holds them: {found}") from None
     return dtype, values
 
 
@@ -233,16 +300,31 @@ def label_array(dtype: str, values: list[object]) -> NDArray[np.generic]:
         (K,) labels.
 
     Raises:
-        ValueError: They are neither numbers nor text, or do not fit the dtype.
+        ValueError: They are neither numbers nor text, do not fit the dtype, or their array would take far more memory
+            than they do.
 
     Example:
         >>> label_array("<U3", ["no", "yes"])
         array(['no', 'yes'], dtype='<U3')
     """
     try:
-        scalars = isinstance(values, list) and all(isinstance(value, int | float | str) for value in values)
-        if scalars and np.dtype(dtype).kind in "biufUO":
-            return np.array(values, dtype)
-    except (TypeError, ValueError, OverflowError):
+        kind = np.dtype(dtype if isinstance(dtype, str) else "V")
+        # A width can be any number; memory is taken only for what is there.
+        if kind.kind in "biufUO" and _are_scalars(values) and not _is_too_wide(kind, values):
+            array: NDArray[np.generic] = np.array(values, kind)
+            if all(one == other or one != one for one, other in zip(array.tolist(), values, strict=True)):
+                return array
+    except (TypeError, OverflowError, ValueError):
         pass
-    raise ValueError(f"these are no labels of the type {dtype}: {values}")
+    raise ValueError(f"these are no labels of the type {str(dtype)[:80]}: {str(values)[:80]}")
+
+
+def _are_scalars(values: object) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(value, int | float) or (isinstance(value, str) and is_text(value)) for value in values
+    )
+
+
+def _is_too_wide(dtype: np.dtype[np.generic], values: list[object]) -> bool:
+    characters = sum(len(value) if isinstance(value, str) else 8 for value in values)
+    return dtype.itemsize * len(values) > GROWTH * characters + ROOM_FOR_LABELS

@@ -1,8 +1,4 @@
-"""A foreign ONNX model as a chain of links: each reads one operator, or several, as a layer.
-
-The chain is followed from the output backwards to the input, so that other outputs, such as labels, do not matter. Then
-the layers are made from the input onwards, since only what an operator is fed says whether a layer computes the same.
-"""
+"""The graph of a foreign ONNX model, to look up where values come from, and which constants they are."""
 
 from __future__ import annotations
 
@@ -17,9 +13,8 @@ from onnx.numpy_helper import to_array
 from onnx.onnx_pb import TensorProto
 
 from bpfunc.arrays.types import FloatArray, readonly
+from bpfunc.interop.onnx_links import DTYPES, decimal, type_name
 from bpfunc.interop.onnx_operators import Node, refuse, shown
-from bpfunc.layers import Layer
-from bpfunc.tree import Tree
 
 Array: TypeAlias = NDArray[np.generic]
 LAYERS_LIMIT = 4096
@@ -28,83 +23,8 @@ ROOM = 1 << 20
 """Bytes that parameters may take beyond `GROWTH` times the model."""
 GROWTH = 8
 """How often the bytes of a model its parameters may take: a bias can be one number for all outputs."""
-DTYPES: dict[int, str] = {TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
-"""Types of numbers that are computed with."""
-WHOLE = ("int32", "int64")
-"""Types of categories, and of inputs that the model itself turns into floating numbers."""
 READABLE = (*DTYPES, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL)
 """Types of constants that are read."""
-
-
-def type_name(number: int) -> str:
-    """Name a type of numbers as NumPy does.
-
-    Args:
-        number: ONNX' number of it.
-
-    Returns:
-        The name.
-
-    Example:
-        >>> type_name(TensorProto.FLOAT), type_name(TensorProto.INT64), type_name(99)
-        ('float32', 'int64', 'type 99')
-    """
-    if number not in TensorProto.DataType.values():
-        return f"type {number}"
-    return DTYPES.get(number) or str(TensorProto.DataType.Name(number)).lower()
-
-
-@attrs.frozen
-class Seen:
-    """What is known of a value: its type of numbers, and its shape.
-
-    Args:
-        dtype: As `type_name` has it.
-        shape: Batch first; None for an axis of any length.
-    """
-
-    dtype: str
-    shape: tuple[int | None, ...]
-
-    @property
-    def example(self) -> tuple[int | None, ...]:
-        """The shape of one example."""
-        return self.shape[1:]
-
-    def __str__(self) -> str:
-        """Print as ``float32 (batch, 4)``."""
-        axes = ["any" if size is None else str(size) for size in self.example]
-        return f"{self.dtype} ({', '.join(['batch', *axes])}{',' if not axes else ''})"
-
-
-@attrs.frozen(eq=False)
-class Made:
-    """A layer of a chain.
-
-    Args:
-        layer: The layer; None where an operator changes nothing.
-        params: Its parameters.
-        state: Its state.
-        seen: What it gives.
-    """
-
-    layer: Layer | None
-    params: Tree
-    state: Tree
-    seen: Seen
-
-
-@attrs.frozen(eq=False)
-class Link:
-    """What reads one operator, or several.
-
-    Args:
-        x: Name of the value that it is fed.
-        make: Makes the layer, once it is known what it is fed.
-    """
-
-    x: str
-    make: Callable[[Seen], Made]
 
 
 @attrs.frozen(eq=False)
@@ -344,22 +264,6 @@ def _stepped(step: Node, array: Array) -> Array:
 def _whole(node: Node, name: str) -> int:
     found = node.attributes.get(name)
     return found if isinstance(found, int) else 0
-
-
-def decimal(value: np.generic) -> float:
-    """Find the short decimal that was rounded to a number.
-
-    Args:
-        value: Of any floating type.
-
-    Returns:
-        The number that it was before.
-
-    Example:
-        >>> decimal(np.float32(0.01)), float(np.float32(0.01))
-        (0.01, 0.009999999776482582)
-    """
-    return float(str(value))
 
 
 def orders(node: Node) -> tuple[tuple[str, str], tuple[str, str]]:

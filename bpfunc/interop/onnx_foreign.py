@@ -1,4 +1,9 @@
-"""ONNX models of other tools as networks, if every operator on the way from the input to the output is known."""
+"""ONNX models of other tools as networks, if every operator on the way from the input to the output is known.
+
+The chain of operators is followed from the output backwards to the input, so that other outputs, such as labels, do not
+matter. Then the layers are made from the input onwards, since only what an operator is fed says whether a layer
+computes the same.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,9 @@ from onnx.checker import ValidationError, check_model
 from onnx.onnx_pb import GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto
 
 from bpfunc.arrays.types import Shape
-from bpfunc.interop.onnx_chain import DTYPES, GROWTH, LAYERS_LIMIT, ROOM, Chain, Link, Made, Seen, type_name
+from bpfunc.interop.onnx_chain import GROWTH, LAYERS_LIMIT, ROOM, Chain
 from bpfunc.interop.onnx_layers import read
+from bpfunc.interop.onnx_links import DTYPES, Link, Made, Seen, type_name
 from bpfunc.interop.onnx_operators import Node, graphs, known_nodes, refuse, shown
 from bpfunc.layers import Layer
 from bpfunc.layers.combinators import SerialParams, serial

@@ -4,57 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
-from onnx.onnx_pb import TensorProto
 
 from bpfunc import layers
 from bpfunc.arrays.types import FloatArray
-from bpfunc.interop.onnx_chain import DTYPES, WHOLE, Chain, Link, Made, Seen, array_of, decimal, orders, type_name
-from bpfunc.interop.onnx_operators import Node, refuse, shown
-from bpfunc.interop.onnx_products import Standardized, product_of, standardized
-from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
+from bpfunc.interop.onnx_chain import Chain, orders
+from bpfunc.interop.onnx_links import (
+    DTYPES,
+    WHOLE,
+    Link,
+    Made,
+    Seen,
+    check_floating,
+    check_last,
+    check_rows,
+    decimal,
+    is_axis,
+    made_layer,
+    number_of,
+    type_name,
+)
+from bpfunc.interop.onnx_norms import norm_link, read_batch_norm, read_feature_norm, scaled_norm
+from bpfunc.interop.onnx_operators import Node, refuse
+from bpfunc.interop.onnx_products import product_of, standardized
+from bpfunc.layers import DenseParams, EmbeddingParams, Layer
 from bpfunc.layers.combinators import SerialParams, serial
 from bpfunc.ops.relu import SELU_ALPHA, SELU_SCALE
 
 Reader: TypeAlias = Callable[[Chain, Node], Link]
 """How a node, perhaps with those before it, is read as a layer."""
-NOT_LAST = "it is not along the last axis"
-
-
-def _layer(node: Node, make: Callable[..., Layer], **settings: float) -> Layer:
-    """Make a layer; settings that it does not take are refused by node."""
-    try:
-        return make(**settings)
-    except ValueError as error:
-        refuse(node, str(error))
 
 
 def _elementwise(node: Node, x: str, layer: Layer) -> Link:
     """A link without parameters that keeps shapes."""
 
     def make(seen: Seen) -> Made:
-        _check_floating(node, seen)
+        check_floating(node, seen)
         return Made(layer, (), (), seen)
 
     return Link(x, make)
-
-
-def _check_floating(node: Node, seen: Seen) -> None:
-    if seen.dtype not in DTYPES.values():
-        refuse(node, f"it is fed {seen}; known are float32 and float64")
-
-
-def _check_rows(node: Node, seen: Seen, features: int) -> None:
-    """A layer of rows is fed rows."""
-    _check_floating(node, seen)
-    if len(seen.example) != 1 or seen.example[0] not in (None, features):
-        refuse(node, f"it takes examples of shape ({features},), and is fed {_tuple(seen)}")
-
-
-def _tuple(seen: Seen) -> str:
-    return repr(tuple("any" if size is None else size for size in seen.example)).replace("'", "")
 
 
 def _plain(make: Callable[[], Layer]) -> Reader:
@@ -68,33 +59,13 @@ def _unchanged(chain: Chain, node: Node) -> Link:
 def _last_axis(make: Callable[[], Layer]) -> Reader:
     def read(chain: Chain, node: Node) -> Link:
         def made(seen: Seen) -> Made:
-            _check_floating(node, seen)
-            _check_last(node, seen)
+            check_floating(node, seen)
+            check_last(node, seen)
             return Made(make(), (), (), seen)
 
         return Link(node.inputs[0], made)
 
     return read
-
-
-def _is_axis(node: Node, seen: Seen, axis: int) -> bool:
-    """Whether a node is along an axis; axes are counted from the end, as negative numbers, since set 11."""
-    ways = (axis, axis - len(seen.shape)) if node.revision >= 11 else (axis,)
-    return axis < len(seen.shape) and node.attributes.get("axis") in ways
-
-
-def _check_last(node: Node, seen: Seen) -> None:
-    last = len(seen.shape) - 1
-    if not last or not _is_axis(node, seen, last):
-        axis = node.attributes.get("axis")
-        refuse(node, f"{NOT_LAST}: its axis is {axis}, and it is fed {seen}; known is {max(last, 1)}")
-
-
-def _number(node: Node, name: str) -> float:
-    found = node.attributes[name]
-    if not isinstance(found, float) or not math.isfinite(found):
-        refuse(node, f"its {name} is {found}; known are finite numbers")
-    return decimal(np.float32(found))
 
 
 def _dense(chain: Chain, node: Node, x: str, weight: FloatArray | None, bias: FloatArray | None) -> Link:
@@ -110,7 +81,7 @@ def _dense(chain: Chain, node: Node, x: str, weight: FloatArray | None, bias: Fl
     params = DenseParams(weight, bias)
 
     def make(seen: Seen) -> Made:
-        _check_rows(node, seen, features)
+        check_rows(node, seen, features)
         layer = layers.dense(width, use_bias=bias is not None)
         return Made(layer, params, (), Seen(seen.dtype, (seen.shape[0], width)))
 
@@ -141,20 +112,10 @@ def _add(chain: Chain, node: Node) -> Link:
             return _dense(chain, node, product.inputs[0], weight, chain.numbers(node, node.inputs.index(bias)))
     for value, shift in orders(node):
         scaled = chain.made_by(value, "Mul")
-        norm = None if scaled is None else _scaled(chain, scaled)
+        norm = None if scaled is None else scaled_norm(chain, scaled)
         if norm is not None and norm[0].centred:
-            return _norm(chain, node, norm[0], norm[1], chain.numbers(node, node.inputs.index(shift)))
+            return norm_link(chain, node, norm[0], norm[1], chain.numbers(node, node.inputs.index(shift)))
     return refuse(node, "it is no bias after a MatMul")
-
-
-def _scaled(chain: Chain, node: Node) -> tuple[Standardized, FloatArray | None] | None:
-    """What a product scales, feature by feature, and by what."""
-    for value, scale in orders(node):
-        inner = chain.made_by(value, "Div") or chain.made_by(value, "Mul")
-        found = None if inner is None or chain.constant(node, scale) is None else standardized(chain, inner)
-        if found is not None:
-            return found, chain.numbers(node, node.inputs.index(scale))
-    return None
 
 
 def _mul(chain: Chain, node: Node) -> Link:
@@ -162,9 +123,9 @@ def _mul(chain: Chain, node: Node) -> Link:
     activation = product_of(chain, node)
     if activation is not None:
         return _elementwise(node, *activation)
-    norm = _scaled(chain, node)
+    norm = scaled_norm(chain, node)
     if norm is not None:
-        return _norm(chain, node, *norm, None)
+        return norm_link(chain, node, *norm, None)
     return _quotient(chain, node, "it is neither x Sigmoid(x) nor x (1 + Erf(x / sqrt(2))) / 2, nor a normalisation")
 
 
@@ -176,93 +137,13 @@ def _quotient(chain: Chain, node: Node, otherwise: str) -> Link:
     found = standardized(chain, node)
     if found is None:
         refuse(node, otherwise)
-    return _norm(chain, node, found, None, None)
-
-
-def _norm(chain: Chain, node: Node, norm: Standardized, scale: FloatArray | None, shift: FloatArray | None) -> Link:
-    """A normalisation of rows; scale 1 and shift 0 where there is none."""
-    if (scale is not None and scale.ndim != 1) or (
-        shift is not None and scale is not None and shift.shape != scale.shape
-    ):
-        refuse(node, "its scale and shift are not one number for each feature")
-    layer = _layer(node, layers.layer_norm if norm.centred else layers.rms_norm, eps=norm.eps)
-
-    def make(seen: Seen) -> Made:
-        size = seen.example[0] if scale is None and len(seen.example) == 1 else None if scale is None else scale.size
-        if not size:
-            refuse(node, f"it is fed {seen}; known are rows of a known number of features")
-        _check_rows(node, seen, size)
-
-        def constant(value: float) -> FloatArray:
-            full = np.broadcast_to(np.array(value, seen.dtype), (size,))
-            return chain.keep(node, (value, size), size, lambda: full)
-
-        scaled = constant(1.0) if scale is None else scale
-        shifted = constant(0.0) if shift is None and norm.centred else shift
-        return Made(layer, NormParams(scaled, shifted), (), seen)
-
-    return Link(norm.x, make)
-
-
-def _batch_norm(chain: Chain, node: Node) -> Link:
-    if node.attributes.get("training_mode", 0):
-        refuse(node, "it is in training mode; export the model for inference")
-    scale, shift, mean, variance = (chain.numbers(node, place) for place in range(1, 5))
-    if scale is None or scale.ndim != 1 or shift is None or shift.shape != scale.shape:
-        refuse(node, "its scale and shift are not one number for each feature")
-    if mean is None or variance is None or not mean.shape == variance.shape == scale.shape:
-        refuse(node, "its statistics are not one number for each feature")
-    # ONNX says how much of the old statistics is kept.
-    momentum = round(1 - _number(node, "momentum"), 7)
-    layer = _layer(node, layers.batch_norm, momentum=momentum, eps=_number(node, "epsilon"))
-    made = NormParams(scale, shift), BatchStatistics(mean, variance)
-
-    def make(seen: Seen) -> Made:
-        _check_rows(node, seen, scale.size)
-        return Made(layer, *made, seen)
-
-    return Link(node.inputs[0], make)
-
-
-def _feature_norm(*, centred: bool) -> Reader:
-    def read(chain: Chain, node: Node) -> Link:
-        # How precisely mean and variance are computed; both are as precise as float32 at least.
-        if node.attributes["stash_type"] not in (TensorProto.FLOAT, TensorProto.DOUBLE):
-            refuse(node, f"its stash_type is {node.attributes['stash_type']}; known are 1 and 11")
-        norm = Standardized(node.inputs[0], _number(node, "epsilon"), centred)
-        ones = chain.made_by(node.input(1), "ConstantOfShape")
-        scale = chain.numbers(node, 1) if ones is None else None
-        found = _norm(chain, node, norm, scale, chain.numbers(node, 2))
-
-        def make(seen: Seen) -> Made:
-            _check_last(node, seen)
-            if ones is not None:
-                _check_ones(chain, ones, node.inputs[0], seen)
-            return found.make(seen)
-
-        return Link(found.x, make)
-
-    return read
-
-
-def _check_ones(chain: Chain, node: Node, x: str, seen: Seen) -> None:
-    """A 1 for each number that a normalisation is fed, in place of a scale."""
-    shape, value = chain.made_by(node.inputs[0], "Shape"), node.attributes.get("value")
-    sizes = None if shape is not None else chain.constant(node, node.inputs[0])
-    if not (shape is not None and shape.inputs[0] == x) and (sizes is None or sizes.tolist() != list(seen.shape)):
-        refuse(node, f"it fills another shape than that of {shown(x)}, {seen}")
-    if (
-        not isinstance(value, TensorProto)
-        or type_name(value.data_type) != seen.dtype
-        or array_of(value).tolist() != [1]
-    ):
-        refuse(node, f"it fills a shape with something else than a 1 of {seen.dtype}")
+    return norm_link(chain, node, found, None, None)
 
 
 def _flatten(chain: Chain, node: Node) -> Link:
     def make(seen: Seen) -> Made:
         axis = node.attributes["axis"]
-        if not (axis == 1 or _is_axis(node, seen, 1)):
+        if not (axis == 1 or is_axis(node, seen, 1)):
             refuse(node, f"it keeps another axis than the first: its axis is {axis}, and it is fed {seen}; known is 1")
         return _flat(seen)
 
@@ -306,13 +187,13 @@ def _dropout(chain: Chain, node: Node) -> Link:
     if training is None or np.any(training):
         refuse(node, "it is in training mode; export the model for inference")
     if not node.input(1):
-        rate = _number(node, "ratio") if "ratio" in node.attributes else 0.5
+        rate = number_of(node, "ratio") if "ratio" in node.attributes else 0.5
     else:
         ratio = chain.constant(node, node.input(1))
         if ratio is None or ratio.size != 1 or ratio.dtype not in (np.float32, np.float64):
             refuse(node, "its ratio is not one number")
         rate = decimal(ratio.ravel()[0])
-    layer = _layer(node, layers.dropout, rate=rate)
+    layer = made_layer(node, layers.dropout, rate=rate)
     return Link(node.inputs[0], lambda seen: Made(layer, (), (), seen))
 
 
@@ -361,11 +242,11 @@ def _concat(chain: Chain, node: Node) -> Link:
         refuse(node, "it does not join 1 - Sigmoid(x) and Sigmoid(x)")
 
     def make(seen: Seen) -> Made:
-        _check_last(node, seen)
+        check_last(node, seen)
         size = seen.example[0] if len(seen.example) == 1 else None
         if size is None:
             refuse(node, f"it is fed {seen}; known are rows of a known number of features")
-        _check_rows(node, seen, size)
+        check_rows(node, seen, size)
 
         def both_signs() -> FloatArray:
             positive = np.eye(size, dtype=seen.dtype)
@@ -392,11 +273,11 @@ def _zip_map(chain: Chain, node: Node) -> Link:
 
 
 def _elu(chain: Chain, node: Node) -> Link:
-    return _elementwise(node, node.inputs[0], _layer(node, layers.elu, alpha=_number(node, "alpha")))
+    return _elementwise(node, node.inputs[0], made_layer(node, layers.elu, alpha=number_of(node, "alpha")))
 
 
 def _leaky_relu(chain: Chain, node: Node) -> Link:
-    return _elementwise(node, node.inputs[0], _layer(node, layers.leaky_relu, slope=_number(node, "alpha")))
+    return _elementwise(node, node.inputs[0], made_layer(node, layers.leaky_relu, slope=number_of(node, "alpha")))
 
 
 def _gelu(chain: Chain, node: Node) -> Link:
@@ -405,7 +286,7 @@ def _gelu(chain: Chain, node: Node) -> Link:
 
 
 def _selu(chain: Chain, node: Node) -> Link:
-    found = _number(node, "alpha"), _number(node, "gamma")
+    found = number_of(node, "alpha"), number_of(node, "gamma")
     if not np.allclose(found, (SELU_ALPHA, SELU_SCALE), rtol=1e-6, atol=0):
         refuse(node, f"its alpha and gamma are {found}, not those of selu, {(SELU_ALPHA, SELU_SCALE)}")
     return _elementwise(node, node.inputs[0], layers.selu())
@@ -413,7 +294,7 @@ def _selu(chain: Chain, node: Node) -> Link:
 
 READERS: dict[str, Reader] = {
     "Add": _add,
-    "BatchNormalization": _batch_norm,
+    "BatchNormalization": read_batch_norm,
     "Cast": _cast,
     "Concat": _concat,
     "Div": _div,
@@ -424,12 +305,12 @@ READERS: dict[str, Reader] = {
     "Gelu": _gelu,
     "Gemm": _gemm,
     "Identity": _unchanged,
-    "LayerNormalization": _feature_norm(centred=True),
+    "LayerNormalization": partial(read_feature_norm, centred=True),
     "LeakyRelu": _leaky_relu,
     "LogSoftmax": _last_axis(layers.log_softmax),
     "MatMul": _matmul,
     "Mul": _mul,
-    "RMSNormalization": _feature_norm(centred=False),
+    "RMSNormalization": partial(read_feature_norm, centred=False),
     "Relu": _plain(layers.relu),
     "Reshape": _reshape,
     "Selu": _selu,

@@ -6,7 +6,7 @@ A node is known if everything that it says is known; any other is refused by its
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn, cast
+from typing import NoReturn
 
 import attrs
 from onnx.defs import OpSchema, SchemaError, get_schema, onnx_opset_version
@@ -132,6 +132,7 @@ def refuse(node: Node | NodeProto, why: str) -> NoReturn:
             ...
         ValueError: node 'first' (Gemm): its alpha is 2.0; known is 1.0
     """
+    why = why if len(why) <= 900 else f"{why[:900]}..."
     if isinstance(node, Node):
         raise ValueError(f"node {shown(node.name)} ({node.op}): {why}")
     name = node.name or next(iter(node.output), "")
@@ -241,7 +242,8 @@ def _attributes(proto: NodeProto, schema: OpSchema) -> dict[str, object]:
         if name not in known or name not in schema.attributes:
             names = [each for each in known if each in schema.attributes]
             refuse(proto, f"it has an attribute {shown(name)}; known are {', '.join(names) or 'none'}")
-        if attribute.ref_attr_name or attribute.type != int(cast("Any", schema.attributes[name].type).value):
+        kind = schema.attributes[name].type.value  # pyright: ignore[reportAttributeAccessIssue]  # an enum's
+        if attribute.ref_attr_name or attribute.type != kind:
             refuse(proto, f"its {name} is not of the type that the operator has")
         values[name] = _value(attribute)
     for name, allowed in known.items():

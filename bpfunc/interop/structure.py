@@ -48,7 +48,8 @@ def describe(layer: Layer, path: str = "") -> Description:
         ValueError: Part of it is a layer of one's own.
 
     Example:
-        >>> describe(serial(layers.elu(alpha=0.5)))
+        >>> from bpfunc import elu, serial
+        >>> describe(serial(elu(alpha=0.5)))
         {'maker': 'serial', 'settings': {}, 'parts': [{'maker': 'elu', 'settings': {'alpha': 0.5}, 'parts': []}]}
     """
     maker = maker_of(layer, path)
@@ -72,7 +73,8 @@ def build(description: object) -> Layer:
         ValueError: It is no description.
 
     Example:
-        >>> build(describe(serial(layers.dense(4), layers.relu()))).name
+        >>> from bpfunc import dense, relu, serial
+        >>> build(describe(serial(dense(4), relu()))).name
         'serial(dense(4), relu)'
     """
     try:
@@ -110,7 +112,7 @@ def of_kind(value: object, kind: type[KindT], path: str = "") -> KindT:
         ValueError: It is of another kind.
 
     Example:
-        >>> of_kind((), layers.DenseParams, "layers[0]")
+        >>> of_kind((), DenseParams, "layers[0]")
         Traceback (most recent call last):
             ...
         ValueError: layers[0]: expected DenseParams, found tuple
@@ -132,7 +134,8 @@ def setting(layer: Layer, name: str, kind: type[KindT]) -> KindT:
         The value.
 
     Example:
-        >>> setting(layers.dropout(0.2), "rate", float)
+        >>> from bpfunc import dropout
+        >>> setting(dropout(0.2), "rate", float)
         0.2
     """
     return of_kind(dict(maker_of(layer).settings)[name], kind)
@@ -155,8 +158,8 @@ def to_tensors(layer: Layer, params: Tree, state: Tree = (), path: str = "") -> 
             message names the path.
 
     Example:
-        >>> from bpfunc.keys import Key
-        >>> model = serial(layers.dense(3), layers.batch_norm())
+        >>> from bpfunc import Key, batch_norm, dense, serial
+        >>> model = serial(dense(3), batch_norm())
         >>> list(to_tensors(model, *model.init(Key(0), (2,))[:2]))[1:]
         ['layers[0].bias', 'layers[1].scale', 'layers[1].shift', 'layers[1].mean', 'layers[1].variance']
     """
@@ -191,7 +194,8 @@ def from_tensors(layer: Layer, tensors: Mapping[str, FloatArray], path: str = ""
         ValueError: Part of the network is a layer of one's own.
 
     Example:
-        >>> from_tensors(layers.rms_norm(), {"scale": np.ones(2)})
+        >>> from bpfunc import rms_norm
+        >>> from_tensors(rms_norm(), {"scale": np.ones(2)})
         (NormParams(scale=array([1., 1.]), shift=None), ())
     """
     kind = maker_of(layer, path).name

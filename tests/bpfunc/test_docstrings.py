@@ -24,10 +24,14 @@ EXTRAS = {
     "bpfunc.compiled.training": "numba",
     "bpfunc.compiled.work": "numba",
     "bpfunc.interop.sklearn": "sklearn",
+    **{
+        f"bpfunc.interop.sklearn.{part}": "sklearn"
+        for part in ("base", "classifier", "files", "parameters", "regressor", "validation")
+    },
     "bpfunc.interop.onnx": "onnx",
     **{
         f"bpfunc.interop.onnx_{part}": "onnx"
-        for part in ("chain", "foreign", "layers", "nodes", "operators", "products")
+        for part in ("chain", "foreign", "layers", "links", "nodes", "norms", "operators", "products")
     },
 }
 """Modules that need an extra, and the package by which to see whether it is installed."""
