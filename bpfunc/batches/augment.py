@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
@@ -377,7 +377,9 @@ def _mixed(alpha: float, key: Key, batch: Batch) -> Batch:
 def _floating(values: FloatArray | IntArray) -> FloatArray:
     """Whole numbers as floating ones, for what lies between them; floating ones as they are."""
     dtype = values.dtype if values.dtype.kind == "f" else np.result_type(values, np.float32)
-    return np.asarray(values, dtype)
+    floating: Any = np.asarray(values, dtype)
+    result: FloatArray = floating
+    return result
 
 
 def _that_hold(images: FloatArray, fill: float) -> FloatArray:
