@@ -223,7 +223,8 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
             (n, K), in the order of ``classes_``.
         """
         outputs = self._outputs(X)
-        return sigmoid(outputs)[0] if self._several() else softmax(self._logits(outputs))[0]
+        probabilities, _ = sigmoid(outputs) if self._several() else softmax(self._logits(outputs))
+        return probabilities.copy()  # the caller's own, to write to
 
     def predict_log_proba(self, X: object) -> FloatArray:
         """Logarithm of the probabilities, exact where these are too small for a number.
