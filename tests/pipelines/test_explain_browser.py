@@ -49,9 +49,15 @@ def shown(folder: Path, name: str, moments: list[Explained]) -> Shown:
 
 
 def explain_moment_of_overflow() -> Explained:
-    """A step whose numbers are not finite."""
-    data = learn_rows()
-    return next(explain_moments(bp.Batch(data.inputs * np.float32(8e37), data.targets), PLAIN, NAMES, (0,)))
+    """A step whose gradients are not numbers."""
+    model, transform = bp.serial(bp.dense(3), bp.relu(), bp.dense(2)), bp.sgd(0.1)
+    state = bp.init_train_state(model, transform, bp.Key(0), (3,))
+    inputs = (np.random.default_rng(3).normal(size=(2, 3)) * 1e38).astype(np.float32)
+    found = explain_step(model, bp.cross_entropy(), transform, state, bp.Batch(inputs, np.array([0, 1])))
+    dense = found.layers[0].dense
+    assert dense is not None
+    assert np.isnan(dense.weight_gradient).any()
+    return found
 
 
 @pytest.fixture(scope="module")
