@@ -80,7 +80,7 @@ class EstimatorFacts:
 
     Args:
         estimator: Name of its class.
-        params: Its parameters in the form of `to_json`, but for those that are functions.
+        params: Its parameters in the form of `to_json`, except those that are functions.
         functions: Names of those.
         dtype: Of the network's numbers.
         seed: Of the training's key.
@@ -90,7 +90,7 @@ class EstimatorFacts:
         format: `FORMAT`.
 
     Raises:
-        TypeError: A field has another type, as in a file that somebody made up.
+        TypeError: A field has another type, as in a forged file.
         ValueError: A number is out of range, labels do not fit their dtype, or there are more or fewer than outputs.
     """
 

@@ -222,7 +222,7 @@ def from_onnx(data: ModelProto | bytes, *, output: str | None = None) -> Importe
 
     Raises:
         TypeError: The data is neither a model nor bytes.
-        ValueError: It is no ONNX model, or one that has no twin here; the message names node and operator, what was
+        ValueError: It is not an ONNX model, or one that has no twin here; the message names node and operator, what was
             found and what is known.
 
     Example:
@@ -258,7 +258,7 @@ def _parsed(data: ModelProto | bytes) -> ModelProto:
 
 
 def _described(proto: ModelProto) -> Imported | None:
-    """Read a model of `to_onnx`; None if there is no description, or the model is not what it describes.
+    """Read a model of `to_onnx`; None if the description is missing, or the model is not what it describes.
 
     What counts is the graph: a description that was copied, or left behind when a tool changed the graph, is worth
     nothing. Hence the model is written once more, and compared.

@@ -148,7 +148,7 @@ class Chain:
             A read-only array of its own, in row-major order.
 
         Raises:
-            ValueError: There is no room left.
+            ValueError: The room is used up.
 
         Example:
             >>> chain = Chain({}, room=100)

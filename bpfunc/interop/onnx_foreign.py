@@ -33,7 +33,7 @@ def read_foreign(model: ModelProto, output: str | None) -> tuple[Layer, Tree, Tr
         `serial` of the layers, parameters, state, and the shape of one example if the graph gives it.
 
     Raises:
-        ValueError: It is no valid model, or no chain of known operators; the message names node and operator.
+        ValueError: It is not a valid model, or not a chain of known operators; the message names node and operator.
 
     Example:
         >>> from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
@@ -159,7 +159,7 @@ def _links(chain: Chain, value: str, inputs: dict[str, ValueInfoProto]) -> list[
 def _fed(info: ValueInfoProto) -> Seen:
     """What is known of an input."""
     if not info.type.HasField("tensor_type"):
-        raise ValueError(f"input {shown(info.name)} is no tensor, but a {info.type.WhichOneof('value')}")
+        raise ValueError(f"input {shown(info.name)} is not a tensor, but a {info.type.WhichOneof('value')}")
     axes = info.type.tensor_type.shape.dim
     if not axes:
         raise ValueError(f"input {shown(info.name)} has no axes; the first one is that of a batch")

@@ -130,7 +130,7 @@ def _mul(chain: Chain, node: Node) -> Link:
 
 
 def _div(chain: Chain, node: Node) -> Link:
-    return _quotient(chain, node, "it is no x / Sqrt(mean(x^2) + eps)")
+    return _quotient(chain, node, "it is not x / Sqrt(mean(x^2) + eps)")
 
 
 def _quotient(chain: Chain, node: Node, otherwise: str) -> Link:
@@ -230,7 +230,7 @@ def _where(chain: Chain, node: Node) -> Link:
     x = node.inputs[1]
     limit = None if greater is None or greater.inputs[0] != x else chain.number(greater, greater.inputs[1])
     if soft is None or soft.inputs[0] != x or limit is None or not limit >= 20:
-        refuse(node, "it is no softplus: neither Softplus(x) nor, where x is greater than 20, x")
+        refuse(node, "it is not a softplus: neither Softplus(x) nor, where x is greater than 20, x")
     return _elementwise(node, x, layers.softplus())
 
 

@@ -161,7 +161,7 @@ def read_feature_norm(chain: Chain, node: Node, *, centred: bool) -> Link:
 
 
 def _check_ones(chain: Chain, node: Node, x: str, seen: Seen) -> None:
-    """A 1 for each number that a normalisation is fed, in place of a scale."""
+    """A 1 for each number that a normalisation is fed, instead of a scale."""
     shape, value = chain.made_by(node.inputs[0], "Shape"), node.attributes.get("value")
     sizes = None if shape is not None else chain.constant(node, node.inputs[0])
     if not (shape is not None and shape.inputs[0] == x) and (sizes is None or sizes.tolist() != list(seen.shape)):

@@ -63,7 +63,7 @@ def save_tensors(tensors: Mapping[str, NDArray[np.generic]], *, metadata: Mappin
 
     Raises:
         ValueError: The file could not be read back: an array is of a type that it does not hold, or names and metadata
-            are no text or more than `HEADER_LIMIT`; the message names the entry.
+            are not text or more than `HEADER_LIMIT`; the message names the entry.
 
     Example:
         >>> from safetensors.numpy import load
@@ -126,7 +126,7 @@ def from_safetensors(data: bytes, like: TreeT) -> TreeT:
         A tree like ``like`` with read-only arrays; its numbers are numbers of the same type.
 
     Raises:
-        ValueError: The bytes are no safetensors file, or names, shapes or dtypes differ; the message names the first
+        ValueError: The bytes are not a safetensors file, or names, shapes or dtypes differ; the message names the first
             that does.
 
     Example:
@@ -181,7 +181,7 @@ def safetensors_metadata(data: bytes) -> dict[str, str]:
         The metadata; empty where there is none.
 
     Raises:
-        ValueError: The bytes are no safetensors file, or the header is larger than `HEADER_LIMIT`.
+        ValueError: The bytes are not a safetensors file, or the header is larger than `HEADER_LIMIT`.
 
     Example:
         >>> safetensors_metadata(to_safetensors((), metadata={"seed": "0"}))

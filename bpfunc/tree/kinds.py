@@ -1,6 +1,6 @@
 """Which classes are nodes of a tree, and how nodes of each come apart and together again.
 
-This package is the only one that may say ``Any``: a tree's type is known to whoever made it.
+This package is the only one that may say ``Any``: the type of a tree is known to the caller that made it.
 """
 
 from __future__ import annotations

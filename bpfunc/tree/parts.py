@@ -73,7 +73,7 @@ def freeze(tree: TreeT) -> TreeT:
         tree: Any tree.
 
     Returns:
-        A tree whose arrays nobody else holds and nobody can write to.
+        A tree whose arrays are its own and cannot be written to.
 
     Example:
         >>> import numpy as np
