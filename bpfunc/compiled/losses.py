@@ -21,6 +21,7 @@ from bpfunc.losses.base import Targets, paired
 from bpfunc.losses.focal import _slope as focal_slope
 from bpfunc.losses.sigmoid_cross_entropy import _of_one_logit, sigmoid_cross_entropy
 from bpfunc.ops.elementwise import formulas_of
+from bpfunc.transforms.formula import traced_function
 
 Derivative = Callable[..., Sequence[Any]]
 
@@ -50,6 +51,7 @@ def loss_of(loss: Loss) -> LossForm:
         Its form.
 
     Raises:
+        TypeError: Its slope does something that is not compiled.
         ValueError: It is another loss.
 
     Example:
@@ -63,7 +65,12 @@ def loss_of(loss: Loss) -> LossForm:
         op = sigmoid_cross_entropy if bare is _of_one_logit else bare
         found = _formulas(op, settings)
         if found is not None:
-            return LossForm(ELEMENTWISE, partial(_elementwise_derivative, *found))
+            form = LossForm(ELEMENTWISE, partial(_elementwise_derivative, *found))
+            try:
+                traced_function(form.derivative(1), 3, np.dtype(np.float64))
+            except (AttributeError, IndexError, TypeError, ValueError) as error:
+                raise TypeError(f"the slope of the loss {loss.name} cannot be compiled: {error}") from None
+            return form
     if derivatives == _derivatives(cross_entropy()) and _like(loss.forward, cross_entropy().forward):
         return LossForm(SOFTMAX, _no_derivative)
     if derivatives == _derivatives(kl_divergence()) and loss.forward is kl_divergence().forward:

@@ -29,6 +29,7 @@ from bpfunc.metrics import (
     mean_absolute_error,
     mean_squared_error,
 )
+from bpfunc.metrics.of_loss import metric_for
 from bpfunc.training.loop import merge_metrics
 from bpfunc.training.step import StepMetrics, TrainState
 from bpfunc.transforms import GradientTransform
@@ -274,7 +275,7 @@ class _Engine:
         else:
             counted = weights.astype(np.float64)
             mean = Mean(float(np.dot(losses, counted)), float(counted.sum()))
-        return StepMetrics(mean, self.metric.measure(outputs, batch))
+        return StepMetrics(mean, self.metric.measure(outputs, batch), self.metric)
 
 
 _OUTPUTS_ONLY = (accuracy(), binary_accuracy(), mean_absolute_error(), mean_squared_error())
@@ -291,7 +292,7 @@ def _engine(
     among = max(blas, default=1) if threads is None else _whole("threads", threads)
     if among < 1:
         raise ValueError(f"a compiled epoch takes at least 1 thread, got {threads}")
-    measured = accuracy() if metric is None else metric
+    measured = metric_for(loss) if metric is None else metric
     return _Engine(model, network, loss, form, chain, limit, measured, controller, among)
 
 

@@ -547,7 +547,7 @@ def array_records() -> Iterator[type]:
 
 def holds_array(field: attrs.Attribute) -> bool:
     """Whether a field is an array by its type."""
-    return re.match(r"(Float|Int|Bool)Array|NDArray", str(field.type)) is not None
+    return re.match(r"(Float|Int|Bool)Array|NDArray|numpy\.ndarray", str(field.type)) is not None
 
 
 RECORDS = list(array_records())
