@@ -519,30 +519,34 @@ def _together(work: Callable[[int], None], threads: int, met: IntArray) -> None:
 
     def wait_and_work(number: int) -> None:
         ready.wait()
-        if not complete:  # a thread that worked without all others would wait for them for ever
-            return
         try:
-            work(number)
+            if complete:  # a thread that worked without all others would wait for them for ever
+                work(number)
         except BaseException as error:
             met[0] = OPEN
             errors.append(error)
+        finally:
+            done[number].set()
 
+    # A join that Ctrl-C interrupts takes its thread for ended (CPython 3.11); the wait for an event does not.
+    done = [threading.Event() for _ in range(threads)]
     workers = [threading.Thread(target=wait_and_work, args=(number,), daemon=True) for number in range(threads)]
     try:
         for worker in workers:
             worker.start()
         complete = True
         ready.set()
-        for worker in workers:
-            while worker.is_alive():
-                worker.join(LISTEN)
+        for event in done:
+            while not event.wait(LISTEN):
+                pass
     except BaseException:
         met[0] = OPEN
         raise
     finally:
         ready.set()
-        for worker in workers:
+        for worker, event in zip(workers, done, strict=True):
             if worker.ident is not None:
+                event.wait()
                 worker.join()
     for error in errors:
         raise error
