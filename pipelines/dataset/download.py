@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import tempfile
 from pathlib import Path
@@ -12,6 +13,8 @@ from pipelines.dataset.idx import read_idx
 from pipelines.dataset.pins import IDX_DIMENSIONS, Sources, official_sources
 from pipelines.disk.atomic import make_directory, write_bytes
 from pipelines.errors import DataProblem, UsageProblem
+
+_GZIP = b"\x1f\x8b"
 
 
 class _Capped:
@@ -96,6 +99,9 @@ def _transfer(url: str, target: Path, size: int) -> str | None:
         pooch.retrieve(url, known_hash=None, fname=target.name, path=target.parent, downloader=capped)
     except (requests.RequestException, OSError, ValueError) as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    data = target.read_bytes()
+    if not data.startswith(_GZIP):  # sent with Content-Encoding: gzip, and unpacked on the way
+        target.write_bytes(gzip.compress(data, mtime=0))
     return None
 
 

@@ -28,6 +28,7 @@ from pipelines.artifacts import PIXELS, PreparedTrain
 from pipelines.dataset.partitions import open_partitions
 from pipelines.disk.parquet import numbers_of, open_parquet
 from pipelines.disk.untrusted.documents import parse_json
+from pipelines.disk.untrusted.files import check_unfolding
 from pipelines.errors import DataProblem, first_line
 
 WINDOW = 2
@@ -288,10 +289,13 @@ def read_group(stream: Stream, index: int) -> Batch:
     try:
         with stream.filesystem.open_input_file(group.path) as source:
             file = open_parquet(source)
-            _check(file, group)
+            _check(file, group, source.size())
             table = file.read_row_group(group.number, columns=["pixels", "label"], use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(group, f"damaged Parquet: {first_line(error)}") from None
+    for name in ("pixels", "label"):
+        if table[name].null_count:
+            raise _damaged(group, f"the column {name} has {table[name].null_count} nulls, and a part may have none")
     pixels = table["pixels"].combine_chunks()
     start = pixels.offset * PIXELS
     flat = np.frombuffer(pixels.buffers()[1], np.uint8)[start : start + group.rows * PIXELS]
@@ -301,13 +305,17 @@ def read_group(stream: Stream, index: int) -> Batch:
     return Batch(cast(FloatArray, flat.reshape(-1, PIXELS)), label)  # whole numbers until `encoded`
 
 
-def _check(file: pq.ParquetFile, group: RowGroup) -> None:
-    found = {field.name: (field.type, field.nullable) for field in file.schema_arrow}
+def _check(file: pq.ParquetFile, group: RowGroup, size: int) -> None:
+    # Other writers declare columns nullable that hold no null: the values are looked at, not the declaration.
+    found = {field.name: field.type for field in file.schema_arrow}
     for name, kind in (("pixels", pa.binary(PIXELS)), ("label", pa.uint8())):
-        if found.get(name) != (kind, False):
-            raise _damaged(group, f"expected a column {name} of {kind} without nulls")
-    if group.rows * (PIXELS + 1) > GROUP_LIMIT:
-        raise _damaged(group, f"a row group of {group.rows} rows is too large")
+        if found.get(name) != kind:
+            there = f"found one of {found[name]}" if name in found else "there is none"
+            raise _damaged(group, f"expected a column {name} of {kind}, {there}")
+    try:
+        check_unfolding(size, group.rows * (PIXELS + 1), limit=GROUP_LIMIT)
+    except ValueError as error:
+        raise _damaged(group, f"a row group of {group.rows} rows is too large: {error}") from None
     rows = file.metadata.row_group(group.number).num_rows if group.number < file.num_row_groups else 0
     if rows != group.rows:
         raise _damaged(group, f"expected {group.rows} rows in row group {group.number}, found {rows}")

@@ -344,7 +344,7 @@ def _locked(descriptor: int, *, wait_for: Path | None = None) -> Iterator[int]:
         return True
 
     def words() -> str:
-        holder = lock_holder(descriptor)
+        holder = lock_holder(os.fstat(descriptor))
         who = "another process" if holder is None else f"process {holder}"
         return f"waiting for the lock on {wait_for}, which {who} holds"
 

@@ -55,6 +55,28 @@ def fixed_size_rows(matrix: NDArray[np.generic], item: pa.DataType) -> pa.FixedS
     return pa.FixedSizeListArray.from_arrays(values, type=pa.list_(pa.field("item", item, nullable=False), width))
 
 
+def numpy_dtype(kind: pa.DataType) -> np.dtype[Any]:
+    """Name NumPy's type of the numbers of an Arrow array; Arrow's own way needs pandas in several of its versions.
+
+    Args:
+        kind: Arrow type of numbers.
+
+    Returns:
+        The type.
+
+    Raises:
+        ValueError: It is not a type of numbers.
+
+    Example:
+        >>> numpy_dtype(pa.uint8()), numpy_dtype(pa.float64())
+        (dtype('uint8'), dtype('float64'))
+    """
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise ValueError(f"{kind} is not a type of numbers")
+    letter = "f" if pa.types.is_floating(kind) else "i" if pa.types.is_signed_integer(kind) else "u"
+    return np.dtype(f"{letter}{kind.bit_width // 8}")
+
+
 def column_of(values: Sequence[float | None], kind: pa.DataType) -> pa.Array:
     """Make an Arrow array of numbers; as `numbers_of`, without pandas.
 
@@ -70,7 +92,7 @@ def column_of(values: Sequence[float | None], kind: pa.DataType) -> pa.Array:
         [1.5, None]
     """
     present = np.array([value is not None for value in values], np.bool_)
-    numbers = np.array([0 if value is None else value for value in values], kind.to_pandas_dtype())
+    numbers = np.array([0 if value is None else value for value in values], numpy_dtype(kind))
     valid = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
     return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(numbers)])
 
@@ -129,8 +151,8 @@ def _rows_of(array: pa.Array) -> NDArray[Any]:
 
 def _room_for(kind: pa.DataType, rows: int) -> NDArray[Any]:
     if pa.types.is_fixed_size_list(kind):
-        return np.empty((rows, kind.list_size), kind.value_type.to_pandas_dtype())
-    return np.empty(rows, kind.to_pandas_dtype())
+        return np.empty((rows, kind.list_size), numpy_dtype(kind.value_type))
+    return np.empty(rows, numpy_dtype(kind))
 
 
 def row_bytes(schema: pa.Schema) -> int:

@@ -42,21 +42,20 @@ def wait_until(done: Callable[[], bool], words: Callable[[], str], *, most: floa
     return True
 
 
-def lock_holder(descriptor: int) -> int | None:
-    """Find the process that holds a lock on an open file.
+def lock_holder(found: os.stat_result) -> int | None:
+    """Find the process that holds a lock on a file.
 
     Args:
-        descriptor: The open file or directory.
+        found: What the system says of the file or directory.
 
     Returns:
         Number of the process; None where the system does not say.
     """
-    found = os.fstat(descriptor)
     device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     try:
         lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
     words = [line.split() for line in lines]
-    numbers = [int(word[4]) for word in words if len(word) > 5 and word[1] == "FLOCK" and word[5] == device]
+    numbers = [int(word[4]) for word in words if len(word) > 5 and word[1] != "->" and word[5] == device]
     return next((number for number in numbers if number > 0), None)

@@ -4,7 +4,7 @@
 // picture, and copies the command.
 
 const opened = () => {
-  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const place = document.getElementById(location.hash.slice(1)); // ids are plain letters: nothing is to be decoded
   return place && place.classList.contains("gallery") ? place : null;
 };
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 import attrs
 
 from pipelines.disk.atomic import foreign_files, is_claimed, remove_directory
-from pipelines.disk.ownership import RUN_FILES
+from pipelines.disk.ownership import RUN_FILES, kind_of
 from pipelines.disk.untrusted.documents import read_json
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.runs.directory import read_config
-from pipelines.runs.metrics import read_metrics
+from pipelines.runs.metrics import fraction, read_metrics
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import load_config
 
@@ -29,8 +31,9 @@ class RunEntry:
     """``finished``: measured on the test split. ``trained``: not measured yet. ``unfinished``: to be resumed.
     ``damaged``: a file of it cannot be read."""
     recipe: str
-    seed: int
-    epochs: int
+    """Empty where the configuration cannot be read."""
+    seed: int | None
+    epochs: int | None
     """That were asked for."""
     test_accuracy: float | None
     modified: float
@@ -45,10 +48,13 @@ class StudyEntry:
 
     path: Path
     recipe: str
+    """Empty where the configuration cannot be read."""
     seeds: int
     """Finished ones."""
     mean_test_accuracy: float | None
     """None until the study is done."""
+    damaged: bool = False
+    """Whether its configuration or ``study.json`` cannot be read."""
 
 
 @attrs.frozen
@@ -76,7 +82,8 @@ def _runs(directory: Path) -> Iterable[RunEntry]:
         try:
             yield read_entry(path)
         except UsageProblem:
-            continue
+            if kind_of(path) == "run":
+                yield _entry(path, None)
 
 
 def _directories(directory: Path) -> list[Path]:
@@ -97,23 +104,33 @@ def read_entry(path: Path) -> RunEntry:
     Raises:
         UsageProblem: It is no run directory.
     """
-    spec = read_config(path)
-    files = [path, *(file for file in path.rglob("*") if not file.is_symlink())]
-    stats = [file.lstat() for file in files]
+    return _entry(path, read_config(path))
+
+
+def _entry(path: Path, spec: RunSpec | None) -> RunEntry:
+    stats = [found for file in (path, *path.rglob("*")) if (found := _lstat(file)) is not None]
     accuracy, state = None, _state(path)
     if state == "finished":
         accuracy = _accuracy(path)
-        state = "damaged" if accuracy is None else state
+    if spec is None or (state == "finished" and accuracy is None):
+        state = "damaged"
     return RunEntry(
         path=path,
         state=state,
-        recipe=spec.name,
-        seed=spec.train.seed,
-        epochs=spec.train.epochs,
+        recipe="" if spec is None else spec.name,
+        seed=None if spec is None else spec.train.seed,
+        epochs=None if spec is None else spec.train.epochs,
         test_accuracy=accuracy,
-        modified=max(stat.st_mtime for stat in stats),
-        size=sum(stat.st_size for file, stat in zip(files, stats, strict=True) if file.is_file()),
+        modified=max((found.st_mtime for found in stats if not stat.S_ISLNK(found.st_mode)), default=0.0),
+        size=sum(found.st_size for found in stats if stat.S_ISREG(found.st_mode)),
     )
+
+
+def _lstat(file: Path) -> os.stat_result | None:
+    try:
+        return file.lstat()
+    except OSError:  # it went away meanwhile
+        return None
 
 
 def _state(path: Path) -> State:
@@ -125,16 +142,26 @@ def _state(path: Path) -> State:
 
 def _accuracy(path: Path) -> float | None:
     try:
-        return float(str(read_metrics(path)["test_accuracy"]))
-    except (DataProblem, KeyError, ValueError):
+        return fraction(read_metrics(path).get("test_accuracy"))
+    except (DataProblem, ValueError):
         return None
 
 
 def _study_mean(path: Path) -> float | None:
-    try:
-        return float(cast("dict[str, Any]", read_json(path / "study.json"))["mean_test_accuracy"])
-    except (OSError, ValueError, KeyError, TypeError):
+    """The mean of a study that is done.
+
+    Raises:
+        ValueError: Its figures cannot be read.
+    """
+    if not os.path.lexists(path / "study.json"):
         return None
+    try:
+        values = read_json(path / "study.json")
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    if not isinstance(values, dict):
+        raise ValueError("it is not a JSON object")
+    return fraction(values.get("mean_test_accuracy"))
 
 
 def list_studies(directory: Path) -> tuple[StudyEntry, ...]:
@@ -149,14 +176,16 @@ def list_studies(directory: Path) -> tuple[StudyEntry, ...]:
     found = []
     for path in _directories(directory):
         seeds = [seed for seed in path.glob("seed-*") if (seed / "metrics.json").is_file()]
-        if not seeds and not (path / "study.json").is_file():
+        if not seeds and not os.path.lexists(path / "study.json"):
             continue
+        recipe, mean, damaged = "", None, False
         try:
             recipe = load_config(path / "config.toml", RunSpec()).name
-        except PipelineError:
-            continue
-        mean = _study_mean(path)
-        found.append(StudyEntry(path=path, recipe=recipe, seeds=len(seeds), mean_test_accuracy=mean))
+            mean = _study_mean(path)
+        except (PipelineError, ValueError):
+            damaged = True
+        entry = StudyEntry(path=path, recipe=recipe, seeds=len(seeds), mean_test_accuracy=mean, damaged=damaged)
+        found.append(entry)
     return tuple(found)
 
 
@@ -210,7 +239,8 @@ def remove_run(path: Path) -> None:
         path: The directory.
 
     Raises:
-        UsageProblem: It is a link, no run, in use by another process, or holds something that is not of a run.
+        UsageProblem: It is a link, no run, in use by another process, or holds something that is not of a run; or its
+            configuration cannot be read, so that a person should look at it.
     """
     read_entry(path)
     remove_directory(path, RUN_FILES, last="config.toml")

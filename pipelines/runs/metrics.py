@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from pipelines.artifacts import Calibration, Evaluation, Prepared, Reliability, 
 from pipelines.dataset.data_hashes import DataHashes, lineage_hashes, lineage_table
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.json_text import json_value, read_sealed_json, sealed_json
-from pipelines.errors import DataProblem
+from pipelines.errors import DataProblem, first_line
 from pipelines.runs.directory import EVALUATE_AGAIN
 from pipelines.spec.run_spec import RunSpec
 
@@ -134,6 +135,60 @@ def read_data_hashes(run: Path) -> DataHashes:
             "the metrics do not name the data", where=str(run / "metrics.json"), remedy="run `bpfunc evaluate` on it"
         )
     return found
+
+
+def checked_figures(values: dict[str, object], run: Path) -> dict[str, object]:
+    """Check that figures have the types that tables and lists show: a seal says that they were written, not by what.
+
+    Args:
+        values: From `read_metrics`.
+        run: The run directory, for the message.
+
+    Returns:
+        The same values.
+
+    Raises:
+        DataProblem: A figure is missing or of another type.
+    """
+    try:
+        names, matrix, recall = values["class_names"], values["confusion_matrix"], values["recall"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("class_names are not texts")
+        rows = matrix if isinstance(matrix, list) else []
+        counts = [count for row in rows if isinstance(row, list) and len(row) == len(names) for count in row]
+        if len(counts) != len(names) ** 2 or not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError("confusion_matrix is not a row of whole numbers for each class")
+        if not isinstance(recall, dict):
+            raise ValueError("recall is not a number for each class")
+        for share in (values["test_accuracy"], *(recall[name] for name in names)):
+            fraction(share)
+        if type(values["train_seconds"]) not in (int, float) or type(values["test_loss"]) not in (int, float, NoneType):
+            raise ValueError("train_seconds or test_loss is not a number")
+    except (ValueError, KeyError) as error:
+        where = str(run / "metrics.json")
+        raise DataProblem(f"damaged figures: {first_line(error)}", where=where, remedy=EVALUATE_AGAIN) from None
+    return values
+
+
+def fraction(value: object) -> float:
+    """Take a number of 0..1.
+
+    Args:
+        value: Any.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: It is something else.
+
+    Example:
+        >>> fraction(0.5)
+        0.5
+    """
+    if type(value) not in (int, float) or not 0 <= value <= 1:  # type: ignore[operator]
+        raise ValueError(f"expected a number of 0 to 1, found {str(value)[:40]}")
+    return float(value)  # type: ignore[arg-type]
 
 
 def lineage(prepared: Prepared, partitions: str = "") -> dict[str, object]:

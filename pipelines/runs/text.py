@@ -67,15 +67,15 @@ def run_lines(runs: Sequence[RunEntry], studies: Sequence[StudyEntry]) -> Printa
         (
             entry.state,
             entry.recipe,
-            f"seed {entry.seed}",
-            f"{entry.epochs} epochs",
+            "" if entry.seed is None else f"seed {entry.seed}",
+            "" if entry.epochs is None else f"{entry.epochs} epochs",
             "" if entry.test_accuracy is None else f"{100 * entry.test_accuracy:.2f} %",
             str(entry.path),
         )
         for entry in runs
     ] + [
         (
-            "study",
+            "damaged study" if study.damaged else "study",
             study.recipe,
             f"{study.seeds} seeds",
             "",

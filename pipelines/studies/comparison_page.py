@@ -90,7 +90,7 @@ def _figures(found: SideBySide) -> Html:
         ["Parameters", *(count(side.parameters) for side in sides)],
         ["Training time, a run", *(f"{side.train_seconds:.1f} s" for side in sides)],
     ]
-    columns = ["", found.a.name, found.b.name]
+    columns = ["Figure", found.a.name, found.b.name]
     return section("figures", "Figures side by side", table("Figures side by side", columns, rows, style="figures"))
 
 

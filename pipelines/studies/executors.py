@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from pipelines.disk.waiting import wait_until
 from pipelines.errors import UsageProblem, WorkFailed, first_line
 from pipelines.studies.workers import ProcessExecutor, WorkerLost
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 RETRIES = 2
 """How often Dask runs a training again that failed; a training whose worker was lost is run again besides."""
 CONNECT_SECONDS = 10
+WORKER_SECONDS = 60
+"""How long a scheduler without workers is waited for."""
 
 
 @contextmanager
@@ -74,22 +83,62 @@ def _dask_executor(name: str) -> Iterator[Executor]:
         raise UsageProblem(
             "a Dask cluster needs the package distributed", where="--executor", remedy="pip install 'bpfunc[dask]'"
         ) from None
+    start = "start one with `dask scheduler`, and workers with `dask worker HOST:PORT --nthreads 1`"
     try:
-        address = f"tcp://{name.removeprefix('dask://')}"
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        client = Client(f"tcp://{_host_and_port(name)}", timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise WorkFailed(
-            f"no Dask scheduler answers: {first_line(error)}",
-            where=name,
-            remedy="start one with `dask scheduler`, and workers with `dask worker HOST:PORT --nthreads 1`",
-        ) from None
+        raise WorkFailed(f"no Dask scheduler answers: {first_line(error)}", where=name, remedy=start) from None
+    over, deserted = threading.Event(), threading.Event()
     try:
         executor = client.get_executor(pure=False, retries=RETRIES)
         with client, executor as pool:
-            yield pool
-    except (KilledWorker, CancelledError) as error:
+            watcher = threading.Thread(target=_watch, args=(client, executor, name, over, deserted), daemon=True)
+            watcher.start()
+            try:
+                yield pool
+            finally:
+                over.set()
+    except (KilledWorker, CancelledError, RuntimeError) as error:
+        if deserted.is_set():
+            what = f"no worker came to the scheduler within {WORKER_SECONDS} seconds"
+            raise WorkFailed(what, where=name, remedy=start.partition(", and ")[2]) from None
+        if isinstance(error, RuntimeError):
+            raise
         raise WorkFailed(
             f"the cluster lost the work: {first_line(error)}",
             where=name,
             remedy="look at the workers' logs, and run the same command again: what is finished stays",
         ) from None
+
+
+def _host_and_port(name: str) -> str:
+    """Take the address off ``dask://HOST:PORT``."""
+    try:
+        found = urlsplit(name)
+        complete = found.hostname and found.port and found.netloc.count("@") == 0 and not found.path + found.query
+    except ValueError:  # a port that is not one
+        complete = False
+    if not complete:
+        raise UsageProblem(
+            "expected the host and the port of a scheduler",
+            where=f"--executor {name}",
+            remedy="write dask://HOST:PORT; `dask scheduler` prints both, and 8786 is its usual port",
+        )
+    return found.netloc
+
+
+def _watch(client: Client, executor: Executor, name: str, over: threading.Event, deserted: threading.Event) -> None:
+    """Say that a scheduler has no workers, and cancel all work where none comes."""
+
+    def is_attended() -> bool:
+        try:
+            return over.is_set() or bool(client.nthreads())
+        except Exception:  # the scheduler is gone, which the client tells by itself
+            return True
+
+    while not over.wait(1):
+        words = f"waiting for a worker of {name}, at most {WORKER_SECONDS} seconds"
+        if not wait_until(is_attended, lambda: words, most=WORKER_SECONDS):  # noqa: B023 - asked for at once
+            deserted.set()
+            executor.shutdown(wait=False)
+            return

@@ -130,3 +130,72 @@ def test_unknown_executors(name: str) -> None:
     """A name that is neither is refused."""
     with pytest.raises(UsageProblem, match="unknown executor"), open_executor(name):
         pass
+
+
+@pytest.mark.parametrize("name", ["dask://localhost", "dask://localhost:", "dask://h:x", "dask://h:99999", "dask://:8786",
+                                  "dask://u@h:1", "dask://h:1/x", "dask://[::1]"])  # fmt: skip
+def test_an_address_without_host_or_port_is_refused(name: str) -> None:
+    """Before anything is asked for on the network."""
+    with pytest.raises(UsageProblem, match="expected the host and the port"), open_executor(name):
+        pass
+
+
+@pytest.fixture
+def deserted() -> Iterator[distributed.LocalCluster]:
+    """A scheduler without workers."""
+    with distributed.LocalCluster(
+        n_workers=0,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        silence_logs=50,
+    ) as cluster:
+        yield cluster
+
+
+def named(cluster: distributed.LocalCluster) -> str:
+    """A cluster as `--executor` names it."""
+    return str(cluster.scheduler_address.replace("tcp://", "dask://"))
+
+
+def test_a_scheduler_without_workers_is_given_up(
+    deserted: distributed.LocalCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message says what is waited for and how long; then one says what to do."""
+    monkeypatch.setattr(executors, "WORKER_SECONDS", 2)
+    name = named(deserted)
+    with (
+        pytest.raises(WorkFailed, match="no worker came to the scheduler within 2 seconds") as caught,
+        open_executor(name) as pool,
+    ):
+        pool.submit(abs, -1).result()
+    assert caught.value.where == name
+    assert "dask worker" in caught.value.remedy
+    assert f"waiting for a worker of {name}, at most 2 seconds" in caplog.messages
+
+
+def test_a_worker_that_comes_late_does_the_work(
+    deserted: distributed.LocalCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After the message the work goes on by itself."""
+    with open_executor(named(deserted)) as pool:
+        future = pool.submit(abs, -1)
+        while not any(message.startswith("waiting for a worker") for message in caplog.messages):
+            time.sleep(0.05)
+        deserted.scale(1)
+        assert future.result(60) == 1
+
+
+def test_workers_that_leave_for_good_end_the_wait(
+    deserted: distributed.LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same message where all workers leave with work undone."""
+    monkeypatch.setattr(executors, "WORKER_SECONDS", 2)
+    with pytest.raises(WorkFailed, match="no worker came"), open_executor(named(deserted)) as pool:
+        deserted.scale(1)
+        assert pool.submit(abs, -1).result() == 1
+        deserted.scale(0)
+        while deserted.scheduler.workers:
+            time.sleep(0.05)
+        pool.submit(abs, -1).result()

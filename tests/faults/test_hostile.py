@@ -19,7 +19,7 @@ import pytest
 
 from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata
 from pipelines.dataset.idx import SIZE_LIMIT, read_idx
-from pipelines.disk.parquet import sealed_table
+from pipelines.disk.parquet import numpy_dtype, sealed_table
 from pipelines.disk.tensors import read_sealed_tensors, sealed_tensors
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint, write_checkpoint
@@ -191,7 +191,7 @@ def read_first(run: Path):  # type: ignore[no-untyped-def]
 
 def bomb(rows: int, schema: pa.Schema) -> bytes:
     """A small Parquet file of many rows."""
-    columns = [pa.array(np.zeros(rows, kind.to_pandas_dtype()), kind) for kind in schema.types]
+    columns = [pa.array(np.zeros(rows, numpy_dtype(kind)), kind) for kind in schema.types]
     return sealed_table(pa.table(columns, schema=schema))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,11 +18,13 @@ import pytest
 from pipelines.artifacts import PreparedTrain, SealedTest
 from pipelines.dataset.places import Places
 from pipelines.dataset.split_rows import read_rows
-from pipelines.errors import DataProblem, UsageProblem
+from pipelines.disk import waiting
+from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.toml import load_config, load_recipe
+from pipelines.studies.tuning import storage as storage_module
 from pipelines.studies.tuning import sweep
 from pipelines.studies.tuning.space import Space, load_space, settled
-from pipelines.studies.tuning.storage import open_storage, storage_url
+from pipelines.studies.tuning.storage import file_of, open_storage, storage_failures, storage_url
 from pipelines.studies.tuning.sweep import TrialResult, best_trial, run_sweep, sweep_results
 from tests.conftest import ROOT
 
@@ -261,3 +264,47 @@ def test_the_example_in_the_documentation(tmp_path: Path) -> None:
     assert tomllib.loads(example)["parameters"]
     (tmp_path / "space.toml").write_text(example)
     assert load_space(tmp_path / "space.toml").parameters
+
+
+PLACES = ["a?b", "a%b", "a%3Fb", "a#b", "a b", "a{b}c", "a'b", 'a"b', "a&b=c", "größe", "a\nb", "a\\b", "a\udcffb"]
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_storage_lies_where_its_directory_is(tmp_path: Path, name: str) -> None:
+    """No character of a path means something in the URL: the file is there, and trials are kept in it."""
+    (tmp_path / name).mkdir()
+    url = storage_url(tmp_path / name)
+    assert [path.name for path in (tmp_path / name).iterdir()] == ["sweep.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert file_of(url) == tmp_path / name / "sweep.db"
+    storage = open_storage(url)
+    study = optuna.create_study(storage=storage, study_name="a")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    storage.engine.dispose()
+    again = open_storage(storage_url(tmp_path / name))
+    assert len(optuna.load_study(storage=again, study_name="a").trials) == 1
+    again.engine.dispose()
+
+
+def test_a_database_that_is_locked_is_waited_for_aloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message names the file and who holds it; in the end the wait is given up."""
+    url = storage_url(tmp_path)
+    monkeypatch.setattr(waiting, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(storage_module, "BUSY_SECONDS", 0.5)
+    with contextlib.closing(sqlite3.connect(tmp_path / "sweep.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(WorkFailed, match="the database is locked"):
+            open_storage(url)
+    assert caplog.messages == [f"waiting for the lock on {tmp_path}/sweep.db, which process {os.getpid()} holds"]
+    open_storage(url).engine.dispose()
+
+
+def test_a_storage_that_fails_is_one_message(tmp_path: Path) -> None:
+    """A file that is no database, found when a sweep goes on."""
+    (tmp_path / "sweep.db").write_bytes(b"SQLite format 3\0" + bytes(5000))
+    with pytest.raises((UsageProblem, WorkFailed), match=r"cannot open the storage|the storage failed"):
+        open_storage(storage_url(tmp_path))
+    with pytest.raises(WorkFailed, match="the storage failed: no such table"), storage_failures("here"):
+        raise sqlite3.OperationalError("no such table")

@@ -17,6 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.dataset.places import Places
+from pipelines.inspection.explain import explain
+from pipelines.inspection.explain_page import explain_page
 from pipelines.report.drawing.gallery import HITS_SHOWN
 from pipelines.runs.predictions import Predictions, read_predictions
 from pipelines.runs.run import evaluate_run, report_run, train_run
@@ -27,6 +29,7 @@ from pipelines.studies.comparison import side_by_side
 from pipelines.studies.comparison_page import write_comparison_page
 from pipelines.studies.study import read_seed, seed_directory, summarised, train_seed
 from pipelines.studies.study_page import write_study_page
+from pipelines.training.rows import read_training_rows
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:
@@ -44,6 +47,7 @@ class Pages:
     report: Path
     study: Path
     comparison: Path
+    explain: Path
     run: Path
     other: Path
     places: Places
@@ -63,7 +67,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Pages:
     study = write_study_page(root, summarised("small", evaluation.class_names, seeds), "bpfunc study")
     comparison = root / "comparison.html"
     write_comparison_page(comparison, side_by_side(run, other, places), "bpfunc compare A B")
-    return Pages(files.html, study, comparison, run, other, places)
+    explained = root / "explain.html"
+    explained.write_text(
+        explain_page(explain(read_training_rows(finished.prepared.train), SPEC, evaluation.class_names))
+    )
+    return Pages(files.html, study, comparison, explained, run, other, places)
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +93,13 @@ class Browser:
         service = webdriver.ChromeService(executable_path=shutil.which("chromedriver") or "chromedriver")
         self.driver = webdriver.Chrome(options=options, service=service)
 
-    def open(self, page: Path, *, width: int = 1280, script: bool = True) -> None:
+    def open(self, page: Path, *, width: int = 1280, script: bool = True, anchor: str = "") -> None:
         """Open a page anew, forgetting what came before."""
         self.run("Emulation.setScriptExecutionDisabled", value=not script)
         self.run("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500)
         self.driver.get("about:blank")
         self.heard(), self.fetched()
-        self.driver.get(page.as_uri())
+        self.driver.get(page.as_uri() + (f"#{anchor}" if anchor else ""))
 
     def run(self, command: str, **options: object) -> None:
         """Run a command of the DevTools protocol."""
@@ -291,6 +299,25 @@ def test_pages_are_quiet_alone_and_fit(browser: Browser, pages: Pages, name: str
     )
     assert browser.js("document.documentElement.scrollWidth <= arguments[0]", width) is True
     assert browser.fetched() == [page.as_uri()]
+    assert browser.heard() == []
+
+
+@pytest.mark.parametrize("name", ["report", "study", "comparison", "explain"])
+@pytest.mark.parametrize("anchor", ["%", "%E0%A4%A", "%00", "'\"<b>", "nowhere", "a[b=c]", "op=%&unit=%"])
+def test_any_address_leaves_the_script_at_work(browser: Browser, pages: Pages, name: str, anchor: str) -> None:
+    """What stands behind the ``#`` is from outside: a page opened there does all that it does elsewhere."""
+    browser.open(getattr(pages, name), anchor=anchor)
+    assert browser.heard() == []
+    if name == "explain":
+        place = "document.getElementById('place').textContent"
+        assert (browser.js(place) or "").startswith("1 / ")
+        browser.press(webdriver.Keys.ARROW_RIGHT)
+        assert (browser.js(place) or "").startswith("2 / ")
+    else:
+        assert browser.js("document.querySelector('button[data-copy]').hidden") is False
+    if name == "report":
+        browser.click(".confusion a[href='#cell-0-0']")
+        assert browser.seen() == ["cell-0-0"]
     assert browser.heard() == []
 
 

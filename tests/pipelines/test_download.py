@@ -73,6 +73,50 @@ def test_files_arrive_from_the_second_mirror(
     assert sorted((tmp_path / "new" / "raw").iterdir()) == sorted(paths)
 
 
+@pytest.mark.parametrize("kind", ["as an encoding", "packed twice", "unpacked"])
+def test_a_mirror_may_unpack_on_the_way(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mirror: tuple[str, Path],
+    pinned: Sources,
+    own_data: Path,
+    kind: str,
+) -> None:
+    """A mirror that calls gzip an encoding of the transfer, or sends the plain file, is fine: the content is pinned."""
+    address, folder = mirror
+    for path in folder.iterdir():
+        packed = path.read_bytes()
+        path.write_bytes({"packed twice": gzip.compress(packed), "unpacked": gzip.decompress(packed)}.get(kind, packed))
+    if kind != "unpacked":
+        monkeypatch.setattr(_Quiet, "end_headers", _with_encoding)
+    _use(monkeypatch, pinned, [address])
+    for path in download(tmp_path / "raw"):
+        assert gzip.decompress(path.read_bytes()) == (own_data / path.stem).read_bytes()
+    _use(monkeypatch, pinned, [])
+    assert len(download(tmp_path / "raw")) == 4
+
+
+def test_an_encoding_does_not_make_other_content_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: tuple[str, Path], pinned: Sources
+) -> None:
+    """What is unpacked on the way is hashed and capped like all else."""
+    address, folder = mirror
+    monkeypatch.setattr(_Quiet, "end_headers", _with_encoding)
+    _use(monkeypatch, pinned, [address])
+    path = folder / "train-images-idx3-ubyte.gz"
+    data = gzip.decompress(path.read_bytes())
+    for content, message in ((data[:-1] + b"x", "expected SHA-256"), (bytes(1 << 24), "sends more than")):
+        path.write_bytes(gzip.compress(content))
+        with pytest.raises(DataProblem, match=message):
+            download(tmp_path / "raw")
+        assert list((tmp_path / "raw").iterdir()) == []
+
+
+def _with_encoding(self: _Quiet) -> None:
+    self.send_header("Content-Encoding", "gzip")
+    SimpleHTTPRequestHandler.end_headers(self)
+
+
 def test_files_that_are_there_are_not_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirror: tuple[str, Path], pinned: Sources
 ) -> None:

@@ -176,3 +176,86 @@ def test_show_says_what_is_no_run(cli: Cli, tmp_path: Path) -> None:
     done = cli("runs", "show", "empty")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no run directory" in done.stderr
+
+
+BAD = {
+    "brackets": b"[" * 90_000,
+    "large": b" " * 2_000_000,
+    "nothing": b"",
+    "no JSON": b"{",
+    "a list": b"[]",
+    "a text": b'{"mean_test_accuracy": "0.5", "test_accuracy": "0.5"}',
+    "NaN": b'{"mean_test_accuracy": NaN, "test_accuracy": NaN}',
+    "a large number": b'{"mean_test_accuracy": 1e999, "test_accuracy": 1e999}',
+    "no figure": b'{"mean_test_accuracy": null, "test_accuracy": null}',
+    "no UTF-8": b"\xff\xfe{}",
+}
+
+
+@pytest.mark.parametrize("what", [*BAD, "a pipe", "a directory", "a dead link"])
+def test_one_bad_file_does_not_end_the_list(cli: Cli, tmp_path: Path, what: str) -> None:
+    """A study, a run or a configuration that cannot be read is shown as damaged, and the others as ever."""
+    runs = tmp_path / "data" / "runs"
+    make_run(runs / "good", "params.safetensors", "history.parquet", "metrics.json")
+    make_run(runs / "run", "params.safetensors", "history.parquet", "metrics.json")
+    make_run(runs / "torn", "params.safetensors", "history.parquet", "metrics.json")
+    make_run(runs / "study" / "seed-000", "params.safetensors", "history.parquet", "metrics.json")
+    (runs / "study" / "config.toml").write_text(to_toml(RunSpec(name="small")))
+    (runs / "study" / "study.json").write_text("")
+    for path in (runs / "study" / "study.json", runs / "run" / "metrics.json", runs / "torn" / "config.toml"):
+        path.unlink()
+        if what == "a pipe":
+            os.mkfifo(path)
+        elif what == "a directory":
+            path.mkdir()
+        elif what == "a dead link":
+            path.symlink_to("nowhere")
+        else:
+            path.write_bytes(BAD[what])
+    done = cli("runs", "list", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    found = {Path(run["path"]).name: run["state"] for run in document["runs"]}
+    assert found["good"] == "finished"
+    if what in BAD:
+        # An empty configuration is one: it changes nothing.
+        assert (found["run"], found["torn"]) == ("damaged", "finished" if what == "nothing" else "damaged")
+    assert [(Path(study["path"]).name, study["damaged"]) for study in document["studies"]] == [("study", True)]
+    lines = cli("runs", "list").stdout.splitlines()
+    assert any(line.startswith("damaged study") for line in lines)
+    assert any(line.startswith("finished") and line.endswith("good") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_names": 3},
+        {"class_names": ["a", 1]},
+        {"confusion_matrix": [[1]]},
+        {"confusion_matrix": [[1, 2], "ab"]},
+        {"confusion_matrix": [[1, -2], [3, 4]]},
+        {"recall": []},
+        {"recall": {"a": 1}},
+        {"test_accuracy": "1"},
+        {"test_accuracy": 7},
+        {"train_seconds": None},
+        {"test_loss": "x"},
+    ],
+)
+def test_sealed_figures_of_other_kinds_are_one_message(cli: Cli, tmp_path: Path, change: dict[str, object]) -> None:
+    """A seal says that figures were written so; what a table shows is checked as well."""
+    run = make_run(tmp_path / "run", "params.safetensors", "history.parquet", "metrics.json")
+    good = {
+        "class_names": ["a", "b"],
+        "confusion_matrix": [[1, 2], [3, 4]],
+        "recall": {"a": 0.3, "b": 0.6},
+        "test_accuracy": 0.5,
+        "train_seconds": 1,
+        "test_loss": None,
+    }
+    (run / "metrics.json").write_bytes(sealed_json(good))
+    assert cli("runs", "show", "run").returncode == 0
+    (run / "metrics.json").write_bytes(sealed_json({**good, **change}))
+    done = cli("runs", "show", "run")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "error: damaged figures" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -251,6 +252,53 @@ def test_damage_is_named(prepared: Prepared, place: Path, harm: str) -> None:
         manifest["parts"][part.name]["size"] = part.stat().st_size
         (place / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(DataProblem):
+        list(stream_batches(opened(prepared, place), bp.Key(0), 0, 8))
+
+
+def rewritten(place: Path, name: str, column: pa.Array | None) -> None:
+    """A part as another writer leaves it: all columns nullable, one of them perhaps another."""
+    part, manifest = place / name, json.loads((place / MANIFEST).read_text())
+    table = pq.read_table(part)
+    fields = [field.with_nullable(True) for field in table.schema]
+    table = table.cast(pa.schema(fields, metadata=table.schema.metadata))
+    if column is not None:
+        place_of = 0 if len(column) and pa.types.is_fixed_size_binary(column.type) else 1
+        table = table.set_column(place_of, fields[place_of], column)
+    pq.write_table(table, part, row_group_size=7, write_page_checksum=True)
+    manifest["parts"][name] |= {"size": part.stat().st_size, "sha256": hashlib.sha256(part.read_bytes()).hexdigest()}
+    (place / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_parts_of_another_writer_are_read(prepared: Prepared, place: Path) -> None:
+    """Columns that are declared nullable and hold no null are what they should be."""
+    before = [batch.inputs for batch in stream_batches(opened(prepared, place), bp.Key(0), 0, 8)]
+    for part in sorted(place.glob("*.parquet")):
+        rewritten(place, part.name, None)
+    assert pq.read_schema(place / "part-00000.parquet").field("pixels").nullable
+    after = [batch.inputs for batch in stream_batches(opened(prepared, place), bp.Key(0), 0, 8)]
+    np.testing.assert_array_equal(np.concatenate(after), np.concatenate(before))
+
+
+@pytest.mark.parametrize("name", ["pixels", "label"])
+def test_nulls_are_named(prepared: Prepared, place: Path, name: str) -> None:
+    """The message says which column has them, and that there may be none."""
+    old = pq.read_table(place / "part-00000.parquet")[name].to_pylist()
+    kind = pa.binary(784) if name == "pixels" else pa.uint8()
+    rewritten(place, "part-00000.parquet", pa.array([None, *old[1:]], kind))
+    with pytest.raises(DataProblem, match=f"the column {name} has 1 nulls, and a part may have none"):
+        list(stream_batches(opened(prepared, place), bp.Key(0), 0, 8))
+
+
+def test_other_types_are_named(prepared: Prepared, place: Path) -> None:
+    """The message says which type is expected and which is there."""
+    count = len(pq.read_table(place / "part-00000.parquet"))
+    manifest = json.loads((place / MANIFEST).read_text())
+    part = place / "part-00000.parquet"
+    table = pq.read_table(part).set_column(1, "label", pa.array([0] * count, pa.int64()))
+    pq.write_table(table, part, row_group_size=7)
+    manifest["parts"][part.name]["size"] = part.stat().st_size
+    (place / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(DataProblem, match="expected a column label of uint8, found one of int64"):
         list(stream_batches(opened(prepared, place), bp.Key(0), 0, 8))
 
 

@@ -41,6 +41,7 @@ def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
                         "recipe": study.recipe,
                         "seeds": study.seeds,
                         "mean_test_accuracy": study.mean_test_accuracy,
+                        "damaged": study.damaged,
                     }
                     for study in studies
                 ],
@@ -66,12 +67,12 @@ def show(run: RunDirectory, as_json: AsJson = False) -> None:
     """
     from pipelines.runs.directory import read_config
     from pipelines.runs.listing import read_entry
-    from pipelines.runs.metrics import read_metrics
+    from pipelines.runs.metrics import checked_figures, read_metrics
     from pipelines.runs.text import result_table, run_lines
     from pipelines.spec.toml import to_table, to_toml
 
     entry, spec = read_entry(run), read_config(run)
-    figures = read_metrics(run) if entry.state in ("finished", "damaged") else None
+    figures = checked_figures(read_metrics(run), run) if entry.state in ("finished", "damaged") else None
     if as_json:
         print_json({**_plain(entry), "config": to_table(spec), "metrics": figures})
         return

@@ -225,12 +225,14 @@ def table(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, s
         A table that scrolls by itself where it is too wide.
 
     Raises:
-        ValueError: A row has another number of cells than there are columns.
+        ValueError: A row has another number of cells than there are columns, or a column has no name.
 
     Example:
         >>> table("Seeds", ["Seed", "Accuracy"], [["0", "98.48 %"]]).count("<th scope=")
         3
     """
+    if not all(columns):
+        raise ValueError(f"{name}: a column has no name: {list(columns)}")
     for cells in rows:
         if len(cells) != len(columns):
             raise ValueError(f"{name}: a row of {len(cells)} cells under {len(columns)} columns: {list(cells)}")
@@ -239,7 +241,8 @@ def table(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, s
     ]
     head = element("thead", {}, row(*(head_cell(column) for column in columns)))
     kind = {"class": style} if style else {}
-    return scroll(name, element("table", kind, head, element("tbody", {}, *body)))
+    # The section around it is a region as well, and often named alike.
+    return scroll(f"{name}, table", element("table", kind, head, element("tbody", {}, *body)))
 
 
 def details(summary: str, *children: Html) -> Html:

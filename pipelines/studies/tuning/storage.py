@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 import secrets
+import sqlite3
 import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote_to_bytes
 
 from pipelines.disk.atomic import TEMPORARY
-from pipelines.errors import UsageProblem, first_line
+from pipelines.disk.waiting import lock_holder, wait_until
+from pipelines.errors import UsageProblem, WorkFailed, first_line
 
 if TYPE_CHECKING:
     import optuna
 
 
+_FILE = "sqlite:///"
+BUSY_SECONDS = 60
+"""How long a database file is waited for that another process writes to."""
 HEARTBEAT_SECONDS = 15
 """How often a running trial gives a sign of life; one that was silent for four times as long counts as lost."""
 
@@ -35,14 +44,96 @@ def storage_url(directory: Path) -> str:
     if not path.exists():
         # Two processes that start at once would both create the tables: the file appears whole, by one link.
         temporary = directory / f"{TEMPORARY}{secrets.token_hex(8)}.db"
-        open_storage(f"sqlite:///{temporary.absolute()}").engine.dispose()
+        open_storage(_file_url(temporary)).engine.dispose()
         try:
             os.link(temporary, path)
         except FileExistsError:
             pass
         finally:
             temporary.unlink()
-    return f"sqlite:///{path.absolute()}"
+    return _file_url(path)
+
+
+def _file_url(path: Path) -> str:
+    """Name a database file by a URL in which no character of its path means something else."""
+    return _FILE + quote(os.fsencode(path.absolute()))
+
+
+def file_of(url: str) -> Path | None:
+    """Find the file that a database URL names.
+
+    Args:
+        url: Such as ``sqlite:////data/sweep.db``; a character may stand as its number, such as ``%3F``.
+
+    Returns:
+        The path; None where the database is not a plain SQLite file.
+
+    Example:
+        >>> print(file_of("sqlite:////data/what%3F.db"), file_of("postgresql://user@host/name"))
+        /data/what?.db None
+    """
+    path = url.removeprefix(_FILE)
+    if path in (url, "", ":memory:") or "?" in path:
+        return None
+    return Path(os.fsdecode(unquote_to_bytes(path)))
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+
+
+def _wait_for_file(path: Path) -> None:
+    """Wait until a database file can be written to; another process may be writing to it, or be suspended."""
+
+    def free() -> bool:
+        try:
+            with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:  # all but a lock is told when the storage is opened
+            return "locked" not in str(error)
+        return True
+
+    def words() -> str:
+        holder = lock_holder(path.stat())
+        who = "another process" if holder is None else f"process {holder}"
+        return f"waiting for the lock on {path}, which {who} holds"
+
+    if not wait_until(free, words, most=BUSY_SECONDS):
+        raise WorkFailed(
+            f"the database is locked since {BUSY_SECONDS} seconds: {words()}",
+            where=str(path),
+            remedy="end that process, or let it go on; the same command goes on with the sweep",
+        )
+
+
+@contextmanager
+def storage_failures(url: str) -> Iterator[None]:
+    """Turn failures of a database into a message, as long as the block lasts.
+
+    Args:
+        url: Of the storage.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        WorkFailed: The database is locked, damaged, full or gone.
+    """
+    try:
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError:  # told by `open_storage`
+        yield
+        return
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError, sqlite3.Error) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+        raise WorkFailed(
+            f"the storage failed: {first_line(cause)}",
+            where=url,
+            remedy="check the database; the same command goes on with the sweep",
+        ) from None
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
@@ -63,14 +154,22 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     except ImportError:
         raise UsageProblem("a sweep needs Optuna", where="bpfunc sweep", remedy="pip install 'bpfunc[sweep]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite:") else {"pool_pre_ping": True}
+    path, place = file_of(url), url
+    options: dict[str, object] = {"pool_pre_ping": True}
+    if path is not None:
+        if path.exists():
+            _wait_for_file(path)
+        # Optuna reads braces in a URL as fields of a template: it is not given the path.
+        place, options = f"{_FILE}file", {"creator": partial(_connected, path)}
+    elif url.startswith("sqlite:"):
+        options = {"connect_args": {"timeout": BUSY_SECONDS}}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
             return optuna.storages.RDBStorage(
-                url, options, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=4 * HEARTBEAT_SECONDS
+                place, options, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=4 * HEARTBEAT_SECONDS
             )
-    except (SQLAlchemyError, ImportError, ValueError) as error:
+    except (SQLAlchemyError, sqlite3.Error, ImportError, ValueError, KeyError) as error:
         raise UsageProblem(
             f"cannot open the storage: {first_line(error)}",
             where=url,

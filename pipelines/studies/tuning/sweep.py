@@ -30,7 +30,7 @@ from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
 from pipelines.studies.executors import work_lost
 from pipelines.studies.tuning.space import Parameter, Space, Value, settled
-from pipelines.studies.tuning.storage import open_storage
+from pipelines.studies.tuning.storage import open_storage, storage_failures
 from pipelines.training.interrupts import Interrupted, stop_requested
 from pipelines.training.progress import Progress
 from pipelines.training.rows import training_rows
@@ -93,8 +93,13 @@ def run_sweep(
         The trials that this call ran, as they come.
 
     Raises:
-        PipelineError: See the stages; or the storage does not open.
+        PipelineError: See the stages; or the storage does not open, or fails.
     """
+    with storage_failures(url):
+        yield from _swept(space, url, trials, places, executor, jobs)
+
+
+def _swept(space: Space, url: str, trials: int, places: Places, executor: Executor, jobs: int) -> Iterator[TrialResult]:
     prepared, data = _base_data(space, places, read=True)
     name = study_name(space, prepared.train.sha256 + data.partitions)
     _open_study(space, url, name)
@@ -325,7 +330,8 @@ def sweep_results(space: Space, url: str, places: Places) -> tuple[TrialResult, 
         PipelineError: The storage does not open, or there is no data.
     """
     prepared, data = _base_data(space, places)
-    return results_of(_open_study(space, url, study_name(space, prepared.train.sha256 + data.partitions)))
+    with storage_failures(url):
+        return results_of(_open_study(space, url, study_name(space, prepared.train.sha256 + data.partitions)))
 
 
 def results_of(study: optuna.Study) -> tuple[TrialResult, ...]:
