@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,8 +92,10 @@ def kept_apart(directory: Path) -> Path:
     """
     if directory not in (DEFAULT_CACHE, DEFAULT_RAW):
         from pipelines.disk.ownership import check_new_directory
+        from pipelines.errors import WorkFailed
 
-        check_new_directory(directory)
+        with suppress(WorkFailed):  # one that cannot be made is for the command to report, which may make none
+            check_new_directory(directory)
     return directory
 
 

@@ -71,9 +71,16 @@ def test_numbers_that_do_not_exist(tmp_path: Path) -> None:
 
 def test_facts_of_an_estimator_are_json() -> None:
     """A best loss that is infinite, or was never a number, comes back from a file that any reader of JSON can read."""
-    fitted: dict[str, object] = {name: kind() for name, kind in FITTED.items() if isinstance(kind, type)}
+    fitted: dict[str, object] = {
+        n: 1 if kind is int else kind() for n, kind in FITTED.items() if isinstance(kind, type)
+    }
     fitted |= dict.fromkeys(FITTED.keys() - fitted.keys())
-    fitted |= {"best_loss_": math.inf, "loss_curve_": [math.nan, 0.5], "best_validation_score_": -math.inf}
+    fitted |= {
+        "out_activation_": "identity",
+        "best_loss_": math.inf,
+        "loss_curve_": [math.nan, 0.5],
+        "best_validation_score_": -math.inf,
+    }
     facts = EstimatorFacts("Some", {"tol": math.inf}, [], "float32", 0, [], fitted, {})
     metadata = write_facts(facts)
     strict(metadata["bpfunc"])
