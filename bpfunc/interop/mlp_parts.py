@@ -278,7 +278,7 @@ def falling(first: float) -> Iterator[Schedule]:
         yield constant(rate)
 
 
-def until_settled(
+def until_converged(
     stage: Stage[EpochT],
     rates: Iterable[Schedule],
     state: TrainState,
@@ -319,7 +319,7 @@ def until_settled(
         ...         yield Epoch(number + 1, state, StepMetrics(Mean(1.0, 1.0), Mean(0.0, 1.0)))
         >>> def loss(record):
         ...     return record.metrics.loss.total
-        >>> [record.number for record in until_settled(level, [constant(1.0)], start, loss, patience=2, tol=0.1)]
+        >>> [record.number for record in until_converged(level, [constant(1.0)], start, loss, patience=2, tol=0.1)]
         [1, 2, 3, 4]
     """
     tol = number("until_settled", "tol", tol, "[0, inf)")

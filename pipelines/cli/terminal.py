@@ -14,7 +14,7 @@ from pipelines.disk.untrusted.printable import Printable, in_lines, printable, p
 
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
-    from pipelines.training.progress import Progress, Watch
+    from pipelines.training.progress import Observer, Progress
 
 
 def complain(what: str, where: str, remedy: str) -> None:
@@ -85,7 +85,7 @@ def print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def progress(spec: RunSpec, *, quiet: bool) -> Watch:
+def progress(spec: RunSpec, *, quiet: bool) -> Observer:
     """Make a watcher that shows a bar on a terminal, and nothing elsewhere.
 
     Args:
@@ -95,9 +95,9 @@ def progress(spec: RunSpec, *, quiet: bool) -> Watch:
     Returns:
         A wrapper of the iterator of epochs.
     """
-    from pipelines.training.progress import unwatched
+    from pipelines.training.progress import no_observer
 
-    return unwatched if quiet or not sys.stderr.isatty() else partial(_bar, total=spec.train.epochs)
+    return no_observer if quiet or not sys.stderr.isatty() else partial(_bar, total=spec.train.epochs)
 
 
 def _bar(epochs: Iterator[Progress], *, total: int) -> Iterator[Progress]:

@@ -158,7 +158,7 @@ def _take_name(temporary: Path, path: Path, names: Collection[str], keep: Callab
 
 
 @contextmanager
-def claimed(directory: Path) -> Iterator[None]:
+def exclusive(directory: Path) -> Iterator[None]:
     """Work in a directory alone: as long as the block lasts, every other claim on it is refused.
 
     The system takes the claim away with the process, however that ends, so none is ever left behind.
@@ -197,13 +197,13 @@ def is_claimed(directory: Path) -> bool:
         directory: An existing one.
 
     Returns:
-        Whether `claimed` would refuse it now.
+        Whether `exclusive` would refuse it now.
 
     Raises:
         OSError: It cannot be opened.
     """
     try:
-        with claimed(directory):
+        with exclusive(directory):
             return False
     except UsageProblem:
         return True
@@ -263,7 +263,7 @@ def remove_directory(directory: Path, own: Collection[str], *, last: str = "") -
         raise UsageProblem(
             "this is a link or a file, not a directory", where=str(directory), remedy="remove it by hand"
         )
-    with claimed(directory):
+    with exclusive(directory):
         if foreign := foreign_files(directory, own):
             raise UsageProblem(
                 f"it holds files that bpfunc did not make: {', '.join(foreign)}",
@@ -307,7 +307,7 @@ def _remove_left(path: Path, own: Collection[str]) -> bool:
         if stat.S_ISDIR(mode):
             remove_directory(path, own)
         elif stat.S_ISREG(mode):
-            with claimed(path):
+            with exclusive(path):
                 path.unlink(missing_ok=True)
     return not os.path.lexists(path)
 

@@ -143,11 +143,11 @@ def _read(path: Path, convert: Convert) -> Iterator[Images]:
     try:
         with open_input(path) as file:
             source = file if file.seekable() else _drained(file)
-            beginning = source.read(len(_NPY))
+            first_step = source.read(len(_NPY))
             source.seek(0)
-            if path.suffix.lower() in (".npy", ".npz") or beginning == _NPY:
+            if path.suffix.lower() in (".npy", ".npz") or first_step == _NPY:
                 yield from _read_array(source, path, convert)
-            elif path.suffix.lower() == ".parquet" or beginning[:4] == b"PAR1":
+            elif path.suffix.lower() == ".parquet" or first_step[:4] == b"PAR1":
                 yield from _read_table(source, path, convert)
             else:
                 yield from _read_picture_file(source, path, convert)
@@ -246,7 +246,7 @@ def _check_pixels(size: int, shape: tuple[int, int], each: int) -> None:
     check_unfolding(size, width * height * each, limit=PIXEL_LIMIT * each)
 
 
-def webp_size(beginning: bytes) -> tuple[int, int]:
+def webp_size(first_step: bytes) -> tuple[int, int]:
     """Read the size of a WebP picture from its first bytes.
 
     Args:
@@ -261,16 +261,16 @@ def webp_size(beginning: bytes) -> tuple[int, int]:
 
     Reference: Zern, Massimino and Alakuijala, "WebP image format", RFC 9649 (2024).
     """
-    if beginning[:4] != b"RIFF" or beginning[8:12] != b"WEBP" or len(beginning) < 30:
+    if first_step[:4] != b"RIFF" or first_step[8:12] != b"WEBP" or len(first_step) < 30:
         return 0, 0
     little = partial(int.from_bytes, byteorder="little")
-    kind = beginning[12:16]
+    kind = first_step[12:16]
     if kind == b"VP8X":
-        return 1 + little(beginning[24:27]), 1 + little(beginning[27:30])
+        return 1 + little(first_step[24:27]), 1 + little(first_step[27:30])
     if kind == b"VP8L":
-        bits = little(beginning[21:25])
+        bits = little(first_step[21:25])
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return little(beginning[26:28]) & 0x3FFF, little(beginning[28:30]) & 0x3FFF
+    return little(first_step[26:28]) & 0x3FFF, little(first_step[28:30]) & 0x3FFF
 
 
 def _colours(image: Image.Image) -> NDArray[np.uint8]:
@@ -332,13 +332,13 @@ def read_npy(file: Source) -> NDArray[Any]:
     Raises:
         ValueError: It is not such a file, holds objects, or promises more numbers than it has bytes for.
     """
-    beginning = file.read(12)
-    if beginning[:4] == b"PK\x03\x04":
+    first_step = file.read(12)
+    if first_step[:4] == b"PK\x03\x04":
         raise ValueError("it is a zip archive, as numpy.savez writes them: save one array with numpy.save")
-    if beginning[:6] != _NPY:
+    if first_step[:6] != _NPY:
         raise ValueError("it does not begin as numpy.save begins a file")
-    width = 2 if beginning[6] == 1 else 4
-    if int.from_bytes(beginning[8 : 8 + width], "little") > NPY_HEADER_LIMIT:
+    width = 2 if first_step[6] == 1 else 4
+    if int.from_bytes(first_step[8 : 8 + width], "little") > NPY_HEADER_LIMIT:
         raise ValueError(f"its header is larger than {NPY_HEADER_LIMIT} bytes")
     file.seek(8)
     read = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0

@@ -25,7 +25,7 @@ from pipelines.runs.directory import check_made_by
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
 from pipelines.training.interrupts import Interrupted
-from pipelines.training.progress import Kept, Progress, Watch
+from pipelines.training.progress import BestSoFar, Observer, Progress
 from pipelines.training.replay import first_state
 
 FORMAT = "bpfunc-checkpoint-2"
@@ -38,7 +38,9 @@ REMEDY = "remove it; an older one, or the beginning, will do"
 OTHER_ROWS = "the training split is not the one"
 
 
-def saving(run: Path, spec: RunSpec, data: str, *, hashes: DataHashes = UNKNOWN, every: float = EVERY_SECONDS) -> Watch:
+def saving(
+    run: Path, spec: RunSpec, data: str, *, hashes: DataHashes = UNKNOWN, every: float = EVERY_SECONDS
+) -> Observer:
     """Make a watcher that saves checkpoints: in intervals, at the end, and when training is stopped from outside.
 
     What a kill without warning can cost is the epochs since the last interval; a signal costs the epoch begun.
@@ -54,7 +56,7 @@ def saving(run: Path, spec: RunSpec, data: str, *, hashes: DataHashes = UNKNOWN,
         A wrapper around the iterator of epochs.
     """
 
-    def watch(progress: Iterator[Progress]) -> Iterator[Progress]:
+    def observe(progress: Iterator[Progress]) -> Iterator[Progress]:
         last: Progress | None = None
         saved, since = 0, 0.0
         try:
@@ -69,7 +71,7 @@ def saving(run: Path, spec: RunSpec, data: str, *, hashes: DataHashes = UNKNOWN,
                 write_checkpoint(run, spec, data, last, hashes)
             raise
 
-    return watch
+    return observe
 
 
 def write_checkpoint(run: Path, spec: RunSpec, data: str, progress: Progress, hashes: DataHashes = UNKNOWN) -> Path:
@@ -191,7 +193,7 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | N
         raise DataProblem(f"damaged checkpoint: {error}", where=str(path), remedy=REMEDY) from None
     if [record.epoch for record in history] != list(range(1, epochs + 1)) or history[-1].step != state.step:
         raise DataProblem("history and state do not belong together", where=str(path), remedy=REMEDY)
-    return Progress(state, Kept(params, layer_state, kept_epoch), history)
+    return Progress(state, BestSoFar(params, layer_state, kept_epoch), history)
 
 
 def _recorded(metadata: Mapping[str, str], path: Path) -> DataHashes:

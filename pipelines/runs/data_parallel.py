@@ -29,7 +29,7 @@ from pipelines.spec.run_spec import RunSpec
 from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
 from pipelines.training.interrupts import EXIT_CODE, Interrupted
-from pipelines.training.progress import Watch, unwatched
+from pipelines.training.progress import Observer, no_observer
 from pipelines.training.rows import training_rows
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class MpiProcesses:
 
 
 @contextmanager
-def together() -> Iterator[MpiProcesses]:
+def mpi_processes() -> Iterator[MpiProcesses]:
     """Join the processes that ``mpiexec`` started; where one fails within the block, all end.
 
     Signals go to rank 0, which saves a checkpoint and ends the others; these do not listen.
@@ -113,7 +113,7 @@ def train_together(
     processes: MpiProcesses,
     *,
     now: datetime,
-    watch: Watch = unwatched,
+    observe: Observer = no_observer,
     every: float = EVERY_SECONDS,
 ) -> Finished | None:
     """Prepare the data and train, every batch shared out among the processes; the test split stays sealed.
@@ -121,9 +121,9 @@ def train_together(
     Args:
         spec: What to run.
         places: Where; each machine has a cache of its own, or all share one.
-        processes: From `together`.
+        processes: From `mpi_processes`.
         now: The time, for the run's name.
-        watch: What else happens after each epoch, at rank 0.
+        observe: What else happens after each epoch, at rank 0.
         every: Seconds of training between two checkpoints, at least.
 
     Returns:
@@ -137,7 +137,7 @@ def train_together(
     if processes.rank == 0:
         prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
         processes.comm.bcast(_identity(prepared, spec))  # from here on the others find it prepared
-        return train_run(spec, places, now=now, watch=watch, sealed=True, every=every, gradient=gradient)
+        return train_run(spec, places, now=now, observe=observe, sealed=True, every=every, gradient=gradient)
     expected = processes.comm.bcast(None)
     prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     if _identity(prepared, spec) != expected:
@@ -146,9 +146,9 @@ def train_together(
             where=str(prepared.train.path),
             remedy="give every machine the same source",
         )
-    learn, _ = training_rows(prepared.train, spec)
+    train_rows, _ = training_rows(prepared.train, spec)
     # Validation, the choice of an epoch and all writing are rank 0's; the steps are the same.
-    fit(learn, None, attrs.evolve(spec, train=attrs.evolve(spec.train, keep="last")), gradient=gradient)
+    fit(train_rows, None, attrs.evolve(spec, train=attrs.evolve(spec.train, keep="last")), gradient=gradient)
     return None
 
 

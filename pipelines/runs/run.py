@@ -15,7 +15,7 @@ from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, Rep
 from pipelines.dataset.cache_key import Decision
 from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_hashes, require_recorded
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import claimed, make_directory, remove_directory, remove_leftovers, write_bytes
+from pipelines.disk.atomic import exclusive, make_directory, remove_directory, remove_leftovers, write_bytes
 from pipelines.disk.ownership import RUN_FILES
 from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
@@ -34,7 +34,7 @@ from pipelines.stages.examine import examine
 from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
 from pipelines.training.interrupts import Interrupted, stop_requested
-from pipelines.training.progress import Progress, Watch, unwatched
+from pipelines.training.progress import Observer, Progress, no_observer
 from pipelines.training.rows import training_rows
 
 OTHER_DATA = "this is not the data that this network was trained on"
@@ -45,7 +45,7 @@ def train_run(
     places: Places,
     *,
     now: datetime,
-    watch: Watch = unwatched,
+    observe: Observer = no_observer,
     sealed: bool = False,
     every: float = EVERY_SECONDS,
     gradient: GradientMaker = value_and_grad,
@@ -56,7 +56,7 @@ def train_run(
         spec: What to run.
         places: Where.
         now: The time, for the run's name.
-        watch: What else happens after each epoch.
+        observe: What else happens after each epoch.
         sealed: Whether the test split is to stay closed when this run is taken up again.
         every: Seconds of training between two checkpoints, at least; 0 for one after every epoch.
         gradient: How to get the gradient of a batch.
@@ -72,11 +72,11 @@ def train_run(
     data = data_hashes(prepared, spec.dataset)
     directory = new_run_directory(places.out, places.runs, spec, now)
     try:
-        with claimed(directory):
+        with exclusive(directory):
             if sealed:  # before the configuration: without one, nobody takes the run up
                 write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
             write_config(directory, spec)
-            finished = _trained(directory, spec, prepared, decision, data, watch, None, every, gradient)
+            finished = _trained(directory, spec, prepared, decision, data, observe, None, every, gradient)
             finished = attrs.evolve(finished, source=places.source)
             write_model_card(spec, finished)
     except UsageProblem:  # the rows cannot be split in this way: such a run can never be taken up
@@ -89,7 +89,7 @@ def resume_run(
     directory: Path,
     places: Places,
     *,
-    watch: Watch = unwatched,
+    observe: Observer = no_observer,
     tell: Callable[[str], None] = lambda text: None,
     every: float = EVERY_SECONDS,
 ) -> tuple[RunSpec, Finished]:
@@ -98,7 +98,7 @@ def resume_run(
     Args:
         directory: Of the run.
         places: Where data and cache lie.
-        watch: What else happens after each epoch.
+        observe: What else happens after each epoch.
         tell: Takes what a person should know: where it goes on, and which damaged checkpoint was passed over.
         every: Seconds of training between two checkpoints, at least.
 
@@ -112,7 +112,7 @@ def resume_run(
         Interrupted: A signal came; where the training stood has been saved.
     """
     spec = read_config(directory)
-    with claimed(directory):
+    with exclusive(directory):
         for place in (directory, directory / "checkpoints"):
             remove_leftovers(place)
         if (directory / "params.safetensors").is_file() and (directory / "history.parquet").is_file():
@@ -128,7 +128,7 @@ def resume_run(
             tell(f"passed over a checkpoint: {problem}")
         tell("from the beginning" if start is None else f"going on after epoch {start.record.epoch}")
         finished = attrs.evolve(
-            _trained(directory, spec, prepared, decision, data, watch, start, every), source=places.source
+            _trained(directory, spec, prepared, decision, data, observe, start, every), source=places.source
         )
         write_model_card(spec, finished)
     return spec, finished
@@ -140,7 +140,7 @@ def _trained(
     prepared: Prepared,
     decision: Decision,
     data: DataHashes,
-    watch: Watch,
+    observe: Observer,
     start: Progress | None,
     every: float,
     gradient: GradientMaker = value_and_grad,
@@ -148,9 +148,9 @@ def _trained(
     save = saving(directory, spec, prepared.train.sha256, hashes=data, every=every)
     try:
         with stop_requested() as stop:
-            learn, choose = training_rows(prepared.train, spec, carried=data != UNKNOWN)
-            saved: Watch = lambda epochs: watch(save(epochs))  # noqa: E731
-            trained = fit(learn, choose, spec, watch=saved, start=start, stop=stop, gradient=gradient)
+            train_rows, validation_rows = training_rows(prepared.train, spec, carried=data != UNKNOWN)
+            saved: Observer = lambda epochs: observe(save(epochs))  # noqa: E731
+            trained = fit(train_rows, validation_rows, spec, observe=saved, start=start, stop=stop, gradient=gradient)
             write_history(directory, trained.history)
             write_network(directory, trained_network(spec, prepared.meta, trained, data))
             if stop():  # it came after the last step
@@ -163,7 +163,9 @@ def _trained(
         raise WorkFailed(
             f"{problem}; {good}", where=str(directory), remedy="lower train.learning_rate, or use --on-nan skip"
         ) from None
-    return Finished(directory, prepared, decision, trained, examine(learn, choose, spec, trained), data=data)
+    return Finished(
+        directory, prepared, decision, trained, examine(train_rows, validation_rows, spec, trained), data=data
+    )
 
 
 def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
@@ -221,7 +223,7 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
     evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
     again = command(finished.directory, finished.source)
     values = metrics(spec, prepared, finished.trained, evaluation, again, finished.data.partitions)
-    with claimed(finished.directory):
+    with exclusive(finished.directory):
         write_predictions(finished.directory, evaluation)
         write_model_card(spec, finished, evaluation)
         write_metrics(finished.directory, values)
@@ -243,8 +245,8 @@ def examined_run(spec: RunSpec, finished: Finished) -> Examined:
     """
     if finished.examined is not None:
         return finished.examined
-    learn, choose = training_rows(finished.prepared.train, spec, carried=finished.data != UNKNOWN)
-    return examine(learn, choose, spec, finished.trained)
+    train_rows, validation_rows = training_rows(finished.prepared.train, spec, carried=finished.data != UNKNOWN)
+    return examine(train_rows, validation_rows, spec, finished.trained)
 
 
 def report_run(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> ReportFiles:
@@ -264,7 +266,7 @@ def report_run(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> Rep
     # matplotlib is imported here, after the numbers are safe, and by nobody who asks for no picture.
     from pipelines.stages.report import report
 
-    with claimed(finished.directory):
+    with exclusive(finished.directory):
         return report(report_inputs(spec, finished, evaluation), finished.directory)
 
 

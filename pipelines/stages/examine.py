@@ -13,18 +13,18 @@ from pipelines.artifacts import Examined, ParameterFlow, Reliability, Temperatur
 from pipelines.dataset.streaming import Stream
 from pipelines.spec.run_spec import RunSpec
 from pipelines.training.build import build_loss, build_model
-from pipelines.training.replay import beginning
+from pipelines.training.replay import first_step
 
 BINS = 15
 """Of how sure the network is: as many as in the paper that made the error known."""
 
 
-def examine(learn: Batch | Stream, choose: Batch | None, spec: RunSpec, trained: Trained) -> Examined:
+def examine(train_rows: Batch | Stream, validation_rows: Batch | None, spec: RunSpec, trained: Trained) -> Examined:
     """Fit the temperature on validation rows, and measure the gradient on the first training batch.
 
     Args:
-        learn: Rows that the network learned from.
-        choose: Validation rows, or None.
+        train_rows: Rows that the network learned from.
+        validation_rows: Validation rows, or None.
         spec: Of the run.
         trained: The network.
 
@@ -36,14 +36,14 @@ def examine(learn: Batch | Stream, choose: Batch | None, spec: RunSpec, trained:
     """
     # A training may have overflowed on purpose (on_nan = "skip"): the figures then say so, and no warning need.
     with np.errstate(over="ignore", invalid="ignore"):
-        return Examined(temperature(choose, spec, trained), gradient_flow(learn, spec, trained))
+        return Examined(temperature(validation_rows, spec, trained), gradient_flow(train_rows, spec, trained))
 
 
-def temperature(choose: Batch | None, spec: RunSpec, trained: Trained) -> Temperature:
+def temperature(validation_rows: Batch | None, spec: RunSpec, trained: Trained) -> Temperature:
     """Fit the temperature of a trained network on validation rows.
 
     Args:
-        choose: Validation rows, or None.
+        validation_rows: Validation rows, or None.
         spec: Of the run.
         trained: The network.
 
@@ -53,11 +53,11 @@ def temperature(choose: Batch | None, spec: RunSpec, trained: Trained) -> Temper
     Reference:
         Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks, 2017.
     """
-    if choose is None:
+    if validation_rows is None:
         return Temperature(None, "No validation images are held out, so there is nothing to fit it on.", 0, None, None)
-    model = build_model(spec.model, choose.targets.shape[1])
-    logits = predict(model, trained.params, trained.layer_state, choose.inputs)
-    label = class_indices(choose.targets)
+    model = build_model(spec.model, validation_rows.targets.shape[1])
+    logits = predict(model, trained.params, trained.layer_state, validation_rows.inputs)
+    label = class_indices(validation_rows.targets)
     before = reliability(logits, label)
     if not np.isfinite(logits).all():
         return Temperature(None, "The training diverged.", len(label), before, None)
@@ -101,18 +101,18 @@ def reliability(logits: FloatArray, label: IntArray, *, bins: int = BINS) -> Rel
     )
 
 
-def gradient_flow(learn: Batch | Stream, spec: RunSpec, trained: Trained) -> tuple[ParameterFlow, ...]:
+def gradient_flow(train_rows: Batch | Stream, spec: RunSpec, trained: Trained) -> tuple[ParameterFlow, ...]:
     """Measure the gradient of the training loss on the first batch, at the first parameters and at the trained ones.
 
     Args:
-        learn: Rows that the network learned from.
+        train_rows: Rows that the network learned from.
         spec: Of the run.
         trained: The network.
 
     Returns:
         One record for each array of parameters.
     """
-    state, batch = beginning(learn, spec)
+    state, batch = first_step(train_rows, spec)
     gradient = value_and_grad(build_model(spec.model, len(spec.dataset.classes)), build_loss(spec.train))
     context = Context(train=True, key=fold_in(state.key, state.step))
     _, first = gradient(state.params, state.layer_state, batch, context)

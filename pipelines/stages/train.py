@@ -27,7 +27,7 @@ from pipelines.training.build import (
     result_params,
 )
 from pipelines.training.interrupts import Interrupted
-from pipelines.training.progress import Kept, Progress, Watch, never, unwatched
+from pipelines.training.progress import BestSoFar, Observer, Progress, never_stop, no_observer
 from pipelines.training.replay import _batches, first_state
 from pipelines.training.rows import training_rows
 
@@ -36,16 +36,16 @@ def train(
     prepared: PreparedTrain,
     spec: RunSpec,
     *,
-    watch: Watch = unwatched,
+    observe: Observer = no_observer,
     start: Progress | None = None,
-    stop: Callable[[], bool] = never,
+    stop: Callable[[], bool] = never_stop,
 ) -> Trained:
     """Train the network that a spec describes.
 
     Args:
         prepared: The training split in the cache.
         spec: Network and training; its seed decides split, start and order.
-        watch: What else happens after each epoch.
+        observe: What else happens after each epoch.
         start: Where an interrupted training stood; what follows is what would have followed then, bit for bit.
         stop: Asked before each step whether to leave.
 
@@ -60,27 +60,27 @@ def train(
     Example:
         See `pipelines.stages.prepare`, which calls the stages in order.
     """
-    learn, choose = training_rows(prepared, spec)
-    return fit(learn, choose, spec, watch=watch, start=start, stop=stop)
+    train_rows, validation_rows = training_rows(prepared, spec)
+    return fit(train_rows, validation_rows, spec, observe=observe, start=start, stop=stop)
 
 
 def fit(
-    learn: Batch | Stream,
-    choose: Batch | None,
+    train_rows: Batch | Stream,
+    validation_rows: Batch | None,
     spec: RunSpec,
     *,
-    watch: Watch = unwatched,
+    observe: Observer = no_observer,
     start: Progress | None = None,
-    stop: Callable[[], bool] = never,
+    stop: Callable[[], bool] = never_stop,
     gradient: GradientMaker = value_and_grad,
 ) -> Trained:
     """Train on some rows and measure on others.
 
     Args:
-        learn: Rows to learn from.
-        choose: Rows to judge by, or None.
+        train_rows: Rows to learn from.
+        validation_rows: Rows to judge by, or None.
         spec: Network and training.
-        watch: What else happens after each epoch.
+        observe: What else happens after each epoch.
         start: Where an interrupted training stood.
         stop: Asked before each step whether to leave.
         gradient: How to get the gradient of a batch, such as one shared out among processes.
@@ -96,7 +96,7 @@ def fit(
     last = start
     # What overflows is found by the check of the gradient; a warning would say it a second time, and less well.
     with np.errstate(over="ignore", invalid="ignore"):
-        for progress in watch(_epochs(learn, choose, spec, start, stop, gradient)):
+        for progress in observe(_epochs(train_rows, validation_rows, spec, start, stop, gradient)):
             last = progress
     if last is None:
         raise ValueError("a training needs at least one epoch")
@@ -117,15 +117,15 @@ def _better(record: EpochRecord, other: EpochRecord) -> bool:
 
 
 def _epochs(
-    learn: Batch | Stream,
-    choose: Batch | None,
+    train_rows: Batch | Stream,
+    validation_rows: Batch | None,
     spec: RunSpec,
     start: Progress | None,
     stop: Callable[[], bool],
     gradient: GradientMaker,
 ) -> Iterator[Progress]:
     settings, classes = spec.train, len(spec.dataset.classes)
-    rows = stream_rows(learn) if isinstance(learn, Stream) else len(learn.inputs)
+    rows = stream_rows(train_rows) if isinstance(train_rows, Stream) else len(train_rows.inputs)
     schedule = build_schedule(settings, settings.epochs * batches_per_epoch(rows, settings.batch_size))
     model, transform = build_model(spec.model, classes), build_transform(settings, schedule)
     state = first_state(spec) if start is None else start.state
@@ -141,7 +141,7 @@ def _epochs(
         return state, seen
 
     def batches(number: int) -> Iterator[Batch]:
-        for batch in _batches(learn, settings, number):
+        for batch in _batches(train_rows, settings, number):
             if stop():
                 raise Interrupted
             yield batch
@@ -154,12 +154,12 @@ def _epochs(
         seconds = time.perf_counter() - started
         params = result_params(settings, epoch.state)
         figures = None
-        if choose is not None:
-            found = evaluate(model, cross_entropy(), params, epoch.state.layer_state, choose)
+        if validation_rows is not None:
+            found = evaluate(model, cross_entropy(), params, epoch.state.layer_state, validation_rows)
             figures = (mean(found.loss), mean(found.metric))
         record = _record(epoch, schedule(epoch.state.step - 1), figures, seconds, skipped)
         if kept is None or settings.keep == "last" or _better(record, history[kept.epoch - 1]):
-            kept = Kept(params, epoch.state.layer_state, epoch.number)
+            kept = BestSoFar(params, epoch.state.layer_state, epoch.number)
         history, skipped = (*history, record), 0
         yield Progress(epoch.state, kept, history)
         started = time.perf_counter()

@@ -133,10 +133,10 @@ def run_study(
         _require_data(directory, found, data)
     yield from done
     missing = [seed for seed, found in there.items() if found is None]
-    futures = {executor.submit(train_away, spec, seed, directory, places): seed for seed in missing}
+    futures = {executor.submit(train_on_worker, spec, seed, directory, places): seed for seed in missing}
     try:
         for future in as_completed(futures):
-            found = bring_home(directory, futures[future], future.result())
+            found = copy_back(directory, futures[future], future.result())
             _require_data(directory, found, data)
             yield found
     except BrokenExecutor as lost:
@@ -210,7 +210,7 @@ def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> See
     return found
 
 
-def train_away(spec: RunSpec, seed: int, directory: Path, places: Places) -> dict[str, bytes]:
+def train_on_worker(spec: RunSpec, seed: int, directory: Path, places: Places) -> dict[str, bytes]:
     """Do what `train_seed` does, at a worker, and hand back what it wrote.
 
     Args:
@@ -230,13 +230,13 @@ def train_away(spec: RunSpec, seed: int, directory: Path, places: Places) -> dic
     return {path.name: path.read_bytes() for path in files if not path.name.startswith(TEMPORARY)}
 
 
-def bring_home(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedResult:
+def copy_back(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedResult:
     """Write what a worker handed back, unless the worker wrote it here itself.
 
     Args:
         directory: Of the study, here.
         seed: The seed.
-        files: From `train_away`.
+        files: From `train_on_worker`.
 
     Returns:
         The seed's figures.

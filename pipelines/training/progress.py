@@ -13,7 +13,7 @@ from pipelines.artifacts import EpochRecord
 
 
 @attrs.frozen(eq=False)
-class Kept:
+class BestSoFar:
     """The network that would be the result if training ended here."""
 
     params: Tree
@@ -27,7 +27,7 @@ class Progress:
     """Where a training stands after an epoch: all that is needed to go on, and what a watcher shows."""
 
     state: TrainState
-    kept: Kept
+    kept: BestSoFar
     history: tuple[EpochRecord, ...]
 
     @property
@@ -36,11 +36,11 @@ class Progress:
         return self.history[-1]
 
 
-Watch: TypeAlias = Callable[[Iterator[Progress]], Iterator[Progress]]
+Observer: TypeAlias = Callable[[Iterator[Progress]], Iterator[Progress]]
 """Wraps the iterator of epochs: a progress bar, a log, checkpoints."""
 
 
-def unwatched(epochs: Iterator[Progress]) -> Iterator[Progress]:
+def no_observer(epochs: Iterator[Progress]) -> Iterator[Progress]:
     """Watch nothing.
 
     Args:
@@ -50,13 +50,13 @@ def unwatched(epochs: Iterator[Progress]) -> Iterator[Progress]:
         The same iterator.
 
     Example:
-        >>> list(unwatched(iter([])))
+        >>> list(no_observer(iter([])))
         []
     """
     return epochs
 
 
-def never() -> bool:
+def never_stop() -> bool:
     """Answer that nobody asked to stop.
 
     Returns:

@@ -15,11 +15,11 @@ from pipelines.spec.run_spec import RunSpec, TrainSpec
 from pipelines.training.build import build_augmentation, build_loss, build_model, build_schedule, build_transform
 
 
-def beginning(learn: Batch | Stream, spec: RunSpec) -> tuple[TrainState, Batch]:
+def first_step(train_rows: Batch | Stream, spec: RunSpec) -> tuple[TrainState, Batch]:
     """Where a training begins.
 
     Args:
-        learn: Rows to learn from.
+        train_rows: Rows to learn from.
         spec: Network and training; its seed decides.
 
     Returns:
@@ -27,21 +27,21 @@ def beginning(learn: Batch | Stream, spec: RunSpec) -> tuple[TrainState, Batch]:
 
     Example:
         >>> import numpy as np
-        >>> state, batch = beginning(Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40]),
+        >>> state, batch = first_step(Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40]),
         ...                          RunSpec(train=TrainSpec(batch_size=32)))
         >>> state.step, batch.inputs.shape
         (0, (32, 784))
     """
-    return first_state(spec), next(_batches(learn, spec.train, 0))
+    return first_state(spec), next(_batches(train_rows, spec.train, 0))
 
 
-def _batches(learn: Batch | Stream, settings: TrainSpec, epoch: int) -> Iterator[Batch]:
+def _batches(train_rows: Batch | Stream, settings: TrainSpec, epoch: int) -> Iterator[Batch]:
     """Batches of an epoch, augmented."""
     _, order_key, _, augment_key = _keys(settings.seed)
-    if isinstance(learn, Stream):
-        plain = stream_batches(learn, order_key, epoch, settings.batch_size)
+    if isinstance(train_rows, Stream):
+        plain = stream_batches(train_rows, order_key, epoch, settings.batch_size)
     else:
-        plain = epoch_batches(learn, order_key, epoch, settings.batch_size)
+        plain = epoch_batches(train_rows, order_key, epoch, settings.batch_size)
     augmentation = build_augmentation(settings)
     return iter(plain if augmentation is None else augmented(plain, fold_in(augment_key, epoch), augmentation))
 
@@ -69,11 +69,11 @@ def first_state(spec: RunSpec) -> TrainState:
     return init_train_state(model, transform, _keys(spec.train.seed)[0], (PIXELS,))
 
 
-def standing(learn: Batch, spec: RunSpec, step: int) -> tuple[TrainState, Batch]:
+def state_at_step(train_rows: Batch, spec: RunSpec, step: int) -> tuple[TrainState, Batch]:
     """Train up to a step, and stop before it.
 
     Args:
-        learn: Rows to learn from.
+        train_rows: Rows to learn from.
         spec: Network and training; its seed decides.
         step: Updates made before, from 0.
 
@@ -84,19 +84,19 @@ def standing(learn: Batch, spec: RunSpec, step: int) -> tuple[TrainState, Batch]
         ValueError: The training has no such step.
 
     Example:
-        >>> learn = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
-        >>> state, batch = standing(learn, RunSpec(train=TrainSpec(batch_size=32)), 1)
+        >>> train_rows = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
+        >>> state, batch = state_at_step(train_rows, RunSpec(train=TrainSpec(batch_size=32)), 1)
         >>> state.step, len(batch.inputs)
         (1, 8)
     """
-    return next(standings(learn, spec, (step,)))
+    return next(standings(train_rows, spec, (step,)))
 
 
-def standings(learn: Batch, spec: RunSpec, steps: Sequence[int]) -> Iterator[tuple[TrainState, Batch]]:
+def standings(train_rows: Batch, spec: RunSpec, steps: Sequence[int]) -> Iterator[tuple[TrainState, Batch]]:
     """Train once, and stop before each of several steps.
 
     Args:
-        learn: Rows to learn from.
+        train_rows: Rows to learn from.
         spec: Network and training; its seed decides.
         steps: Updates made before each stop, from 0, in rising order.
 
@@ -107,11 +107,11 @@ def standings(learn: Batch, spec: RunSpec, steps: Sequence[int]) -> Iterator[tup
         ValueError: The training does not have such a step, or the order is another.
 
     Example:
-        >>> learn = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
-        >>> [state.step for state, _ in standings(learn, RunSpec(train=TrainSpec(batch_size=32)), (0, 3))]
+        >>> train_rows = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
+        >>> [state.step for state, _ in standings(train_rows, RunSpec(train=TrainSpec(batch_size=32)), (0, 3))]
         [0, 3]
     """
-    each = batches_per_epoch(len(learn.inputs), spec.train.batch_size)
+    each = batches_per_epoch(len(train_rows.inputs), spec.train.batch_size)
     for step in steps:
         if not 0 <= step < each * spec.train.epochs:
             raise ValueError(f"expected a step in 0..{each * spec.train.epochs - 1}, found {step}")
@@ -119,9 +119,9 @@ def standings(learn: Batch, spec: RunSpec, steps: Sequence[int]) -> Iterator[tup
         raise ValueError(f"expected steps in rising order, found {', '.join(map(str, steps))}")
     state, wanted = first_state(spec), set(steps)
     transform = build_transform(spec.train, build_schedule(spec.train, spec.train.epochs * each))
-    advance = make_step(build_model(spec.model, learn.targets.shape[1]), build_loss(spec.train), transform)
+    advance = make_step(build_model(spec.model, train_rows.targets.shape[1]), build_loss(spec.train), transform)
     for epoch in range(max(steps, default=-1) // each + 1):
-        for batch in _batches(learn, spec.train, epoch):
+        for batch in _batches(train_rows, spec.train, epoch):
             if state.step in wanted:
                 yield state, batch
             if state.step == max(steps):

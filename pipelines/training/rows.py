@@ -68,8 +68,8 @@ def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
     Example:
         >>> import numpy as np
         >>> data = Batch(np.zeros((10, 1)), np.zeros((10, 2)))
-        >>> learn, choose = training_split(data, TrainSpec(validation_fraction=0.2))
-        >>> len(learn.inputs), len(choose.inputs)
+        >>> train_rows, validation_rows = training_split(data, TrainSpec(validation_fraction=0.2))
+        >>> len(train_rows.inputs), len(validation_rows.inputs)
         (8, 2)
     """
     if spec.validation_fraction == 0:

@@ -127,7 +127,7 @@ def test_other_rows_at_another_process_are_refused(tmp_path: Path, own_data: Pat
         "from pipelines.spec.run_spec import DatasetSpec, RunSpec, TrainSpec\n"
         "from pipelines.errors import DataProblem\n"
         "from pipelines.dataset.places import Places\n"
-        "with m.together() as p:\n"
+        "with m.mpi_processes() as p:\n"
         "    spec = RunSpec(dataset=DatasetSpec(classes=('0', '1') if p.rank else ('1', '0'), pinned=False))\n"
         f"    places = Places(source=Path({str(own_data)!r}), cache=Path('cache'))\n"
         "    m.train_together(spec, places, p, now=datetime.now())\n"

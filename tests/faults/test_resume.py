@@ -88,7 +88,7 @@ def stopped_after(steps: int, places: Places, out: Path, start: Progress | None 
         train(
             prepared.train,
             SPEC,
-            watch=saving(out, SPEC, prepared.train.sha256),
+            observe=saving(out, SPEC, prepared.train.sha256),
             start=start,
             stop=lambda: next(asked) >= steps,
         )
@@ -321,6 +321,6 @@ def test_progress_is_a_value(places: Places) -> None:
             moments.append(moment)
             yield moment
 
-    train(prepared.train, SPEC, watch=keep)
+    train(prepared.train, SPEC, observe=keep)
     again = train(prepared.train, SPEC, start=moments[2])
     assert timeless(again.history) == timeless(moments[-1].history)

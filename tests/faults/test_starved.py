@@ -23,7 +23,7 @@ from pipelines.dataset.cache_key import Hit
 from pipelines.dataset.entry import damage, entry_paths
 from pipelines.dataset.places import Places
 from pipelines.disk import atomic as files
-from pipelines.disk.atomic import TEMPORARY, claimed, remove_leftovers
+from pipelines.disk.atomic import TEMPORARY, exclusive, remove_leftovers
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.runs.checkpoints import checkpoint_paths, newest_checkpoint
 from pipelines.runs.directory import new_run_directory, read_history
@@ -87,7 +87,7 @@ def test_full_disk_while_training(places: Places, tmp_path: Path) -> None:
             yield moment
 
     with full_disk(1 << 30), pytest.raises(WorkFailed, match="cannot write"):
-        train_run(SPEC, attrs.evolve(places, out=out), now=datetime(2026, 1, 1), watch=fills_up, every=0)
+        train_run(SPEC, attrs.evolve(places, out=out), now=datetime(2026, 1, 1), observe=fills_up, every=0)
     assert full
     assert temporary(out) == []
     data = prepared(places)[0].train.sha256
@@ -269,12 +269,12 @@ def test_a_writer_holds_what_it_writes(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_claim_excludes_others_and_ends(tmp_path: Path) -> None:
     """One claim at a time; a refused one takes nothing away; a claim of a finished block is gone."""
-    with claimed(tmp_path):
-        with pytest.raises(UsageProblem, match="another process is at work"), claimed(tmp_path):
+    with exclusive(tmp_path):
+        with pytest.raises(UsageProblem, match="another process is at work"), exclusive(tmp_path):
             pass
-        with pytest.raises(UsageProblem, match="another process is at work"), claimed(tmp_path):
+        with pytest.raises(UsageProblem, match="another process is at work"), exclusive(tmp_path):
             pass
-    with claimed(tmp_path):
+    with exclusive(tmp_path):
         pass
 
 

@@ -23,7 +23,7 @@ from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.toml import load_config, load_recipe
 from pipelines.studies.tuning import storage as storage_module
 from pipelines.studies.tuning import sweep
-from pipelines.studies.tuning.space import Space, load_space, settled
+from pipelines.studies.tuning.space import Space, load_space, with_settings
 from pipelines.studies.tuning.storage import file_of, open_storage, storage_failures, storage_url
 from pipelines.studies.tuning.sweep import TrialResult, best_trial, run_sweep, sweep_results
 from tests.conftest import ROOT
@@ -97,7 +97,7 @@ def test_two_processes_split_the_trials(tmp_path: Path, own_data: Path, space: S
     results = sweep_results(space, storage_url(tmp_path / "sweep"), places)
     assert len({json.dumps(result.settings) for result in results}) == 8
     best = load_config(tmp_path / "sweep" / "best.toml", load_recipe("report"))
-    assert best == settled(space.base, best_trial(results).settings, where="test")
+    assert best == with_settings(space.base, best_trial(results).settings, where="test")
 
 
 def test_goes_on_and_repeats(tmp_path: Path, space: Space, places: Places) -> None:

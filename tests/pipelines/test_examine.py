@@ -18,7 +18,7 @@ from pipelines.runs.run import evaluate_run, examined_run, reopen_run, train_run
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.examine import gradient_flow, reliability, temperature
 from pipelines.stages.train import fit
-from pipelines.training.replay import beginning
+from pipelines.training.replay import first_step
 
 SPEC = RunSpec(
     name="small",
@@ -51,12 +51,12 @@ def trained_run(spec: RunSpec, places: Places) -> Finished:
 def test_gradient_at_the_start_is_the_one_that_training_takes(flip: bool) -> None:
     """One epoch of one batch moves each array by rate times gradient, dropout and mirroring included."""
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, flip=flip))
-    learn = rows()
-    start, batch = beginning(learn, spec)
-    trained = fit(learn, None, spec)
+    train_rows = rows()
+    start, batch = first_step(train_rows, spec)
+    trained = fit(train_rows, None, spec)
     moved = tree_map(lambda before, after: (before - after) / 0.5, start.params, trained.params)
     taken = [np.sqrt(np.mean(np.square(leaf))) for _, leaf in tree_leaves_with_path(moved)]
-    flow = gradient_flow(learn, spec, trained)
+    flow = gradient_flow(train_rows, spec, trained)
     np.testing.assert_allclose([f.gradient[0] for f in flow], taken, rtol=1e-4)
     assert [f.name for f in flow] == ["layers[0].weight", "layers[0].bias", "layers[3].weight", "layers[3].bias"]
     assert [f.size for f in flow] == [8 * 784, 8, 24, 3]
@@ -66,9 +66,9 @@ def test_gradient_at_the_start_is_the_one_that_training_takes(flip: bool) -> Non
 
 def test_temperature_lowers_the_loss_of_the_rows_it_was_fitted_on() -> None:
     """It is best on the validation rows, and the figures before it are of the logits as they are."""
-    learn, choose = rows(), rows(30, seed=1)
+    train_rows, validation_rows = rows(), rows(30, seed=1)
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=3))
-    found = temperature(choose, spec, fit(learn, choose, spec))
+    found = temperature(validation_rows, spec, fit(train_rows, validation_rows, spec))
     assert found.value is not None
     assert found.before is not None
     assert found.after is not None
@@ -132,9 +132,9 @@ def test_without_validation_rows_there_is_no_temperature(places: Places) -> None
 
 def test_where_every_validation_row_is_right_there_is_no_temperature() -> None:
     """No finite temperature is best there, and none is made up."""
-    choose = Batch(np.eye(3, 784, dtype=np.float32) * 50, np.eye(3, dtype=np.float32))
+    validation_rows = Batch(np.eye(3, 784, dtype=np.float32) * 50, np.eye(3, dtype=np.float32))
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=30), model=ModelSpec(hidden=()))
-    found = temperature(choose, spec, fit(choose, None, spec))
+    found = temperature(validation_rows, spec, fit(validation_rows, None, spec))
     assert found.value is None
     assert found.why_none.startswith("Every validation image is named right")
     assert found.after is None

@@ -28,7 +28,7 @@ from pipelines.inspection.text import explained_lines
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.train import fit
 from pipelines.training.build import ACTIVATIONS, build_loss, build_model, build_schedule, build_transform
-from pipelines.training.replay import standing
+from pipelines.training.replay import state_at_step
 from tests.pipelines.pages import parsed
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -71,9 +71,9 @@ def same_bits(a: object, b: object) -> bool:
 @pytest.mark.parametrize("step", [0, 5])
 def test_the_step_shown_is_the_step_taken(spec: RunSpec, step: int) -> None:
     """State and loss after the watched step have the bits of `make_step`; so does every gradient, from its norms."""
-    learn = learn_rows()
-    found = explain(learn, spec, NAMES, step=step)
-    state, batch = standing(learn, spec, step)
+    train_rows = learn_rows()
+    found = explain(train_rows, spec, NAMES, step=step)
+    state, batch = state_at_step(train_rows, spec, step)
     schedule = build_schedule(spec.train, spec.train.epochs * batches_per_epoch(ROWS, 16))
     plain = make_step(build_model(spec.model, 3), build_loss(spec.train), build_transform(spec.train, schedule))
     after, metrics = plain(state, batch)
@@ -93,23 +93,23 @@ def test_the_step_shown_is_the_step_taken(spec: RunSpec, step: int) -> None:
 @pytest.mark.parametrize("spec", [PLAIN, RICH], ids=["plain", "rich"])
 def test_standing_is_where_training_stands(spec: RunSpec) -> None:
     """The state before the first step of the second epoch is the one that training has after the first epoch."""
-    learn = learn_rows()
+    train_rows = learn_rows()
     one = attrs.evolve(spec, train=attrs.evolve(spec.train, epochs=2))
     seen = []
 
-    def watch(epochs):  # type: ignore[no-untyped-def]
+    def observe(epochs):  # type: ignore[no-untyped-def]
         for progress in epochs:
             seen.append(progress)
             yield progress
 
-    fit(learn, None, one, watch=watch)
-    state, batch = standing(learn, one, batches_per_epoch(ROWS, 16))
+    fit(train_rows, None, one, observe=observe)
+    state, batch = state_at_step(train_rows, one, batches_per_epoch(ROWS, 16))
     assert same_bits(state, seen[0].state)
     assert len(batch.inputs) == 16
-    # The last step of all, taken from where `standing` says, ends where the training ends.
-    assert same_bits(explain(learn, one, NAMES, step=7).after, seen[1].state)
+    # The last step of all, taken from where `state_at_step` says, ends where the training ends.
+    assert same_bits(explain(train_rows, one, NAMES, step=7).after, seen[1].state)
     with pytest.raises(ValueError, match=r"expected a step in 0\.\.7, found 8"):
-        standing(learn, one, 8)
+        state_at_step(train_rows, one, 8)
 
 
 def test_operations_are_in_their_order() -> None:
@@ -129,9 +129,9 @@ def test_operations_are_in_their_order() -> None:
 
 def test_norms_and_work_are_those_of_the_arrays() -> None:
     """Norms agree with arrays computed by hand; FLOPs with a count by hand."""
-    learn = learn_rows()
-    found = explain(learn, PLAIN, NAMES)
-    state, batch = standing(learn, PLAIN, 0)
+    train_rows = learn_rows()
+    found = explain(train_rows, PLAIN, NAMES)
+    state, batch = state_at_step(train_rows, PLAIN, 0)
     first, second = state.params.layers[0], state.params.layers[2]
     z = batch.inputs @ first.weight + first.bias
     h = np.maximum(z, 0)
@@ -235,9 +235,11 @@ def held(document: str) -> list[dict[str, np.ndarray]]:
 @pytest.mark.parametrize("spec", [PLAIN, RICH], ids=["plain", "rich"])
 def test_every_array_of_the_page_is_that_of_the_step(spec: RunSpec) -> None:
     """What the page holds has the bits of a forward and backward pass made here, layer by layer, for two moments."""
-    learn, steps = learn_rows(), (0, 5)
-    for arrays, step in zip(held(explain_page(list(explain_moments(learn, spec, NAMES, steps)))), steps, strict=True):
-        state, batch = standing(learn, spec, step)
+    train_rows, steps = learn_rows(), (0, 5)
+    for arrays, step in zip(
+        held(explain_page(list(explain_moments(train_rows, spec, NAMES, steps)))), steps, strict=True
+    ):
+        state, batch = state_at_step(train_rows, spec, step)
         layers: list[bp.Layer] = []
         build_model(spec.model, 3, each=lambda layer, layers=layers: (layers.append(layer), layer)[1])
         key = bp.fold_in(state.key, state.step)
@@ -253,7 +255,7 @@ def test_every_array_of_the_page_is_that_of_the_step(spec: RunSpec) -> None:
         np.testing.assert_array_equal(arrays["l"], losses[:width])
         np.testing.assert_array_equal(arrays["t"], residual.targets[:width])
         dy = loss.vjp(residual, np.full_like(losses, 1 / len(losses)))
-        after = explain(learn, spec, NAMES, step=step).after.params.layers
+        after = explain(train_rows, spec, NAMES, step=step).after.params.layers
         for index in reversed(range(len(layers))):
             np.testing.assert_array_equal(arrays[f"d{index}"], dy[:width])
             grads, dx = layers[index].backward(state.params.layers[index], kept[index][0], dy)
@@ -365,13 +367,13 @@ def test_a_network_of_the_readers_own() -> None:
 
 def test_moments_are_steps_of_one_training() -> None:
     """Several moments have the bits of each taken alone; they come in rising order and exist."""
-    learn = learn_rows()
-    for step, found in zip((0, 3, 7), explain_moments(learn, RICH, NAMES, (0, 3, 7)), strict=True):
-        assert same_bits(found.after, explain(learn, RICH, NAMES, step=step).after)
+    train_rows = learn_rows()
+    for step, found in zip((0, 3, 7), explain_moments(train_rows, RICH, NAMES, (0, 3, 7)), strict=True):
+        assert same_bits(found.after, explain(train_rows, RICH, NAMES, step=step).after)
         assert found.step == step
     with pytest.raises(ValueError, match="rising order"):
-        list(explain_moments(learn, PLAIN, NAMES, (3, 0)))
-    assert last_step(learn, PLAIN) == 7
+        list(explain_moments(train_rows, PLAIN, NAMES, (3, 0)))
+    assert last_step(train_rows, PLAIN) == 7
 
 
 def test_page_fetches_nothing_and_escapes() -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pipelines.errors import UsageProblem
-from pipelines.runs.data_parallel import together
+from pipelines.runs.data_parallel import mpi_processes
 from pipelines.studies.executors import open_executor
 from pipelines.studies.tuning.storage import open_storage
 
@@ -17,7 +17,7 @@ from pipelines.studies.tuning.storage import open_storage
     [
         ("distributed", "dask", lambda: open_executor("dask://127.0.0.1:1").__enter__()),
         ("optuna", "sweep", lambda: open_storage("sqlite://")),
-        ("mpi4py", "mpi", lambda: together().__enter__()),
+        ("mpi4py", "mpi", lambda: mpi_processes().__enter__()),
     ],
 )
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, package: str, extra: str, part) -> None:  # type: ignore[no-untyped-def]

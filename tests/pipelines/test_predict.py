@@ -117,7 +117,7 @@ def test_every_way_in_gives_the_same_answer(
 
 
 def test_ready_pictures_are_taken_byte_for_byte(images: np.ndarray, tmp_path: Path) -> None:
-    """PNG is lossless, and `auto` and `never` add nothing; `always` converts."""
+    """PNG is lossless, and `auto` and `never_stop` add nothing; `always` converts."""
     image = images[3].reshape(28, 28)
     Image.fromarray(image).save(tmp_path / "a.png")
     for convert in ("auto", "never"):
@@ -259,7 +259,7 @@ def test_the_limit_of_pixels_bounds_memory(tmp_path: Path) -> None:
 
 
 def test_never_refuses_what_would_need_converting(tmp_path: Path) -> None:
-    """A photograph is not taken for an image because somebody said `never`."""
+    """A photograph is not taken for an image because somebody said `never_stop`."""
     Image.fromarray(SHAPES).save(tmp_path / "a.png")
     with pytest.raises(DataProblem, match="expected 28 x 28 grey pixels, found a picture of 40 x 30"):
         list(read_images([tmp_path / "a.png"], "never"))

@@ -93,9 +93,9 @@ def test_order_is_the_seeds(prepared: Prepared, place: Path) -> None:
 def test_held_out_rows_are_never_learned_from(prepared: Prepared, place: Path) -> None:
     """Learning and validation rows make the whole, in every epoch, and number what was announced."""
     stream = opened(prepared, place, held_out=0.3)
-    choose = stream_validation(stream)
-    assert choose is not None
-    held = {row.tobytes() for row in choose.inputs}
+    validation_rows = stream_validation(stream)
+    assert validation_rows is not None
+    held = {row.tobytes() for row in validation_rows.inputs}
     for number in range(2):
         learned = [row.tobytes() for batch in stream_batches(stream, bp.Key(0), number, 8) for row in batch.inputs]
         assert len(learned) == len(set(learned)) == stream_rows(stream) == 60 - len(held)
@@ -133,11 +133,11 @@ def test_groups_of_one_row(prepared: Prepared, rows: RawSplit, tmp_path: Path, f
     held = []
     for seed in range(3):
         stream = open_stream(prepared.train, str(tmp_path / "ones"), held_out=fraction, key=bp.Key(seed))
-        choose = stream_validation(stream)
-        assert choose is not None
+        validation_rows = stream_validation(stream)
+        assert validation_rows is not None
         sizes = [len(batch.inputs) for batch in stream_batches(stream, bp.Key(0), 0, 8)]
-        assert len(choose.inputs) == max(round(fraction * 60), 1)
-        assert sum(sizes) == stream_rows(stream) == 60 - len(choose.inputs)
+        assert len(validation_rows.inputs) == max(round(fraction * 60), 1)
+        assert sum(sizes) == stream_rows(stream) == 60 - len(validation_rows.inputs)
         assert sizes[:-1] == [8] * (len(sizes) - 1)
         held.append(stream.held_out)
     assert len(set(held)) > 1

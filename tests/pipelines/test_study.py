@@ -15,13 +15,21 @@ from hypothesis import strategies as st
 from bpfunc import Batch
 from pipelines.artifacts import Trained
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import claimed
+from pipelines.disk.atomic import exclusive
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.studies.ablation import INGREDIENTS, ablation_rows, run_ablation, without_each
 from pipelines.studies.compare import compare
 from pipelines.studies.statistics import bootstrap_interval, mcnemar, mean_and_interval, student_t
-from pipelines.studies.study import SeedResult, bring_home, read_seed, run_study, study_table, summarised, train_away
+from pipelines.studies.study import (
+    SeedResult,
+    copy_back,
+    read_seed,
+    run_study,
+    study_table,
+    summarised,
+    train_on_worker,
+)
 from pipelines.studies.text import search_lines, study_lines
 from pipelines.studies.tuning import cross_validation
 from pipelines.studies.tuning.cross_validation import Trial, load_search, run_search, search_table, write_search
@@ -76,7 +84,7 @@ def test_only_what_a_killed_seed_left_makes_room(tmp_path: Path, places: Places)
         study(tmp_path / "s", places, range(2))
     assert (seed / "notes.txt").read_text() == "precious"
     (seed / "notes.txt").unlink()
-    with claimed(seed), pytest.raises(UsageProblem, match="another process"):
+    with exclusive(seed), pytest.raises(UsageProblem, match="another process"):
         study(tmp_path / "s", places, range(2))
     assert study(tmp_path / "s", places, range(2))[0] == before
     (seed / "metrics.json").unlink()
@@ -226,9 +234,9 @@ def test_a_diverging_variant_is_told_and_the_rest_is_ranked(
     )
     fit, calls = cross_validation.fit, []
 
-    def fitted(learn: Batch, choose: Batch, spec: RunSpec, **named: object) -> Trained:
+    def fitted(train_rows: Batch, validation_rows: Batch, spec: RunSpec, **named: object) -> Trained:
         calls.append(spec)
-        trained = fit(learn, choose, spec, **named)  # type: ignore[arg-type]
+        trained = fit(train_rows, validation_rows, spec, **named)  # type: ignore[arg-type]
         if spec.train.epochs != 3:
             return trained
         *before, last = trained.history  # the weights are finite, what they make of the rows left out is not
@@ -321,7 +329,7 @@ def test_what_a_worker_hands_back_stays_in_its_directory(tmp_path: Path) -> None
     """A name that leads elsewhere, or hides, is refused before anything is written."""
     for name in ("../../x", "/etc/x", "a/b", "..", "", ".tmp-x", "a\x1b", "con"):
         with pytest.raises(DataProblem, match="handed back a file whose name") as refused:
-            bring_home(tmp_path / "s", 0, {"config.toml": b"", name: b"", "metrics.json": b"{}"})
+            copy_back(tmp_path / "s", 0, {"config.toml": b"", name: b"", "metrics.json": b"{}"})
         assert refused.value.what.isprintable()
     assert list(tmp_path.iterdir()) == []
 
@@ -330,7 +338,7 @@ def test_half_written_files_do_not_come_home(tmp_path: Path, places: Places) -> 
     """What a killed worker left unpublished is no file of the run."""
     study(tmp_path / "s", places, range(1))
     (tmp_path / "s" / "seed-000" / ".tmp-params-1-0").write_bytes(b"half")
-    names = train_away(SPEC, 0, tmp_path / "s", places).keys()
+    names = train_on_worker(SPEC, 0, tmp_path / "s", places).keys()
     assert "metrics.json" in names
     assert not any(name.startswith(".") for name in names)
 

@@ -96,11 +96,13 @@ def test_best_epoch_is_kept_when_asked(prepared: Prepared) -> None:
 def test_validation_rows_are_not_learned_from(prepared: Prepared) -> None:
     """The two parts of the training split share no row and make the whole; other validation rows change no weight."""
     rows = read_training_rows(prepared.train)
-    learn, choose = training_split(rows, SPEC.train)
-    assert (len(learn.inputs), len(choose.inputs)) == (48, 12)
-    assert not {row.tobytes() for row in learn.inputs} & {row.tobytes() for row in choose.inputs}
-    spoiled = attrs.evolve(choose, inputs=1 - choose.inputs)
-    assert tree_allclose(fit(learn, choose, SPEC).params, fit(learn, spoiled, SPEC).params, rtol=0, atol=0)
+    train_rows, validation_rows = training_split(rows, SPEC.train)
+    assert (len(train_rows.inputs), len(validation_rows.inputs)) == (48, 12)
+    assert not {row.tobytes() for row in train_rows.inputs} & {row.tobytes() for row in validation_rows.inputs}
+    spoiled = attrs.evolve(validation_rows, inputs=1 - validation_rows.inputs)
+    assert tree_allclose(
+        fit(train_rows, validation_rows, SPEC).params, fit(train_rows, spoiled, SPEC).params, rtol=0, atol=0
+    )
 
 
 def test_without_validation_all_rows_are_learned(prepared: Prepared) -> None:
@@ -131,7 +133,7 @@ def test_every_setting_trains(prepared: Prepared, model: dict[str, object], trai
 def test_averaged_weights_are_the_result(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an average, the network that is kept and measured is the averaged one, not the last step's."""
     seen = []
-    trained = train(prepared.train, changed(average=0.9), watch=lambda epochs: (seen.append(e) or e for e in epochs))
+    trained = train(prepared.train, changed(average=0.9), observe=lambda epochs: (seen.append(e) or e for e in epochs))
     assert tree_allclose(trained.params, seen[-1].kept.params, rtol=0, atol=0)
     assert not tree_allclose(trained.params, seen[-1].state.params)
 

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.batches.batch import Batch, epoch_batches, in_order, shuffled
 from bpfunc.batches.splits import train_validation_split
-from bpfunc.interop.mlp_parts import dense_params, until_settled
+from bpfunc.interop.mlp_parts import dense_params, until_converged
 from bpfunc.interop.sklearn.files import _estimator_bytes, _read_estimator
 from bpfunc.interop.sklearn.parameters import _dtype, _Parameters
 from bpfunc.interop.sklearn.validation import _check_weights, _dense
@@ -122,7 +122,7 @@ class _Backprop(_Parameters):
 
         score = _negative_score if self.early_stopping else _train_loss
         patience, tol = float(self.n_iter_no_change), float(self.tol)
-        records: Iterable[EpochLike] = until_settled(
+        records: Iterable[EpochLike] = until_converged(
             stage, rates, state, score, done=epochs.start, patience=patience, tol=tol
         )
         if callable(self.verbose):

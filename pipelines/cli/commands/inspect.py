@@ -79,10 +79,10 @@ def explain(
             "a step of streamed rows cannot be shown", where="dataset.partitions", remedy="leave the partitions out"
         )
     prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
-    learn, _ = training_split(read_training_rows(prepared.train), spec.train)
+    train_rows, _ = training_split(read_training_rows(prepared.train), spec.train)
     try:
-        steps = [step] if at is None else _steps(at, step, last_step(learn, spec))
-        found = list(explain_moments(learn, spec, prepared.meta.class_names, steps))
+        steps = [step] if at is None else _steps(at, step, last_step(train_rows, spec))
+        found = list(explain_moments(train_rows, spec, prepared.meta.class_names, steps))
     except ValueError as problem:
         place = "--step" if at is None else "--at"
         raise UsageProblem(str(problem), where=place, remedy="choose a step of the training") from None

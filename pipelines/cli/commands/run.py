@@ -154,9 +154,9 @@ def train(
 def _processes(data_parallel: bool) -> AbstractContextManager[MpiProcesses | None]:
     if not data_parallel:
         return nullcontext()
-    from pipelines.runs.data_parallel import together
+    from pipelines.runs.data_parallel import mpi_processes
 
-    return together()
+    return mpi_processes()
 
 
 def _show_training(spec: RunSpec, finished: Finished, *, as_json: bool) -> None:
@@ -203,11 +203,11 @@ def resume(
     from pipelines.runs.directory import SEALED, read_config
     from pipelines.runs.run import evaluate_run, report_run, resume_run
 
-    watch = progress(read_config(run), quiet=quiet)
+    observe = progress(read_config(run), quiet=quiet)
     spec, finished = resume_run(
         run,
         Places(source=source, cache=cache, raw=raw),
-        watch=watch,
+        observe=observe,
         tell=partial(say, quiet=quiet),
         every=checkpoint_every,
     )
@@ -269,8 +269,8 @@ def report(
 def _train(spec: RunSpec, places: Places, *, quiet: bool, every: float, sealed: bool = False) -> Finished:
     from pipelines.runs.run import train_run
 
-    watch = progress(spec, quiet=quiet)
-    finished = train_run(spec, places, now=datetime.now(), watch=watch, sealed=sealed, every=every)
+    observe = progress(spec, quiet=quiet)
+    finished = train_run(spec, places, now=datetime.now(), observe=observe, sealed=sealed, every=every)
     say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
     return finished
 
@@ -282,8 +282,8 @@ def _train_together(
 
     quiet = quiet or processes.rank > 0
     say(f"{processes.size} processes", quiet=quiet)
-    watch = progress(spec, quiet=quiet)
-    return train_together(spec, places, processes, now=datetime.now(), watch=watch, every=every)
+    observe = progress(spec, quiet=quiet)
+    return train_together(spec, places, processes, now=datetime.now(), observe=observe, every=every)
 
 
 def _show_result(directory: Path, values: Mapping[str, object], files: ReportFiles | None, *, as_json: bool) -> None:

@@ -111,7 +111,7 @@ def clean(
 
     chosen = unwanted(list_runs(runs), time.time(), older_than_days=older_than, idle_minutes=idle)
     kept = {one.entry.path: why for one in chosen if (why := why_kept(one.entry.path))}
-    goers = []
+    to_remove = []
     remove = yes and not dry_run
     for one in chosen:
         path = one.entry.path
@@ -123,22 +123,22 @@ def clean(
         if path in kept:
             say(f"{path}: left alone, {kept[path]}", quiet=quiet)
         else:
-            goers.append(one)
+            to_remove.append(one)
             say(f"{path}: {one.why}, {size_in_words(one.entry.size)}", quiet=quiet)
     if as_json:
         print_json(
             {
                 "removed": remove,
-                "runs": [_plain(one.entry) | {"why": one.why} for one in goers],
+                "runs": [_plain(one.entry) | {"why": one.why} for one in to_remove],
                 "left_alone": {str(path): list(foreign_files(path, RUN_FILES)) for path in kept},
                 "why_left_alone": {str(path): why for path, why in kept.items()},
             }
         )
         return
-    size = size_in_words(sum(one.entry.size for one in goers))
-    noun = f"{len(goers)} run{'' if len(goers) == 1 else 's'}, {size}"
+    size = size_in_words(sum(one.entry.size for one in to_remove))
+    noun = f"{len(to_remove)} run{'' if len(to_remove) == 1 else 's'}, {size}"
     print_text(
         printable(
-            f"removed {noun}" if remove else f"would remove {noun}{'' if dry_run or not goers else '; add --yes'}"
+            f"removed {noun}" if remove else f"would remove {noun}{'' if dry_run or not to_remove else '; add --yes'}"
         )
     )

@@ -179,7 +179,7 @@ def sweep(
     from pipelines.spec.toml import to_toml
     from pipelines.studies.executors import open_executor
     from pipelines.studies.text import trial_line
-    from pipelines.studies.tuning.space import load_space, settled
+    from pipelines.studies.tuning.space import load_space, with_settings
     from pipelines.studies.tuning.storage import storage_url
     from pipelines.studies.tuning.sweep import best_trial, run_sweep, sweep_results, sweep_table
 
@@ -196,7 +196,7 @@ def sweep(
         say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
     best = best_trial(results)
     write_json(directory / "sweep.json", sweep_table(results))
-    write_bytes(directory / "best.toml", to_toml(settled(plan.base, best.settings, where=str(space))).encode())
+    write_bytes(directory / "best.toml", to_toml(with_settings(plan.base, best.settings, where=str(space))).encode())
     if as_json:
         rows = sweep_table(results)
         best_row = sweep_table([best])[0]

@@ -230,12 +230,12 @@ def _kept(path: Path) -> Trial | None:
 def _judged(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTrain) -> Trial:
     """Train on all folds but one and judge on that; a training that diverges is a result too."""
     rows = read_training_rows(prepared)
-    learn, choose = list(k_fold(rows, Key(0), folds))[fold]
+    train_rows, validation_rows = list(k_fold(rows, Key(0), folds))[fold]
     seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=1000 + fold))
     started = time.perf_counter()
     try:
         with stop_requested() as stop:  # a worker whose parent is gone has nobody to work for
-            trained = fit(learn, choose, seeded, stop=stop)
+            trained = fit(train_rows, validation_rows, seeded, stop=stop)
     except NotFiniteError as problem:
         return Trial(name, fold, None, None, time.perf_counter() - started, str(problem))
     last = trained.history[-1]

@@ -93,7 +93,7 @@ def load_space(path: Path, changes: Mapping[str, object] | None = None) -> Space
     parameters = tuple(_parameter(name, given, where) for name, given in ranges.items())
     for parameter in parameters:
         for value in parameter.values:
-            settled(base, {parameter.name: value}, where=where)
+            with_settings(base, {parameter.name: value}, where=where)
     return Space(base, parameters, pruner, seed)
 
 
@@ -116,7 +116,7 @@ def _parameter(name: str, given: object, where: str) -> Parameter:
     return Parameter(name, kind, tuple(values))
 
 
-def settled(base: RunSpec, settings: Mapping[str, Value], *, where: str) -> RunSpec:
+def with_settings(base: RunSpec, settings: Mapping[str, Value], *, where: str) -> RunSpec:
     """Lay settings over a specification.
 
     Args:
@@ -131,7 +131,7 @@ def settled(base: RunSpec, settings: Mapping[str, Value], *, where: str) -> RunS
         UsageProblem: A field is unknown, or a value is not one it may have.
 
     Example:
-        >>> settled(RunSpec(), {"train.epochs": 3, "model.hidden": [8]}, where="example").model.hidden
+        >>> with_settings(RunSpec(), {"train.epochs": 3, "model.hidden": [8]}, where="example").model.hidden
         (8,)
     """
     table: dict[str, object] = {}

@@ -29,7 +29,7 @@ from pipelines.spec.toml import to_table
 from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
 from pipelines.studies.executors import work_lost
-from pipelines.studies.tuning.space import Parameter, Space, Value, settled
+from pipelines.studies.tuning.space import Parameter, Space, Value, with_settings
 from pipelines.studies.tuning.storage import open_storage, storage_failures
 from pipelines.training.interrupts import Interrupted, stop_requested
 from pipelines.training.progress import Progress
@@ -262,7 +262,7 @@ def _judged(space: Space, trial: optuna.Trial, places: Places, base: Prepared, s
     settings = {parameter.name: _suggested(trial, parameter) for parameter in space.parameters}
     trial.set_user_attr("settings", settings)
     try:
-        spec = settled(space.base, settings, where=f"trial {trial.number}")
+        spec = with_settings(space.base, settings, where=f"trial {trial.number}")
     except UsageProblem as problem:  # each value is valid by itself, these together are not
         trial.set_user_attr("problem", problem.what)
         raise optuna.TrialPruned from None
@@ -270,7 +270,7 @@ def _judged(space: Space, trial: optuna.Trial, places: Places, base: Prepared, s
     if spec.dataset != space.base.dataset:
         prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
 
-    def watch(epochs: Iterator[Progress]) -> Iterator[Progress]:
+    def observe(epochs: Iterator[Progress]) -> Iterator[Progress]:
         for progress in epochs:
             record = progress.record
             if not math.isfinite(_loss(record)):
@@ -282,9 +282,9 @@ def _judged(space: Space, trial: optuna.Trial, places: Places, base: Prepared, s
                 trial.set_user_attr("validation_accuracy", record.validation_accuracy)
                 raise optuna.TrialPruned
 
-    learn, choose = training_rows(prepared.train, spec)
+    train_rows, validation_rows = training_rows(prepared.train, spec)
     try:
-        trained = fit(learn, choose, spec, watch=watch, stop=stop)
+        trained = fit(train_rows, validation_rows, spec, observe=observe, stop=stop)
     except NotFiniteError as problem:
         trial.set_user_attr("problem", str(problem))
         raise optuna.TrialPruned from None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bpfunc.batches.batch import Batch
-from bpfunc.interop.mlp_parts import falling, network, penalised, scaled, until_settled
+from bpfunc.interop.mlp_parts import falling, network, penalised, scaled, until_converged
 from bpfunc.keys import Key
 from bpfunc.layers import INFERENCE, layer_norm
 from bpfunc.losses import cross_entropy
@@ -31,7 +31,7 @@ def settled_after(losses: list[float], rates: list[Schedule], patience: float, t
             state = attrs.evolve(state, step=state.step + 1)
             yield Epoch(number + 1, state, metrics)
 
-    records = list(until_settled(stage, rates, START, lambda r: r.metrics.loss.total, patience=patience, tol=tol))
+    records = list(until_converged(stage, rates, START, lambda r: r.metrics.loss.total, patience=patience, tol=tol))
     assert [record.state.step for record in records] == list(range(1, len(records) + 1))
     return [record.metrics.metric.total for record in records]
 
