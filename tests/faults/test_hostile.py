@@ -276,9 +276,14 @@ def runs_code(text: str) -> list[str]:
     return found
 
 
-WRITTEN_HERE = {"bpfunc/compiled/loops.py": ["exec"], "bpfunc/compiled/kept.py": ["pickle"]}
-"""They run what they have themselves written: loops of NumPy's own functions, by NumPy's names; and machine code, which
-numba keeps as pickles, from a directory that nobody else can write to (tests/bpfunc/compiled/test_kept.py)."""
+WRITTEN_HERE = {
+    "bpfunc/compiled/loops.py": ["exec"],
+    "bpfunc/compiled/kept.py": ["pickle"],
+    "pipelines/studies/workers.py": ["pickle"],
+}
+"""They run what they have themselves written: loops of NumPy's own functions, by NumPy's names; machine code, which
+numba keeps as pickles, from a directory that no other user can write to (tests/bpfunc/compiled/test_kept.py); and jobs
+and answers that travel through a pipe between a command and a worker that it started itself."""
 
 
 @pytest.mark.parametrize("package", ["bpfunc", "pipelines"])
