@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx.onnx_pb import TensorProto
 
@@ -162,7 +164,8 @@ def read_feature_norm(chain: Chain, node: Node, *, centred: bool) -> Link:
 
 def _check_ones(chain: Chain, node: Node, x: str, seen: Seen) -> None:
     """A 1 for each number that a normalisation is fed, instead of a scale."""
-    shape, value = chain.made_by(node.inputs[0], "Shape"), node.attributes.get("value")
+    shape = chain.made_by(node.inputs[0], "Shape")
+    value: Any = node.attributes.get("value")
     sizes = None if shape is not None else chain.constant(node, node.inputs[0])
     if not (shape is not None and shape.inputs[0] == x) and (sizes is None or sizes.tolist() != list(seen.shape)):
         refuse(node, f"it fills another shape than that of {shown(x)}, {seen}")

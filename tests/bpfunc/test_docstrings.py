@@ -26,7 +26,7 @@ EXTRAS = {
     "bpfunc.interop.sklearn": "sklearn",
     **{
         f"bpfunc.interop.sklearn.{part}": "sklearn"
-        for part in ("base", "classifier", "files", "parameters", "regressor", "validation")
+        for part in ("classifier", "estimator", "files", "parameters", "regressor", "validation")
     },
     "bpfunc.interop.onnx": "onnx",
     **{

@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
 from bpfunc.batches.batch import Batch
 from bpfunc.interop.mlp_parts import scaled
-from bpfunc.interop.sklearn.base import _Backprop
+from bpfunc.interop.sklearn.estimator import _Backprop
 from bpfunc.interop.sklearn.parameters import Callback, Write
 from bpfunc.interop.sklearn.validation import _column, _dense, _named
 from bpfunc.layers import Layer

@@ -26,7 +26,7 @@ from bpfunc.interop.sklearn.parameters import _dtype
 from bpfunc.keys import Key
 
 if TYPE_CHECKING:
-    from bpfunc.interop.sklearn.base import _Backprop
+    from bpfunc.interop.sklearn.estimator import _Backprop
 
 EstimatorT = TypeVar("EstimatorT", bound="_Backprop")
 SMALLEST_ENTRY = 60

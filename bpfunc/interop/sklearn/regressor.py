@@ -13,7 +13,7 @@ from sklearn.utils import Tags, check_array
 from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.batches.batch import Batch
 from bpfunc.interop.mlp_parts import scaled
-from bpfunc.interop.sklearn.base import _Backprop
+from bpfunc.interop.sklearn.estimator import _Backprop
 from bpfunc.interop.sklearn.validation import _column, _named
 from bpfunc.losses import Loss, absolute_error, huber, squared_error
 from bpfunc.metrics import Metric, mean_metric
