@@ -31,11 +31,12 @@ faults: $(VENV)/.installed-test-oracles  ## kills, damaged files, races and lost
 	$(BIN)/python -m pytest tests/faults
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest tests/bpfunc/compiled
 
-lint: $(VENV)/.installed-test-lint  ## ruff, import contracts, spelling
+lint: $(VENV)/.installed-test-lint  ## ruff, import contracts, spelling, prose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/python docs/check_prose.py
 
 prose:  ## the words that docs/words.toml avoids
 	$(PYTHON) docs/check_prose.py

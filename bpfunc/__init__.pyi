@@ -1,6 +1,6 @@
 """The public names, in the order in which data flows through them, and where each is at home.
 
-Type checkers read this file in place of ``__init__.py``, which reads it too: it is the only list of the names.
+Type checkers read this file instead of ``__init__.py``, which reads it too: it is the only list of the names.
 """
 
 from bpfunc.arrays.types import readonly, readonly_arrays

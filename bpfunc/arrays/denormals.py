@@ -1,6 +1,6 @@
 """Denormal numbers taken for zero while an update is computed, where the processor can be told to.
 
-An average that decays towards zero (a momentum, or Adam's mean, of an input that has fallen silent) ends among the
+An average that decays towards zero (a momentum, or Adam's mean, of an input that stays zero) ends among the
 denormal numbers, and rounding keeps it there. Each operation on one takes a hundred times as long: training would
 become slower from epoch to epoch.
 """

@@ -39,7 +39,7 @@ def readonly(value: ValueT) -> ValueT:
         value: An array of any shape and dtype, or any other object (a tree may hold paths or flags for a while).
 
     Returns:
-        A view with ``writeable=False`` that shares memory with ``value``; ``value`` itself where it is no array
+        A view with ``writeable=False`` that shares memory with ``value``; ``value`` itself where it is not an array
         or is read-only already.
 
     Example:

@@ -350,7 +350,7 @@ def mixup(alpha: float) -> Augmentation:
         array([1., 1.])
 
     Reference: Zhang, Cisse, Dauphin and Lopez-Paz, "mixup: beyond empirical risk minimization" (2018), but with a mix
-    for each example in place of one for the batch.
+    for each example instead of one for the batch.
     """
     alpha = number("mixup", "alpha", alpha, "(0, inf)")
     return partial(_mixed, alpha)

@@ -140,7 +140,7 @@ def weighted(weights: FloatArray | IntArray) -> Sampler:
     """Sample with replacement, each row in proportion to its weight.
 
     Args:
-        weights: (N,) at least 0, not all 0; they need not sum to 1.
+        weights: (N,) at least 0, not all 0; they do not have to sum to 1.
 
     Returns:
         A `Sampler` that draws N of the N rows.

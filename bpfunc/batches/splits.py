@@ -92,7 +92,7 @@ def k_fold(data: Batch, key: Key, folds: int, *, stratify: bool = True) -> Itera
         An iterator of (rows to learn from, rows set aside), made when asked for.
 
     Raises:
-        ValueError: The number of folds is out of range, or the targets are no classes to stratify by.
+        ValueError: The number of folds is out of range, or the targets are not classes to stratify by.
 
     Example:
         >>> data = Batch(np.zeros((6, 1)), np.array([0, 0, 0, 0, 1, 1]))
@@ -114,5 +114,5 @@ def _drawn(data: Batch, key: Key, *, stratify: bool) -> IntArray:
     if not stratify:
         return order
     if data.targets.ndim == 1 and np.issubdtype(data.targets.dtype, np.floating):
-        raise ValueError("targets that are numbers are no classes to stratify by; pass stratify=False")
+        raise ValueError("targets that are numbers are not classes to stratify by; pass stratify=False")
     return order[np.argsort(class_indices(data.targets)[order], kind="stable")]

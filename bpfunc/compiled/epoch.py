@@ -34,13 +34,13 @@ class Plan(NamedTuple):
     weight_at: IntArray
     """(L,) where each weight begins in the packed parameters."""
     bias_at: IntArray
-    """(L,) likewise."""
+    """(L,) the same."""
     value_at: IntArray
     """(L + 2,) where the values of each position begin."""
     weight_rule: IntArray
     """(L,) which formula updates each weight."""
     bias_rule: IntArray
-    """(L,) likewise; -1 where there is no bias."""
+    """(L,) the same; -1 where there is no bias."""
     activation: IntArray
     """(L + 1,) which formula follows at each position; -1 where none does."""
     drop_at: IntArray
@@ -283,7 +283,7 @@ def _forward(t, threads, counter, passed, step, first, count, plan, rows, memory
             for r in range(r0, r1):
                 memory.outputs[first + r] = z[r]
             dz = memory.cotangents[start:stop].reshape(count, n)
-            # The parts of these rows are summed, and nobody else reads them: they serve as work space.
+            # The parts of these rows are summed, and no other thread reads them: they serve as work space.
             _derive(
                 z, dz, found[0], memory.probabilities[: count * n].reshape(count, n), r0, r1, rows, first, plan, code
             )

@@ -5,7 +5,7 @@ of Python, numba, llvmlite and NumPy, and the sources of this package. It holds 
 place by one rename, so two processes that write at once, or one that is killed, leave whole files. A file that cannot
 be read, or a directory that cannot be written to, costs time and nothing else: then the code is made in memory.
 
-What is read is run, as any compiler's cache is. So a file is read only where nobody but this user can have written it.
+What is read is run, as any compiler's cache is. So a file is read only where no other user can have written it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
-import scipy.linalg.cython_blas  # noqa: F401  # loaded now, so that whoever limits its threads finds it
+import scipy.linalg.cython_blas  # noqa: F401  # loaded now, so that a limit on its threads finds it
 from llvmlite import ir
 
 from bpfunc.arrays.denormals import FLUSH
@@ -32,7 +32,7 @@ _X86 = platform.machine() in ("x86_64", "AMD64", "i686")
 _WORD, _FLAGS, _BYTES = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
 
 OPEN = 2**62
-"""More than threads ever count at a barrier: whoever finds it there leaves."""
+"""More than threads ever count at a barrier: a thread that finds it there leaves."""
 
 
 @lru_cache
@@ -83,9 +83,9 @@ def matrix_product(  # compiled for what it is called with
         a: Address of A.
         lda: Numbers in a row of A.
         b: Address of B.
-        ldb: Likewise.
+        ldb: The same of ``b``.
         c: Address of C.
-        ldc: Likewise.
+        ldc: The same of ``c``.
         own: Record of arrays of the calling thread to put arguments in: ``whole``, 6 int32; ``numbers``, ``[1, 0]`` of
             the dtype; ``letters``, N and T.
 
@@ -140,7 +140,7 @@ def wait_for_all(counter, threads, passed):
         passed: How many barriers this thread has passed.
 
     Returns:
-        ``passed + 1``; below 0 where somebody has opened the barrier for good, by `OPEN`: then there is no more to do.
+        ``passed + 1``; below 0 where a thread has opened the barrier for good, by `OPEN`: then there is no more to do.
 
     Reference: Mellor-Crummey and Scott, "Algorithms for scalable synchronization" (1991), the central barrier.
     """

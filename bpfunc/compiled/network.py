@@ -319,7 +319,7 @@ def unpacked(layout: Layout, row: FloatArray) -> list[FloatArray]:
 
     Args:
         layout: Where each lies.
-        row: (P,), which nobody changes any more.
+        row: (P,); must not be modified afterwards.
 
     Returns:
         Read-only views, in the tree's order.

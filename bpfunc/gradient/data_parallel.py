@@ -1,6 +1,6 @@
 """Data-parallel steps: every process takes its share of each batch, and all make the same update.
 
-How processes talk is not this module's business: whoever calls hands in a `Communicator`, such as one over MPI.
+How processes communicate is not decided here: the caller passes a `Communicator`, such as one over MPI.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def data_parallel(comm: Communicator, *, gradient: GradientMaker = value_and_gra
 
     All processes must be given the same parameters and the same batches. Each takes its share of the rows. One sum over
     all carries gradient sums, loss sum and weights, never means, so shares of unequal size are exact: the result is the
-    whole batch's but for rounding. Losses and outputs of all rows come along, so metrics are those of the whole batch,
-    and what comes out is the same in every process, bit for bit. The same number of processes gives the same bits
-    again; another number is as close as float addition allows.
+    whole batch's except for rounding. Losses and outputs of all rows come along, so metrics are those of the whole
+    batch, and what comes out is the same in every process, bit for bit. The same number of processes gives the same
+    bits again; another number is as close as float addition allows.
 
     Dropout draws anew for each share. A layer that looks across the batch (batch_norm) sees its share, which must then
     have the rows that the layer needs, and its running statistics are averaged over the shares by their weights.

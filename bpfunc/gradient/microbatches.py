@@ -18,9 +18,9 @@ from bpfunc.tree import Tree, tree_add, tree_scale
 def accumulated(parts: int, *, gradient: GradientMaker = value_and_grad) -> GradientMaker:
     """Make a gradient maker that takes a batch in parts, so that memory is that of a part.
 
-    Sums and weights are combined, never means, so parts of unequal size are exact: the result is the whole batch's but
-    for rounding. A layer that looks across the batch (batch_norm) sees a part at a time, in order, its state threaded
-    through; dropout draws anew for each part.
+    Sums and weights are combined, never means, so parts of unequal size are exact: the result is the whole batch's
+    except for rounding. A layer that looks across the batch (batch_norm) sees a part at a time, in order, its state
+    threaded through; dropout draws anew for each part.
 
     Args:
         parts: Into how many; at least 1.
@@ -44,8 +44,6 @@ def accumulated(parts: int, *, gradient: GradientMaker = value_and_grad) -> Grad
         >>> _, summed = accumulated(2)(model, loss)(params, state, batch, INFERENCE)
         >>> tree_allclose(whole, summed)
         True
-
-    Reference: none needed: the gradient of a sum is the sum of gradients.
     """
     parts = whole("accumulated", "parts", parts, "[1, inf)")
     return partial(_accumulated, parts, gradient)

@@ -316,7 +316,7 @@ def label_array(dtype: str, values: list[object]) -> NDArray[np.generic]:
                 return array
     except (TypeError, OverflowError, ValueError):
         pass
-    raise ValueError(f"these are no labels of the type {str(dtype)[:80]}: {str(values)[:80]}")
+    raise ValueError(f"these are not labels of the type {str(dtype)[:80]}: {str(values)[:80]}")
 
 
 def _are_scalars(values: object) -> bool:

@@ -1,6 +1,6 @@
 """What scikit-learn's multi-layer perceptrons do in their own way, as parts for the library's training: needs no extra.
 
-Each is a function of plain values, so that a training of one's own may take it too.
+Each is a function of plain values, so that a custom training may take it too.
 
 Reference: Pedregosa et al., "Scikit-learn: machine learning in Python" (2011); its modules ``neural_network``.
 """
@@ -290,8 +290,8 @@ def until_converged(
 ) -> Iterator[EpochT]:
     """Train at one learning rate after another, each until more than ``patience`` records in a row were no better.
 
-    This is scikit-learn's rule, which differs from `bpfunc.training.consumers.early_stopping` in two ways: it bears one
-    record more, and many small steps that are each within ``tol`` count for nothing.
+    This is scikit-learn's rule, which differs from `bpfunc.training.consumers.early_stopping` in two ways: it allows
+    one more record, and many small steps that are each within ``tol`` count for nothing.
 
     Args:
         stage: Goes on from a state with a learning rate.
@@ -300,7 +300,7 @@ def until_converged(
         score: What should become small.
         done: Epochs that the state has behind it.
         patience: Records that may be no better than all before them; may be infinite.
-        tol: By how much smaller a score must be to be better, at least 0. One that is no number never is.
+        tol: By how much smaller a score must be to be better, at least 0. One that is NaN never is.
 
     Yields:
         The records of all stages.

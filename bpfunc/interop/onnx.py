@@ -86,7 +86,7 @@ def to_onnx(
         The model, the same bytes for the same arguments; `onnx.save` writes it to a file.
 
     Raises:
-        ValueError: Part of the network is a layer of one's own, or parameters or statistics do not fit; the message
+        ValueError: Part of the network is a custom layer, or parameters or statistics do not fit; the message
             names the path. Or the network has so many layers that `from_onnx` would not read their description.
 
     Example:

@@ -70,7 +70,7 @@ def _last_axis(make: Callable[[], Layer]) -> Reader:
 
 def _dense(chain: Chain, node: Node, x: str, weight: FloatArray | None, bias: FloatArray | None) -> Link:
     if weight is None or weight.ndim != 2 or not weight.size:
-        refuse(node, f"its weight is no matrix, but {None if weight is None else weight.shape}")
+        refuse(node, f"its weight is not a matrix, but {None if weight is None else weight.shape}")
     features, width = weight.shape
     if bias is not None:
         if bias.size not in (1, width) or bias.ndim > 2 or bias.shape[-1:] not in ((), (bias.size,)):
@@ -115,7 +115,7 @@ def _add(chain: Chain, node: Node) -> Link:
         norm = None if scaled is None else scaled_norm(chain, scaled)
         if norm is not None and norm[0].centred:
             return norm_link(chain, node, norm[0], norm[1], chain.numbers(node, node.inputs.index(shift)))
-    return refuse(node, "it is no bias after a MatMul")
+    return refuse(node, "it is not a bias after a MatMul")
 
 
 def _mul(chain: Chain, node: Node) -> Link:

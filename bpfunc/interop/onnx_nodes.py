@@ -189,7 +189,7 @@ def write(graph: Graph, at: Place) -> Written:
         Name of the output, and the shape of one example of it.
 
     Raises:
-        ValueError: It is a layer of one's own; or parameters do not fit; the message names the path.
+        ValueError: It is a custom layer; or parameters do not fit; the message names the path.
 
     Example:
         >>> from bpfunc.layers import elu

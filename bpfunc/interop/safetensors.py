@@ -193,6 +193,6 @@ def safetensors_metadata(data: bytes) -> dict[str, str]:
     try:
         header = json.loads(data[8 : 8 + size])
     except (ValueError, RecursionError):  # bad syntax, brackets without end
-        raise ValueError("no safetensors file: its header is no JSON") from None
+        raise ValueError("not a safetensors file: its header is not JSON") from None
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
     return {str(name): str(text) for name, text in metadata.items()} if isinstance(metadata, dict) else {}

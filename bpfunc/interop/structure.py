@@ -45,7 +45,7 @@ def describe(layer: Layer, path: str = "") -> Description:
         A description that `build` understands.
 
     Raises:
-        ValueError: Part of it is a layer of one's own.
+        ValueError: Part of it is a custom layer.
 
     Example:
         >>> from bpfunc import elu, serial
@@ -70,7 +70,7 @@ def build(description: object) -> Layer:
         The network; `describe` gives the very description for it.
 
     Raises:
-        ValueError: It is no description.
+        ValueError: It is not a description.
 
     Example:
         >>> from bpfunc import dense, relu, serial
@@ -98,7 +98,7 @@ def _built(description: object) -> Layer:
 
 
 def of_kind(value: object, kind: type[KindT], path: str = "") -> KindT:
-    """Hand on what must be of a kind: parameters, state or a setting.
+    """Return what must be of a kind: parameters, state or a setting.
 
     Args:
         value: What is there.
@@ -154,7 +154,7 @@ def to_tensors(layer: Layer, params: Tree, state: Tree = (), path: str = "") -> 
         Parameters and state by name, in the order of the layers.
 
     Raises:
-        ValueError: Part of the network is a layer of one's own, or parameters or state are another network's; the
+        ValueError: Part of the network is a custom layer, or parameters or state are another network's; the
             message names the path.
 
     Example:
@@ -191,7 +191,7 @@ def from_tensors(layer: Layer, tensors: Mapping[str, FloatArray], path: str = ""
         (params, state), with None where there is no such tensor.
 
     Raises:
-        ValueError: Part of the network is a layer of one's own.
+        ValueError: Part of the network is a custom layer.
 
     Example:
         >>> from bpfunc import rms_norm

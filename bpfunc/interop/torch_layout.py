@@ -68,7 +68,7 @@ def to_torch_state_dict(
     if len(set(twins.values())) < len(twins):
         raise ValueError(f"names give two modules one name: {dict(names or {})}")
     for ours, theirs in twins.items():
-        if ours in tensors:  # a bias need not be there
+        if ours in tensors:  # a bias may be missing
             found[theirs] = _turned(ours, tensors[ours])
         if theirs.endswith("running_var"):
             found[theirs.removesuffix("running_var") + COUNT] = np.array(0)

@@ -1,8 +1,8 @@
 """Layers: what a network is made of, each a frozen record of pure functions.
 
-A `Layer` says how to start (`init`), how to compute (`forward`) and how to differentiate (`backward` and its
-kin). It holds no numbers: parameters, running state and residuals are values that go in and come out. Combinators
-in `bpfunc.layers.combinators` take layers and return a layer, so a network is a layer too.
+A `Layer` says how to start (`init`), how to compute (`forward`) and how to differentiate (`backward` and
+similar functions). It holds no numbers: parameters, running state and residuals are values that go in and come out.
+Combinators in `bpfunc.layers.combinators` take layers and return a layer, so a network is a layer too.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _looks_up(layer: Layer) -> bool | None:
 class Layer:
     """A differentiable function with parameters, as a record of pure functions.
 
-    Only the first four fields are needed to train; a layer of one's own may leave the rest out, and whoever asks
+    Only the first four fields are needed to train; a custom layer may leave the rest out, and a caller that asks
     for what it lacks is told so by name.
 
     Args:
@@ -212,10 +212,10 @@ class Layer:
         draws: Whether the forward pass may draw random numbers, and so needs a key of its own; a layer that says no
             spares its combinator the making of one. By default it may, and a combinator if one of its parts may.
         looks_up: Whether whole numbers are categories to the layer, which then gets them as they are, and not as
-            floating numbers. None where that depends on the layer behind it. By default true for a layer of one's own,
+            floating numbers. None where that depends on the layer behind it. By default true for a custom layer,
             and for a combinator what it is for its first part.
-        maker: How it was made, for those who write it in another form, as `bpfunc.interop.onnx` does; None for a layer
-            of one's own, and to be set to None where a built-in layer's functions are replaced.
+        maker: How it was made, for those who write it in another form, as `bpfunc.interop.onnx` does; None for a custom
+            layer, and to be set to None where a built-in layer's functions are replaced.
         op: The op that is all of the forward pass, its settings bound by `functools.partial`; None for other layers.
             `bpfunc.ops.elementwise.formulas_of` finds the formulas of an elementwise one.
 

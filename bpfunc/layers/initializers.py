@@ -218,7 +218,8 @@ def constant(value: float) -> Initializer:
         >>> constant(0.5)(Key(0), (2,))
         array([0.5, 0.5], dtype=float32)
 
-    Reference: none needed.
+    Reference: Jozefowicz, Zaremba and Sutskever, "An empirical exploration of recurrent network architectures" (2015),
+    which starts a bias at 1.
     """
     return partial(_filled, value)
 

@@ -15,7 +15,7 @@ from bpfunc.tree import Tree, tree_add
 def mirror_averaged(layer: Layer, *, image_shape: tuple[int, int]) -> Layer:
     """Average probabilities over an image and its mirror image at inference: ``y = log((p(x) + p(mirror x)) / 2)``.
 
-    In training it is the inner layer, untouched. At inference it costs two passes in place of one.
+    In training it is the inner layer, untouched. At inference it costs two passes instead of one.
 
     Args:
         layer: From (B, height * width) rows to (B, K) logits.

@@ -52,7 +52,7 @@ def maker_of(layer: Layer, path: str = "") -> Maker:
         Its maker, one that is known here.
 
     Raises:
-        ValueError: It is a layer of one's own.
+        ValueError: It is a custom layer.
 
     Example:
         >>> maker_of(layers.relu())
@@ -61,7 +61,7 @@ def maker_of(layer: Layer, path: str = "") -> Maker:
     if layer.maker is None or not _is_own(layer, layer.maker):
         raise ValueError(
             f"{path or 'the network'}: layer {layer.name} is none of bpfunc's own, so what it computes is not known "
-            "here; put layers of bpfunc.layers in its place, or convert the parts before and after it by themselves"
+            "here; use layers of bpfunc.layers instead, or convert the parts before and after it by themselves"
         )
     return layer.maker
 

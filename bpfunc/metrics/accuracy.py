@@ -20,7 +20,7 @@ def accuracy() -> Metric:
     The first of several largest outputs counts; a row with NaN is never right. Takes logits or probabilities (B, K).
 
     Returns:
-        A metric whose state is a `Mean`. Its measure raises ShapeError where outputs and targets are no classes, and
+        A metric whose state is a `Mean`. Its measure raises ShapeError where outputs and targets are not classes, and
         ValueError where a class index is outside 0..K-1.
 
     Raises:
@@ -53,7 +53,7 @@ def top_k(k: int) -> Metric:
         k: At least 1.
 
     Returns:
-        A metric whose state is a `Mean`. Its measure raises ShapeError where outputs and targets are no classes, and
+        A metric whose state is a `Mean`. Its measure raises ShapeError where outputs and targets are not classes, and
         ValueError where a class index is outside 0..K-1.
 
     Raises:

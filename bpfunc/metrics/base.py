@@ -227,7 +227,7 @@ def labels_for(outputs: FloatArray, batch: Batch) -> IntArray:
     if outputs.ndim != 2 or shape not in (outputs.shape, outputs.shape[:1]):
         raise ShapeError(
             f"the metric expected outputs (B, K) and targets (B, K) or (B,), found {outputs.shape} and {shape};"
-            " where these are no classes, pass another metric"
+            " where these are not classes, pass another metric"
         )
     if batch.targets.ndim == 2:
         return class_indices(batch.targets)

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it claims to be, and the one number that mends it best."""
+"""Whether a model is right as often as it claims to be, and the one number that corrects it best."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def expected_calibration_error(bins: int = 15) -> Metric:
 
     Returns:
         A metric whose state is a `CalibrationState`; its figure is NaN where nothing was counted. Its measure raises
-        ShapeError where outputs and targets are no classes.
+        ShapeError where outputs and targets are not classes.
 
     Raises:
         ValueError: There is no bin.
@@ -102,7 +102,7 @@ def fit_temperature(logits: FloatArray, labels: IntArray) -> float:
         logits say no more than chance, so that ever larger ones are.
 
     Raises:
-        ValueError: The shapes do not fit, a label is no class, or a logit is not finite.
+        ValueError: The shapes do not fit, a label is not a class, or a logit is not finite.
 
     Example:
         >>> logits = np.log([[0.99, 0.01], [0.99, 0.01], [0.99, 0.01], [0.99, 0.01]])

@@ -176,7 +176,7 @@ def confusion(classes: int) -> Metric:
 
     Returns:
         A metric whose state is a `ConfusionState` and whose figure is its (K, K) counts. Its measure raises
-        ShapeError where outputs and targets are no classes, and ValueError where a class is outside 0..K-1.
+        ShapeError where outputs and targets are not classes, and ValueError where a class is outside 0..K-1.
 
     Raises:
         ValueError: There is no class.

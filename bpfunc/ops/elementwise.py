@@ -1,7 +1,7 @@
 """Elementwise ops: a function, its slope and its curvature as formulas, and derivatives made of these for all alike.
 
 A formula uses NumPy's universal functions and operators, `np.where`, and the dtype of its arrays and their methods
-`clip`, `astype` and `copy`; it writes to no array. So it also runs on symbols in place of arrays, which record its
+`clip`, `astype` and `copy`; it writes to no array. So it also runs on symbols instead of arrays, which record its
 operations: NumPy and machine code share one source. Where it would overflow, or multiply 0 by infinity, it clips.
 """
 
@@ -26,7 +26,7 @@ class Elementwise:
 
     Args:
         function: ``(x, **settings) -> y``; for a loss ``(outputs, targets, **settings)``.
-        slope: ``(kept, *settings) -> f'(x)``; may be a truth value in place of 1 or 0.
+        slope: ``(kept, *settings) -> f'(x)``; may be a truth value instead of 1 or 0.
         curvature: ``(kept, *settings) -> f''(x)``; None if it is 0 wherever it exists.
         keeps: What slope and curvature take: the inputs, ``x``; the output ``y``; or the ``difference`` of two inputs.
 

@@ -1,7 +1,7 @@
 """What to do with the records of a training: ordinary functions from iterators to iterators, which nest.
 
-They are lazy: a training goes on while somebody asks for records, and stops when nobody does. What one of them adds
-is in the type of its records. A rule of one's own is a generator function with the same shape.
+They are lazy: a training runs while its consumer asks for records, and stops when it does not. What one of them adds
+is in the type of its records. A custom rule is a generator function with the same shape.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Mode: TypeAlias = Literal["min", "max"]
 
 
 class EpochLike(Protocol):
-    """What `bpfunc.training.loop.Epoch` and every record made from it have; a record of one's own may have more."""
+    """What `bpfunc.training.loop.Epoch` and every record made from it have; a custom record may have more."""
 
     @property
     def number(self) -> int:
@@ -146,7 +146,7 @@ def early_stopping(
         score: What should become small or large, such as `validation_loss`.
         patience: At least 1.
         min_delta: By how much a record must be better than the best to count, at least 0.
-        mode: Whether small or large scores are better. A score that is no number is never better.
+        mode: Whether small or large scores are better. A score that is NaN is never better.
 
     Returns:
         An iterator of the records up to the one that exhausts the patience, this one included.
@@ -182,7 +182,7 @@ def best(records: Iterable[RecordT], score: Callable[[RecordT], float], *, mode:
     Args:
         records: Of a training, or any others. Only the best so far is held.
         score: What should become small or large, such as `validation_loss`.
-        mode: Whether small or large scores are better. A score that is no number is never better.
+        mode: Whether small or large scores are better. A score that is NaN is never better.
 
     Returns:
         The first record with the best score.
@@ -220,7 +220,7 @@ def every(records: Iterable[EpochT], count: int, action: Callable[[EpochT], None
         action: Takes the record; what it does is the caller's.
 
     Returns:
-        An iterator of the same records, each handed on after the action.
+        An iterator of the same records, each passed on after the action.
 
     Raises:
         ValueError: The count is below 1.
@@ -249,7 +249,7 @@ def every(records: Iterable[EpochT], count: int, action: Callable[[EpochT], None
 def logged(
     records: Iterable[EpochT], write: Callable[[str], None], *, metric: Metric | None = None
 ) -> Iterator[EpochT]:
-    """Write a line for each epoch; see `describe`. For lines of one's own, use `every`.
+    """Write a line for each epoch; see `describe`. For other lines, use `every`.
 
     Args:
         records: Of a training.

@@ -21,7 +21,7 @@ from bpfunc.training.step import StepFn, StepMetrics, TrainState
 from bpfunc.tree import Tree, tree_leaves, tree_leaves_with_path
 
 STATE_PLACES = ("parameter ", "layer state ", "optimiser state ")
-"""How places begin that are no gradients."""
+"""How places begin that are not gradients."""
 
 
 class NotFiniteError(ArithmeticError):
@@ -30,7 +30,7 @@ class NotFiniteError(ArithmeticError):
     Args:
         place: ``loss``, the tree path of the first leaf of the gradient that is not finite, or one of
             `STATE_PLACES` and a tree path.
-        step: Updates made before; None where nobody has said yet.
+        step: Updates made before; None where it is not known yet.
     """
 
     def __init__(self, place: str, step: int | None = None) -> None:
@@ -176,7 +176,7 @@ def fold_finite_steps(
 
     Raises:
         NotFiniteError: From the careful step; or parameters or optimiser state are not finite although every loss and
-            gradient was, as an update may overflow: later steps cannot mend that.
+            gradient was, as an update may overflow: later steps cannot repair that.
         ValueError: There is no batch, or the steps' metric is another one.
 
     Example:
@@ -213,6 +213,6 @@ def _nothing_seen(metric: Metric | None, batch: Batch) -> StepMetrics:
     """Metrics without weight, which change no others that they are merged with."""
     if metric is None:
         return StepMetrics(Mean(0.0, 0.0), Mean(0.0, 0.0))
-    nobody = Batch(batch.inputs[:0], batch.targets[:0], None if batch.weights is None else batch.weights[:0])
+    empty = Batch(batch.inputs[:0], batch.targets[:0], None if batch.weights is None else batch.weights[:0])
     classes = batch.targets.shape[1] if batch.targets.ndim == 2 else 1
-    return StepMetrics(Mean(0.0, 0.0), metric.measure(np.zeros((0, classes)), nobody), metric)
+    return StepMetrics(Mean(0.0, 0.0), metric.measure(np.zeros((0, classes)), empty), metric)

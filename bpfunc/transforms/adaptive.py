@@ -114,7 +114,7 @@ def scale_by_rmsprop(*, decay: float = 0.99, eps: float = 1e-8, centred: bool = 
     Args:
         decay: In [0, 1).
         eps: Added to the root, at least 0.
-        centred: Whether to divide by a deviation in place of a root mean square.
+        centred: Whether to divide by a deviation instead of a root mean square.
 
     Returns:
         A transform with `SquaresState`, or `CentredState` where centred.

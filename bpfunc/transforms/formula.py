@@ -1,4 +1,4 @@
-"""What kernels and ops compute, written down: found by running them on symbols in place of arrays.
+"""What kernels and ops compute, written down: found by running them on symbols instead of arrays.
 
 A kernel says what it does in NumPy's universal functions alone. Run on symbols, which answer those functions by
 taking a note, it leaves a list of operations on single numbers: enough for a compiler to make one loop of a chain.
@@ -28,7 +28,7 @@ class Operation:
         name: Of the universal function, such as ``multiply``.
         operands: In order.
         dtype: Name of the dtype that the operands are brought to; empty where all are of the arrays' own.
-        gives: Name of the dtype of the result; likewise.
+        gives: Name of the dtype of the result, in the same form.
     """
 
     name: str
@@ -252,4 +252,4 @@ class _Symbol(NDArrayOperatorsMixin):
             # An array of no number takes part in promotion as its dtype does.
             dtype = np.result_type(*[np.empty(0, v.dtype) if isinstance(v, _Symbol) else v for v in values])
             return self._notes.note("where", (condition, *values), dtype, dtype)
-        raise TypeError(f"np.{function.__name__} is no universal function, and cannot be compiled")
+        raise TypeError(f"np.{function.__name__} is not a universal function, and cannot be compiled")

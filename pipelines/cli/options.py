@@ -104,7 +104,7 @@ Cache = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New directory for the run.")]
 Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", callback=kept_apart, help="Where downloaded files lie.")]
-Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take IDX files of one's own; classes by number.")]
+Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take your own IDX files; classes by number.")]
 ExecutorName = Annotated[
     str, typer.Option("--executor", metavar="NAME", help="What runs the trainings: processes, or dask://HOST:PORT.")
 ]
@@ -147,7 +147,7 @@ def merged_spec(
         epochs: Value of ``--epochs``.
         seed: Value of ``--seed``.
         on_nan: Value of ``--on-nan``.
-        unpinned: Whether one's own IDX files are let in.
+        unpinned: Whether your own IDX files are allowed.
         stream: Value of ``--stream``.
         settings: Values of ``--set``.
 

@@ -22,7 +22,7 @@ def cache_key(reasons: Mapping[str, object]) -> str:
         64 hex digits.
 
     Raises:
-        TypeError: A reason is no plain value.
+        TypeError: A reason is not a plain value.
         ValueError: A reason is NaN or infinite.
 
     Example:

@@ -27,7 +27,7 @@ def class_numbers(classes: Sequence[str], *, pinned: bool) -> tuple[int, ...]:
 
     Args:
         classes: Names or numbers, in the order wanted.
-        pinned: Whether this is the official data; one's own data has numbers only.
+        pinned: Whether this is the official data; your own data has numbers only.
 
     Returns:
         Numbers in 0..9, in the same order.
@@ -79,7 +79,7 @@ def class_names(numbers: Sequence[int], *, pinned: bool) -> tuple[str, ...]:
         pinned: Whether this is the official data, whose classes have names.
 
     Returns:
-        Names; the numbers as text for one's own data.
+        Names; the numbers as text for your own data.
 
     Example:
         >>> class_names((3, 1), pinned=True), class_names((3, 1), pinned=False)

@@ -30,7 +30,7 @@ def intact_entries(cache: Path) -> list[Manifest]:
     """List the entries of a cache that have a readable manifest.
 
     Args:
-        cache: The cache directory; need not exist.
+        cache: The cache directory; may be missing.
 
     Returns:
         Their manifests, in the order of their keys.
@@ -48,7 +48,7 @@ def entry_paths(cache: Path) -> list[Path]:
     """List the directories of a cache that are entries, whole or damaged.
 
     Args:
-        cache: The cache directory; need not exist.
+        cache: The cache directory; may be missing.
 
     Returns:
         Paths in the order of their keys, leftovers of killed writers left out.
@@ -98,7 +98,7 @@ class Manifest:
 
 
 def _seal(manifest: Mapping[str, object]) -> str:
-    """Hash a manifest, so that it vouches for itself as it does for the files."""
+    """Hash a manifest, so that it carries a checksum of itself as of the files."""
     return hashlib.sha256(json_text(manifest, sort_keys=True).encode()).hexdigest()
 
 

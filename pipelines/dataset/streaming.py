@@ -219,7 +219,7 @@ def encoded(stream: Stream, rows: Batch) -> Batch:
         rows: Inputs (B, 784) uint8, targets (B,) uint8.
 
     Returns:
-        Inputs (B, 784) float32, those of the cache but for rounding; one-hot targets (B, K) float32.
+        Inputs (B, 784) float32, those of the cache except for rounding; one-hot targets (B, K) float32.
     """
     inputs = rows.inputs * stream.factor
     inputs += stream.offset

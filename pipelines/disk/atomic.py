@@ -82,7 +82,7 @@ def write_bytes(path: Path, data: bytes) -> str:
     """
     with _readable_failure(path):
         if path.is_symlink() or (path.exists() and not stat.S_ISREG(path.stat().st_mode)):
-            raise WorkFailed("refusing to replace what is no regular file", where=str(path), remedy="move it away")
+            raise WorkFailed("refusing to replace what is not a regular file", where=str(path), remedy="move it away")
         temporary = _temporary_name(path)
         try:
             with _locked(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)) as descriptor:
@@ -101,7 +101,7 @@ def publish_directory(path: Path, files: Mapping[str, bytes], *, keep: Callable[
     Args:
         path: Where to; its parent must exist.
         files: Name -> bytes. The last one is written last.
-        keep: Asked where the name is taken: whether the directory that is there may stay in place of this one.
+        keep: Asked where the name is taken: whether the directory that is there may stay instead of this one.
 
     Raises:
         WorkFailed: The disk refused, or does not hold what was written, or the directory to replace holds other files
@@ -137,8 +137,8 @@ def _take_name(temporary: Path, path: Path, names: Collection[str], keep: Callab
         else:
             return
         if path.is_symlink() or not path.is_dir():
-            raise WorkFailed("refusing to replace what is no directory", where=str(path), remedy="move it away")
-        if keep(path):  # a sound one: somebody else published first
+            raise WorkFailed("refusing to replace what is not a directory", where=str(path), remedy="move it away")
+        if keep(path):  # a sound one: another process published first
             _discard(temporary, names)
             return
         if foreign := foreign_files(path, [re.escape(name) for name in names]):
@@ -286,7 +286,7 @@ def remove_leftovers(directory: Path, own: Collection[str] = ()) -> list[Path]:
     that holds other files than writers put into one.
 
     Args:
-        directory: Where to look; need not exist.
+        directory: Where to look; may be missing.
         own: Names of the files of a directory that is published here.
 
     Returns:

@@ -164,17 +164,17 @@ def _described_by_contents(path: Path, place: str) -> tuple[str, str]:
     if (path / "config.toml").is_file():
         command = f"bpfunc run --config {place}/config.toml"
         return (
-            "this is no run directory: it has a config.toml and nothing that was trained",
+            "this is not a run directory: it has a config.toml and nothing that was trained",
             f"train a run by that configuration: `{command}`, or a study here: `{study_command(path)}`",
         )
     kinds = {kind_of(child) for child in path.iterdir()}
     if kinds & {"run", "study", "search", "sweep"}:
-        return "this is no run directory, it holds some", f"name one; `bpfunc runs list --runs {place}` lists them"
+        return "this is not a run directory, it holds some", f"name one; `bpfunc runs list --runs {place}` lists them"
     if "cache entry" in kinds:
         return "this is a cache, not a run", f"name a run; `bpfunc data verify --cache {place}` checks the cache"
     if any(_IDX.fullmatch(child.name) for child in path.iterdir()):
         return "this is data, not a run", f"train on it: `bpfunc run --source {place}`"
-    return "this is no run directory: it has no config.toml", "`bpfunc runs list` lists the runs"
+    return "this is not a run directory: it has no config.toml", "`bpfunc runs list` lists the runs"
 
 
 def study_command(path: Path) -> str:
@@ -209,7 +209,7 @@ def check_output(path: Path, *, reads: Iterable[Path] = ()) -> None:
         raise UsageProblem("this is a directory", where=str(path), remedy=f"name a file, such as {path / 'result'}")
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise UsageProblem(
-            "refusing to replace what is no regular file", where=str(path), remedy="name a file that is not a link"
+            "refusing to replace what is not a regular file", where=str(path), remedy="name a file that is not a link"
         )
     _check_place(path)
     if not path.parent.is_dir():

@@ -1,7 +1,7 @@
-"""Files that vouch for themselves: a hash of the content travels inside, and reading compares it.
+"""Files that carry a checksum of their content; reading compares it.
 
-A seal finds damage, as a bad disk, a cut-off copy or a stray edit makes it. It is no signature: whoever means to
-deceive can seal anew, so a reader checks sizes, names, types and shapes as well, and never runs what it reads.
+A seal finds damage, as a bad disk, a cut-off copy or a stray edit makes it. It is not a signature: a person who wants
+to deceive can seal anew, so a reader checks sizes, names, types and shapes as well, and never runs what it reads.
 """
 
 from __future__ import annotations

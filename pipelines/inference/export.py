@@ -33,7 +33,7 @@ ENDINGS: dict[Target, str] = {
     "npz": ".npz",
     "torch-state-dict": ".torch.safetensors",
 }
-"""Target -> how the name of its file ends where nobody names one."""
+"""Target -> how the name of its file ends where none is given."""
 CARD_LIMIT = 1_000_000
 """Largest model card that is read, in bytes."""
 CARD_MARK = b'library_name: "bpfunc"'

@@ -109,7 +109,7 @@ def read_images(
 
 
 def input_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Put the files of a directory in its place.
+    """Replace a directory by its files.
 
     Args:
         paths: Files and directories.

@@ -1,4 +1,4 @@
-"""From images to answers: what a run's network says of images that nobody has labelled."""
+"""From images to answers: what a run's network predicts for images without labels."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def answers_table(answers: Answers) -> pa.Table:
         "conversion": pa.string(),
     }
     columns = [
-        # Bytes of a name that are no UTF-8 are shown by their numbers.
+        # Bytes of a name that are not UTF-8 are shown by their numbers.
         pa.array([name.encode("utf-8", "backslashreplace").decode() for name in answers.files], pa.string()),
         pa.array(answers.rows),
         pa.array(answers.labels, pa.uint8()),
@@ -122,7 +122,7 @@ def answers_document(answers: Answers) -> list[dict[str, object]]:
         answers: From `predict`.
 
     Returns:
-        An object for each image; a probability that is no number is None.
+        An object for each image; a probability that is NaN is None.
     """
     return [
         {

@@ -1,4 +1,4 @@
-"""What this installation is made of: versions, matrix products, processor, cache, data, extras; and what is amiss."""
+"""What this installation is made of: versions, matrix products, processor, cache, data, extras; and what is wrong."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pipelines.training.threads import VARIABLES
 
 DISTRIBUTION = "bpfunc"
 FOR_DEVELOPERS = ("test", "lint", "oracles", "bench", "mutation", "docs")
-"""Extras that nobody needs who uses the project and does not change it."""
+"""Extras for those who change the project, not for those who use it."""
 
 
 @attrs.frozen
@@ -332,7 +332,7 @@ def problems(libraries: Sequence[Library], sources: Sequence[Source], cache: Pat
         found.append(f"there is no data for the recipe report in {data_directory()}: {sources[0].location}")
     place = next((path for path in (cache, *cache.absolute().parents) if path.exists()), cache)
     if not place.is_dir():
-        found.append(f"the cache cannot be made, {place} is no directory: choose another --cache")
+        found.append(f"the cache cannot be made, {place} is not a directory: choose another --cache")
     elif not os.access(place, os.W_OK):
         found.append(f"the cache cannot be written to, {place} is not writable: choose another --cache")
     return tuple(found)
@@ -383,7 +383,7 @@ def diagnosis_lines(found: Diagnosis) -> Printable:
             f"  {extra.name:<10} {'present' if extra.present else 'missing':<8} {needs}"
             + ("" if extra.present else f"; {extra.how_to_add}")
         )
-    lines += ["", "nothing is amiss" if not found.problems else "amiss"]
+    lines += ["", "problems: none" if not found.problems else "problems:"]
     return in_lines([*lines, *(f"  {problem}" for problem in found.problems)])
 
 

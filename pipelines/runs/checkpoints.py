@@ -32,7 +32,7 @@ FORMAT = "bpfunc-checkpoint-2"
 KEPT = 2
 """Newest checkpoints that stay."""
 EVERY_SECONDS = 20.0
-"""Training time between two checkpoints where nobody says otherwise; the last epoch always writes one."""
+"""Training time between two checkpoints unless told otherwise; the last epoch always writes one."""
 _NAME = re.compile(r"epoch-[0-9]{5,}\.safetensors")
 REMEDY = "remove it; an older one, or the beginning, will do"
 OTHER_ROWS = "the training split is not the one"
@@ -163,7 +163,7 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | N
         What `pipelines.stages.train.train` takes as its start.
 
     Raises:
-        DataProblem: The file is no whole checkpoint of such a run on such data.
+        DataProblem: The file is not a whole checkpoint of such a run on such data.
     """
     metadata = tensor_metadata(path, remedy=REMEDY)
     check_made_by(spec, metadata, FORMAT, path)

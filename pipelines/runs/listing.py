@@ -69,7 +69,7 @@ def list_runs(directory: Path) -> tuple[RunEntry, ...]:
     """List the runs that lie in a directory, the newest last.
 
     Args:
-        directory: Such as ``data/runs``; need not exist.
+        directory: Such as ``data/runs``; may be missing.
 
     Returns:
         What is a run; everything else is passed over.
@@ -102,7 +102,7 @@ def read_entry(path: Path) -> RunEntry:
         What it holds.
 
     Raises:
-        UsageProblem: It is no run directory.
+        UsageProblem: It is not a run directory.
     """
     return _entry(path, read_config(path))
 
@@ -168,7 +168,7 @@ def list_studies(directory: Path) -> tuple[StudyEntry, ...]:
     """List the studies that lie in a directory.
 
     Args:
-        directory: Such as ``data/runs``; need not exist.
+        directory: Such as ``data/runs``; may be missing.
 
     Returns:
         In the order of their names.
@@ -192,7 +192,7 @@ def list_studies(directory: Path) -> tuple[StudyEntry, ...]:
 def unwanted(
     entries: Sequence[RunEntry], now: float, *, older_than_days: float | None = None, idle_minutes: float = 60.0
 ) -> tuple[Unwanted, ...]:
-    """Choose, purely, which runs may be cleaned away: unfinished ones that nobody works on, and old ones if asked.
+    """Choose, purely, which runs may be cleaned away: unfinished ones that no process works on, and old ones if asked.
 
     Args:
         entries: From `list_runs`.

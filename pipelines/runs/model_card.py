@@ -137,9 +137,7 @@ def _limits(inputs: CardInputs) -> str:
         "Probabilities are the network's own, without a temperature.",
     ]
     if inputs.network.spec.dataset.pinned:
-        lines.append(
-            "The images show articles of one shop from before 2017. It is no basis for decisions about people."
-        )
+        lines.append("The images show articles of one shop from before 2017. Do not base decisions about people on it.")
     return "\n".join(f"- {line}" for line in lines)
 
 

@@ -73,7 +73,7 @@ def train_run(
     directory = new_run_directory(places.out, places.runs, spec, now)
     try:
         with exclusive(directory):
-            if sealed:  # before the configuration: without one, nobody takes the run up
+            if sealed:  # before the configuration: without one, no command takes the run up
                 write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
             write_config(directory, spec)
             finished = _trained(directory, spec, prepared, decision, data, observe, None, every, gradient)
@@ -263,7 +263,7 @@ def report_run(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> Rep
     Raises:
         PipelineError: A file cannot be written.
     """
-    # matplotlib is imported here, after the numbers are safe, and by nobody who asks for no picture.
+    # matplotlib is imported here, after the numbers are safe, and only where a picture is asked for.
     from pipelines.stages.report import report
 
     with exclusive(finished.directory):

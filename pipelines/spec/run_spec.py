@@ -1,7 +1,7 @@
 """The frozen, validated description of a run: what data, which network, how trained.
 
-A `RunSpec` is a value: equal specs describe equal runs. It reads from TOML (a named recipe or a file of one's
-own), writes back to the same TOML, and says which field is wrong where one is.
+A `RunSpec` is a value: equal specs describe equal runs. It reads from TOML (a named recipe or your own
+file), writes back to the same TOML, and says which field is wrong where one is.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class DatasetSpec:
     scaling_offset: float = attrs.field(default=0.0, validator=_within(0, 10))
     """Added to the deviation before dividing (all but ``unit``), so that dead pixels stay small."""
     pinned: bool = True
-    """Whether the source must be the official files; false lets one's own IDX files in, their hashes recorded."""
+    """Whether the source must be the official files; false allows your own IDX files, their hashes recorded."""
     partitions: str = ""
     """A partitioned directory, path or URI, that the training rows are streamed from; none where empty."""
 

@@ -55,7 +55,7 @@ def flat(table: Mapping[str, object], path: str = "") -> Iterator[tuple[str, obj
 def settings_table(settings: Sequence[str]) -> dict[str, object]:
     """Read settings such as ``train.learning_rate=0.05`` into one table.
 
-    A value is written as in TOML. What is no TOML is a text, so that a name needs no quotes within quotes.
+    A value is written as in TOML. What is not valid TOML is a text, so that a name needs no quotes within quotes.
 
     Args:
         settings: In the order given.

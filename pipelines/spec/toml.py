@@ -53,7 +53,7 @@ def load_config(path: Path, base: RunSpec) -> RunSpec:
         The merged specification.
 
     Raises:
-        UsageProblem: The file cannot be read, is no TOML, or has an unknown or wrong field.
+        UsageProblem: The file cannot be read, is not valid TOML, or has an unknown or wrong field.
     """
     inside = next((path / name for name in ("config.toml", "best.toml") if (path / name).is_file()), None)
     if inside is not None:
@@ -152,7 +152,7 @@ def _checked(wanted: object, value: object, field: str, where: str) -> object:
 
 
 def _wrong(field: str, expected: str, value: object, where: str) -> PipelineError:
-    return UsageProblem(f"{field}: expected {expected}, found {_shown(value)}", where=where, remedy="mend the value")
+    return UsageProblem(f"{field}: expected {expected}, found {_shown(value)}", where=where, remedy="fix the value")
 
 
 def _shown(value: object) -> str:

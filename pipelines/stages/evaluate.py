@@ -93,7 +93,7 @@ def images_of_rows(test: SealedTest, meta: PreparedMeta, source_index: IntArray)
     rows = np.searchsorted(split.source_index, source_index).clip(max=len(split.source_index) - 1)
     if not np.array_equal(split.source_index[rows], source_index):
         raise DataProblem(
-            "the prepared data has not the rows that were tested",
+            "the prepared data does not hold the rows that were tested",
             where=str(test.path),
             remedy="compare runs of the same data",
         )

@@ -158,7 +158,7 @@ def verify(cache: Path) -> dict[str, str | None]:
     """Hash everything again: the embedded bundle, and every entry of the cache.
 
     Args:
-        cache: The cache directory; need not exist.
+        cache: The cache directory; may be missing.
 
     Returns:
         Path -> what is wrong with it, or None.

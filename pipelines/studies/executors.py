@@ -29,7 +29,7 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
 
     Args:
         name: ``processes``, or ``dask://HOST:PORT`` of a scheduler whose workers have this package installed.
-        jobs: Processes at a time; a cluster's own size counts in its place.
+        jobs: Processes at a time; a cluster's own size counts instead.
         threads: Of a process's matrix products; a cluster's workers take one (Dask sets that before they start).
 
     Yields:

@@ -84,7 +84,7 @@ def open_study(directory: Path, spec: RunSpec) -> None:
     """
     if kind_of(directory) not in (None, "study"):
         raise UsageProblem(
-            f"this directory is no study, it is a {kind_of(directory)}",
+            f"this directory is not a study, it is a {kind_of(directory)}",
             where=str(directory),
             remedy="choose another --out",
         )
@@ -95,7 +95,7 @@ def open_study(directory: Path, spec: RunSpec) -> None:
             )
         return
     if directory.exists() and any(directory.iterdir()):
-        raise UsageProblem("this directory is no study", where=str(directory), remedy="choose another --out")
+        raise UsageProblem("this directory is not a study", where=str(directory), remedy="choose another --out")
     directory.mkdir(parents=True, exist_ok=True)
     write_config(directory, _seedless(spec))
 
@@ -115,7 +115,7 @@ def run_study(
         directory: Of the study.
         places: Where data and cache lie.
         executor: What runs the seeds: any `concurrent.futures.Executor`, such as `pipelines.studies.executors` opens.
-            Its workers need not see this disk: their files come home as bytes.
+            Its workers do not have to see this disk: their files come home as bytes.
 
     Yields:
         Results as they come: first those that were there already, then each as it is done.
@@ -284,7 +284,7 @@ def read_seed(directory: Path, seed: int) -> SeedResult | None:
     try:
         validation, matrix = values["validation_accuracy"], values["confusion_matrix"]
         if not isinstance(matrix, list):
-            raise TypeError("the confusion matrix is no list")
+            raise TypeError("the confusion matrix is not a list")
         return SeedResult(
             seed=int(_number(values["seed"])),
             test_accuracy=_number(values["test_accuracy"]),

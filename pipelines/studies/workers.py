@@ -128,7 +128,7 @@ class ProcessExecutor(Executor):
                 worker.look()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for all jobs, and let the workers go. Whoever is interrupted meanwhile kills them.
+        """Wait for all jobs, and let the workers go. An interruption meanwhile kills them.
 
         Args:
             wait: Whether to wait; without waiting, the workers leave with this process.
@@ -233,7 +233,7 @@ def _is_stopped(process: int | None) -> bool:
 
 
 def _serve(pipe: Connection, threads: int) -> None:
-    """Be a worker: take one job after another until told to leave, or until nobody is there to hand one over."""
+    """Be a worker: take one job after another until told to leave, or until the parent is gone."""
     use_threads(threads)
     # Outside a training there is nothing to save, so a signal ends the process without a word.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

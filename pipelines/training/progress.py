@@ -57,7 +57,7 @@ def no_observer(epochs: Iterator[Progress]) -> Iterator[Progress]:
 
 
 def never_stop() -> bool:
-    """Answer that nobody asked to stop.
+    """Answer that no stop was requested.
 
     Returns:
         False.

@@ -150,7 +150,7 @@ def test_steps(name: str, other: Any) -> None:
 
 @given(st.sampled_from([np.float16, np.float32, np.float64]), st.sampled_from(OTHERS), st.booleans())
 def test_inputs(dtype: Any, other: Any, bare: bool) -> None:
-    """Numbers take the parameters' dtype; categories, and inputs of a layer of one's own, stay as they are."""
+    """Numbers take the parameters' dtype; categories, and inputs of a custom layer, stay as they are."""
     inputs = np.ones((2, WIDTH), other)
     dense = bp.dense(2) if bare else bp.serial(layers.flatten(), bp.dense(2))
     params = tree_cast(dense.init(bp.Key(0), (WIDTH,))[0], dtype)

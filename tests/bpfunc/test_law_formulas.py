@@ -56,7 +56,7 @@ class Symbol(NDArrayOperatorsMixin):
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Symbol:
         if function is not np.where or options:
-            raise TypeError(f"np.{function.__name__} is no universal function, and cannot be traced")
+            raise TypeError(f"np.{function.__name__} is not a universal function, and cannot be traced")
         return Symbol(lambda: np.where(*map(real, arguments)))
 
     def clip(self, low: Any, high: Any) -> Symbol:

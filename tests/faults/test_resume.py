@@ -72,7 +72,7 @@ def data_of(places: Places) -> str:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Weights bit for bit, and the history but for its seconds."""
+    """Weights bit for bit, and the history except for its seconds."""
     assert (one / "params.safetensors").read_bytes() == (other / "params.safetensors").read_bytes()
     assert timeless(read_history(one)) == timeless(read_history(other))
 

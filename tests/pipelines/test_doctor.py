@@ -105,7 +105,7 @@ def test_what_is_missing_is_named_with_its_remedy(tmp_path: Path) -> None:
 
 
 def test_lines_name_missing_extras_and_problems(tmp_path: Path) -> None:
-    """A person reads how to add what is missing, and what is amiss comes last."""
+    """A person reads how to add what is missing, and what is wrong comes last."""
     found = diagnose(tmp_path / "cache", tmp_path / "raw")
     assert diagnosis_lines(found).endswith("\nnothing is amiss")
     absent = attrs.evolve(found.extras[0], libraries=(Library("nowhere", ">=1", None),))

@@ -151,7 +151,7 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
             y: (n,) classes, or (n, K) of 0 and 1 where several labels may apply.
             sample_weight: (n,) how much each row counts, at least 0; all the same where None.
             validation_data: ``(X, y)`` or ``(X, y, sample_weight)``. Each epoch is measured on these rows, and with
-                ``early_stopping`` they decide, in place of rows set aside.
+                ``early_stopping`` they decide, instead of rows set aside.
 
         Returns:
             The estimator.

@@ -75,7 +75,7 @@ class _Backprop(_Parameters):
     def _learn_outputs(self, y: NDArray[np.generic], classes: ArrayLike | None, *, fresh: bool, whole: bool) -> None:
         """Set ``n_outputs_``, ``out_activation_`` and ``classes_``, or check that the targets go with those there are.
 
-        ``whole`` says that all classes must occur, as they need not where a training goes on row by row.
+        ``whole`` says that all classes must occur, which they do not have to where a training goes on row by row.
         """
         raise NotImplementedError
 
@@ -101,7 +101,7 @@ class _Backprop(_Parameters):
     # A training, as an iterator and as a shell around it.
 
     def _batches(self, X: FloatArray, data: Batch, key: Key, size: int) -> EpochBatches:
-        """Epochs of mini-batches; ``data`` holds row numbers in place of inputs, so that sparse rows stay sparse."""
+        """Epochs of mini-batches; ``data`` holds row numbers instead of inputs, so that sparse rows stay sparse."""
         sampler = shuffled if self.shuffle else in_order
         return lambda epoch: (
             attrs.evolve(batch, inputs=_dense(X[cast(IntArray, batch.inputs)]))
@@ -263,7 +263,7 @@ class _Backprop(_Parameters):
                 scores.append(-_negative_score(last))
                 best, kept = (scores[-1], last) if kept is None or scores[-1] > best else (best, kept)
         if last is None:
-            raise ValueError("the callbacks handed on no record, so there is nothing to keep")
+            raise ValueError("the callbacks passed no record on, so there is nothing to keep")
         state = kept.state if self.early_stopping and kept is not None else last.state
         if not all(np.isfinite(leaf).all() for leaf in tree_leaves(state.params)):
             raise ValueError(
@@ -331,8 +331,8 @@ class _Backprop(_Parameters):
 
         Args:
             data: The bytes.
-            params: Parameters that are functions or records of them, such as a loss of one's own or callbacks, which
-                no file holds; others may be given too, in place of the file's.
+            params: Parameters that are functions or records of them, such as a custom loss or callbacks, which
+                no file holds; others may be given too, instead of the file's.
 
         Returns:
             The fitted estimator.

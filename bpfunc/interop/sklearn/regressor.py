@@ -32,7 +32,7 @@ class BackpropRegressor(RegressorMixin, _Backprop):  # type: ignore[misc]
 
     The parameters are those of `BackpropClassifier` without ``class_weight``, and mean what they mean in
     `sklearn.neural_network.MLPRegressor`. ``loss`` is squared_error (half the square), absolute_error or huber, summed
-    over the outputs, or a `Loss` of one's own.
+    over the outputs, or a custom `Loss`.
 
     Example:
         >>> X = np.linspace(-1, 1, 50)[:, None]
@@ -56,7 +56,7 @@ class BackpropRegressor(RegressorMixin, _Backprop):  # type: ignore[misc]
             y: (n,) or (n, H) numbers.
             sample_weight: (n,) how much each row counts, at least 0; all the same where None.
             validation_data: ``(X, y)`` or ``(X, y, sample_weight)``. Each epoch is measured on these rows, and with
-                ``early_stopping`` they decide (by R^2), in place of rows set aside.
+                ``early_stopping`` they decide (by R^2), instead of rows set aside.
 
         Returns:
             The estimator.

@@ -10,7 +10,7 @@ from pipelines.training.threads import use_threads
 
 
 def doctor(cache: Cache = DEFAULT_CACHE, raw: Raw = DEFAULT_RAW, threads: Threads = 1, as_json: AsJson = False) -> None:
-    """Say what this installation is made of, what is missing, and how to add it; exit code 1 if something is amiss.
+    """Say what this installation is made of, what is missing, and how to add it; exit code 1 if there is a problem.
 
     Example:
         bpfunc doctor

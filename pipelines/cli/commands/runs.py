@@ -98,7 +98,7 @@ def clean(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """List unfinished runs, and old ones if asked; with --yes remove them. What is no run is never touched.
+    """List unfinished runs, and old ones if asked; with --yes remove them. What is not a run is never touched.
 
     Example:
         bpfunc runs clean

@@ -1,1 +1,1 @@
-"""The drawing kit of the pages: markup, charts, pictures and words; it knows no feature."""
+"""The drawing kit of the pages: markup, charts, pictures and words; it depends on no feature."""

@@ -246,7 +246,7 @@ def table(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, s
 
 
 def details(summary: str, *children: Html) -> Html:
-    """Fold content away until somebody asks for it.
+    """Fold content away until it is opened.
 
     Args:
         summary: What is always seen.

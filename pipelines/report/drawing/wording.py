@@ -114,7 +114,7 @@ def points(difference: float | None, *, digits: int = 2) -> str:
         digits: Decimals.
 
     Returns:
-        Such as ``+0.12``, with a minus sign in place of a hyphen.
+        Such as ``+0.12``, with a minus sign instead of a hyphen.
 
     Example:
         >>> points(0.0012), points(-0.0012), points(float("nan"))

@@ -157,7 +157,7 @@ def _check_changes(changed: set[str], variants: Mapping[str, object], path: Path
 def _table(tables: Mapping[str, object], name: str, path: Path) -> Mapping[str, object]:
     found = tables.get(name, {})
     if not isinstance(found, Mapping):
-        raise UsageProblem(f"{name}: expected a table, found {found!r}", where=str(path), remedy="mend the file")
+        raise UsageProblem(f"{name}: expected a table, found {found!r}", where=str(path), remedy="fix the file")
     return found
 
 
@@ -234,7 +234,7 @@ def _judged(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedT
     seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=1000 + fold))
     started = time.perf_counter()
     try:
-        with stop_requested() as stop:  # a worker whose parent is gone has nobody to work for
+        with stop_requested() as stop:  # a worker whose parent is gone leaves
             trained = fit(train_rows, validation_rows, seeded, stop=stop)
     except NotFiniteError as problem:
         return Trial(name, fold, None, None, time.perf_counter() - started, str(problem))

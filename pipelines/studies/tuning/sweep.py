@@ -159,7 +159,7 @@ def _fail(study: optuna.Study, number: int) -> None:
 
 
 class _Surplus(Exception):
-    """Somebody else has taken the last trial."""
+    """Another process has taken the last trial."""
 
 
 def run_trial(
@@ -168,7 +168,7 @@ def run_trial(
     """Take one trial from the study and run it, unless there are as many as wanted.
 
     A trial that others gave up meanwhile, since it gave no sign of life while this machine was suspended, is lost;
-    another one is run in its place.
+    another one is run instead.
 
     Args:
         space: What to search.
@@ -185,7 +185,7 @@ def run_trial(
     Raises:
         DataProblem: The data here are not the sweep's.
         PipelineError: See the stages.
-        Interrupted: A signal came; the trial counts as failed, so that another is run in its place.
+        Interrupted: A signal came; the trial counts as failed, so that another is run instead.
     """
     prepared, found = _base_data(space, places)
     other = differences(data, found)
@@ -219,11 +219,11 @@ def _tried(space: Space, study: optuna.Study, trials: int, places: Places, prepa
 
     def objective(trial: optuna.Trial) -> float:
         taken.append(trial.number)
-        # Numbers are handed out one by one. Whoever comes too late, by a race, gives the number back.
+        # Numbers are handed out one by one. A process that comes too late, by a race, gives the number back.
         before = [other for other in study.get_trials(deepcopy=False) if other.number < trial.number]
         if _counted(before) >= trials:
             raise _Surplus
-        # The same settings for the same number and history, whoever runs the trial.
+        # The same settings for the same number and history, in every process.
         seed = int(generator(fold_in(Key(space.seed), trial.number)).integers(2**32))
         study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=False, constant_liar=True)
         with stop_requested() as stop:
@@ -305,7 +305,7 @@ def _loss(record: EpochRecord) -> float:
 
 def _suggested(trial: optuna.Trial, parameter: Parameter) -> Value:
     if parameter.kind == "choice":
-        texts = [json_text(value) for value in parameter.values]  # a list is no choice of Optuna's, its text is
+        texts = [json_text(value) for value in parameter.values]  # a list is not a choice of Optuna's, its text is
         return cast("Value", parse_json(trial.suggest_categorical(parameter.name, texts)))
     low, high = parameter.values
     assert isinstance(low, int | float)
@@ -316,7 +316,7 @@ def _suggested(trial: optuna.Trial, parameter: Parameter) -> Value:
 
 
 def sweep_results(space: Space, url: str, places: Places) -> tuple[TrialResult, ...]:
-    """Read all trials of a sweep that are over, whoever ran them.
+    """Read all trials of a sweep that are over, of every process.
 
     Args:
         space: What was searched.

@@ -330,7 +330,7 @@ def test_constants_may_be_nodes() -> None:
 REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
     "unknown": ([node("Cos", "x")], {}, r"^node 'my Cos' \(Cos\): no layer computes this; a chain of Add, "),
     "nameless": ([helper.make_node("Cos", ["x"], ["y"])], {}, r"^node 'y' \(Cos\)"),
-    "Add of no bias": ([node("Add", "x", "b")], {"b": B}, r"\(Add\): it is no bias after a MatMul"),
+    "Add of no bias": ([node("Add", "x", "b")], {"b": B}, r"\(Add\): it is not a bias after a MatMul"),
     "Mul of two": ([node("Mul", "x", "x")], {}, r"\(Mul\): it is neither x Sigmoid"),
     "Sigmoid of another": (
         [node("Tanh", "x", to="h"), node("Sigmoid", "h", to="g"), node("Mul", "x", "g")],
