@@ -101,7 +101,7 @@ def _transfer(url: str, target: Path, size: int) -> str | None:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     data = target.read_bytes()
     if not data.startswith(_GZIP):  # sent with Content-Encoding: gzip, and unpacked on the way
-        target.write_bytes(gzip.compress(data, mtime=0))
+        write_bytes(target, gzip.compress(data, mtime=0))
     return None
 
 
