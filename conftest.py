@@ -8,7 +8,12 @@ import pytest
 ONNX = ("chain", "foreign", "layers", "links", "nodes", "norms", "operators", "products")
 EXTRAS = {
     "sklearn": ["bpfunc/interop/sklearn"],
-    "onnx": ["bpfunc/interop/onnx.py", *(f"bpfunc/interop/onnx_{part}.py" for part in ONNX)],
+    "onnx": [
+        "bpfunc/interop/onnx.py",
+        *(f"bpfunc/interop/onnx_{part}.py" for part in ONNX),
+        "tests/bpfunc/interop/hostile_files.py",
+        "tests/conformance/foreign_graphs.py",
+    ],
     "numba": ["bpfunc/interop/numba.py", "bpfunc/compiled"],
 }
 """Modules whose examples need a library that need not be there."""

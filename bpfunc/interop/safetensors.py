@@ -140,9 +140,9 @@ def from_safetensors(data: bytes, like: TreeT) -> TreeT:
     try:
         tensors = load(data)
     except SafetensorError as error:
-        raise ValueError(f"no safetensors file: {error}") from None
+        raise ValueError(f"not a safetensors file: {error}") from None
     except (KeyError, AttributeError, TypeError, ValueError) as error:  # a type or a shape that NumPy has not
-        raise ValueError(f"no safetensors file that NumPy can hold: {error}") from None
+        raise ValueError(f"not a safetensors file that NumPy can hold: {error}") from None
     wanted = dict(tree_leaves_with_path(like))
     if tensors.keys() != wanted.keys():
         extra, missing = sorted(tensors.keys() - wanted.keys()), sorted(wanted.keys() - tensors.keys())
@@ -189,7 +189,7 @@ def safetensors_metadata(data: bytes) -> dict[str, str]:
     """
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > min(HEADER_LIMIT, len(data) - 8):
-        raise ValueError("no safetensors file: its header is cut off or too large")
+        raise ValueError("not a safetensors file: its header is cut off or too large")
     try:
         header = json.loads(data[8 : 8 + size])
     except (ValueError, RecursionError):  # bad syntax, brackets without end

@@ -41,7 +41,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "dropout_factor": {"x": np.ones(2)},
     "network": {"sizes": (2, 3), "activation": "relu", "dtype": np.float32},
     "inverse_scaling": {"rows": 6, "per_epoch": 2, "power": 0.5},
-    "until_settled": {"stage": lambda rate, state, done: iter(()), "state": None, "score": float, "patience": 2.0},
+    "until_converged": {"stage": lambda rate, state, done: iter(()), "state": None, "score": float, "patience": 2.0},
 }
 """What a function needs beside the argument that is tried, where `members.ARGUMENTS` does not say."""
 ELSEWHERE = {

@@ -157,7 +157,7 @@ def _written(directory: Path, data: bytes) -> Path:
 def test_numbers_that_numpy_has_not_are_refused(kind: str) -> None:
     """A type that is valid in the format and unknown to NumPy is an error, not a KeyError."""
     header = json.dumps({"w": {"dtype": kind, "shape": [2], "data_offsets": [0, 4]}}).encode()
-    with pytest.raises(ValueError, match="no safetensors file"):
+    with pytest.raises(ValueError, match="not a safetensors file"):
         from_safetensors(len(header).to_bytes(8, "little") + header + bytes(4), {"w": np.zeros(2, np.float32)})
 
 

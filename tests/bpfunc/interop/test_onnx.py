@@ -362,7 +362,7 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarray], str]] = {
     ),
     "computed weight": ([node("Identity", "x", to="w"), node("Gemm", "x", "w")], {}, "'w' is computed"),
     "whole weight": ([node("MatMul", "x", "w")], {"w": np.ones((4, 3), np.int64)}, "is int64, neither float32 nor"),
-    "weight of three axes": ([node("MatMul", "x", "w")], {"w": np.ones((2, 4, 3), np.float32)}, "is no matrix"),
+    "weight of three axes": ([node("MatMul", "x", "w")], {"w": np.ones((2, 4, 3), np.float32)}, "is not a matrix"),
     "wrong bias": ([node("Gemm", "x", "w", "b")], {"w": W, "b": B[:2]}, r"bias of shape \(2,\) is none of 3"),
     "bias column": ([node("Gemm", "x", "w", "b")], {"w": W, "b": B[:, None]}, r"bias of shape \(3, 1\)"),
     "wrong input": ([node("Gemm", "x", "w")], {"w": W[:3]}, r"takes examples of shape \(3,\), and is fed \(4,\)"),

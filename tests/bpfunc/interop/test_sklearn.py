@@ -220,7 +220,7 @@ def test_callbacks_watch_and_stop(groups: tuple[np.ndarray, np.ndarray]) -> None
     model = BackpropClassifier(**QUICK, callbacks=(watch, until_third), verbose=lines.append).fit(X, y)
     assert (seen, model.n_iter_, len(model.loss_curve_)) == ([1, 2, 3], 3, 3)
     assert [line.split(":")[0] for line in lines] == ["epoch 1", "epoch 2", "epoch 3"]
-    with pytest.raises(ValueError, match="handed on no record"):
+    with pytest.raises(ValueError, match="passed no record on"):
         model.set_params(callbacks=[lambda records: iter(())]).fit(X, y)
 
 

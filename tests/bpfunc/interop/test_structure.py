@@ -138,7 +138,7 @@ def test_deep_description_is_refused() -> None:
 def test_layer_of_ones_own_is_named_with_its_path() -> None:
     """The message leads to the layer and says what can be done."""
     network = model.serial(layers.dense(2), model.residual(model.named(("mine", OWN))))
-    with pytest.raises(ValueError, match=r"^layers\[1\]\.inner\.parts\['mine'\]: layer own is none of .*put layers of"):
+    with pytest.raises(ValueError, match=r"^layers\[1\]\.inner\.parts\['mine'\]: layer own is none of .*use layers of"):
         describe(network)
 
 
