@@ -164,7 +164,7 @@ def test_numbers_that_numpy_has_not_are_refused(kind: str) -> None:
 def test_brackets_without_end_are_no_header() -> None:
     """A header that nests for ever is refused, not followed."""
     header = b'{"__metadata__":' + b"[" * 300_000
-    with pytest.raises(ValueError, match="no JSON"):
+    with pytest.raises(ValueError, match="not JSON"):
         safetensors_metadata(len(header).to_bytes(8, "little") + header)
 
 

@@ -17,11 +17,13 @@ from pipelines.inspection.explain import Explained, explain_moments, explain_ste
 from pipelines.inspection.explain_numbers import Found, Numbers, Plan, arrays_of, figure, numbers, plan
 from pipelines.inspection.explain_page import write_explain_page
 from pipelines.spec.run_spec import ModelSpec
-from tests.pipelines.test_browser import Browser, webdriver
-from tests.pipelines.test_explain import NAMES, PLAIN, RICH, at, learn_rows, xor_step
+
+ui = pytest.importorskip("selenium.webdriver.support.ui")
+
+from tests.pipelines.test_browser import Browser, webdriver  # noqa: E402
+from tests.pipelines.test_explain import NAMES, PLAIN, RICH, at, learn_rows, xor_step  # noqa: E402
 
 Keys = webdriver.Keys
-ui = pytest.importorskip("selenium.webdriver.support.ui")
 WIDE = attrs.evolve(PLAIN, model=ModelSpec(hidden=(40, 5)))
 
 
