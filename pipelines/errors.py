@@ -15,7 +15,7 @@ class PipelineError(Exception):
         remedy: What to do about it.
 
     Example:
-        >>> print(PipelineError("no such class", where="--classes", remedy="validation_rows one of Dress, Coat"))
+        >>> print(PipelineError("no such class", where="--classes", remedy="choose one of Dress, Coat"))
         no such class (--classes): choose one of Dress, Coat
     """
 

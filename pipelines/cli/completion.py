@@ -31,7 +31,7 @@ def complete_field(incomplete: str) -> list[str]:
         Fields that begin so; nothing once there is an equals sign.
 
     Example:
-        >>> complete_field("train.train_rows")
+        >>> complete_field("train.learn")
         ['train.learning_rate=']
     """
     from pipelines.spec.run_spec import RunSpec

@@ -63,7 +63,7 @@ def never_stop() -> bool:
         False.
 
     Example:
-        >>> never()
+        >>> never_stop()
         False
     """
     return False

@@ -25,6 +25,7 @@ from pipelines.dataset.entry import damage, entry_paths
 from pipelines.dataset.places import Places
 from pipelines.disk import atomic as files
 from pipelines.disk.atomic import TEMPORARY, remove_leftovers
+from pipelines.disk.ownership import ENTRY_FILES
 from pipelines.errors import PipelineError
 from pipelines.runs import checkpoints
 from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint
@@ -136,7 +137,7 @@ def sweep(places: Places, out: Path, heard: Connection) -> None:
     for path in left:
         os.utime(path, (time.time() - 86400,) * 2)
     for folder in folders:
-        remove_leftovers(folder)
+        remove_leftovers(folder, ENTRY_FILES if folder == places.cache else ())
     heard.send((len(left), [str(path) for path in left if path.exists()]))
 
 

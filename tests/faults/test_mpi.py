@@ -172,8 +172,8 @@ def test_an_error_ends_all_with_one_message(tmp_path: Path, shared: tuple[str, .
 def test_a_failing_rank_ends_the_others(tmp_path: Path) -> None:
     """An error of rank 1 alone does not leave rank 0 waiting for it."""
     code = (
-        "import sys\nfrom pipelines.runs.data_parallel import together\nimport numpy as np\n"
-        "with together() as p:\n"
+        "import sys\nfrom pipelines.runs.data_parallel import mpi_processes\nimport numpy as np\n"
+        "with mpi_processes() as p:\n"
         "    if p.rank == 1: raise SystemExit('rank 1 has no data')\n"
         "    p.allreduce_sum(np.ones(3))\n"
     )

@@ -318,8 +318,8 @@ def test_advice_for_a_study_goes_on_with_it(copy: Path) -> None:
 def living(directory: Path) -> Iterator[None]:
     """Another process that works in a directory."""
     code = (
-        "import sys; from pathlib import Path; from pipelines.disk.atomic import claimed\n"
-        "with claimed(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from pipelines.disk.atomic import exclusive\n"
+        "with exclusive(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(directory)],

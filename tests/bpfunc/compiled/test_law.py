@@ -325,7 +325,8 @@ def test_a_metric_that_does_not_fit_is_refused_first() -> None:
     """Accuracy of numbers to regress on: the metric's own message, and no thread is started."""
     case = Case(dense(1), losses.squared_error(), sgd(0.1), Batch(np.ones((3, FEATURES)), np.ones(3)), accuracy())
     with pytest.raises((TypeError, ValueError), match=r"the metric expected|class indices are whole"):
-        compiled_epoch(case.model, case.loss, case.transform)(case.start(np.float64), case.data, Key(3), 0, 2)
+        epoch = compiled_epoch(case.model, case.loss, case.transform, metric=accuracy())
+        epoch(case.start(np.float64), case.data, Key(3), 0, 2)
 
 
 PLAIN = Case(
