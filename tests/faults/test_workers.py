@@ -124,7 +124,6 @@ class UnicodeDecodeErrorLike(Exception):
         (signal.SIGINT, "killed by SIGINT"),
         (signal.SIGSEGV, "killed by SIGSEGV"),
         (signal.SIGSTOP, "it was stopped for 1 seconds"),
-        (signal.SIGTSTP, "it was stopped for 1 seconds"),
     ],
 )
 def test_whatever_happens_to_a_worker_is_told(
