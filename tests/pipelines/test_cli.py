@@ -216,7 +216,7 @@ def test_unwritable_cache_is_named(cli: Cli, own_data: Path, tmp_path: Path) -> 
 def test_no_run_there_is_named(cli: Cli, tmp_path: Path) -> None:
     """Evaluating a directory that is no run: exit code 2."""
     (tmp_path / "empty").mkdir()
-    assert "no run directory" in complaint(cli("evaluate", "empty"), 2)
+    assert "not a run directory" in complaint(cli("evaluate", "empty"), 2)
 
 
 @pytest.mark.parametrize(

@@ -101,17 +101,17 @@ def test_what_is_missing_is_named_with_its_remedy(tmp_path: Path) -> None:
     assert found[0] == "numpy>=2.2 is needed, 2.1 is there: pip install 'numpy>=2.2'"
     assert "attrs>=24 is needed, nothing is there" in found[1]
     assert "get the files again" in found[2]
-    assert "is no directory" in found[3]
+    assert "is not a directory" in found[3]
 
 
 def test_lines_name_missing_extras_and_problems(tmp_path: Path) -> None:
     """A person reads how to add what is missing, and what is wrong comes last."""
     found = diagnose(tmp_path / "cache", tmp_path / "raw")
-    assert diagnosis_lines(found).endswith("\nnothing is amiss")
+    assert diagnosis_lines(found).endswith("\nproblems: none")
     absent = attrs.evolve(found.extras[0], libraries=(Library("nowhere", ">=1", None),))
     text = diagnosis_lines(attrs.evolve(found, extras=(absent,), problems=("it is broken: mend it",)))
     assert f"missing  nowhere missing; pip install 'bpfunc[{absent.name}]'" in text
-    assert text.endswith("amiss\n  it is broken: mend it")
+    assert text.endswith("problems:\n  it is broken: mend it")
 
 
 def test_problems_end_with_code_1(cli: Cli, tmp_path: Path) -> None:

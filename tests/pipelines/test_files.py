@@ -143,7 +143,7 @@ def test_second_publisher_keeps_the_first(tmp_path: Path) -> None:
 def test_only_directories_are_replaced(tmp_path: Path) -> None:
     """A file in the way of a directory is refused, not replaced."""
     (tmp_path / "entry").write_text("precious")
-    with pytest.raises(WorkFailed, match="no directory"):
+    with pytest.raises(WorkFailed, match="not a directory"):
         publish_directory(tmp_path / "entry", {"a": b"new"}, keep=never)
     assert (tmp_path / "entry").read_text() == "precious"
     assert names(tmp_path) == ["entry"]
@@ -178,7 +178,7 @@ def test_other_bytes_on_disk_are_noticed(tmp_path: Path, monkeypatch: pytest.Mon
 def test_only_regular_files_are_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
     """A directory or a link in the way is refused, not replaced."""
     make(tmp_path / "target")
-    with pytest.raises(WorkFailed, match="no regular file"):
+    with pytest.raises(WorkFailed, match="not a regular file"):
         write_bytes(tmp_path / "target", b"new")
 
 

@@ -385,7 +385,7 @@ def test_images_of_rows_refuses_rows_that_are_not_there(study: Path, places: Pla
     forth = images_of_rows(prepared.test, prepared.meta, np.array([3, 7, 29]))
     np.testing.assert_array_equal(back, forth[[2, 0, 1]])
     assert len({row.tobytes() for row in forth}) == 3
-    with pytest.raises(DataProblem, match="has not the rows"):
+    with pytest.raises(DataProblem, match="does not hold the rows"):
         images_of_rows(prepared.test, prepared.meta, np.array([30]))
 
 

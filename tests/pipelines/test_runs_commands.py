@@ -175,7 +175,7 @@ def test_show_says_what_is_no_run(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = cli("runs", "show", "empty")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "no run directory" in done.stderr
+    assert "not a run directory" in done.stderr
 
 
 BAD = {

@@ -102,7 +102,7 @@ def test_another_configuration_is_refused(tmp_path: Path, places: Places) -> Non
         study(tmp_path / "s", places, range(1), other)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").write_text("")
-    with pytest.raises(UsageProblem, match="is no study"):
+    with pytest.raises(UsageProblem, match="is not a study"):
         study(tmp_path / "full", places, range(1))
 
 

@@ -137,7 +137,7 @@ def _adds_an_array(
 @pytest.mark.parametrize(
     ("kernel", "told"),
     [
-        (_sorts, "np.sort is no universal function"),
+        (_sorts, "np.sort is not a universal function"),
         (_sums, "cannot be compiled: reduce"),
         (_reads_nothing, "has not filled"),
         (_calls_its_own, "none of NumPy's own functions"),
