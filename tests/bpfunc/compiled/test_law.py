@@ -433,7 +433,7 @@ def test_without_a_fault_it_is_equal() -> None:
 def test_planted_faults_are_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The law can fail: each fault in what machine code is made from or told is seen."""
     FAULTS[fault](monkeypatch)
-    with pytest.raises(AssertionError):
+    with np.errstate(all="ignore"), pytest.raises(AssertionError):  # a planted fault may overflow
         check(PLAIN)
 
 
