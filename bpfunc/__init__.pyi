@@ -59,6 +59,7 @@ from bpfunc.layers import (
     silu,
     softmax,
     softplus,
+    softsign,
     tanh,
 )
 from bpfunc.layers.combinators import NamedParams, ParallelParams, SerialParams, named, parallel, residual, serial
@@ -282,6 +283,7 @@ __all__ = [
     "gelu_tanh",
     "silu",
     "softplus",
+    "softsign",
     "tanh",
     "sigmoid",
     "log_softmax",

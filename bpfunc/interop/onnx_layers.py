@@ -317,6 +317,7 @@ READERS: dict[str, Reader] = {
     "Sigmoid": _plain(layers.sigmoid),
     "Softmax": _last_axis(layers.softmax),
     "Softplus": _plain(layers.softplus),
+    "Softsign": _plain(layers.softsign),
     "Tanh": _plain(layers.tanh),
     "Where": _where,
     "ZipMap": _zip_map,

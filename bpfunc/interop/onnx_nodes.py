@@ -276,6 +276,7 @@ SINGLE: dict[str, Callable[[Mapping[str, Setting]], tuple[str, Attributes]]] = {
     "sigmoid": lambda settings: ("Sigmoid", {}),
     "softmax": lambda settings: ("Softmax", {"axis": -1}),
     "softplus": lambda settings: ("Softplus", {}),
+    "softsign": lambda settings: ("Softsign", {}),
     "tanh": lambda settings: ("Tanh", {}),
 }
 """Layers that are one node without parameters: operator and attributes, from the settings."""

@@ -13,6 +13,7 @@ from bpfunc.layers.activations import (
     silu,
     softmax,
     softplus,
+    softsign,
     tanh,
 )
 from bpfunc.layers.base import INFERENCE, Context, Layer, Maker, ShapeError, inputs_for, stateless
@@ -52,6 +53,7 @@ __all__ = [
     "silu",
     "softmax",
     "softplus",
+    "softsign",
     "stateless",
     "tanh",
 ]

@@ -154,6 +154,22 @@ def softplus() -> Layer:
     return _layer(ops.softplus)
 
 
+def softsign() -> Layer:
+    """Softsign as a layer; see `bpfunc.ops.softsign`.
+
+    Returns:
+        A layer that keeps shapes, without parameters.
+
+    Example:
+        >>> from bpfunc.layers import INFERENCE
+        >>> softsign().forward((), (), np.array([[0.0, 0.0]]), INFERENCE)[0].shape
+        (1, 2)
+
+    Reference: Turian, Bergstra and Bengio, "Quadratic features and deep architectures for chunking" (2009).
+    """
+    return _layer(ops.softsign)
+
+
 def tanh() -> Layer:
     """Hyperbolic tangent as a layer; see `bpfunc.ops.tanh`.
 

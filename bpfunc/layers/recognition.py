@@ -31,6 +31,7 @@ _FUNCTIONS: tuple[Callable[..., Layer], ...] = (
     layers.silu,
     layers.softmax,
     layers.softplus,
+    layers.softsign,
     layers.tanh,
     mirror_averaged,
     parallel,

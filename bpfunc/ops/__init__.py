@@ -23,13 +23,14 @@ from bpfunc.ops.elementwise import jvp as gelu_jvp, vjp as gelu_vjp, vjp_jvp as 
 from bpfunc.ops.elementwise import jvp as gelu_tanh_jvp, vjp as gelu_tanh_vjp, vjp_jvp as gelu_tanh_vjp_jvp
 from bpfunc.ops.elementwise import jvp as silu_jvp, vjp as silu_vjp, vjp_jvp as silu_vjp_jvp
 from bpfunc.ops.elementwise import jvp as softplus_jvp, vjp as softplus_vjp, vjp_jvp as softplus_vjp_jvp
+from bpfunc.ops.elementwise import jvp as softsign_jvp, vjp as softsign_vjp, vjp_jvp as softsign_vjp_jvp
 from bpfunc.ops.elementwise import jvp as tanh_jvp, vjp as tanh_vjp, vjp_jvp as tanh_vjp_jvp
 from bpfunc.ops.elementwise import jvp as sigmoid_jvp, vjp as sigmoid_vjp, vjp_jvp as sigmoid_vjp_jvp
 from bpfunc.ops.elementwise import jvp as identity_jvp, vjp as identity_vjp, vjp_jvp as identity_vjp_jvp
 from bpfunc.ops.gelu import gelu, gelu_tanh
 from bpfunc.ops.identity import identity
 from bpfunc.ops.relu import elu, leaky_relu, relu, selu
-from bpfunc.ops.sigmoid import sigmoid, silu, softplus, tanh
+from bpfunc.ops.sigmoid import sigmoid, silu, softplus, softsign, tanh
 from bpfunc.ops.softmax import log_softmax, log_softmax_jvp, log_softmax_vjp, log_softmax_vjp_jvp
 from bpfunc.ops.softmax import softmax, softmax_jvp, softmax_vjp, softmax_vjp_jvp
 from bpfunc.ops.standardize import standardize, standardize_jvp, standardize_vjp, standardize_vjp_jvp
@@ -43,6 +44,7 @@ __all__ = [
     "gelu_tanh", "gelu_tanh_vjp", "gelu_tanh_jvp", "gelu_tanh_vjp_jvp",
     "silu", "silu_vjp", "silu_jvp", "silu_vjp_jvp",
     "softplus", "softplus_vjp", "softplus_jvp", "softplus_vjp_jvp",
+    "softsign", "softsign_vjp", "softsign_jvp", "softsign_vjp_jvp",
     "tanh", "tanh_vjp", "tanh_jvp", "tanh_vjp_jvp",
     "sigmoid", "sigmoid_vjp", "sigmoid_jvp", "sigmoid_vjp_jvp",
     "softmax", "softmax_vjp", "softmax_jvp", "softmax_vjp_jvp",

@@ -60,6 +60,40 @@ def sigmoid(x: FloatArray) -> FloatArray:
     return logistic(x)
 
 
+def _inverse_size(x: Any) -> Any:
+    return 1 / (1 + np.abs(x))
+
+
+@elementwise(
+    keeps="x",
+    slope=lambda x: _inverse_size(x) * _inverse_size(x),
+    curvature=lambda x: -2 * np.sign(x) * _inverse_size(x) * _inverse_size(x) * _inverse_size(x),
+)
+def softsign(x: FloatArray) -> FloatArray:
+    """Softsign: ``y = x / (1 + |x|)``, elementwise.
+
+    Args:
+        x: Array of any shape, floating.
+
+    Returns:
+        ``y`` of the same shape and dtype, and the residual.
+
+    Example:
+        >>> y, residual = softsign(np.array([-1.0, 3.0]))
+        >>> y
+        array([-0.5 ,  0.75])
+        >>> from bpfunc.ops import softsign_vjp, softsign_vjp_jvp
+        >>> one, zero = np.ones(2), np.zeros(2)
+        >>> softsign_vjp(residual, one), softsign_vjp_jvp(residual, one, one, zero)
+        (array([0.25  , 0.0625]), array([ 0.25   , -0.03125]))
+
+    Reference: Turian, Bergstra and Bengio, "Quadratic features and deep architectures for chunking" (2009).
+    """
+    x = x.clip(-1e30, 1e30)  # beyond, the quotient is 1 or -1 exactly
+    y: FloatArray = x / (1 + np.abs(x))
+    return y
+
+
 @elementwise(keeps="x", slope=logistic, curvature=lambda x: logistic(x) * (1 - logistic(x)))
 def softplus(x: FloatArray) -> FloatArray:
     """Softplus: ``y = log(1 + exp(x))``, elementwise.

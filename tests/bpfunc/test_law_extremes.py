@@ -182,6 +182,7 @@ ONE_BY_ONE: dict[str, Callable[[Any], Any]] = {
     "gelu_tanh": lambda x: product(x, logistic(2 * TANH_ARGUMENT * (x + Wide(0.044715) * x * x * x))),
     "silu": lambda x: product(x, logistic(x)),
     "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+    "softsign": lambda x: np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x))),
     "tanh": np.tanh,
     "sigmoid": logistic,
 }

@@ -91,6 +91,7 @@ def test_nothing_is_changed(name: str) -> None:
         ("gelu_tanh", 1.0, 0.8411919906082768),
         ("silu", 1.0, 1 / (1 + np.exp(-1.0))),
         ("softplus", 0.0, np.log(2.0)),
+        ("softsign", 3.0, 0.75),
         ("tanh", 0.5, np.tanh(0.5)),
         ("sigmoid", 0.0, 0.5),
         ("identity", 2.5, 2.5),

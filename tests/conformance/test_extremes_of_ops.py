@@ -94,6 +94,11 @@ ORACLES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[A
         near(s, zero, one),
         near(lambda x: s(x) * (1 - s(x)), zero, zero),
     ),
+    "softsign": (
+        lambda x: mp.sign(x) if mp.isinf(x) else x / (1 + abs(x)),
+        lambda x: 1 / (1 + abs(x)) ** 2,
+        lambda x: -2 * mp.sign(x) / (1 + abs(x)) ** 3,
+    ),
     "tanh": (
         near(mp.tanh, lambda x: -one(x), one),
         near(lambda x: mp.sech(x) ** 2, zero, zero),

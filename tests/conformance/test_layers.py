@@ -52,6 +52,7 @@ CASES: dict[str, tuple[Layer, Context, Oracle]] = {
     "gelu_tanh": (layers.gelu_tanh(), TRAIN, lambda p, x: F.gelu(x, approximate="tanh")),
     "silu": (layers.silu(), TRAIN, lambda p, x: F.silu(x)),
     "softplus": (layers.softplus(), TRAIN, lambda p, x: F.softplus(x)),
+    "softsign": (layers.softsign(), TRAIN, lambda p, x: F.softsign(x)),
     "tanh": (layers.tanh(), TRAIN, lambda p, x: torch.tanh(x)),
     "sigmoid": (layers.sigmoid(), TRAIN, lambda p, x: torch.sigmoid(x)),
     "softmax": (layers.softmax(), TRAIN, lambda p, x: F.softmax(x, -1)),

@@ -23,6 +23,7 @@ ORACLES: dict[str, Callable[[object], object]] = {
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "silu": F.silu,
     "softplus": F.softplus,
+    "softsign": F.softsign,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softmax": lambda x: F.softmax(x, dim=-1),

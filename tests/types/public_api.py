@@ -151,6 +151,7 @@ def layers() -> None:
     assert_type(bp.gelu_tanh(), bp.Layer)
     assert_type(bp.silu(), bp.Layer)
     assert_type(bp.softplus(), bp.Layer)
+    assert_type(bp.softsign(), bp.Layer)
     assert_type(bp.tanh(), bp.Layer)
     assert_type(bp.sigmoid(), bp.Layer)
     assert_type(bp.softmax(), bp.Layer)

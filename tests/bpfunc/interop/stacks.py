@@ -25,6 +25,7 @@ ELEMENTWISE: dict[str, Layer] = {
     "gelu_tanh": layers.gelu_tanh(),
     "silu": layers.silu(),
     "softplus": layers.softplus(),
+    "softsign": layers.softsign(),
     "tanh": layers.tanh(),
     "sigmoid": layers.sigmoid(),
     "softmax": layers.softmax(),
