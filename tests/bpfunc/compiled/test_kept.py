@@ -152,7 +152,7 @@ def test_a_writer_that_fails_leaves_nothing(place: Path, monkeypatch: pytest.Mon
 def test_other_versions_have_other_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another NumPy, or bounds checks, and nothing is found that was made without."""
     before = directory()
-    for module, name, value in ((np, "__version__", "0"), (numba.config, "BOUNDSCHECK", 1)):
+    for module, name, value in ((np, "__version__", "0"), (numba.config, "BOUNDSCHECK", not numba.config.BOUNDSCHECK)):
         store._versions.cache_clear()
         with monkeypatch.context() as patch:
             patch.setattr(module, name, value)
