@@ -114,7 +114,20 @@ from bpfunc.metrics import (
     roc_auc,
     top_k,
 )
-from bpfunc.optimizers import adadelta, adagrad, adam, adamw, amsgrad, lamb, lion, nadam, rmsprop, sgd, weights_only
+from bpfunc.optimizers import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    adamw,
+    amsgrad,
+    lamb,
+    lion,
+    nadam,
+    rmsprop,
+    sgd,
+    weights_only,
+)
 from bpfunc.training.consumers import (
     EpochLike,
     ValidatedEpoch,
@@ -153,6 +166,7 @@ from bpfunc.transforms import (
     scale_by_adadelta,
     scale_by_adagrad,
     scale_by_adam,
+    scale_by_adamax,
     scale_by_amsgrad,
     scale_by_learning_rate,
     scale_by_lion,
@@ -341,6 +355,7 @@ __all__ = [
     "scale_by_rmsprop",
     "scale_by_adadelta",
     "scale_by_adam",
+    "scale_by_adamax",
     "scale_by_amsgrad",
     "scale_by_nadam",
     "scale_by_lion",
@@ -366,6 +381,7 @@ __all__ = [
     "rmsprop",
     "adadelta",
     "adam",
+    "adamax",
     "amsgrad",
     "nadam",
     "adamw",

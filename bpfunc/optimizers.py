@@ -15,6 +15,7 @@ from bpfunc.transforms import (
     scale_by_adadelta,
     scale_by_adagrad,
     scale_by_adam,
+    scale_by_adamax,
     scale_by_amsgrad,
     scale_by_learning_rate,
     scale_by_lion,
@@ -204,6 +205,34 @@ def adam(
     Reference: Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
     """
     return chain(scale_by_adam(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
+
+
+def adamax(
+    learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> GradientTransform:
+    """AdaMax: preconditioner, then the learning rate.
+
+    Args:
+        learning_rate: A number above 0, or a schedule.
+        beta1: Decay of the average gradient, in [0, 1).
+        beta2: Decay of the largest size of a gradient, in [0, 1).
+        eps: Added to the size of each gradient, at least 0.
+
+    Returns:
+        A transform.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> transform = adamax(0.1, eps=0.0)
+        >>> transform.update((np.array([-2.0]),), transform.init((np.array([1.0]),)), (np.array([1.0]),), 0)[0]
+        (array([0.1]),)
+
+    Reference: Kingma and Ba, "Adam: a method for stochastic optimization" (2015), section 7.1.
+    """
+    return chain(scale_by_adamax(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
 
 
 def amsgrad(

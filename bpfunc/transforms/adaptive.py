@@ -353,6 +353,70 @@ def _amsgrad(
     return _divided(out, work, eps, out, work)
 
 
+@attrs.frozen(eq=False)
+class AdamaxState:
+    """State of `scale_by_adamax`.
+
+    Args:
+        mean: Average of gradients.
+        largest: Largest size of a gradient so far, older ones decayed; ``eps`` included.
+    """
+
+    mean: Tree
+    largest: Tree
+
+
+def scale_by_adamax(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
+    """Adam with the largest past gradient instead of the root of the average square.
+
+    ``n <- max(beta2 n, |g| + eps)``; ``u = m / (1 - beta1^t) / n``.
+
+    Args:
+        beta1: Decay of the average gradient, in [0, 1).
+        beta2: Decay of the largest size, in [0, 1).
+        eps: Added to the size of each gradient, at least 0.
+
+    Returns:
+        A transform with `AdamaxState`.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> transform = scale_by_adamax(eps=0.0)
+        >>> transform.update((np.array([-3.0]),), transform.init((np.array([1.0]),)), (), 0)[0]
+        (array([-1.]),)
+
+    Reference: Kingma and Ba, "Adam: a method for stochastic optimization" (2015), section 7.1.
+    """
+    beta1, beta2, eps = _adam_settings("scale_by_adamax", beta1, beta2, eps)
+
+    return elementwise(
+        partial(_zeros, AdamaxState),
+        partial(_adamax, (beta1, beta2, eps)),
+        slots=("mean", "largest"),
+        state=AdamaxState,
+        numbers=partial(_adamax_numbers, beta1),
+    )
+
+
+def _adamax_numbers(beta1: float, step: int) -> Numbers:
+    return (1 - beta1 ** (step + 1),)
+
+
+def _adamax(
+    s: Numbers, c: Numbers, g: FloatArray, p: FloatArray, old: Arrays, new: Arrays, out: FloatArray, work: FloatArray
+) -> FloatArray:
+    beta1, beta2, eps = s
+    mean = _averaged(beta1, old[0], g, new[0], work)
+    np.abs(g, out=work)
+    np.add(work, eps, out=work)
+    np.multiply(old[1], beta2, out=new[1])
+    largest = np.maximum(new[1], work, out=new[1])
+    np.divide(mean, c[0], out=out)
+    return np.divide(out, largest, out=out)
+
+
 def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
     """Adam with Nesterov's look-ahead in the average gradient, at constant ``beta1``.
 

@@ -20,6 +20,7 @@ TRANSFORMS: dict[str, Callable[[], bp.GradientTransform]] = {
     "adadelta": lambda: bp.adadelta(X, decay=X, eps=X),
     "adam": lambda: bp.adam(X, beta1=X, beta2=X, eps=X),
     "adamw": lambda: bp.adamw(X, weight_decay=X),
+    "adamax": lambda: bp.adamax(X, beta1=X, beta2=X, eps=X),
     "amsgrad": lambda: bp.amsgrad(X, beta1=X, beta2=X, eps=X),
     "nadam": lambda: bp.nadam(X, beta1=X, beta2=X, eps=X),
     "lion": lambda: bp.lion(X, beta1=X, beta2=X, weight_decay=X),

@@ -239,6 +239,15 @@ def test_adam_by_hand() -> None:
     assert second == pytest.approx(mean / np.sqrt(square))
 
 
+def test_adamax_by_hand() -> None:
+    """Two steps of AdaMax on a number, computed from the paper's formulas."""
+    transform = makers()["scale_by_adamax"](beta1=0.9, beta2=0.4, eps=0.0)
+    first, state = transform.update(np.float64(2.0), transform.init(np.float64(0)), 0.0, 0)
+    assert first == pytest.approx(1.0)
+    second, _ = transform.update(np.float64(-1.0), state, 0.0, 1)
+    assert second == pytest.approx((0.9 * 0.1 * 2 + 0.1 * -1) / (1 - 0.81) / max(0.4 * 2, 1.0))
+
+
 def test_accumulate_equals_the_mean_gradient() -> None:
     """Every third update is what the inner transform makes of the mean of three gradients; the others are zero."""
     transform, inner = accumulate(momentum(0.9), 3), momentum(0.9)
@@ -352,7 +361,9 @@ def test_arguments_out_of_range_are_refused(maker: str, arguments: tuple[object,
         makers()[maker](*arguments)
 
 
-@pytest.mark.parametrize("name", ["adam", "amsgrad", "nadam", "adamw", "lamb", "rmsprop", "adadelta", "adagrad"])
+@pytest.mark.parametrize(
+    "name", ["adam", "adamax", "amsgrad", "nadam", "adamw", "lamb", "rmsprop", "adadelta", "adagrad"]
+)
 def test_negative_eps_is_refused(name: str) -> None:
     """Every preconditioner checks its eps."""
     with pytest.raises(ValueError, match="takes eps of at least 0"):

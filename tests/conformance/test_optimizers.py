@@ -205,6 +205,10 @@ ORACLES: dict[str, list[tuple[GradientTransform, Callable[[], list[np.ndarray]]]
         (o.adam(0.01), lambda: by_optax(optax.adam(0.01))),
         (o.adam(0.01), lambda: by_torch(lambda p: torch.optim.Adam(p, lr=0.01))),
     ],
+    "adamax": [
+        (o.adamax(0.01), lambda: by_optax(optax.adamax(0.01))),
+        (o.adamax(0.01), lambda: by_torch(lambda p: torch.optim.Adamax(p, lr=0.01))),
+    ],
     # torch takes the largest square before its correction, as we do; optax after.
     "amsgrad": [(o.amsgrad(0.01), lambda: by_torch(lambda p: torch.optim.Adam(p, lr=0.01, amsgrad=True)))],
     "nadam": [(o.nadam(0.01), lambda: by_optax(optax.nadam(0.01)))],
@@ -278,6 +282,7 @@ WITHOUT_ORACLE = {
     "scale_by_adadelta": "by way of adadelta",
     "scale_by_adagrad": "by way of adagrad",
     "scale_by_adam": "by way of adam",
+    "scale_by_adamax": "by way of adamax",
     "scale_by_amsgrad": "by way of amsgrad",
     "scale_by_lion": "by way of lion",
     "scale_by_nadam": "by way of nadam",
