@@ -137,17 +137,36 @@ def from_safetensors(data: bytes, like: TreeT) -> TreeT:
     """
     if len(data) > tree_bytes(like) + HEADER_LIMIT:
         raise ValueError(f"{len(data)} bytes are more than {tree_bytes(like)} of tensors and a header can be")
-    try:
-        tensors = load(data)
-    except SafetensorError as error:
-        raise ValueError(f"not a safetensors file: {error}") from None
-    except (KeyError, AttributeError, TypeError, ValueError) as error:  # a type or a shape that NumPy has not
-        raise ValueError(f"not a safetensors file that NumPy can hold: {error}") from None
+    tensors = load_tensors(data)
     wanted = dict(tree_leaves_with_path(like))
     if tensors.keys() != wanted.keys():
         extra, missing = sorted(tensors.keys() - wanted.keys()), sorted(wanted.keys() - tensors.keys())
         raise ValueError(f"tensor names differ: missing {_some(missing)}, not expected {_some(extra)}")
     return tree_map_with_path(lambda path, leaf: _restored(path, tensors[path], leaf), like)
+
+
+def load_tensors(data: bytes) -> dict[str, NDArray[np.generic]]:
+    """Read all arrays of a safetensors file by name.
+
+    Args:
+        data: The bytes of a file.
+
+    Returns:
+        Name -> array.
+
+    Raises:
+        ValueError: The bytes are not a safetensors file, or hold a type or a shape that NumPy does not have.
+
+    Example:
+        >>> load_tensors(save_tensors({"w": np.ones(2)}))
+        {'w': array([1., 1.])}
+    """
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise ValueError(f"not a safetensors file: {error}") from None
+    except (KeyError, AttributeError, TypeError, ValueError) as error:  # a type or a shape that NumPy has not
+        raise ValueError(f"not a safetensors file that NumPy can hold: {error}") from None
 
 
 def _some(names: list[str]) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 import attrs
+import numpy as np
 
-from bpfunc.arrays.types import FloatArray
+from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
 from bpfunc.layers.combinators import NamedParams, ParallelParams, SerialParams
 from bpfunc.layers.recognition import inside, made_by, maker_of
@@ -28,6 +29,12 @@ RECORDS: dict[str, tuple[type, type]] = {
     "rms_norm": (NormParams, tuple),
 }
 """What parameters and state of the layers are that have some."""
+NORM_FIELDS = {
+    "batch_norm": ("scale", "shift", "mean", "variance"),
+    "layer_norm": ("scale", "shift"),
+    "rms_norm": ("scale",),
+}
+"""Arrays of the normalisations, all of one shape."""
 TRANSPARENT = ("mirror_averaged", "residual")
 """Combinators whose parameters and state are those of their only part."""
 COMBINATORS = (*TRANSPARENT, "named", "parallel", "serial")
@@ -206,6 +213,53 @@ def from_tensors(layer: Layer, tensors: Mapping[str, FloatArray], path: str = ""
         )
         return params, state
     return _whole(layer, [from_tensors(part, tensors, inside(path, name)) for name, part in layer.parts])
+
+
+def check_arrays(layer: Layer, tensors: Mapping[str, FloatArray], path: str = "") -> None:
+    """Refuse tensors that are not those of a network: each layer must have its arrays, of its shape.
+
+    Args:
+        layer: The network.
+        tensors: By name, as by `to_tensors`.
+        path: Where the layer stands.
+
+    Raises:
+        ValueError: An array is missing, not expected, or of another shape or dtype; the message names it.
+
+    Example:
+        >>> from bpfunc import dense
+        >>> check_arrays(dense(3), {"weight": np.zeros((2, 4)), "bias": np.zeros(3)})
+        Traceback (most recent call last):
+            ...
+        ValueError: weight: expected float32 or float64 (2, 3), found float64 (2, 4)
+    """
+    kind = maker_of(layer, path).name
+    if kind in COMBINATORS:
+        for name, part in layer.parts:
+            check_arrays(part, tensors, inside(path, name))
+        return
+    shapes = _shapes(layer, kind, tensors, path)
+    for field in ("weight", "bias", "table", "scale", "shift", "mean", "variance"):
+        name = inside(path, field)
+        array, shape = tensors.get(name), shapes.get(field)
+        if array is None and shape is None:
+            continue
+        found = "none" if array is None else f"{array.dtype} {array.shape}"
+        if array is None or array.shape != shape or array.dtype not in (np.float32, np.float64):
+            expected = "none" if shape is None else f"float32 or float64 {shape}"
+            raise ValueError(f"{name}: expected {expected}, found {found}")
+
+
+def _shapes(layer: Layer, kind: str, tensors: Mapping[str, FloatArray], path: str) -> dict[str, Shape]:
+    """Shape of each array of a layer; how many inputs it takes is read off its first one."""
+    if kind == "embedding":
+        return {"table": (setting(layer, "categories", int), setting(layer, "width", int))}
+    if kind == "dense":
+        width, weight = setting(layer, "width", int), tensors.get(inside(path, "weight"))
+        weights = {"weight": (1 if weight is None or weight.ndim != 2 else len(weight), width)}
+        return weights | ({"bias": (width,)} if setting(layer, "use_bias", bool) else {})
+    scale = tensors.get(inside(path, "scale"))
+    return dict.fromkeys(NORM_FIELDS.get(kind, ()), (1 if scale is None else scale.size,))
 
 
 def _names(record: type) -> list[str]:

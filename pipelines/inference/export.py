@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from bpfunc.interop.network_file import network_entry
 from bpfunc.interop.safetensors import save_tensors, to_safetensors
 from bpfunc.interop.torch_layout import to_torch_state_dict
 from bpfunc.tree import tree_leaves_with_path
@@ -112,7 +113,8 @@ def safetensors_bytes(network: Network) -> bytes:
         A safetensors file with ``params.…``, ``layer_state.…``, ``scaling.mean`` and ``scaling.scale``; class names and
         configuration in its header.
     """
-    return to_safetensors(network, metadata=_about(network))
+    metadata = _about(network) | network_entry(network.model, network.class_names)
+    return to_safetensors(network, metadata=metadata)
 
 
 def npz_bytes(network: Network) -> bytes:

@@ -30,13 +30,13 @@ SCALINGS = {
 BPFUNC_EXAMPLE = """\
 from pathlib import Path
 
-from pipelines.inference.inputs import read_images
-from pipelines.runs.network import read_network
-from pipelines.inference.predict import predict
+import numpy as np
+from bpfunc.interop.network_file import probabilities, read_network
 
-network = read_network(Path("."))  # the run's directory
-answers = predict(network, read_images([Path("picture.png")]))
-print(answers.class_names[answers.labels[0]], answers.probabilities[0].max())
+network = read_network(Path("params.safetensors").read_bytes())
+images = np.zeros((1, 784), np.uint8)  # 28 x 28 pixels row by row, bright on dark
+shares = probabilities(network, images)  # (1, K), rows sum to 1
+print(network.class_names[shares[0].argmax()], shares[0].max())
 """
 SAFETENSORS_EXAMPLE = """\
 import numpy as np
@@ -177,7 +177,7 @@ def _use(network: Network) -> str:
     mirror = "; probabilities are averaged over the image and its mirror image" if network.spec.model.mirror else ""
     return "\n\n".join(
         [
-            "On the command line: `bpfunc predict . picture.png`. In Python:",
+            "On the command line: `bpfunc predict . picture.png`. In Python, with the library alone:",
             f"```python\n{BPFUNC_EXAMPLE}```",
             "The tensors alone, which need nothing but safetensors:",
             f"```python\n{SAFETENSORS_EXAMPLE}```",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bpfunc import Key
 from bpfunc.arrays.types import FloatArray, readonly_arrays
+from bpfunc.interop.network_file import network_entry
 from bpfunc.layers import INFERENCE, Layer
 from bpfunc.ops import softmax
 from bpfunc.tree import STATIC, Tree
@@ -115,6 +116,7 @@ def write_network(run: Path, network: Network) -> None:
         "class_names": "\n".join(network.class_names),
         "config": to_toml(network.spec),
         "hashes": to_text(network.data),
+        **network_entry(network.model, network.class_names),
     }
     write_bytes(run / NAME, sealed_tensors(network, metadata))
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from bpfunc.interop import network_file
 from bpfunc.interop.safetensors import safetensors_metadata
 from bpfunc.tree import tree_leaves_with_path
 from pipelines.dataset.places import Places
@@ -172,21 +173,24 @@ def test_card_of_the_official_data_names_its_licence(places: Places, tmp_path: P
     assert "Fashion-MNIST (Trouser, Dress), MIT licence" in text
 
 
-def test_card_can_be_followed(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its Python runs in the directory of the run, on a picture."""
-    image = pytest.importorskip("PIL.Image")
-    for name in ("config.toml", "params.safetensors", "model_card.md"):
+def test_card_can_be_followed(run: Path, network: Network, tmp_path: Path) -> None:
+    """Its Python runs beside the network's file, where `pipelines` cannot be imported, and says what the run says."""
+    for name in ("params.safetensors", "model_card.md"):
         (tmp_path / name).write_bytes((run / name).read_bytes())
-    image.new("L", (28, 28), 90).save(tmp_path / "picture.png")
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", (tmp_path / "model_card.md").read_text(), re.M | re.S)
-    assert len(blocks) == 2
-    spaces: list[dict[str, object]] = [{}, {}]
-    for block, space in zip(blocks, spaces, strict=True):
-        exec(block, space)
-    answers = spaces[0]["answers"]
-    assert answers.files == ("picture.png",)  # type: ignore[attr-defined]
-    assert spaces[1]["x"].shape == (1, 784)  # type: ignore[attr-defined]
+    own, plain = re.findall(r"^```python\n(.*?)^```$", (tmp_path / "model_card.md").read_text(), re.M | re.S)
+    blocked = "import sys; sys.modules['pipelines'] = None\n"
+    shown = "print(shares.tolist())\n"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked + own + shown], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    answer, figures = done.stdout.splitlines()
+    expected = probabilities(network, np.zeros((1, 784), np.uint8))
+    np.testing.assert_array_equal(np.array(json.loads(figures), np.float32), expected)
+    assert answer.split()[0] == network.class_names[int(expected[0].argmax())]
+    done = subprocess.run(
+        [sys.executable, "-c", f"{plain}print(x.shape)"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "(1, 784)\n"
 
 
 def test_export_of_arrays(run: Path, network: Network, tmp_path: Path) -> None:
@@ -196,7 +200,7 @@ def test_export_of_arrays(run: Path, network: Network, tmp_path: Path) -> None:
     assert files == (tmp_path / "a.safetensors", tmp_path / "a.md")
     card = (run / "model_card.md").read_text(encoding="utf-8")
     assert 'load_file("params.safetensors")' in card
-    copy = card.replace('load_file("params.safetensors")', 'load_file("a.safetensors")')
+    copy = card.replace('("params.safetensors")', '("a.safetensors")')
     assert (tmp_path / "a.md").read_text(encoding="utf-8") == copy
     assert export(run, "npz", tmp_path / "a.npz") == (tmp_path / "a.npz",)
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
@@ -212,6 +216,8 @@ def test_export_of_arrays(run: Path, network: Network, tmp_path: Path) -> None:
             assert array.dtype == expected[name].dtype
     header = safetensors_metadata((tmp_path / "a.safetensors").read_bytes())
     assert json.loads(header["class_names"]) == ["0", "1", "2"]
+    exported = network_file.read_network((tmp_path / "a.safetensors").read_bytes())
+    assert exported.class_names == network.class_names
     again = read_network(run)
     assert safetensors_bytes(again) == (tmp_path / "a.safetensors").read_bytes()
     assert npz_bytes(again) == (tmp_path / "a.npz").read_bytes()

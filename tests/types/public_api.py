@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 import bpfunc as bp
 from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.gradient.modes import GradientFn
-from bpfunc.interop.safetensors import from_safetensors, safetensors_metadata, save_tensors, to_safetensors
+from bpfunc.interop.safetensors import (
+    from_safetensors,
+    load_tensors,
+    safetensors_metadata,
+    save_tensors,
+    to_safetensors,
+)
 from bpfunc.tree import Structure
 
 KEY = bp.Key(0)
@@ -433,5 +439,6 @@ def files() -> None:
     data = to_safetensors(params(), metadata={"made": "here"})
     assert_type(to_safetensors(params()), bytes)
     assert_type(save_tensors({"weight": params().weight}), bytes)
+    assert_type(load_tensors(save_tensors({})), dict[str, NDArray[np.generic]])
     assert_type(from_safetensors(data, params()), bp.DenseParams)
     assert_type(safetensors_metadata(data), dict[str, str])

@@ -11,11 +11,13 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from bpfunc import layers
+from bpfunc.interop.network_file import network_entry, probabilities, read_network
 from bpfunc.interop.onnx import from_onnx, to_onnx
-from bpfunc.interop.safetensors import from_safetensors, safetensors_metadata, to_safetensors
+from bpfunc.interop.safetensors import from_safetensors, safetensors_metadata, save_tensors, to_safetensors
 from bpfunc.interop.sklearn import BackpropClassifier, BackpropRegressor
 from bpfunc.keys import Key
 from bpfunc.layers.combinators import serial
+from bpfunc.tree import tree_leaves_with_path
 
 HUGE = 10**9
 LIKE = {"w": np.zeros(2), "n": 3}
@@ -183,6 +185,44 @@ def safetensors_files() -> dict[str, bytes]:
     }
 
 
+def networks() -> dict[str, bytes]:
+    """Files of a trained network, none of which is one."""
+    weight = np.ones((4, 3), np.float32)
+    scaling = {"scaling.mean": np.zeros(4), "scaling.scale": np.ones(4)}
+
+    def file(network: object, tensors: dict[str, np.ndarray], names: object = ("a", "b", "c")) -> bytes:
+        inner = network if isinstance(network, str) else json.dumps(network)
+        text = f'{{"class_names": {json.dumps(names)}, "layers": {inner}}}'
+        return save_tensors({**scaling, **tensors}, metadata={"network": text})
+
+    dense, whole = part("dense", width=3, use_bias=False), {"params.weight": weight}
+    return {
+        "no description": save_tensors(whole, metadata={"class_names": "a"}),
+        "no JSON": file("{" * 1000, whole),
+        "deep": file("[" * 100_000, whole),
+        "no layer": file([], whole),
+        "wide": file(part("dense", width=HUGE, use_bias=False), whole),
+        "another shape": file(dense, {"params.weight": np.ones((5, 3), np.float32)}),
+        "not a matrix": file(dense, {"params.weight": np.ones(4, np.float32)}),
+        "nothing": file(dense, {}),
+        "too much": file(dense, {**whole, "params.bias": np.ones(3, np.float32)}),
+        "whole numbers": file(dense, {"params.weight": np.ones((4, 3), np.int64)}),
+        "other names": file(dense, whole, ["a", "b"]),
+        "numbers as names": file(dense, whole, [1, 2, 3]),
+        "no names": file(dense, whole, None),
+        "division by zero": file(dense, {**whole, "scaling.scale": np.zeros(4)}),
+        "no pixels": file(dense, {**whole, "scaling.scale": np.ones(5)}),
+        "doubled often": file(nested(150), whole),
+        "too deep": file(nested(3000, "residual", "{}"), whole),
+    }
+
+
+def network_used(data: bytes) -> None:
+    """Read a network, and predict with it."""
+    read = read_network(data)
+    probabilities(read, np.zeros((2, len(read.mean)), np.uint8))
+
+
 def fitted() -> Iterator[object]:
     """Estimators to be spoilt."""
     X = np.random.default_rng(0).normal(size=(20, 3))
@@ -260,6 +300,8 @@ def corpus() -> Iterator[tuple[str, str, Callable[[], object], int]]:
         yield "from_safetensors", name, lambda data=data: from_safetensors(data, LIKE), len(data)
         if name in ("no size", "size that lies", "no JSON", "deep"):
             yield "safetensors_metadata", name, lambda data=data: safetensors_metadata(data), len(data)
+    for name, data in [*safetensors_files().items(), *networks().items()]:
+        yield "read_network", name, lambda data=data: network_used(data), len(data)
     for name, what, data in estimator_files():
         cls = {"BackpropClassifier": BackpropClassifier, "BackpropRegressor": BackpropRegressor}[name]
         yield name, what, lambda cls=cls, data=data: estimator_used(cls, data), len(data)
@@ -271,6 +313,10 @@ def honest() -> Iterator[Callable[[], object]]:
     params, state, _ = network.init(Key(0), (784,))
     model = to_onnx(network, params, state, in_shape=(784,)).SerializeToString()
     yield lambda: from_onnx(model)
+    arrays = {f"params.{path}": leaf for path, leaf in tree_leaves_with_path(params)}
+    statistics = {"scaling.mean": np.zeros(784), "scaling.scale": np.ones(784)}
+    saved = save_tensors(arrays | statistics, metadata=network_entry(network, ["a", "b", "c"]))
+    yield lambda: network_used(saved)
     tensors = to_safetensors(LIKE)
     yield lambda: from_safetensors(tensors, LIKE)
     for estimator in fitted():
