@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly, readonly_arrays
 from bpfunc.keys import Key, fold_in, permutation, split, uniform
@@ -25,6 +26,9 @@ class Batch:
         targets: (B, K) one-hot or soft, (B,) class indices, or numbers to regress on.
         weights: (B,) how much each example counts, at least 0; None where all count the same.
 
+    Raises:
+        TypeError: An array is masked, or not of real numbers.
+
     Example:
         >>> batch = Batch(np.zeros((2, 3)), np.eye(2))
         >>> len(batch.inputs)
@@ -34,6 +38,12 @@ class Batch:
     inputs: FloatArray
     targets: FloatArray | IntArray
     weights: FloatArray | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse arrays that a training would take wrongly."""
+        plain_numbers("inputs", self.inputs)
+        plain_numbers("targets", self.targets)
+        plain_numbers("weights", self.weights)
 
 
 def row_count(data: Batch) -> int:

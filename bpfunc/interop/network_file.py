@@ -84,7 +84,13 @@ def read_network(data: bytes) -> SavedNetwork:
             networks were described in it.
 
     Example:
-        ``read_network(Path("params.safetensors").read_bytes())``; the model card of a run shows more.
+        >>> from bpfunc import dense
+        >>> from bpfunc.interop.safetensors import save_tensors
+        >>> arrays = {"params.weight": np.eye(2), "scaling.mean": np.zeros(2), "scaling.scale": np.ones(2)}
+        >>> data = save_tensors(arrays, metadata=network_entry(dense(2, use_bias=False), ["A", "B"]))
+        >>> network = read_network(data)
+        >>> probabilities(network, np.array([[255, 0]], np.uint8)).round(3)
+        array([[0.731, 0.269]])
     """
     text = safetensors_metadata(data).get(ENTRY)
     if text is None:
@@ -138,8 +144,7 @@ def _arranged(model: Layer, tensors: Mapping[str, FloatArray]) -> tuple[Tree, Tr
     if unknown:
         raise ValueError(f"tensors that are not of the network: {unknown[:3]}")
     found = {name: tensors[path] for name, path in paths.items() if path in tensors}
-    check_arrays(model, found)
-    return from_tensors(model, found)
+    return from_tensors(model, check_arrays(model, found))
 
 
 def _statistics(tensors: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
@@ -170,10 +175,16 @@ def probabilities(network: SavedNetwork, images: NDArray[np.uint8]) -> FloatArra
         images: (B, D) uint8, row by row, bright on dark as in the data that it was trained on.
 
     Returns:
-        (B, K) float32; rows sum to 1.
+        (B, K) of the parameters' dtype; rows sum to 1.
 
     Raises:
         ShapeError: The images have another number of pixels.
+
+    Example:
+        >>> from bpfunc import identity
+        >>> network = SavedNetwork(identity(), (), (), np.zeros(2), np.ones(2), ("A", "B"))
+        >>> probabilities(network, np.array([[255, 255]], np.uint8))
+        array([[0.5, 0.5]], dtype=float32)
     """
     if images.ndim != 2 or images.shape[1:] != network.mean.shape:
         raise ShapeError(f"expected images (B, {len(network.mean)}), found {images.shape}")

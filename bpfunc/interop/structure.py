@@ -215,13 +215,16 @@ def from_tensors(layer: Layer, tensors: Mapping[str, FloatArray], path: str = ""
     return _whole(layer, [from_tensors(part, tensors, inside(path, name)) for name, part in layer.parts])
 
 
-def check_arrays(layer: Layer, tensors: Mapping[str, FloatArray], path: str = "") -> None:
+def check_arrays(layer: Layer, tensors: Mapping[str, FloatArray], path: str = "") -> Mapping[str, FloatArray]:
     """Refuse tensors that are not those of a network: each layer must have its arrays, of its shape.
 
     Args:
         layer: The network.
         tensors: By name, as by `to_tensors`.
         path: Where the layer stands.
+
+    Returns:
+        The same.
 
     Raises:
         ValueError: An array is missing, not expected, or of another shape or dtype; the message names it.
@@ -237,7 +240,7 @@ def check_arrays(layer: Layer, tensors: Mapping[str, FloatArray], path: str = ""
     if kind in COMBINATORS:
         for name, part in layer.parts:
             check_arrays(part, tensors, inside(path, name))
-        return
+        return tensors
     shapes = _shapes(layer, kind, tensors, path)
     for field in ("weight", "bias", "table", "scale", "shift", "mean", "variance"):
         name = inside(path, field)
@@ -248,6 +251,7 @@ def check_arrays(layer: Layer, tensors: Mapping[str, FloatArray], path: str = ""
         if array is None or array.shape != shape or array.dtype not in (np.float32, np.float64):
             expected = "none" if shape is None else f"float32 or float64 {shape}"
             raise ValueError(f"{name}: expected {expected}, found {found}")
+    return tensors
 
 
 def _shapes(layer: Layer, kind: str, tensors: Mapping[str, FloatArray], path: str) -> dict[str, Shape]:

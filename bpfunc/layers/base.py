@@ -15,6 +15,7 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
+from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.keys import Key
 from bpfunc.tree import STATIC, Tree, float_dtype, tree_leaves
@@ -272,6 +273,9 @@ def inputs_for(layer: Layer, params: Tree, inputs: FloatArray) -> FloatArray:
     Returns:
         The inputs; themselves where nothing has to be converted.
 
+    Raises:
+        TypeError: They are masked, or not real numbers.
+
     Example:
         >>> from bpfunc.layers import dense
         >>> layer = dense(2)
@@ -279,8 +283,7 @@ def inputs_for(layer: Layer, params: Tree, inputs: FloatArray) -> FloatArray:
         >>> inputs_for(layer, params, np.zeros((5, 3))).dtype
         dtype('float32')
     """
-    kind = inputs.dtype.kind
-    if kind not in "fiub" or (kind != "f" and layer.looks_up):
+    if plain_numbers("inputs", inputs).dtype.kind != "f" and layer.looks_up:
         return inputs
     dtype = float_dtype(params)
     return inputs if dtype is None or dtype == inputs.dtype else inputs.astype(dtype)

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch
@@ -74,6 +75,7 @@ def confusion_matrix(predicted: IntArray, label: IntArray, classes: int) -> NDAr
         (K, K) int64; row = true class, column = predicted class.
 
     Raises:
+        TypeError: The indices are not whole numbers.
         ValueError: Lengths differ, or an index is outside 0..K-1.
 
     Example:
@@ -84,6 +86,8 @@ def confusion_matrix(predicted: IntArray, label: IntArray, classes: int) -> NDAr
     if predicted.shape != label.shape or predicted.ndim != 1:
         raise ValueError(f"expected two vectors of one length, found {predicted.shape} and {label.shape}")
     for name, indices in (("predicted", predicted), ("label", label)):
+        if plain_numbers(name, indices).dtype.kind not in "iu":
+            raise TypeError(f"{name} has {indices.dtype}, expected whole numbers: class indices")
         if len(indices) and not 0 <= indices.min() <= indices.max() < classes:
             raise ValueError(f"{name} has an index outside 0..{classes - 1}")
     flat = label.astype(np.int64) * classes + predicted.astype(np.int64)

@@ -169,7 +169,7 @@ def merged_spec(
         spec = load_config(config, spec)
     flags: dict[str, dict[str, object]] = {"dataset": {}, "model": {}, "train": {}}
     if classes is not None:
-        flags["dataset"]["classes"] = [name.strip() for name in classes.split(",") if name.strip()]
+        flags["dataset"]["classes"] = _words(classes)
     if unpinned:
         flags["dataset"]["pinned"] = False
     if stream is not None:
@@ -185,9 +185,15 @@ def merged_spec(
     return merged(spec, joined(flags, settings_table(settings or [])), where="command line")
 
 
+def _words(text: str) -> list[str]:
+    """Words with commas between; one more comma may stand at the end, but nothing is missing before it."""
+    words = [word.strip() for word in text.strip().removesuffix(",").split(",")]
+    return [] if words == [""] else words
+
+
 def _whole_numbers(text: str, option: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",") if part.strip()]
+        return [int(word) for word in _words(text)]
     except ValueError:
         raise UsageProblem(
             f"expected whole numbers with commas between, found {text!r}", where=option, remedy="write such as 256,128"
