@@ -181,7 +181,7 @@ def probabilities(network: SavedNetwork, images: NDArray[np.uint8]) -> FloatArra
         ShapeError: The images have another number of pixels.
 
     Example:
-        >>> from bpfunc import identity
+        >>> from bpfunc.layers import identity
         >>> network = SavedNetwork(identity(), (), (), np.zeros(2), np.ones(2), ("A", "B"))
         >>> probabilities(network, np.array([[255, 255]], np.uint8))
         array([[0.5, 0.5]], dtype=float32)
