@@ -301,6 +301,21 @@ def test_a_database_that_is_locked_is_waited_for_aloud(
     open_storage(url).engine.dispose()
 
 
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """Optuna would add its tables to any SQLite file; an empty file and a sweep's own are taken."""
+    path = tmp_path / "contacts.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE people (name TEXT)")
+        connection.commit()
+    before = path.read_bytes()
+    with pytest.raises(UsageProblem, match="not a sweep's: it holds the table 'people'"):
+        open_storage(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    (tmp_path / "empty.db").touch()
+    for _ in range(2):
+        open_storage(f"sqlite:///{tmp_path / 'empty.db'}").engine.dispose()
+
+
 def test_a_storage_that_fails_is_one_message(tmp_path: Path) -> None:
     """A file that is no database, found when a sweep goes on."""
     (tmp_path / "sweep.db").write_bytes(b"SQLite format 3\0" + bytes(5000))

@@ -106,6 +106,21 @@ def _wait_for_file(path: Path) -> None:
         )
 
 
+def _check_owner(path: Path) -> None:
+    """Refuse a database file that holds tables of something else: Optuna would add its own to them."""
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:  # told when the storage is opened
+        return
+    if tables and "studies" not in tables:
+        raise UsageProblem(
+            f"this database is not a sweep's: it holds the table {min(tables)!r}",
+            where=str(path),
+            remedy="name a new file, or the storage of a sweep",
+        )
+
+
 @contextmanager
 def storage_failures(url: str) -> Iterator[None]:
     """Turn failures of a database into a message, as long as the block lasts.
@@ -159,6 +174,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     if path is not None:
         if path.exists():
             _wait_for_file(path)
+            _check_owner(path)
         # Optuna reads braces in a URL as fields of a template: it is not given the path.
         place, options = f"{_FILE}file", {"creator": partial(_connected, path)}
     elif url.startswith("sqlite:"):
