@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -23,3 +24,21 @@ def use_threads(count: int) -> None:
         return
     for name in VARIABLES:
         os.environ.setdefault(name, str(count))
+
+
+def matrix_threads() -> int | None:
+    """Say how many threads NumPy's matrix products take.
+
+    Returns:
+        At least 1, or None where neither the library (through threadpoolctl) nor the environment says.
+
+    Example:
+        >>> matrix_threads() == 0
+        False
+    """
+    if find_spec("threadpoolctl") is not None:
+        from threadpoolctl import threadpool_info
+
+        return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=None)
+    told = next((os.environ[name] for name in VARIABLES if name in os.environ), "")
+    return int(told) if told.isascii() and told.isdecimal() and int(told[:9]) > 0 else None
