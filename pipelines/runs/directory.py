@@ -128,6 +128,8 @@ def check_made_by(spec: RunSpec, metadata: Mapping[str, str], file_format: str, 
         other = from_toml(metadata.get("config", ""), RECORDED, where=str(path))
     except UsageProblem as problem:
         raise DataProblem(problem.what, where=str(path), remedy=TRAIN_AGAIN) from None
+    if spec.train.engine == "auto":  # which leaves it to the file, whose header names the engine
+        other = attrs.evolve(other, train=attrs.evolve(other.train, engine="auto"))
     if other != spec:
         raise DataProblem(
             "config.toml is not the configuration that this file was made with",

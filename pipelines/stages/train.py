@@ -32,7 +32,7 @@ from pipelines.training.interrupts import Interrupted
 from pipelines.training.progress import BestSoFar, Observer, Progress, never_stop, no_observer
 from pipelines.training.replay import _batches, first_state
 from pipelines.training.rows import training_rows
-from pipelines.training.threads import matrix_threads
+from pipelines.training.threads import matrix_threads, threads_told
 
 
 def train(
@@ -151,7 +151,9 @@ def _epochs(
 
     checked = make_step(model, build_loss(settings), transform, gradient=finite_gradient(gradient))
     careful = finite_step(partial(attentive, checked), on_nan=settings.on_nan)
-    name, threads = (choose_engine(spec, gradient), None) if start is None else attrs.astuple(start.engine)
+    begun = settings.engine if start is None else start.engine.name  # what began a training goes on with it
+    threads = threads_told() if start is None else start.engine.threads
+    name = choose_engine(attrs.evolve(spec, train=attrs.evolve(settings, engine=begun)), gradient)
     if name == "compiled":
         plain, threads = compiled_training(spec, schedule, threads=threads, listen=listen)
         try_step(plain, spec)  # so that the seconds of the first epoch are those of its updates

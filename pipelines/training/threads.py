@@ -26,11 +26,25 @@ def use_threads(count: int) -> None:
         os.environ.setdefault(name, str(count))
 
 
-def matrix_threads() -> int | None:
-    """Say how many threads NumPy's matrix products take.
+def threads_told() -> int:
+    """Read from the environment how many threads a training takes; it never depends on the number of cores.
 
     Returns:
-        At least 1, or None where neither the library (through threadpoolctl) nor the environment says.
+        What `use_threads` or a person set, else 1.
+
+    Example:
+        >>> threads_told() >= 1
+        True
+    """
+    told = next((os.environ[name] for name in VARIABLES if name in os.environ), "")
+    return max(int(told), 1) if told.isascii() and told.isdecimal() and len(told) < 6 else 1
+
+
+def matrix_threads() -> int | None:
+    """Ask how many threads NumPy's matrix products take.
+
+    Returns:
+        At least 1, or None where threadpoolctl, which knows, is not installed, and the environment does not say.
 
     Example:
         >>> matrix_threads() == 0
@@ -40,5 +54,4 @@ def matrix_threads() -> int | None:
         from threadpoolctl import threadpool_info
 
         return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=None)
-    told = next((os.environ[name] for name in VARIABLES if name in os.environ), "")
-    return int(told) if told.isascii() and told.isdecimal() and int(told[:9]) > 0 else None
+    return threads_told() if any(name in os.environ for name in VARIABLES) else None
