@@ -21,6 +21,7 @@ from pipelines.spec.run_spec import ModelSpec
 
 SplitName = Literal["train", "test"]
 Origin = Literal["bundle", "directory", "system", "download"]
+EngineName = Literal["numpy", "compiled"]
 
 IMAGE_SIDE = 28
 PIXELS = IMAGE_SIDE * IMAGE_SIDE
@@ -165,6 +166,15 @@ class Prepared:
 
 
 @attrs.frozen
+class EngineUsed:
+    """What ran a training."""
+
+    name: EngineName = "numpy"
+    threads: int | None = None
+    """Of its matrix products; None where that is not known."""
+
+
+@attrs.frozen
 class EpochRecord:
     """One row of a training history. Losses are means in nats, accuracies fractions, times seconds."""
 
@@ -198,6 +208,7 @@ class Trained:
     """The epoch that this network is of; the last one, unless the best was asked for."""
     train_seconds: float
     """Time of all updates, without validation and checkpoints."""
+    engine: EngineUsed = attrs.field(factory=EngineUsed, metadata=STATIC)
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)

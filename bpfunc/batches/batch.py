@@ -246,6 +246,45 @@ def batches_per_epoch(rows: int, batch_size: int, *, drop_last: bool = False) ->
     return rows // batch_size if drop_last else -(-rows // batch_size)
 
 
+class RowBatches(Iterator[Batch]):
+    """Batches of a data set, gathered one by one, that whoever can gather by itself takes as row numbers instead.
+
+    Args:
+        data: The whole data set.
+        rows: (n,) rows in the order of the batches.
+        batch_size: Rows in a batch, at least 1; the last batch takes what is left.
+
+    Example:
+        >>> batches = RowBatches(Batch(np.arange(3.0), np.arange(3)), np.array([2, 0, 1]), 2)
+        >>> next(batches).inputs
+        array([2., 0.])
+        >>> batches.take_rows(), list(batches)
+        (array([1]), [])
+    """
+
+    def __init__(self, data: Batch, rows: IntArray, batch_size: int) -> None:
+        """Stand before the first batch."""
+        self.data = data
+        self.batch_size = batch_size
+        self._rows = rows
+
+    def __next__(self) -> Batch:
+        """Gather the next batch."""
+        if not len(self._rows):
+            raise StopIteration
+        rows, self._rows = self._rows[: self.batch_size], self._rows[self.batch_size :]
+        return take(self.data, rows)
+
+    def take_rows(self) -> IntArray:
+        """Take the rows of all batches that are left; then none is.
+
+        Returns:
+            (n,) row numbers.
+        """
+        rows, self._rows = self._rows, self._rows[:0]
+        return rows
+
+
 def epoch_batches(
     data: Batch,
     key: Key,
@@ -255,7 +294,7 @@ def epoch_batches(
     sampler: Sampler = shuffled,
     drop_last: bool = False,
     start: int = 0,
-) -> Iterator[Batch]:
+) -> RowBatches:
     """Cut one epoch into mini-batches; the order depends on (key, epoch) alone.
 
     Args:
@@ -283,4 +322,4 @@ def epoch_batches(
     batch_size = whole("epoch_batches", "batch_size", batch_size, "[1, inf)")
     rows = sampler(fold_in(key, epoch), row_count(data))
     count = batches_per_epoch(len(rows), batch_size, drop_last=drop_last)
-    return (take(data, rows[i * batch_size : (i + 1) * batch_size]) for i in range(start, count))
+    return RowBatches(data, rows[start * batch_size : count * batch_size], batch_size)

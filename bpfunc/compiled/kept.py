@@ -18,7 +18,8 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -113,6 +114,37 @@ class _File:
             raise
 
 
+_observer: ContextVar[Callable[[Path], None] | None] = ContextVar("_observer", default=None)
+
+
+@contextlib.contextmanager
+def observed(observer: Callable[[Path], None]) -> Iterator[None]:
+    """Call a function the first time within the block that machine code is made because none is kept.
+
+    Args:
+        observer: Takes the directory where the code will be kept, before it is made.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> with observed(print):
+        ...     pass
+    """
+    token = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
+
+
+def _is_made() -> None:
+    observer = _observer.get()
+    if observer is not None:
+        _observer.set(None)
+        observer(directory())
+
+
 class _Content(_caching.CompileResultCacheImpl):  # type: ignore[misc]  # numba has no types
     """How numba turns machine code into bytes and back; where these are kept is not its business here."""
 
@@ -132,11 +164,13 @@ class _Store(_caching.FunctionCache):  # type: ignore[misc]
         self.enable()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
+        found = None
+        with contextlib.suppress(Exception):  # whatever a file holds: it is made again
             target_context.refresh()
-            return self._load_overload(sig, target_context)
-        except Exception:  # whatever a file holds: it is made again
-            return None
+            found = self._load_overload(sig, target_context)
+        if found is None:
+            _is_made()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(Exception):  # what cannot be kept is made again by the next process

@@ -12,11 +12,21 @@ from threadpoolctl import ThreadpoolController
 
 from bpfunc.arrays.aligned import keep_freed_memory
 from bpfunc.arrays.types import FloatArray, IntArray
-from bpfunc.batches.batch import Batch, Sampler, batches_per_epoch, row_count, shuffled
+from bpfunc.batches.batch import Batch, RowBatches, Sampler, batches_per_epoch, row_count, shuffled
 from bpfunc.compiled.losses import LossForm, loss_of
 from bpfunc.compiled.network import Network, layout_of, network_of, precision_of
 from bpfunc.compiled.optimizer import clipped_form
-from bpfunc.compiled.work import Lesson, Training, advance, check_fit, check_structure, finished, lesson, training
+from bpfunc.compiled.work import (
+    Lesson,
+    Training,
+    advance,
+    check_fit,
+    check_structure,
+    finished,
+    lesson,
+    silence,
+    training,
+)
 from bpfunc.keys import Key, fold_in
 from bpfunc.layers import Layer
 from bpfunc.layers.sameness import same
@@ -130,19 +140,13 @@ def compiled_epoch(
         drop_last: bool = False,
         start: int = 0,
     ) -> tuple[TrainState, StepMetrics]:
-        width = engine.outputs(state)
         order = _row_numbers(sampler(fold_in(key, epoch), row_count(data)))
         batch_size, start = _whole("batch_size", batch_size), _whole("start", start)
         batches = batches_per_epoch(len(order), batch_size, drop_last=drop_last)
         rows = order[max(start, 0) * batch_size : batches * batch_size]
         if start < 0 or not len(rows):
             raise ValueError(f"there is no batch to learn from: {batches} in the epoch, starting from {start}")
-        size = min(batch_size, len(rows))
-        taught = lesson(loss, engine.form, data, rows, size, width, precision_of(state.params))
-        engine.try_metric(data, width)
-        begun = engine.begin(state, taught, size)
-        found = engine.learn(begun, data, taught, state.step)
-        return engine.end(begun, state, batches - start), found
+        return engine.through(state, data, rows, batch_size)
 
     return epoch
 
@@ -190,36 +194,106 @@ def compiled_fold(
 
     Reference: Rumelhart, Hinton and Williams (1986); the compiler: Lam, Pitrou and Seibert, "Numba" (2015).
     """
-    engine = _engine(model, loss, transform, metric, threads)
-
-    def fold(state: TrainState, batches: Iterable[Batch]) -> tuple[TrainState, StepMetrics]:
-        width, dtype = engine.outputs(state), precision_of(state.params)
-        begun: Training | None = None
-        merged: StepMetrics | None = None
-        now = state
-        for batch in batches:
-            count = row_count(batch)
-            if not count:
-                raise ValueError("a compiled step takes a batch of at least 1 row")
-            taught = lesson(loss, engine.form, batch, np.arange(count), count, width, dtype)
-            if begun is None:
-                engine.try_metric(batch, width)
-            if begun is None or begun.batch_size != count:  # a batch of another size needs other memory
-                now = now if begun is None else engine.end(begun, state, now.step - state.step)
-                begun = engine.begin(now, taught, count)
-            found = engine.learn(begun, batch, taught, now.step)
-            merged = found if merged is None else merge_metrics(merged, found, engine.metric)
-            now = attrs.evolve(now, step=now.step + 1)
-        if begun is None or merged is None:
-            raise ValueError("there is no batch to learn from; is the data set empty?")
-        return engine.end(begun, state, now.step - state.step), merged
-
-    return fold
+    return compiled_step(model, loss, transform, metric=metric, threads=threads).fold
 
 
 @attrs.frozen(eq=False)
-class _Engine:
-    """What is known before there is a state or data."""
+class CompiledStep:
+    """A training step in machine code, as `compiled_step` makes it: a `bpfunc.training.loop.FoldingStep`.
+
+    Args:
+        engine: What does the work.
+    """
+
+    engine: Engine
+
+    @property
+    def threads(self) -> int:
+        """How many share the work."""
+        return self.engine.threads
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        """Take one step."""
+        return self.fold(state, (batch,))
+
+    def fold(self, state: TrainState, batches: Iterable[Batch]) -> tuple[TrainState, StepMetrics]:
+        """Take a step for each batch, without copies between them; threads gather the rows of `RowBatches` themselves.
+
+        Args:
+            state: Where to start.
+            batches: What to learn from, at least one batch, taken one at a time.
+
+        Returns:
+            The last state, and the merged metrics.
+
+        Raises:
+            ValueError: There is no batch, or an empty one; for the rest see `compiled_epoch`.
+        """
+        if isinstance(batches, RowBatches):
+            rows = _row_numbers(batches.take_rows())
+            if not len(rows):
+                raise ValueError(NO_BATCH)
+            return self.engine.through(state, batches.data, rows, batches.batch_size)
+        return self.engine.fold(state, batches)
+
+
+def compiled_step(
+    model: Layer,
+    loss: Loss,
+    transform: GradientTransform,
+    *,
+    metric: Metric | None = None,
+    threads: int | None = None,
+    listen: Callable[[], None] = silence,
+) -> CompiledStep:
+    """Compile a training step: what `bpfunc.training.step.make_step` composes, as machine code.
+
+    It stands wherever a composed step does, and its results differ from those by rounding alone. `fold_steps` and
+    `train` hand it whole epochs at a time; with batches from `epoch_batches` it is as fast as `compiled_epoch`.
+
+    Args:
+        model: As for `compiled_epoch`.
+        loss: As there.
+        transform: As there.
+        metric: As there.
+        threads: As there.
+        listen: Called before the threads set to work and about ten times a second while they do, in the thread that
+            waits for them; what it raises ends the work within a step.
+
+    Returns:
+        The step, which raises what `compiled_epoch` raises.
+
+    Raises:
+        TypeError: As `compiled_epoch`.
+        ValueError: As `compiled_epoch`.
+
+    Example:
+        >>> from bpfunc.batches.batch import epoch_batches
+        >>> from bpfunc.layers import dense, relu
+        >>> from bpfunc.layers.combinators import serial
+        >>> from bpfunc.losses import cross_entropy
+        >>> from bpfunc.optimizers import sgd
+        >>> from bpfunc.training.loop import train
+        >>> from bpfunc.training.step import init_train_state
+        >>> model, optimizer = serial(dense(4), relu(), dense(2)), sgd(0.5)
+        >>> state = init_train_state(model, optimizer, Key(0), (3,))
+        >>> data = Batch(np.eye(3, dtype=np.float32), np.array([0, 1, 1]))
+        >>> step = compiled_step(model, cross_entropy(), optimizer)
+        >>> records = list(train(step, state, lambda epoch: epoch_batches(data, Key(1), epoch, 2), epochs=20))
+        >>> records[-1].metrics.metric
+        Mean(total=3.0, weight=3.0)
+
+    Reference: Rumelhart, Hinton and Williams (1986); the compiler: Lam, Pitrou and Seibert, "Numba" (2015).
+    """
+    return CompiledStep(attrs.evolve(_engine(model, loss, transform, metric, threads), listen=listen))
+
+
+NO_BATCH = "there is no batch to learn from; is the data set empty?"
+
+
+@attrs.frozen(eq=False)
+class Engine:
+    """What is known of a training before there is a state or data."""
 
     model: Layer
     network: Network
@@ -230,6 +304,41 @@ class _Engine:
     metric: Metric
     controller: ThreadpoolController
     threads: int
+    listen: Callable[[], None] = silence
+
+    def through(
+        self, state: TrainState, data: Batch, rows: IntArray, batch_size: int
+    ) -> tuple[TrainState, StepMetrics]:
+        """Take a step for each batch of some rows of a data set."""
+        width, size = self.outputs(state), min(batch_size, len(rows))
+        taught = lesson(self.loss, self.form, data, rows, size, width, precision_of(state.params))
+        self.try_metric(data, width)
+        begun = self.begin(state, taught, size)
+        found = self.learn(begun, data, taught, state.step)
+        return self.end(begun, state, batches_per_epoch(len(rows), size)), found
+
+    def fold(self, state: TrainState, batches: Iterable[Batch]) -> tuple[TrainState, StepMetrics]:
+        """Take a step for each batch, of whatever origin."""
+        width, dtype = self.outputs(state), precision_of(state.params)
+        begun: Training | None = None
+        merged: StepMetrics | None = None
+        now = state
+        for batch in batches:
+            count = row_count(batch)
+            if not count:
+                raise ValueError("a compiled step takes a batch of at least 1 row")
+            taught = lesson(self.loss, self.form, batch, np.arange(count), count, width, dtype)
+            if begun is None:
+                self.try_metric(batch, width)
+            if begun is None or begun.batch_size != count:  # a batch of another size needs other memory
+                now = now if begun is None else self.end(begun, state, now.step - state.step)
+                begun = self.begin(now, taught, count)
+            found = self.learn(begun, batch, taught, now.step)
+            merged = found if merged is None else merge_metrics(merged, found, self.metric)
+            now = attrs.evolve(now, step=now.step + 1)
+        if begun is None or merged is None:
+            raise ValueError(NO_BATCH)
+        return self.end(begun, state, now.step - state.step), merged
 
     def outputs(self, state: TrainState) -> int:
         """How many outputs the network has, by its parameters, which are checked."""
@@ -249,7 +358,7 @@ class _Engine:
             chunk = slice(first, first + at_once)
             part = attrs.evolve(taught, rows=taught.rows[chunk], scale=taught.scale[chunk])
             with self.controller.limit(limits=1, user_api="blas"):
-                outputs = advance(begun, part, step + first // size)
+                outputs = advance(begun, part, step + first // size, self.listen)
             found = self._measured(outputs, data, part.rows)
             merged = found if merged is None else merge_metrics(merged, found, self.metric)
         assert merged is not None  # a lesson has rows
@@ -284,7 +393,7 @@ _OUTPUTS_ONLY = (accuracy(), binary_accuracy(), mean_absolute_error(), mean_squa
 
 def _engine(
     model: Layer, loss: Loss, transform: GradientTransform, metric: Metric | None, threads: int | None
-) -> _Engine:
+) -> Engine:
     keep_freed_memory()
     network, form, (limit, chain) = network_of(model), loss_of(loss), clipped_form(transform)
     controller = ThreadpoolController()
@@ -293,7 +402,7 @@ def _engine(
     if among < 1:
         raise ValueError(f"a compiled epoch takes at least 1 thread, got {threads}")
     measured = metric_for(loss) if metric is None else metric
-    return _Engine(model, network, loss, form, chain, limit, measured, controller, among)
+    return Engine(model, network, loss, form, chain, limit, measured, controller, among)
 
 
 def _whole(name: str, number: int) -> int:

@@ -374,13 +374,26 @@ def _starts(sizes: IntArray) -> IntArray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
-def advance(training: Training, lesson: Lesson, step: int) -> FloatArray:
+def silence() -> None:
+    """Hear nothing: what a training listens to unless told otherwise.
+
+    Returns:
+        None.
+
+    Example:
+        >>> silence()
+    """
+
+
+def advance(training: Training, lesson: Lesson, step: int, listen: Callable[[], None] = silence) -> FloatArray:
     """Make one step for each batch of the lesson.
 
     Args:
         training: It goes on.
         lesson: What to learn from.
         step: Updates made so far.
+        listen: Called before the threads set to work and about ten times a second while they do; what it raises stops
+            them, and the training is of no more use.
 
     Returns:
         (n, K) the network's outputs for the rows of the lesson, before the update of their batch.
@@ -408,6 +421,7 @@ def advance(training: Training, lesson: Lesson, step: int) -> FloatArray:
     """
     dtype = training.table.dtype
     check_fit(training.layout, lesson, dtype)
+    listen()
     steps = -(-len(lesson.rows) // training.batch_size)
     told = Steps(_constants(training.rules, step, steps, dtype), _keys(training, step, steps))
     outputs = empty((len(lesson.rows), lesson.targets.shape[1]), dtype)
@@ -422,7 +436,7 @@ def advance(training: Training, lesson: Lesson, step: int) -> FloatArray:
         )  # fmt: skip
 
     work(0, 1, Steps(told.constants[:0], told.keys[:0]))  # compiles, before anybody waits for anybody
-    _together(lambda number: work(number, training.among, told), training.among, met)
+    _together(lambda number: work(number, training.among, told), training.among, met, listen)
     return outputs
 
 
@@ -509,11 +523,11 @@ def check_fit(layout: Layout, lesson: Lesson, dtype: Precision) -> Lesson:
     return lesson
 
 
-def _together(work: Callable[[int], None], threads: int, met: IntArray) -> None:
+def _together(work: Callable[[int], None], threads: int, met: IntArray, listen: Callable[[], None]) -> None:
     """Run ``work(number)`` in new threads, or, where they cannot all be started, in none.
 
-    This thread waits in Python, where it hears Ctrl-C. Where it does, or one of the others fails, the barrier, which
-    ``met`` counts for, is opened for good, and all others end their work.
+    This thread waits in Python, where it hears Ctrl-C, and where ``listen`` may raise. Where either happens, or one of
+    the others fails, the barrier, which ``met`` counts for, is opened for good, and all others end their work.
     """
     ready, complete, errors = threading.Event(), False, list[BaseException]()
 
@@ -538,7 +552,7 @@ def _together(work: Callable[[int], None], threads: int, met: IntArray) -> None:
         ready.set()
         for event in done:
             while not event.wait(LISTEN):
-                pass
+                listen()
     except BaseException:
         met[0] = OPEN
         raise

@@ -43,6 +43,12 @@ Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of e
 OnNan = Annotated[
     str | None, typer.Option("--on-nan", metavar="stop|skip", help="End at a NaN or infinity, or leave out that step.")
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine", metavar="auto|numpy|compiled", help="What trains: NumPy, or machine code (auto: where installed)."
+    ),
+]
 CheckpointEvery = Annotated[
     float,
     typer.Option(
@@ -133,6 +139,7 @@ def merged_spec(
     epochs: int | None = None,
     seed: int | None = None,
     on_nan: str | None = None,
+    engine: str | None = None,
     unpinned: bool = False,
     stream: str | None = None,
     settings: Sequence[str] | None = None,
@@ -147,6 +154,7 @@ def merged_spec(
         epochs: Value of ``--epochs``.
         seed: Value of ``--seed``.
         on_nan: Value of ``--on-nan``.
+        engine: Value of ``--engine``.
         unpinned: Whether your own IDX files are allowed.
         stream: Value of ``--stream``.
         settings: Values of ``--set``.
@@ -182,6 +190,8 @@ def merged_spec(
         flags["train"]["seed"] = seed
     if on_nan is not None:
         flags["train"]["on_nan"] = on_nan
+    if engine is not None:
+        flags["train"]["engine"] = engine
     return merged(spec, joined(flags, settings_table(settings or [])), where="command line")
 
 
@@ -189,6 +199,29 @@ def _words(text: str) -> list[str]:
     """Words with commas between; one more comma may stand at the end, but nothing is missing before it."""
     words = [word.strip() for word in text.strip().removesuffix(",").split(",")]
     return [] if words == [""] else words
+
+
+def settings_with(engine: str | None, settings: Sequence[str] | None) -> dict[str, object]:
+    """Put ``--engine`` and ``--set`` into one table, for commands that read their recipe from a file.
+
+    Args:
+        engine: Value of ``--engine``.
+        settings: Values of ``--set``.
+
+    Returns:
+        Field -> value, nested as the specification is.
+
+    Raises:
+        UsageProblem: A setting is wrong, or the engine is given twice.
+
+    Example:
+        >>> settings_with("numpy", ["train.epochs=3"])
+        {'train': {'engine': 'numpy', 'epochs': 3}}
+    """
+    from pipelines.spec.settings import joined, settings_table
+
+    flags = {} if engine is None else {"train": {"engine": engine}}
+    return joined(flags, settings_table(settings or []))
 
 
 def _whole_numbers(text: str, option: str) -> list[int]:

@@ -96,6 +96,8 @@ class Diagnosis:
     """Temporary directories of writers that were killed, or are at work."""
     sources: tuple[Source, ...]
     extras: tuple[Extra, ...]
+    engines: tuple[str, ...]
+    """What can run a training."""
     problems: tuple[str, ...]
     """What keeps the project from working, each with its remedy."""
 
@@ -129,6 +131,7 @@ def diagnose(cache: Path, raw: Path) -> Diagnosis:
         cache_leftovers=len(list(cache.glob(f"{TEMPORARY}*"))) if cache.is_dir() else 0,
         sources=sources,
         extras=extras,
+        engines=("numpy", *(["compiled"] if any(extra.name == "fast" and extra.present for extra in extras) else [])),
         problems=problems(libraries, sources, cache),
     )
 
@@ -369,6 +372,7 @@ def diagnosis_lines(found: Diagnosis) -> Printable:
         "processor": f"{found.processor}, {found.cores} core{'s' * (found.cores > 1)} to use",
         "memory": "unknown" if found.memory is None else size_in_words(found.memory),
         "matrix products": f"{found.blas}, threads {found.threads}",
+        "engines": ", ".join(found.engines),
         "libraries": ", ".join(f"{library.name} {library.found or 'MISSING'}" for library in found.libraries),
         "cache": f"{found.cache}: {found.cache_entries} entr{'y' if found.cache_entries == 1 else 'ies'}, "
         f"{size_in_words(found.cache_bytes)}, {found.cache_leftovers} unfinished",

@@ -24,6 +24,7 @@ from pipelines.errors import DataProblem
 from pipelines.runs.directory import check_made_by
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
+from pipelines.training.engine import engine_metadata, engine_used
 from pipelines.training.interrupts import Interrupted
 from pipelines.training.progress import BestSoFar, Observer, Progress
 from pipelines.training.replay import first_state
@@ -98,6 +99,7 @@ def write_checkpoint(run: Path, spec: RunSpec, data: str, progress: Progress, ha
         "hashes": to_text(hashes),
         "epochs": str(len(progress.history)),
         "kept_epoch": str(progress.kept.epoch),
+        **engine_metadata(progress.engine),
     }
     kept = (progress.kept.params, progress.kept.layer_state)
     write_bytes(path, sealed_tensors((progress.state, kept, _numbers(progress.history)), metadata))
@@ -177,6 +179,7 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | N
             remedy="name the --source that the run began with",
         )
     try:
+        engine = engine_used(metadata)
         epochs, kept_epoch = int(metadata["epochs"]), int(metadata["kept_epoch"])
         if not 1 <= kept_epoch <= epochs <= spec.train.epochs:
             raise ValueError(f"epoch {kept_epoch} of {epochs} of {spec.train.epochs}")
@@ -193,7 +196,7 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | N
         raise DataProblem(f"damaged checkpoint: {error}", where=str(path), remedy=REMEDY) from None
     if [record.epoch for record in history] != list(range(1, epochs + 1)) or history[-1].step != state.step:
         raise DataProblem("history and state do not belong together", where=str(path), remedy=REMEDY)
-    return Progress(state, BestSoFar(params, layer_state, kept_epoch), history)
+    return Progress(state, BestSoFar(params, layer_state, kept_epoch), history, engine)
 
 
 def _recorded(metadata: Mapping[str, str], path: Path) -> DataHashes:

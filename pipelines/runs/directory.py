@@ -20,7 +20,7 @@ from pipelines.disk.atomic import write_bytes
 from pipelines.disk.ownership import require_run
 from pipelines.disk.parquet import column_of, read_sealed_table, row_bytes, sealed_table
 from pipelines.errors import DataProblem, UsageProblem
-from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.run_spec import RECORDED, RunSpec
 from pipelines.spec.toml import from_toml, load_config, to_toml
 from pipelines.training.build import parameter_count
 
@@ -102,7 +102,7 @@ def read_config(run: Path) -> RunSpec:
         UsageProblem: There is no such run, it is a study or another directory, or its configuration is not valid.
     """
     require_run(run)
-    return load_config(run / "config.toml", RunSpec())
+    return load_config(run / "config.toml", RECORDED)
 
 
 def check_made_by(spec: RunSpec, metadata: Mapping[str, str], file_format: str, path: Path) -> None:
@@ -125,9 +125,11 @@ def check_made_by(spec: RunSpec, metadata: Mapping[str, str], file_format: str, 
             f"expected the format {file_format}, found {str(found)[:40]!r}", where=str(path), remedy=TRAIN_AGAIN
         )
     try:
-        other = from_toml(metadata.get("config", ""), RunSpec(), where=str(path))
+        other = from_toml(metadata.get("config", ""), RECORDED, where=str(path))
     except UsageProblem as problem:
         raise DataProblem(problem.what, where=str(path), remedy=TRAIN_AGAIN) from None
+    if spec.train.engine == "auto":  # which leaves it to the file, whose header names the engine
+        other = attrs.evolve(other, train=attrs.evolve(other.train, engine="auto"))
     if other != spec:
         raise DataProblem(
             "config.toml is not the configuration that this file was made with",

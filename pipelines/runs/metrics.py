@@ -60,6 +60,8 @@ def metrics(
         "parameters": tree_size(trained.params),
         "recipe": spec.name,
         "seed": spec.train.seed,
+        "engine": trained.engine.name,
+        "threads": trained.engine.threads,
         "versions": library_versions(),
         "lineage": lineage(prepared, partitions),
         "command": command,

@@ -19,7 +19,7 @@ from bpfunc.interop.network_file import network_entry
 from bpfunc.layers import INFERENCE, Layer
 from bpfunc.ops import softmax
 from bpfunc.tree import STATIC, Tree
-from pipelines.artifacts import PIXELS, PreparedMeta, Scaling, Trained
+from pipelines.artifacts import PIXELS, EngineUsed, PreparedMeta, Scaling, Trained
 from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, from_text, to_text
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.tensors import read_sealed_tensors, sealed_tensors, tensor_metadata
@@ -30,6 +30,7 @@ from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
 from pipelines.stages.encode import scaled
 from pipelines.training.build import build_model
+from pipelines.training.engine import engine_metadata, engine_used
 
 NAME = "params.safetensors"
 PARAMS_FORMAT = "bpfunc-params-3"
@@ -53,6 +54,8 @@ class Network:
     """That it is of."""
     data: DataHashes = attrs.field(default=UNKNOWN, metadata=STATIC)
     """The source files and partitions that it was trained on."""
+    engine: EngineUsed = attrs.field(factory=EngineUsed, metadata=STATIC)
+    """What trained it."""
 
     @property
     def model(self) -> Layer:
@@ -72,7 +75,16 @@ def trained_network(spec: RunSpec, meta: PreparedMeta, trained: Trained, data: D
     Returns:
         The network.
     """
-    return Network(trained.params, trained.layer_state, meta.scaling, spec, meta.class_names, trained.epoch, data)
+    return Network(
+        trained.params,
+        trained.layer_state,
+        meta.scaling,
+        spec,
+        meta.class_names,
+        trained.epoch,
+        data,
+        trained.engine,
+    )
 
 
 def probabilities(network: Network, images: NDArray[np.uint8]) -> FloatArray:
@@ -117,6 +129,7 @@ def write_network(run: Path, network: Network) -> None:
         "config": to_toml(network.spec),
         "hashes": to_text(network.data),
         **network_entry(network.model, network.class_names),
+        **engine_metadata(network.engine),
     }
     write_bytes(run / NAME, sealed_tensors(network, metadata))
 
@@ -148,10 +161,11 @@ def read_network(run: Path) -> Network:
     names, epoch = tuple(metadata.get("class_names", "").split("\n")), metadata.get("epoch", "")
     scaling = Scaling(spec.dataset.scaling, np.zeros(PIXELS), np.ones(PIXELS))
     try:
-        data = from_text(metadata.get("hashes"))
+        data, engine = from_text(metadata.get("hashes")), engine_used(metadata)
     except ValueError as error:
         raise DataProblem(f"damaged header: {error}", where=str(path), remedy=TRAIN_AGAIN) from None
-    like = Network(params, state, scaling, spec, names, int(epoch) if re.fullmatch("[0-9]{1,9}", epoch) else 0, data)
+    number = int(epoch) if re.fullmatch("[0-9]{1,9}", epoch) else 0
+    like = Network(params, state, scaling, spec, names, number, data, engine)
     network = read_sealed_tensors(path, like, remedy=TRAIN_AGAIN)
     if len(names) != classes:
         raise DataProblem(f"it names {len(names)} classes, not {classes}", where=str(path), remedy=TRAIN_AGAIN)
@@ -197,4 +211,12 @@ def with_history(run: Path, network: Network) -> Trained:
             remedy=TRAIN_AGAIN,
         )
     seconds = sum(record.seconds for record in history)
-    return Trained(network.spec.model, network.params, network.layer_state, history, network.epoch, seconds)
+    return Trained(
+        network.spec.model,
+        network.params,
+        network.layer_state,
+        history,
+        network.epoch,
+        seconds,
+        network.engine,
+    )

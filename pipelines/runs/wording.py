@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bpfunc.arrays.types import FloatArray
 from bpfunc.tree import tree_leaves_with_path, tree_size
-from pipelines.artifacts import Trained
+from pipelines.artifacts import EngineUsed, Trained
 from pipelines.disk.atomic import sha256_of
 from pipelines.disk.untrusted.printable import shell
 from pipelines.runs.directory import Finished
@@ -40,8 +40,26 @@ def facts_in_words(spec: RunSpec, trained: Trained) -> dict[str, str]:
         "Network kept": f"of epoch {trained.epoch}"
         + (", the lowest validation loss" if spec.train.keep == "best" else ", the last"),
         "Seed": str(spec.train.seed),
+        "Engine": engine_in_words(trained.engine),
         "Training time": f"{trained.train_seconds:.1f} s",
     }
+
+
+def engine_in_words(used: EngineUsed) -> str:
+    """Name what ran a training.
+
+    Args:
+        used: The engine and its threads.
+
+    Returns:
+        A few words.
+
+    Example:
+        >>> engine_in_words(EngineUsed("compiled", 2)), engine_in_words(EngineUsed())
+        ('machine code, 2 threads', 'NumPy')
+    """
+    name = "NumPy" if used.name == "numpy" else "machine code"
+    return name if used.threads is None else f"{name}, {used.threads} thread{'s' * (used.threads > 1)}"
 
 
 def lineage_in_words(finished: Finished) -> dict[str, str]:

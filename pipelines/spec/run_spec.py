@@ -126,6 +126,9 @@ class TrainSpec:
     on_nan: Literal["stop", "skip"] = "stop"
     """What a loss or gradient does that is NaN or infinite: end the run, or leave out that update."""
     seed: int = attrs.field(default=0, validator=_at_least(0))
+    engine: Literal["auto", "numpy", "compiled"] = "auto"
+    """What runs the training: NumPy, or machine code (the extra ``fast``), which differs from it by rounding alone.
+    ``auto`` is machine code where that is installed and knows the training."""
 
     def __attrs_post_init__(self) -> None:
         """Check what no field can check alone."""
@@ -151,3 +154,7 @@ class RunSpec:
             raise ValueError(
                 "dataset.scaling: a mirror image does not commute with 'pixel'; choose 'mirrored', 'standard' or 'unit'"
             )
+
+
+RECORDED = RunSpec(train=TrainSpec(engine="numpy"))
+"""What a configuration that was recorded with a run leaves out: before engines could be chosen, NumPy ran them all."""

@@ -210,6 +210,26 @@ def to_table(spec: attrs.AttrsInstance) -> dict[str, object]:
     return table
 
 
+def reasons_table(spec: RunSpec) -> dict[str, object]:
+    """List what the figures of a training depend on, for a name that stands for its reasons.
+
+    Args:
+        spec: Any run.
+
+    Returns:
+        Field -> value, as from `to_table`; the engine stands there only where it is not NumPy, so that what was named
+        before there was a choice keeps its name.
+
+    Example:
+        >>> from pipelines.spec.run_spec import RECORDED
+        >>> "engine" in reasons_table(RECORDED)["train"]
+        False
+    """
+    table = to_table(spec)
+    train = {name: value for name, value in to_table(spec.train).items() if (name, value) != ("engine", "numpy")}
+    return table | {"train": train}
+
+
 def to_toml(spec: RunSpec) -> str:
     """Write a specification as TOML; `from_toml` reads it back to an equal one.
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import attrs
 import numpy as np
 
 from bpfunc import Batch, cross_entropy, evaluate, make_step
@@ -15,8 +16,8 @@ from bpfunc.gradient.modes import GradientMaker, value_and_grad
 from bpfunc.metrics import mean
 from bpfunc.training.loop import Epoch
 from bpfunc.training.not_finite import finite_gradient, finite_step, fold_finite_steps
-from bpfunc.training.step import StepMetrics, TrainState
-from pipelines.artifacts import EpochRecord, PreparedTrain, Trained
+from bpfunc.training.step import StepFn, StepMetrics, TrainState
+from pipelines.artifacts import EngineUsed, EpochRecord, PreparedTrain, Trained
 from pipelines.dataset.streaming import Stream, stream_rows
 from pipelines.spec.run_spec import RunSpec
 from pipelines.training.build import (
@@ -26,10 +27,12 @@ from pipelines.training.build import (
     build_transform,
     result_params,
 )
+from pipelines.training.engine import choose_engine, compiled_training, try_step
 from pipelines.training.interrupts import Interrupted
 from pipelines.training.progress import BestSoFar, Observer, Progress, never_stop, no_observer
 from pipelines.training.replay import _batches, first_state
 from pipelines.training.rows import training_rows
+from pipelines.training.threads import matrix_threads, threads_told
 
 
 def train(
@@ -107,6 +110,7 @@ def fit(
         history=last.history,
         epoch=last.kept.epoch,
         train_seconds=sum(record.seconds for record in last.history),
+        engine=last.engine,
     )
 
 
@@ -129,10 +133,15 @@ def _epochs(
     schedule = build_schedule(settings, settings.epochs * batches_per_epoch(rows, settings.batch_size))
     model, transform = build_model(spec.model, classes), build_transform(settings, schedule)
     state = first_state(spec) if start is None else start.state
-    plain = make_step(model, build_loss(settings), transform, gradient=gradient)
-    checked = make_step(model, build_loss(settings), transform, gradient=finite_gradient(gradient))
-    careful = finite_step(checked, on_nan=settings.on_nan)
     skipped = 0
+
+    def listen() -> None:
+        if stop():
+            raise Interrupted
+
+    def attentive(step: StepFn, state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
+        listen()
+        return step(state, batch)
 
     def counted(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         nonlocal skipped
@@ -140,16 +149,22 @@ def _epochs(
         skipped += seen.loss.weight == 0
         return state, seen
 
-    def batches(number: int) -> Iterator[Batch]:
-        for batch in _batches(train_rows, settings, number):
-            if stop():
-                raise Interrupted
-            yield batch
-
+    checked = make_step(model, build_loss(settings), transform, gradient=finite_gradient(gradient))
+    careful = finite_step(partial(attentive, checked), on_nan=settings.on_nan)
+    begun = settings.engine if start is None else start.engine.name  # what began a training goes on with it
+    threads = threads_told() if start is None else start.engine.threads
+    name = choose_engine(attrs.evolve(spec, train=attrs.evolve(settings, engine=begun)), gradient)
+    if name == "compiled":
+        plain, threads = compiled_training(spec, schedule, threads=threads, listen=listen)
+        try_step(plain, spec)  # so that the seconds of the first epoch are those of its updates
+        engine = EngineUsed("compiled", threads)
+    else:
+        plain = partial(attentive, make_step(model, build_loss(settings), transform, gradient=gradient))
+        engine = EngineUsed("numpy", matrix_threads())
     kept, history = (None, ()) if start is None else (start.kept, start.history)
     started = time.perf_counter()
     for number in range(len(history), settings.epochs):
-        state, seen = fold_finite_steps(plain, counted, state, partial(batches, number))
+        state, seen = fold_finite_steps(plain, counted, state, partial(_batches, train_rows, settings, number))
         epoch = Epoch(number + 1, state, seen)
         seconds = time.perf_counter() - started
         params = result_params(settings, epoch.state)
@@ -161,7 +176,7 @@ def _epochs(
         if kept is None or settings.keep == "last" or _better(record, history[kept.epoch - 1]):
             kept = BestSoFar(params, epoch.state.layer_state, epoch.number)
         history, skipped = (*history, record), 0
-        yield Progress(epoch.state, kept, history)
+        yield Progress(epoch.state, kept, history, engine)
         started = time.perf_counter()
 
 

@@ -29,11 +29,12 @@ from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
 from pipelines.runs.metrics import read_metrics
 from pipelines.runs.run import evaluate_run, resume_run, train_run
-from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.run_spec import RECORDED, RunSpec
 from pipelines.spec.toml import load_config
 from pipelines.stages.prepare import prepare
 from pipelines.studies.executors import work_lost
 from pipelines.studies.statistics import mean_and_interval
+from pipelines.training.engine import settled
 
 BARE_SEED = (r"config\.toml", r"sealed\.txt", "checkpoints/")
 """Names of files in the directory of a seed that was killed before it had trained at all, as regular expressions."""
@@ -89,7 +90,7 @@ def open_study(directory: Path, spec: RunSpec) -> None:
             remedy="choose another --out",
         )
     if (directory / "config.toml").is_file():
-        if _seedless(load_config(directory / "config.toml", RunSpec())) != _seedless(spec):
+        if _seedless(load_config(directory / "config.toml", RECORDED)) != _seedless(spec):
             raise UsageProblem(
                 "the study there has another configuration", where=str(directory), remedy="choose another --out"
             )
@@ -98,6 +99,25 @@ def open_study(directory: Path, spec: RunSpec) -> None:
         raise UsageProblem("this directory is not a study", where=str(directory), remedy="choose another --out")
     directory.mkdir(parents=True, exist_ok=True)
     write_config(directory, _seedless(spec))
+
+
+def study_spec(directory: Path, spec: RunSpec) -> RunSpec:
+    """Settle the engine of a study, once for all its seeds: one that is there keeps the engine that it began with.
+
+    Args:
+        directory: Of the study.
+        spec: The recipe.
+
+    Returns:
+        The recipe with its engine.
+
+    Raises:
+        UsageProblem: The engine is not installed, or does not know the recipe; or the study's configuration is invalid.
+    """
+    if spec.train.engine == "auto" and kind_of(directory) == "study":
+        begun = load_config(directory / "config.toml", RECORDED).train.engine
+        spec = attrs.evolve(spec, train=attrs.evolve(spec.train, engine=begun))
+    return settled(spec)
 
 
 def _seedless(spec: RunSpec) -> RunSpec:
@@ -124,6 +144,7 @@ def run_study(
         UsageProblem: A seed that is there is of other data than those that are named now.
         PipelineError: A seed failed; what is finished stays.
     """
+    spec = study_spec(directory, spec)
     prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     open_study(directory, spec)
     there = {seed: read_seed(directory, seed) for seed in seeds}

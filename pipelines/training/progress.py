@@ -9,7 +9,7 @@ import attrs
 
 from bpfunc.training.step import TrainState
 from bpfunc.tree import Tree
-from pipelines.artifacts import EpochRecord
+from pipelines.artifacts import EngineUsed, EpochRecord
 
 
 @attrs.frozen(eq=False)
@@ -29,6 +29,8 @@ class Progress:
     state: TrainState
     kept: BestSoFar
     history: tuple[EpochRecord, ...]
+    engine: EngineUsed = attrs.field(factory=EngineUsed)
+    """What trained it so far, and goes on."""
 
     @property
     def record(self) -> EpochRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -23,3 +24,34 @@ def use_threads(count: int) -> None:
         return
     for name in VARIABLES:
         os.environ.setdefault(name, str(count))
+
+
+def threads_told() -> int:
+    """Read from the environment how many threads a training takes; it never depends on the number of cores.
+
+    Returns:
+        What `use_threads` or a person set, else 1.
+
+    Example:
+        >>> threads_told() >= 1
+        True
+    """
+    told = next((os.environ[name] for name in VARIABLES if name in os.environ), "")
+    return max(int(told), 1) if told.isascii() and told.isdecimal() and len(told) < 6 else 1
+
+
+def matrix_threads() -> int | None:
+    """Ask how many threads NumPy's matrix products take.
+
+    Returns:
+        At least 1, or None where threadpoolctl, which knows, is not installed, and the environment does not say.
+
+    Example:
+        >>> matrix_threads() == 0
+        False
+    """
+    if find_spec("threadpoolctl") is not None:
+        from threadpoolctl import threadpool_info
+
+        return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=None)
+    return threads_told() if any(name in os.environ for name in VARIABLES) else None

@@ -6,6 +6,7 @@ from pipelines.cli.options import (
     AsJson,
     Classes,
     Config,
+    Engine,
     Epochs,
     Hidden,
     OnNan,
@@ -28,6 +29,7 @@ def show(
     epochs: Epochs = None,
     seed: Seed = None,
     on_nan: OnNan = None,
+    engine: Engine = None,
     unpinned: Unpinned = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,6 +50,7 @@ def show(
         epochs=epochs,
         seed=seed,
         on_nan=on_nan,
+        engine=engine,
         unpinned=unpinned,
         settings=settings,
     )
@@ -58,6 +61,7 @@ def show(
         "train.epochs": ("--epochs", epochs),
         "train.seed": ("--seed", seed),
         "train.on_nan": ("--on-nan", on_nan),
+        "train.engine": ("--engine", engine),
     }
     flags = {field: option for field, (option, value) in given.items() if value is not None}
     found = origins(recipe, config, settings or [], flags)

@@ -18,6 +18,7 @@ from pipelines.cli.options import (
     Classes,
     Config,
     DataParallel,
+    Engine,
     Epochs,
     Hidden,
     OnNan,
@@ -55,6 +56,7 @@ def run(
     epochs: Epochs = None,
     seed: Seed = None,
     on_nan: OnNan = None,
+    engine: Engine = None,
     checkpoint_every: CheckpointEvery = 20.0,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
@@ -87,6 +89,7 @@ def run(
         epochs=epochs,
         seed=seed,
         on_nan=on_nan,
+        engine=engine,
         unpinned=unpinned,
         settings=settings,
     )
@@ -105,6 +108,7 @@ def train(
     epochs: Epochs = None,
     seed: Seed = None,
     on_nan: OnNan = None,
+    engine: Engine = None,
     checkpoint_every: CheckpointEvery = 20.0,
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
@@ -137,6 +141,7 @@ def train(
             epochs=epochs,
             seed=seed,
             on_nan=on_nan,
+            engine=engine,
             unpinned=unpinned,
             stream=stream,
             settings=settings,
@@ -202,15 +207,13 @@ def resume(
     from pipelines.dataset.places import Places
     from pipelines.runs.directory import SEALED, read_config
     from pipelines.runs.run import evaluate_run, report_run, resume_run
+    from pipelines.training.engine import telling
 
     observe = progress(read_config(run), quiet=quiet)
-    spec, finished = resume_run(
-        run,
-        Places(source=source, cache=cache, raw=raw),
-        observe=observe,
-        tell=partial(say, quiet=quiet),
-        every=checkpoint_every,
-    )
+    tell = partial(say, quiet=quiet)
+    places = Places(source=source, cache=cache, raw=raw)
+    with telling(tell):
+        spec, finished = resume_run(run, places, observe=observe, tell=tell, every=checkpoint_every)
     if (run / SEALED).is_file():
         _show_training(spec, finished, as_json=as_json)
         return
@@ -268,9 +271,11 @@ def report(
 
 def _train(spec: RunSpec, places: Places, *, quiet: bool, every: float, sealed: bool = False) -> Finished:
     from pipelines.runs.run import train_run
+    from pipelines.training.engine import telling
 
     observe = progress(spec, quiet=quiet)
-    finished = train_run(spec, places, now=datetime.now(), observe=observe, sealed=sealed, every=every)
+    with telling(partial(say, quiet=quiet)):
+        finished = train_run(spec, places, now=datetime.now(), observe=observe, sealed=sealed, every=every)
     say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
     return finished
 

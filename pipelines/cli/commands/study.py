@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from pipelines.cli.options import (
     Cache,
     Classes,
     Config,
+    Engine,
     Epochs,
     ExecutorName,
     Hidden,
@@ -27,6 +29,7 @@ from pipelines.cli.options import (
     Unpinned,
     file_name,
     merged_spec,
+    settings_with,
 )
 from pipelines.cli.terminal import print_json, print_text, say
 from pipelines.disk.untrusted.printable import in_lines, printable, shell
@@ -52,6 +55,7 @@ def study(
     out: Out = None,
     unpinned: Unpinned = False,
     executor: ExecutorName = "processes",
+    engine: Engine = None,
     threads: Threads = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -68,15 +72,27 @@ def study(
     from pipelines.stages.prepare import prepare
     from pipelines.studies.ablation import ablation_rows, ablation_table, run_ablation, write_ablation
     from pipelines.studies.executors import open_executor
-    from pipelines.studies.study import run_study, study_command, study_table, summarised, write_study
+    from pipelines.studies.study import run_study, study_command, study_spec, study_table, summarised, write_study
     from pipelines.studies.text import ablation_lines, study_lines
+    from pipelines.training.engine import make_machine_code, telling
 
     spec = merged_spec(
-        recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned, settings=settings
+        recipe,
+        config,
+        classes=classes,
+        hidden=hidden,
+        epochs=epochs,
+        engine=engine,
+        unpinned=unpinned,
+        settings=settings,
     )
     directory = out or Path("data/runs") / f"study-{spec.name}"
     check_new_directory(directory, "study", reads=[directory / "config.toml"])
     places = Places(source=source, cache=cache, raw=raw)
+    spec = study_spec(directory, spec)
+    if executor == "processes":  # once, here: the workers then find it
+        with telling(partial(say, quiet=quiet)):
+            make_machine_code(spec)
     # Prepared once, here: the workers then find it.
     prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
     results = []
@@ -115,6 +131,7 @@ def search(
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
+    engine: Engine = None,
     threads: Threads = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -128,13 +145,22 @@ def search(
     use_threads(threads)
     from pipelines.dataset.places import Places
     from pipelines.disk.ownership import check_new_directory
-    from pipelines.spec.settings import settings_table
     from pipelines.studies.executors import open_executor
     from pipelines.studies.text import search_lines, search_trial_line
-    from pipelines.studies.tuning.cross_validation import load_search, run_search, search_table, write_search
+    from pipelines.studies.tuning.cross_validation import (
+        load_search,
+        run_search,
+        search_table,
+        settled_search,
+        write_search,
+    )
+    from pipelines.training.engine import make_machine_code, telling
 
-    plan = load_search(space, settings_table(settings or []))
+    plan = load_search(space, settings_with(engine, settings))
     check_new_directory(out, "search", reads=[space], writes=("search.json",))
+    plan = settled_search(plan)
+    with telling(partial(say, quiet=quiet)):  # once, here: the workers then find it
+        make_machine_code(next(iter(plan.variants.values())))
     trials = []
     with open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
@@ -161,6 +187,7 @@ def sweep(
     raw: Raw = DEFAULT_RAW,
     out: Out = None,
     executor: ExecutorName = "processes",
+    engine: Engine = None,
     threads: Threads = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -171,21 +198,27 @@ def sweep(
         bpfunc sweep SPACE.toml --trials 50 --jobs 2
     """
     use_threads(threads)
+    import attrs
+
     from pipelines.dataset.places import Places
     from pipelines.disk.atomic import make_directory, write_bytes
     from pipelines.disk.json_text import write_json
     from pipelines.disk.ownership import check_new_directory
-    from pipelines.spec.settings import settings_table
     from pipelines.spec.toml import to_toml
     from pipelines.studies.executors import open_executor
     from pipelines.studies.text import trial_line
     from pipelines.studies.tuning.space import load_space, with_settings
     from pipelines.studies.tuning.storage import storage_url
     from pipelines.studies.tuning.sweep import best_trial, run_sweep, sweep_results, sweep_table
+    from pipelines.training.engine import make_machine_code, settled, telling
 
-    plan, places = load_space(space, settings_table(settings or [])), Places(source=source, cache=cache, raw=raw)
+    plan, places = load_space(space, settings_with(engine, settings)), Places(source=source, cache=cache, raw=raw)
     directory = out or Path("data/runs") / f"sweep-{space.stem}"
     check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
+    asked, plan = plan, attrs.evolve(plan, base=settled(plan.base))
+    if executor == "processes":  # once, here: the workers then find it
+        with telling(partial(say, quiet=quiet)):
+            make_machine_code(plan.base)
     make_directory(directory)
     url = storage or storage_url(directory)
     with open_executor(executor, jobs=jobs, threads=threads) as pool:
@@ -196,7 +229,7 @@ def sweep(
         say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
     best = best_trial(results)
     write_json(directory / "sweep.json", sweep_table(results))
-    write_bytes(directory / "best.toml", to_toml(with_settings(plan.base, best.settings, where=str(space))).encode())
+    write_bytes(directory / "best.toml", to_toml(with_settings(asked.base, best.settings, where=str(space))).encode())
     if as_json:
         rows = sweep_table(results)
         best_row = sweep_table([best])[0]

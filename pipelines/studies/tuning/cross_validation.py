@@ -29,10 +29,11 @@ from pipelines.disk.untrusted.documents import read_json, read_toml
 from pipelines.errors import UsageProblem, WorkFailed
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, flat
-from pipelines.spec.toml import load_recipe, merged, to_table
+from pipelines.spec.toml import load_recipe, merged, reasons_table
 from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
 from pipelines.studies.executors import work_lost
+from pipelines.training.engine import settled
 from pipelines.training.interrupts import stop_requested
 from pipelines.training.rows import read_training_rows
 
@@ -161,6 +162,21 @@ def _table(tables: Mapping[str, object], name: str, path: Path) -> Mapping[str, 
     return found
 
 
+def settled_search(search: Search) -> Search:
+    """Settle the engine of each variant, once for all workers.
+
+    Args:
+        search: What to try.
+
+    Returns:
+        The search with its engines.
+
+    Raises:
+        UsageProblem: An engine is not installed, or does not know a variant.
+    """
+    return attrs.evolve(search, variants={name: settled(spec) for name, spec in search.variants.items()})
+
+
 def run_search(search: Search, directory: Path, places: Places, executor: Executor) -> Iterator[Trial]:
     """Train every variant on every fold that is not in the log yet.
 
@@ -177,6 +193,7 @@ def run_search(search: Search, directory: Path, places: Places, executor: Execut
     Raises:
         PipelineError: See the stages.
     """
+    search = settled_search(search)
     (directory / "trials").mkdir(parents=True, exist_ok=True)
     prepared = {
         name: prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
@@ -205,7 +222,7 @@ def run_search(search: Search, directory: Path, places: Places, executor: Execut
 
 
 def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTrain, directory: Path) -> Trial:
-    key = cache_key({"spec": to_table(spec), "folds": folds, "rows": prepared.sha256})[:16]
+    key = cache_key({"spec": reasons_table(spec), "folds": folds, "rows": prepared.sha256})[:16]
     path = directory / "trials" / f"{name}-{fold}-{key}.json"
     trial = _kept(path)
     if trial is None:

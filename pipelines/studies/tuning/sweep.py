@@ -25,12 +25,13 @@ from pipelines.dataset.places import Places
 from pipelines.disk.json_text import json_text
 from pipelines.disk.untrusted.documents import parse_json
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
-from pipelines.spec.toml import to_table
+from pipelines.spec.toml import reasons_table
 from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
 from pipelines.studies.executors import work_lost
 from pipelines.studies.tuning.space import Parameter, Space, Value, with_settings
 from pipelines.studies.tuning.storage import open_storage, storage_failures
+from pipelines.training.engine import settled
 from pipelines.training.interrupts import Interrupted, stop_requested
 from pipelines.training.progress import Progress
 from pipelines.training.rows import training_rows
@@ -72,7 +73,7 @@ def study_name(space: Space, data: str) -> str:
         'report-'
     """
     parameters = [[item.name, item.kind, item.values] for item in space.parameters]
-    reasons = [to_table(space.base), parameters, space.pruner, space.seed, data]
+    reasons = [reasons_table(settled(space.base)), parameters, space.pruner, space.seed, data]
     return f"{space.base.name}-{hashlib.sha256(json_text(reasons).encode()).hexdigest()[:16]}"
 
 
@@ -100,6 +101,7 @@ def run_sweep(
 
 
 def _swept(space: Space, url: str, trials: int, places: Places, executor: Executor, jobs: int) -> Iterator[TrialResult]:
+    space = attrs.evolve(space, base=settled(space.base))
     prepared, data = _base_data(space, places, read=True)
     name = study_name(space, prepared.train.sha256 + data.partitions)
     _open_study(space, url, name)
@@ -187,6 +189,7 @@ def run_trial(
         PipelineError: See the stages.
         Interrupted: A signal came; the trial counts as failed, so that another is run instead.
     """
+    settled(space.base)  # a worker without the engine takes no trial
     prepared, found = _base_data(space, places)
     other = differences(data, found)
     if other:

@@ -19,13 +19,13 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from bpfunc.arrays.types import FloatDType
 from bpfunc.batches.batch import Batch, epoch_batches, in_order, weighted
 from bpfunc.compiled.loops import source_in_place
-from bpfunc.interop.numba import compiled_epoch
+from bpfunc.interop.numba import compiled_epoch, compiled_fold, compiled_step
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, ShapeError, batch_norm, dense, identity, leaky_relu, relu, sigmoid, softmax, tanh
 from bpfunc.layers.combinators import named, residual, serial
 from bpfunc.losses import Loss, cross_entropy, squared_error
 from bpfunc.optimizers import adam, lamb, sgd, weights_only
-from bpfunc.training.loop import fold_steps
+from bpfunc.training.loop import fold_steps, steps, train
 from bpfunc.training.step import StepMetrics, TrainState, init_train_state, make_step
 from bpfunc.transforms import (
     GradientTransform,
@@ -311,3 +311,60 @@ def test_ctrl_c_is_heard_within_an_epoch() -> None:
     timer.join()
     assert threading.active_count() == before
     epoch(state, data, Key(1), 0, 256)
+
+
+def test_a_compiled_step_stands_where_a_step_does() -> None:
+    """`train` and `fold_steps` take it, from gathered rows and from any iterator, with the bits of a compiled epoch."""
+    model, transform, data, state = prepared()
+    step = compiled_step(model, cross_entropy(), transform, threads=2)
+    epoch = compiled_epoch(model, cross_entropy(), transform, threads=2)
+    expected = state
+    for number in range(2):
+        expected, seen = epoch(expected, data, Key(1), number, 5)
+    records = list(train(step, state, lambda number: epoch_batches(data, Key(1), number, 5), epochs=2))
+    listed = list(train(step, state, lambda number: list(epoch_batches(data, Key(1), number, 5)), epochs=2))
+    *_, (single, _) = steps(step, state, epoch_batches(data, Key(1), 0, 5))
+    assert [a.tobytes() for a in arrays(single)] == [a.tobytes() for a in arrays(records[0].state)]
+    for found in (records[-1], listed[-1]):
+        assert found.state.step == expected.step == 10
+        assert found.metrics.metric == seen.metric
+        assert found.metrics.loss.total == pytest.approx(seen.loss.total, rel=1e-12)
+        assert [a.tobytes() for a in arrays(found.state)] == [a.tobytes() for a in arrays(expected)]
+
+
+def test_batches_that_are_left_are_learned_from() -> None:
+    """A fold takes what is left of gathered batches, and leaves none; no batch at all is refused."""
+    model, transform, data, state = prepared()
+    fold = compiled_fold(model, cross_entropy(), transform, threads=1)
+    begun = epoch_batches(data, Key(1), 0, 5)
+    next(begun)
+    found, _ = fold(state, begun)
+    expected, _ = compiled_epoch(model, cross_entropy(), transform, threads=1)(state, data, Key(1), 0, 5, start=1)
+    assert found.step == 4
+    assert [a.tobytes() for a in arrays(found)] == [a.tobytes() for a in arrays(expected)]
+    for empty in (begun, [], iter(())):
+        with pytest.raises(ValueError, match="there is no batch to learn from"):
+            fold(state, empty)
+
+
+def test_what_listens_may_end_the_work() -> None:
+    """It is asked before the first step and during a long epoch; its error ends the threads, and the state stays."""
+    model, transform = serial(dense(512), relu(), dense(512), relu(), dense(CLASSES)), sgd(1e-30)
+    data = Batch(np.ones((256, 512), np.float32), np.zeros(256, np.intp))
+    state, asked = init_train_state(model, transform, Key(3), (512,)), 0
+
+    def listen() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 4:
+            raise LookupError("enough")
+
+    step, before = compiled_step(model, cross_entropy(), transform, threads=2, listen=listen), threading.active_count()
+    step.fold(state, epoch_batches(data, Key(1), 0, 256))
+    assert asked
+    asked = 0
+    long = epoch_batches(data, Key(1), 0, 256, sampler=lambda key, count: np.tile(np.arange(count), 3000))
+    with pytest.raises(LookupError, match="enough"):
+        fold_steps(step, state, long)
+    assert asked == 4
+    assert threading.active_count() == before

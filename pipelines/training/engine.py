@@ -1,0 +1,196 @@
+"""Which engine runs a training: NumPy, or machine code where that is installed and knows the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import attrs
+import numpy as np
+
+from bpfunc import Batch
+from bpfunc.gradient.modes import GradientMaker, value_and_grad
+from bpfunc.training.step import StepFn
+from bpfunc.transforms.schedules import Schedule, constant
+from pipelines.artifacts import PIXELS, EngineName, EngineUsed
+from pipelines.errors import UsageProblem, first_line
+from pipelines.spec.run_spec import RECORDED, RunSpec  # noqa: F401  # an example takes the first
+from pipelines.training.build import build_loss, build_model, build_transform
+from pipelines.training.replay import first_state
+
+FIELD = "train.engine"
+DIGITS = 5
+"""Of the largest number of threads that a file may name."""
+
+
+def choose_engine(spec: RunSpec, gradient: GradientMaker = value_and_grad) -> EngineName:
+    """Settle what runs a training, by its configuration and by what is installed, and by nothing else.
+
+    Args:
+        spec: Names the engine, or leaves the choice with ``auto``.
+        gradient: How to get the gradient of a batch; one that processes share out is NumPy's.
+
+    Returns:
+        ``compiled``, if that is asked for or left open, the extra `fast` is installed, and the engine knows the
+        training; else ``numpy``.
+
+    Raises:
+        UsageProblem: The compiled engine is asked for, and is not installed or does not know this training.
+
+    Example:
+        >>> choose_engine(RECORDED)
+        'numpy'
+    """
+    asked = spec.train.engine
+    if asked == "numpy":
+        return "numpy"
+    reason, remedy = _why_not(spec, gradient)
+    if not reason:
+        return "compiled"
+    if asked == "auto":
+        return "numpy"
+    raise UsageProblem(reason, where=FIELD, remedy=remedy)
+
+
+def _why_not(spec: RunSpec, gradient: GradientMaker) -> tuple[str, str]:
+    """Why a training cannot be compiled, and what to do about it; empty where it can be."""
+    other = "choose numpy or auto"
+    if gradient is not value_and_grad:
+        return "the compiled engine does not share a batch out among processes", other
+    try:
+        compiled_training(spec, constant(spec.train.learning_rate), threads=1)
+    except ImportError as missing:
+        return f"the compiled engine is not installed: {first_line(missing)}", "pip install 'bpfunc[fast]'"
+    except (TypeError, ValueError) as unknown:
+        return f"the compiled engine does not know this training: {first_line(unknown)}", other
+    return "", ""
+
+
+def settled(spec: RunSpec) -> RunSpec:
+    """Put the engine that is chosen into a specification, to send it with the work.
+
+    Args:
+        spec: Any.
+
+    Returns:
+        The specification with ``numpy`` or ``compiled``.
+
+    Raises:
+        UsageProblem: See `choose_engine`.
+
+    Example:
+        >>> settled(RunSpec()).train.engine in ("numpy", "compiled")
+        True
+    """
+    return attrs.evolve(spec, train=attrs.evolve(spec.train, engine=choose_engine(spec)))
+
+
+def compiled_training(
+    spec: RunSpec, schedule: Schedule, *, threads: int | None = None, listen: Callable[[], None] = lambda: None
+) -> tuple[StepFn, int]:
+    """Build the training step of the compiled engine.
+
+    Args:
+        spec: Network and training.
+        schedule: Of the learning rate.
+        threads: How many share the work; as many as the matrix products take where None.
+        listen: Asked several times a second while it works; what it raises ends the work.
+
+    Returns:
+        The step, and the number of threads.
+
+    Raises:
+        ImportError: The extra `fast` is not installed.
+        TypeError: A part cannot be compiled.
+        ValueError: A part is not known to the engine.
+    """
+    from bpfunc.interop.numba import compiled_step
+
+    settings = spec.train
+    model = build_model(spec.model, len(spec.dataset.classes))
+    transform = build_transform(settings, schedule)
+    step = compiled_step(model, build_loss(settings), transform, threads=threads, listen=listen)
+    return step, step.threads
+
+
+def make_machine_code(spec: RunSpec) -> None:
+    """Make the machine code of a training and keep it on disk, so that several workers do not all make it.
+
+    Args:
+        spec: Network and training; nothing is done where NumPy runs it.
+
+    Raises:
+        UsageProblem: See `choose_engine`.
+    """
+    if choose_engine(spec) == "compiled":
+        try_step(compiled_training(spec, constant(spec.train.learning_rate), threads=1)[0], spec)
+
+
+def try_step(step: StepFn, spec: RunSpec) -> None:
+    """Take a step on an empty picture and forget it: what machine code it needs is there afterwards.
+
+    Args:
+        step: From `compiled_training`.
+        spec: Network and training.
+    """
+    classes = len(spec.dataset.classes)
+    step(first_state(spec), Batch(np.zeros((1, PIXELS), np.float32), np.zeros((1, classes), np.float32)))
+
+
+@contextmanager
+def telling(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell a person once, within the block, that machine code is being made and why that takes a while.
+
+    Args:
+        tell: Takes the sentence.
+
+    Yields:
+        Nothing.
+    """
+    try:
+        from bpfunc.compiled.kept import observed
+    except ImportError:  # without the extra no machine code is made
+        yield
+        return
+    words = "making machine code for this training, which takes some seconds and is done once; it is kept in {}"
+    with observed(lambda directory: tell(words.format(directory))):
+        yield
+
+
+def engine_metadata(used: EngineUsed) -> dict[str, str]:
+    """Write down in a file's header what ran a training.
+
+    Args:
+        used: The engine and its threads.
+
+    Returns:
+        Name -> text.
+
+    Example:
+        >>> engine_metadata(EngineUsed("compiled", 2))
+        {'engine': 'compiled', 'threads': '2'}
+    """
+    return {"engine": used.name, "threads": "" if used.threads is None else str(used.threads)}
+
+
+def engine_used(metadata: Mapping[str, str]) -> EngineUsed:
+    """Read what `engine_metadata` wrote; a file of an earlier version names none, and NumPy ran all of those.
+
+    Args:
+        metadata: From a file's header.
+
+    Returns:
+        The engine and its threads.
+
+    Raises:
+        ValueError: The text is not what was written.
+
+    Example:
+        >>> engine_used({}), engine_used({"engine": "compiled", "threads": "2"})
+        (EngineUsed(name='numpy', threads=None), EngineUsed(name='compiled', threads=2))
+    """
+    name, threads = metadata.get("engine", "numpy"), metadata.get("threads", "")
+    known = threads.isascii() and threads.isdecimal() and len(threads) <= DIGITS and int(threads) > 0
+    if name not in ("numpy", "compiled") or not (known or (not threads and name == "numpy")):
+        raise ValueError(f"engine {name[:40]!r} with {threads[:40]!r} threads")
+    return EngineUsed("compiled" if name == "compiled" else "numpy", int(threads) if known else None)
