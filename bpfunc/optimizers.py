@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.transforms import (
     GradientTransform,
@@ -51,6 +52,7 @@ def _decay(function: str, amount: float, applies: Applies | None) -> GradientTra
     return add_decayed_weights(amount) if applies is None else masked(add_decayed_weights(amount), applies)
 
 
+@recorded
 def sgd(
     learning_rate: float | Schedule,
     *,
@@ -88,6 +90,7 @@ def sgd(
     return chain(*parts, scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def adagrad(learning_rate: float | Schedule, *, initial: float = 0.1, eps: float = 1e-10) -> GradientTransform:
     """Adagrad: preconditioner, then the learning rate.
 
@@ -113,6 +116,7 @@ def adagrad(learning_rate: float | Schedule, *, initial: float = 0.1, eps: float
     return chain(scale_by_adagrad(initial=initial, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def rmsprop(
     learning_rate: float | Schedule,
     *,
@@ -151,6 +155,7 @@ def rmsprop(
     )
 
 
+@recorded
 def adadelta(learning_rate: float | Schedule = 1.0, *, decay: float = 0.9, eps: float = 1e-6) -> GradientTransform:
     """Adadelta: preconditioner, then the learning rate.
 
@@ -178,6 +183,7 @@ def adadelta(learning_rate: float | Schedule = 1.0, *, decay: float = 0.9, eps: 
     return chain(scale_by_adadelta(decay=decay, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def adam(
     learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> GradientTransform:
@@ -206,6 +212,7 @@ def adam(
     return chain(scale_by_adam(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def amsgrad(
     learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> GradientTransform:
@@ -234,6 +241,7 @@ def amsgrad(
     return chain(scale_by_amsgrad(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def nadam(
     learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> GradientTransform:
@@ -262,6 +270,7 @@ def nadam(
     return chain(scale_by_nadam(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def adamw(
     learning_rate: float | Schedule,
     *,
@@ -302,6 +311,7 @@ def adamw(
     )
 
 
+@recorded
 def lion(
     learning_rate: float | Schedule,
     *,
@@ -340,6 +350,7 @@ def lion(
     )
 
 
+@recorded
 def lamb(
     learning_rate: float | Schedule,
     *,

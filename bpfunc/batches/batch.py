@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly, readonly_arrays
 from bpfunc.keys import Key, fold_in, permutation, split, uniform
@@ -34,6 +35,8 @@ class Batch:
     inputs: FloatArray
     targets: FloatArray | IntArray
     weights: FloatArray | None = None
+
+    __repr__ = one_line
 
 
 def row_count(data: Batch) -> int:

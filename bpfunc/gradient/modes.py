@@ -14,6 +14,7 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.batches.batch import Batch
 from bpfunc.layers import Context, Layer, ShapeError, inputs_for
@@ -37,6 +38,8 @@ class Value:
     losses: FloatArray
     outputs: FloatArray
     state: Tree
+
+    __repr__ = one_line
 
 
 GradientFn: TypeAlias = Callable[[Tree, Tree, Batch, Context], tuple[Value, Tree]]

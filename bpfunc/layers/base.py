@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from inspect import Parameter, signature
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import called, shown
 from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.keys import Key
 from bpfunc.tree import STATIC, Tree, float_dtype, tree_leaves
@@ -259,6 +261,35 @@ class Layer:
     maker: Maker | None = None
     op: OpFn | None = None
     looks_up: bool | None = attrs.field(default=attrs.Factory(_looks_up, takes_self=True))
+
+    def __repr__(self) -> str:
+        """Print as the call that makes such a layer, initialisers apart; a custom layer by its name."""
+        return f"Layer({self.name!r})" if self.maker is None else _as_call(self.maker, self.parts)
+
+    def _repr_html_(self) -> str:
+        """Show as a table in a notebook."""
+        from bpfunc.layers.summary import layer_table
+
+        return layer_table(self)
+
+
+def _as_call(maker: Maker, parts: tuple[tuple[str, Layer], ...]) -> str:
+    """The call of a maker, without the arguments that it has anyway."""
+    from bpfunc.layers.recognition import MAKERS
+
+    settings = dict(maker.settings)
+    if maker.name == "named":
+        names: Any = settings["names"]
+        return called("named", [f"({name!r}, {layer!r})" for name, (_, layer) in zip(names, parts, strict=True)])
+    arguments = [repr(layer) for _, layer in parts]
+    known = signature(MAKERS[maker.name]).parameters if maker.name in MAKERS else {}
+    for name, value in settings.items():
+        if name not in known:
+            arguments.append(f"{name}={shown(value)}")
+        elif known[name].default != value:
+            plain = known[name].kind is Parameter.POSITIONAL_OR_KEYWORD
+            arguments.append(shown(value) if plain else f"{name}={shown(value)}")
+    return called(maker.name, arguments)
 
 
 def inputs_for(layer: Layer, params: Tree, inputs: FloatArray) -> FloatArray:

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray, Shape, readonly
 from bpfunc.keys import Key, fold_in
 from bpfunc.layers import Context, Layer, Maker, ShapeError, inputs_for
@@ -30,6 +31,8 @@ class SerialParams:
     """
 
     layers: tuple[Tree, ...]
+
+    __repr__ = one_line
 
 
 def serial(*layers: Layer) -> Layer:
@@ -65,6 +68,8 @@ class NamedParams:
     """
 
     parts: dict[str, Tree]
+
+    __repr__ = one_line
 
 
 def named(*parts: tuple[str, Layer]) -> Layer:
@@ -312,6 +317,8 @@ class ParallelParams:
     """
 
     branches: tuple[Tree, ...]
+
+    __repr__ = one_line
 
 
 def parallel(*layers: Layer, combine: Combine = "concatenate") -> Layer:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import attrs
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch, epoch_batches, in_order
 from bpfunc.gradient.modes import value
@@ -38,6 +39,8 @@ class Epoch:
     number: int
     state: TrainState
     metrics: StepMetrics
+
+    __repr__ = one_line
 
 
 def merge_metrics(left: StepMetrics, right: StepMetrics, metric: Metric | None = None) -> StepMetrics:

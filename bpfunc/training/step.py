@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.aligned import keep_freed_memory
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import Shape
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
@@ -41,6 +42,8 @@ class TrainState:
     step: int
     key: Key = attrs.field(metadata=STATIC)
 
+    __repr__ = one_line
+
 
 @attrs.frozen(eq=False)
 class StepMetrics:
@@ -56,6 +59,8 @@ class StepMetrics:
     loss: Mean
     metric: Tree
     measured_by: Metric | None = attrs.field(default=None, metadata=STATIC)
+
+    __repr__ = one_line
 
 
 StepFn: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]

@@ -9,6 +9,7 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line, recorded
 from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise
@@ -30,6 +31,7 @@ from bpfunc.tree import (
 StateT = TypeVar("StateT")
 
 
+@recorded
 def masked(transform: GradientTransform, applies: Callable[[str], bool]) -> GradientTransform:
     """Apply a transform to some leaves and pass the others by untouched.
 
@@ -76,6 +78,7 @@ def _masked_elementwise(inner: Elementwise | None, applies: Callable[[str], bool
     return attrs.evolve(inner, parts=tuple(attrs.evolve(part, applies=applies) for part in inner.parts))
 
 
+@recorded
 def partitioned(label: Callable[[str], str], transforms: Mapping[str, GradientTransform]) -> GradientTransform:
     """Give each leaf to the transform of its label.
 
@@ -140,7 +143,10 @@ class AccumulateState:
     total: Tree
     inner: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def accumulate(transform: GradientTransform, every: int) -> GradientTransform:
     """Let a transform act on the mean of ``every`` gradients; in between the updates are zero.
 
@@ -195,7 +201,10 @@ class LookaheadState:
     slow: Tree
     inner: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5) -> GradientTransform:
     """Let fast parameters run ``every`` steps ahead, then pull slow ones after them and restart from there.
 
@@ -251,7 +260,10 @@ class EmaState:
 
     average: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def ema_of_params(decay: float) -> GradientTransform:
     """Keep an exponential moving average of the parameters beside them. Goes last in a chain; updates pass unchanged.
 
