@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bpfunc import transforms
 from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.transforms import (
@@ -12,7 +13,6 @@ from bpfunc.transforms import (
     chain,
     identity,
     masked,
-    momentum,
     scale_by_adadelta,
     scale_by_adagrad,
     scale_by_adam,
@@ -56,25 +56,28 @@ def _decay(function: str, amount: float, applies: Applies | None) -> GradientTra
 def sgd(
     learning_rate: float | Schedule,
     *,
-    decay: float = 0.0,
+    momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
     decay_mask: Applies | None = None,
+    decay: None = None,
 ) -> GradientTransform:
     """Stochastic gradient descent: coupled weight decay, then momentum, then the learning rate; what is 0 is left out.
 
     Args:
         learning_rate: A number above 0, or a schedule.
-        decay: Of the momentum, in [0, 1).
+        momentum: Part of the velocity that a step keeps, in [0, 1).
         nesterov: Whether the momentum looks one step ahead.
         weight_decay: At least 0.
         decay_mask: Which leaves decay; all where None.
+        decay: Former name of ``momentum``, which is refused.
 
     Returns:
         A transform.
 
     Raises:
         ValueError: An argument is out of range.
+        TypeError: ``decay`` is given.
 
     Example:
         >>> transform = sgd(0.1)
@@ -83,10 +86,15 @@ def sgd(
 
     Reference: Robbins and Monro, "A stochastic approximation method" (1951).
     """
-    amount, kept = number("sgd", "weight_decay", weight_decay, "[0, inf)"), number("sgd", "decay", decay, "[0, 1)")
+    if decay is not None:
+        raise TypeError(
+            f"sgd takes momentum, not decay: sgd(learning_rate, momentum={decay}); weight_decay decays the weights"
+        )
+    amount = number("sgd", "weight_decay", weight_decay, "[0, inf)")
+    momentum = number("sgd", "momentum", momentum, "[0, 1)")
     parts = [_decay("sgd", amount, decay_mask)] if amount else []
-    if kept:
-        parts.append(momentum(kept, nesterov=nesterov))
+    if momentum:
+        parts.append(transforms.momentum(momentum, nesterov=nesterov))
     return chain(*parts, scale_by_learning_rate(learning_rate))
 
 
@@ -150,7 +158,7 @@ def rmsprop(
     """
     return chain(
         scale_by_rmsprop(decay=decay, eps=eps, centred=centred),
-        momentum(number("rmsprop", "momentum_decay", momentum_decay, "[0, 1)")),
+        transforms.momentum(number("rmsprop", "momentum_decay", momentum_decay, "[0, 1)")),
         scale_by_learning_rate(learning_rate),
     )
 

@@ -172,8 +172,15 @@ def _value_and_grad(
     return there.value, model.backward_params(params, there.residual, doutputs)
 
 
+def _check_order(function: str, batch: object, ctx: object) -> None:
+    """Refuse the order that these functions had once, with ``params_dot`` behind ``params``."""
+    if isinstance(ctx, Batch) and not isinstance(batch, Batch):
+        order = "model, loss, params, state, batch, ctx, params_dot"
+        raise TypeError(f"{function} takes ({order}): as `value` does, and then the direction; found the batch as ctx")
+
+
 def jvp(
-    model: Layer, loss: Loss, params: Tree, params_dot: Tree, state: Tree, batch: Batch, ctx: Context
+    model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context, params_dot: Tree
 ) -> tuple[np.floating, np.floating]:
     """Loss and its directional derivative along ``params_dot``, in one forward sweep.
 
@@ -181,15 +188,16 @@ def jvp(
         model: Any layer with a jvp.
         loss: Any loss on its output.
         params: The model's parameters.
-        params_dot: The direction; a tree like ``params``.
         state: The model's state.
         batch: What to run on.
         ctx: Training or inference.
+        params_dot: The direction; a tree like ``params``.
 
     Returns:
         The mean loss, and its derivative along the direction.
 
     Raises:
+        TypeError: The arguments are in another order.
         TreeStructureError: The direction is not a tree like the parameters.
         ShapeError: The batch does not fit the model.
         NotImplementedError: A layer has no jvp.
@@ -202,13 +210,14 @@ def jvp(
         >>> model, loss = dense(2), cross_entropy()
         >>> params, state, _ = model.init(Key(0), (3,))
         >>> batch = Batch(np.ones((1, 3), np.float32), np.eye(2, dtype=np.float32)[[0]])
-        >>> _, slope = jvp(model, loss, params, params, state, batch, INFERENCE)
+        >>> _, slope = jvp(model, loss, params, state, batch, INFERENCE, params)
         >>> _, grads = value_and_grad(model, loss)(params, state, batch, INFERENCE)
         >>> bool(np.isclose(slope, tree_dot(grads, params)))
         True
 
     Reference: Wengert, "A simple automatic derivative evaluation program" (1964).
     """
+    _check_order("jvp", batch, ctx)
     params_dot = tree_cast_like(params_dot, params)
     there = _forward(model, loss, params, state, batch, ctx)
     outputs_dot = model.jvp(params, there.residual, params_dot, np.zeros_like(there.inputs))
@@ -216,7 +225,7 @@ def jvp(
 
 
 def hvp(
-    model: Layer, loss: Loss, params: Tree, params_dot: Tree, state: Tree, batch: Batch, ctx: Context
+    model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context, params_dot: Tree
 ) -> tuple[Tree, Tree]:
     """Gradient and Hessian-vector product: forward mode over reverse mode, exact, without the Hessian.
 
@@ -224,15 +233,16 @@ def hvp(
         model: Any layer with a jvp and a backward_jvp.
         loss: Any loss on its output.
         params: The model's parameters.
-        params_dot: The vector; a tree like ``params``.
         state: The model's state.
         batch: What to run on.
         ctx: Training or inference.
+        params_dot: The vector; a tree like ``params``.
 
     Returns:
         ``grads`` and ``H @ params_dot``, trees like ``params``.
 
     Raises:
+        TypeError: The arguments are in another order.
         TreeStructureError: The vector is not a tree like the parameters.
         ShapeError: The batch does not fit the model.
         NotImplementedError: A layer lacks one of the two functions.
@@ -244,12 +254,13 @@ def hvp(
         >>> model = dense(2)
         >>> params, state, _ = model.init(Key(0), (1,))
         >>> batch = Batch(np.ones((1, 1), np.float32), np.eye(2, dtype=np.float32)[[0]])
-        >>> _, product = hvp(model, cross_entropy(), params, params, state, batch, INFERENCE)
+        >>> _, product = hvp(model, cross_entropy(), params, state, batch, INFERENCE, params)
         >>> product.weight.shape
         (1, 2)
 
     Reference: Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
+    _check_order("hvp", batch, ctx)
     params_dot = tree_cast_like(params_dot, params)
     there = _forward(model, loss, params, state, batch, ctx)
     inputs_dot = np.zeros_like(there.inputs)

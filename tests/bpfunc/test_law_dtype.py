@@ -78,8 +78,8 @@ def test_other_modes(name: str, dtype: Any) -> None:
     loss = bp.cross_entropy()
     assert bp.input_gradient(model, loss, *arguments)[1].dtype == dtype
     try:
-        slopes = bp.jvp(model, loss, params, params, state, data, bp.INFERENCE)
-        products = bp.hvp(model, loss, params, params, state, data, bp.INFERENCE)
+        slopes = bp.jvp(model, loss, params, state, data, bp.INFERENCE, params)
+        products = bp.hvp(model, loss, params, state, data, bp.INFERENCE, params)
         losses, grads = bp.example_grads(model, loss, *arguments)
         _, norms = bp.example_grad_norms(model, loss, *arguments)
     except NotImplementedError:

@@ -280,7 +280,7 @@ def test_class_weights_are_checked() -> None:
 def test_a_loss_of_three_fields_trains_and_names_what_it_lacks() -> None:
     """Training needs neither `jvp` nor `vjp_jvp`; whoever asks for one is told which, and of which loss."""
     known = bp.squared_error()
-    own = bp.Loss("own", known.forward, known.vjp, metric="mean_squared_error")
+    own = bp.Loss("own", known.forward, known.vjp, metric="mean squared error")
     model = bp.dense(1)
     state = bp.init_train_state(model, bp.sgd(0.1), bp.Key(0), (2,))
     batch = bp.Batch(np.ones((3, 2), np.float32), np.zeros(3, np.float32))
