@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bpfunc import transforms
 from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.transforms import (
@@ -23,6 +22,7 @@ from bpfunc.transforms import (
     scale_by_rmsprop,
     scale_by_trust_ratio,
 )
+from bpfunc.transforms.momentum import momentum as heavy_ball
 from bpfunc.transforms.schedules import Schedule
 
 Applies = Callable[[str], bool]
@@ -94,7 +94,7 @@ def sgd(
     momentum = number("sgd", "momentum", momentum, "[0, 1)")
     parts = [_decay("sgd", amount, decay_mask)] if amount else []
     if momentum:
-        parts.append(transforms.momentum(momentum, nesterov=nesterov))
+        parts.append(heavy_ball(momentum, nesterov=nesterov))
     return chain(*parts, scale_by_learning_rate(learning_rate))
 
 
@@ -158,7 +158,7 @@ def rmsprop(
     """
     return chain(
         scale_by_rmsprop(decay=decay, eps=eps, centred=centred),
-        transforms.momentum(number("rmsprop", "momentum_decay", momentum_decay, "[0, 1)")),
+        heavy_ball(number("rmsprop", "momentum_decay", momentum_decay, "[0, 1)")),
         scale_by_learning_rate(learning_rate),
     )
 

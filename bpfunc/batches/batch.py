@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.arguments import expected
 from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly, readonly_arrays
@@ -55,6 +56,7 @@ def row_count(data: Batch) -> int:
         >>> row_count(Batch(np.zeros((2, 3)), np.array([0, 1])))
         2
     """
+    expected("a data set", "data", data, Batch)
     lengths = {"inputs": len(data.inputs), "targets": len(data.targets)}
     if data.weights is not None:
         lengths["weights"] = len(data.weights)

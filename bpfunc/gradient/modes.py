@@ -17,7 +17,9 @@ import numpy as np
 from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.batches.batch import Batch
+from bpfunc.gradient.slips import check_arguments, check_parts
 from bpfunc.layers import Context, Layer, ShapeError, inputs_for
+from bpfunc.layers.custom import checked
 from bpfunc.losses import Loss
 from bpfunc.losses.base import weighed
 from bpfunc.tree import Tree, tree_cast_like
@@ -92,9 +94,16 @@ class _Forward:
 
 
 def _forward(model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context) -> _Forward:
-    inputs = inputs_for(model, params, batch.inputs)
-    outputs, new_state, residual = model.forward(params, state, inputs, ctx)
-    losses, loss_residual = loss.forward(outputs, batch.targets)
+    try:
+        inputs = inputs_for(model, params, batch.inputs)
+        outputs, new_state, residual = model.forward(params, state, inputs, ctx)
+        losses, loss_residual = loss.forward(outputs, batch.targets)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        try:
+            check_arguments(model, loss, params, state, batch, ctx)
+        except TypeError as slip:  # says more, where the cause is a common one
+            raise slip from None
+        raise
     weights = mean_weights(losses, batch.weights)
     with np.errstate(invalid="ignore"):
         mean = np.dot(losses, weights)
@@ -161,7 +170,8 @@ def value_and_grad(model: Layer, loss: Loss) -> GradientFn:
 
     Reference: Rumelhart, Hinton and Williams (1986); Griewank and Walther, "Evaluating derivatives" (2008).
     """
-    return partial(_value_and_grad, model, loss)
+    check_parts("value_and_grad", model, loss)
+    return partial(_value_and_grad, checked(model), loss)
 
 
 def _value_and_grad(
@@ -219,6 +229,7 @@ def jvp(
     """
     _check_order("jvp", batch, ctx)
     params_dot = tree_cast_like(params_dot, params)
+    model = checked(model)
     there = _forward(model, loss, params, state, batch, ctx)
     outputs_dot = model.jvp(params, there.residual, params_dot, np.zeros_like(there.inputs))
     return there.value.loss, np.dot(loss.jvp(there.loss_residual, outputs_dot), there.weights)
@@ -262,6 +273,7 @@ def hvp(
     """
     _check_order("hvp", batch, ctx)
     params_dot = tree_cast_like(params_dot, params)
+    model = checked(model)
     there = _forward(model, loss, params, state, batch, ctx)
     inputs_dot = np.zeros_like(there.inputs)
     outputs_dot = model.jvp(params, there.residual, params_dot, inputs_dot)
@@ -303,6 +315,7 @@ def input_gradient(
 
     Reference: Simonyan, Vedaldi and Zisserman, "Deep inside convolutional networks" (2014).
     """
+    model = checked(model)
     there = _forward(model, loss, params, state, batch, ctx)
     _, dinputs = model.backward(params, there.residual, loss.vjp(there.loss_residual, there.weights))
     return there.value, dinputs

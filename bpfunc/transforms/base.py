@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import attrs
 
+from bpfunc.arrays.arguments import expected
 from bpfunc.arrays.calls import Call, called, recorded, shown
 from bpfunc.arrays.types import readonly
 from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, check_alike, no_numbers, run
@@ -206,6 +207,8 @@ def chain(*transforms: GradientTransform) -> GradientTransform:
         >>> chain(double, double).update(1.0, ((), ()), 0.0, 0)
         (4.0, ((), ()))
     """
+    for index, transform in enumerate(transforms):
+        expected("chain", f"transforms[{index}]", transform, GradientTransform)
     form = chained([transform.elementwise for transform in transforms])
     return GradientTransform(partial(_chain_init, transforms), partial(_chain_update, transforms), form, transforms)
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.arrays.arguments import expected
 from bpfunc.arrays.calls import one_line, recorded
 from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import FloatArray, readonly
@@ -51,6 +52,7 @@ def masked(transform: GradientTransform, applies: Callable[[str], bool]) -> Grad
         >>> decay.update({"weight": 1.0, "bias": 1.0}, decay.init(params), params, 0)[0]
         {'bias': 1.0, 'weight': 2.0}
     """
+    expected("masked", "transform", transform, GradientTransform)
     return GradientTransform(
         partial(_masked_init, transform, applies),
         partial(_masked_update, transform, applies),
@@ -99,6 +101,8 @@ def partitioned(label: Callable[[str], str], transforms: Mapping[str, GradientTr
         {'b': 3.0, 'w': 2.0}
     """
     parts = dict(transforms)
+    for name, transform in parts.items():
+        expected("partitioned", f"transforms[{name!r}]", transform, GradientTransform)
     return GradientTransform(partial(_partitioned_init, label, parts), partial(_partitioned_update, label, parts))
 
 
@@ -169,6 +173,7 @@ def accumulate(transform: GradientTransform, every: int) -> GradientTransform:
         >>> float(first), float(slow.update(4.0, state, 0.0, 1)[0])
         (0.0, 3.0)
     """
+    expected("accumulate", "transform", transform, GradientTransform)
     every = whole("accumulate", "every", every, "[1, inf)")
     return GradientTransform(partial(_accumulate_init, transform), partial(_accumulate_update, transform, every))
 
@@ -229,6 +234,7 @@ def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5
 
     Reference: Zhang, Lucas, Hinton and Ba, "Lookahead optimizer: k steps forward, 1 step back" (2019).
     """
+    expected("lookahead", "transform", transform, GradientTransform)
     every = whole("lookahead", "every", every, "[1, inf)")
     rate = number("lookahead", "rate", rate, "(0, 1]")
     return GradientTransform(partial(_lookahead_init, transform), partial(_lookahead_update, transform, every, rate))

@@ -64,7 +64,7 @@ def test_a_transform_given_as_argument_keeps_its_own_call() -> None:
 MAKERS = {
     name: make for kind in ("Layer", "GradientTransform", "Loss", "Metric") for name, make in makers(kind).items()
 }
-OTHERS = {"maker_of", "metric_for", "made_by"}
+OTHERS = {"checked", "maker_of", "metric_for", "made_by"}
 """Functions that return a part that another function makes."""
 
 
