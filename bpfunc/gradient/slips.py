@@ -42,11 +42,11 @@ def check_arguments(model: Layer, loss: Loss, params: Any, state: Any, batch: Ba
 
     Args:
         model: As for `bpfunc.gradient.modes.value`.
-        loss: Likewise.
-        params: Likewise.
-        state: Likewise.
-        batch: Likewise.
-        ctx: Likewise.
+        loss: As there.
+        params: As there.
+        state: As there.
+        batch: As there.
+        ctx: As there.
 
     Returns:
         None, where the cause is another one.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bpfunc as bp
+from bpfunc.arrays.names import ELSEWHERE
 
 bp_: Any = bp  # a type checker finds most of these slips before they run
 MODEL, LOSS, SGD = bp.serial(bp.dense(4), bp.relu(), bp.dense(3)), bp.cross_entropy(), bp.sgd(0.1)
@@ -192,3 +193,23 @@ def test_an_error_of_the_layer_itself_is_not_hidden() -> None:
     """Where the arguments are right, what a custom layer raises comes through as it is."""
     with pytest.raises(AttributeError, match="'tuple' object has no attribute 'nothing'"):
         train(double(forward=lambda params, state, x, ctx: params.nothing))
+
+
+MEANT = {"Relu": "relu", "crossentropy": "cross_entropy", "Linear": "dense", "SGD": "sgd", "Adam": "adam"}
+MEANT |= {"CrossEntropyLoss": "cross_entropy", "softmax_cross_entropy_with_integer_labels": "cross_entropy"}
+MEANT |= {"Sequential": "serial", "MSELoss": "squared_error", "BatchNorm1d": "batch_norm", "drop_out": "dropout"}
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_an_attribute_that_is_missing_names_what_was_meant(name: str) -> None:
+    """Near names, other spellings, and the words of torch, Keras and Optax."""
+    with pytest.raises(AttributeError) as caught:
+        getattr(bp, name)
+    assert str(caught.value) == f"module 'bpfunc' has no attribute {name!r}; did you mean {MEANT[name]!r}?"
+
+
+def test_no_name_is_guessed_at_random() -> None:
+    """What is like nothing gets no guess; what other libraries' names lead to exists."""
+    with pytest.raises(AttributeError, match=r"^module 'bpfunc' has no attribute 'zzz'$"):
+        bp_.zzz
+    assert set(ELSEWHERE.values()) <= set(bp.__all__)
