@@ -1,4 +1,4 @@
-"""Public names that somebody may have meant: near ones, and those of other libraries."""
+"""Public names that were probably meant: near ones, and those of other libraries."""
 
 from __future__ import annotations
 
