@@ -42,7 +42,14 @@ def __getattr__(name: str) -> object:
         return value
     if not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
         return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=_modules[__name__])
+    missing = f"module {__name__!r} has no attribute {name!r}"
+    if name.startswith("_"):
+        raise AttributeError(missing, name=name, obj=_modules[__name__])
+    from bpfunc.arrays.names import suggested
+
+    # Without `name` and `obj`: Python would add a guess of its own.
+    meant = suggested(name, _public()[1])
+    raise AttributeError(f"{missing}; did you mean {meant!r}?" if meant else missing)
 
 
 def __dir__() -> list[str]:

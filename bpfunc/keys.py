@@ -15,6 +15,7 @@ import hashlib
 import attrs
 import numpy as np
 
+from bpfunc.arrays.arguments import expected
 from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
 from bpfunc.tree import STATIC
@@ -62,6 +63,8 @@ def fold_in(key: Key, number: int) -> Key:
         >>> fold_in(Key(7), 0) == fold_in(Key(7), 1)
         False
     """
+    if type(key) is not Key:
+        expected("fold_in", "key", key, Key)
     if type(number) is not int or number < 0:
         number = whole("fold_in", "number", number, "[0, inf)")
     return Key(key.seed, (*key.path, number))
@@ -85,6 +88,7 @@ def split(key: Key, count: int = 2) -> tuple[Key, ...]:
         >>> weights == noise
         False
     """
+    expected("split", "key", key, Key)
     count = whole("split", "count", count, "[0, inf)")
     return tuple(Key(key.seed, (*key.path, -1 - index)) for index in range(count))
 
@@ -102,7 +106,7 @@ def generator(key: Key) -> np.random.Generator:
         >>> bool(generator(Key(0)).random() == generator(Key(0)).random())
         True
     """
-    return np.random.Generator(np.random.Philox(key=philox_key(key)))
+    return np.random.Generator(np.random.Philox(key=philox_key(expected("a draw", "key", key, Key))))
 
 
 def philox_key(key: Key) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.transforms import (
     GradientTransform,
@@ -11,7 +12,6 @@ from bpfunc.transforms import (
     chain,
     identity,
     masked,
-    momentum,
     scale_by_adadelta,
     scale_by_adagrad,
     scale_by_adam,
@@ -23,6 +23,7 @@ from bpfunc.transforms import (
     scale_by_rmsprop,
     scale_by_trust_ratio,
 )
+from bpfunc.transforms.momentum import momentum as heavy_ball
 from bpfunc.transforms.schedules import Schedule
 
 Applies = Callable[[str], bool]
@@ -52,28 +53,32 @@ def _decay(function: str, amount: float, applies: Applies | None) -> GradientTra
     return add_decayed_weights(amount) if applies is None else masked(add_decayed_weights(amount), applies)
 
 
+@recorded
 def sgd(
     learning_rate: float | Schedule,
     *,
-    decay: float = 0.0,
+    momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
     decay_mask: Applies | None = None,
+    decay: None = None,
 ) -> GradientTransform:
     """Stochastic gradient descent: coupled weight decay, then momentum, then the learning rate; what is 0 is left out.
 
     Args:
         learning_rate: A number above 0, or a schedule.
-        decay: Of the momentum, in [0, 1).
+        momentum: Part of the velocity that a step keeps, in [0, 1).
         nesterov: Whether the momentum looks one step ahead.
         weight_decay: At least 0.
         decay_mask: Which leaves decay; all where None.
+        decay: Former name of ``momentum``, which is refused.
 
     Returns:
         A transform.
 
     Raises:
         ValueError: An argument is out of range.
+        TypeError: ``decay`` is given.
 
     Example:
         >>> transform = sgd(0.1)
@@ -82,13 +87,19 @@ def sgd(
 
     Reference: Robbins and Monro, "A stochastic approximation method" (1951).
     """
-    amount, kept = number("sgd", "weight_decay", weight_decay, "[0, inf)"), number("sgd", "decay", decay, "[0, 1)")
+    if decay is not None:
+        raise TypeError(
+            f"sgd takes momentum, not decay: sgd(learning_rate, momentum={decay}); weight_decay decays the weights"
+        )
+    amount = number("sgd", "weight_decay", weight_decay, "[0, inf)")
+    momentum = number("sgd", "momentum", momentum, "[0, 1)")
     parts = [_decay("sgd", amount, decay_mask)] if amount else []
-    if kept:
-        parts.append(momentum(kept, nesterov=nesterov))
+    if momentum:
+        parts.append(heavy_ball(momentum, nesterov=nesterov))
     return chain(*parts, scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def adagrad(learning_rate: float | Schedule, *, initial: float = 0.1, eps: float = 1e-10) -> GradientTransform:
     """Adagrad: preconditioner, then the learning rate.
 
@@ -114,6 +125,7 @@ def adagrad(learning_rate: float | Schedule, *, initial: float = 0.1, eps: float
     return chain(scale_by_adagrad(initial=initial, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def rmsprop(
     learning_rate: float | Schedule,
     *,
@@ -147,11 +159,12 @@ def rmsprop(
     """
     return chain(
         scale_by_rmsprop(decay=decay, eps=eps, centred=centred),
-        momentum(number("rmsprop", "momentum_decay", momentum_decay, "[0, 1)")),
+        heavy_ball(number("rmsprop", "momentum_decay", momentum_decay, "[0, 1)")),
         scale_by_learning_rate(learning_rate),
     )
 
 
+@recorded
 def adadelta(learning_rate: float | Schedule = 1.0, *, decay: float = 0.9, eps: float = 1e-6) -> GradientTransform:
     """Adadelta: preconditioner, then the learning rate.
 
@@ -179,6 +192,7 @@ def adadelta(learning_rate: float | Schedule = 1.0, *, decay: float = 0.9, eps: 
     return chain(scale_by_adadelta(decay=decay, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def adam(
     learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> GradientTransform:
@@ -207,6 +221,7 @@ def adam(
     return chain(scale_by_adam(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def adamax(
     learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> GradientTransform:
@@ -235,6 +250,7 @@ def adamax(
     return chain(scale_by_adamax(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def amsgrad(
     learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> GradientTransform:
@@ -263,6 +279,7 @@ def amsgrad(
     return chain(scale_by_amsgrad(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def nadam(
     learning_rate: float | Schedule, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
 ) -> GradientTransform:
@@ -291,6 +308,7 @@ def nadam(
     return chain(scale_by_nadam(beta1=beta1, beta2=beta2, eps=eps), scale_by_learning_rate(learning_rate))
 
 
+@recorded
 def adamw(
     learning_rate: float | Schedule,
     *,
@@ -331,6 +349,7 @@ def adamw(
     )
 
 
+@recorded
 def lion(
     learning_rate: float | Schedule,
     *,
@@ -369,6 +388,7 @@ def lion(
     )
 
 
+@recorded
 def lamb(
     learning_rate: float | Schedule,
     *,

@@ -81,7 +81,21 @@ def readonly_arrays(cls: type, fields: list[attrs.Attribute[object]]) -> list[at
     """
     # attrs writes no __reduce__, and takes over those that there are when it makes the class anew with slots.
     cls.__reduce__ = _reduced  # type: ignore[assignment, method-assign]
-    return [field if field.converter else field.evolve(converter=readonly) for field in fields]
+    return [field if field.converter else field.evolve(converter=_ToReadonly(cls, field.name)) for field in fields]
+
+
+class _ToReadonly:
+    """`readonly` as the converter of a field; a list, which no part of a tree may be, is refused by name."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, cls: type, name: str) -> None:
+        self.place = f"{cls.__name__} takes an array as {name}"
+
+    def __call__(self, value: ValueT) -> ValueT:
+        if isinstance(value, list):
+            raise TypeError(f"{self.place}, got a list; write numpy.asarray(...)")
+        return readonly(value)
 
 
 def _reduced(record: attrs.AttrsInstance) -> tuple[object, ...]:
@@ -118,4 +132,4 @@ def kept(field: attrs.Attribute[object], value: object) -> object:
         False
     """
     converter: object = field.converter
-    return readonly(value) if converter is readonly else value
+    return readonly(value) if isinstance(converter, _ToReadonly) else value

@@ -10,6 +10,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.arguments import expected
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly, readonly_arrays
@@ -45,6 +47,8 @@ class Batch:
         plain_numbers("targets", self.targets)
         plain_numbers("weights", self.weights)
 
+    __repr__ = one_line
+
 
 def row_count(data: Batch) -> int:
     """Count the rows, and check that inputs, targets and weights have the same number of them.
@@ -62,6 +66,7 @@ def row_count(data: Batch) -> int:
         >>> row_count(Batch(np.zeros((2, 3)), np.array([0, 1])))
         2
     """
+    expected("a data set", "data", data, Batch)
     lengths = {"inputs": len(data.inputs), "targets": len(data.targets)}
     if data.weights is not None:
         lengths["weights"] = len(data.weights)

@@ -14,9 +14,12 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.batches.batch import Batch
+from bpfunc.gradient.slips import check_arguments, check_parts
 from bpfunc.layers import Context, Layer, ShapeError, inputs_for
+from bpfunc.layers.custom import checked
 from bpfunc.losses import Loss
 from bpfunc.losses.base import weighed
 from bpfunc.tree import Tree, tree_cast_like
@@ -37,6 +40,8 @@ class Value:
     losses: FloatArray
     outputs: FloatArray
     state: Tree
+
+    __repr__ = one_line
 
 
 GradientFn: TypeAlias = Callable[[Tree, Tree, Batch, Context], tuple[Value, Tree]]
@@ -89,9 +94,16 @@ class _Forward:
 
 
 def _forward(model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context) -> _Forward:
-    inputs = inputs_for(model, params, batch.inputs)
-    outputs, new_state, residual = model.forward(params, state, inputs, ctx)
-    losses, loss_residual = loss.forward(outputs, batch.targets)
+    try:
+        inputs = inputs_for(model, params, batch.inputs)
+        outputs, new_state, residual = model.forward(params, state, inputs, ctx)
+        losses, loss_residual = loss.forward(outputs, batch.targets)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        try:
+            check_arguments(model, loss, params, state, batch, ctx)
+        except TypeError as slip:  # says more, where the cause is a common one
+            raise slip from None
+        raise
     weights = mean_weights(losses, batch.weights)
     with np.errstate(invalid="ignore"):
         mean = np.dot(losses, weights)
@@ -158,7 +170,8 @@ def value_and_grad(model: Layer, loss: Loss) -> GradientFn:
 
     Reference: Rumelhart, Hinton and Williams (1986); Griewank and Walther, "Evaluating derivatives" (2008).
     """
-    return partial(_value_and_grad, model, loss)
+    check_parts("value_and_grad", model, loss)
+    return partial(_value_and_grad, checked(model), loss)
 
 
 def _value_and_grad(
@@ -169,8 +182,15 @@ def _value_and_grad(
     return there.value, model.backward_params(params, there.residual, doutputs)
 
 
+def _check_order(function: str, batch: object, ctx: object) -> None:
+    """Refuse the order that these functions had once, with ``params_dot`` behind ``params``."""
+    if isinstance(ctx, Batch) and not isinstance(batch, Batch):
+        order = "model, loss, params, state, batch, ctx, params_dot"
+        raise TypeError(f"{function} takes ({order}): as `value` does, and then the direction; found the batch as ctx")
+
+
 def jvp(
-    model: Layer, loss: Loss, params: Tree, params_dot: Tree, state: Tree, batch: Batch, ctx: Context
+    model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context, params_dot: Tree
 ) -> tuple[np.floating, np.floating]:
     """Loss and its directional derivative along ``params_dot``, in one forward sweep.
 
@@ -178,15 +198,16 @@ def jvp(
         model: Any layer with a jvp.
         loss: Any loss on its output.
         params: The model's parameters.
-        params_dot: The direction; a tree like ``params``.
         state: The model's state.
         batch: What to run on.
         ctx: Training or inference.
+        params_dot: The direction; a tree like ``params``.
 
     Returns:
         The mean loss, and its derivative along the direction.
 
     Raises:
+        TypeError: The arguments are in another order.
         TreeStructureError: The direction is not a tree like the parameters.
         ShapeError: The batch does not fit the model.
         NotImplementedError: A layer has no jvp.
@@ -199,21 +220,23 @@ def jvp(
         >>> model, loss = dense(2), cross_entropy()
         >>> params, state, _ = model.init(Key(0), (3,))
         >>> batch = Batch(np.ones((1, 3), np.float32), np.eye(2, dtype=np.float32)[[0]])
-        >>> _, slope = jvp(model, loss, params, params, state, batch, INFERENCE)
+        >>> _, slope = jvp(model, loss, params, state, batch, INFERENCE, params)
         >>> _, grads = value_and_grad(model, loss)(params, state, batch, INFERENCE)
         >>> bool(np.isclose(slope, tree_dot(grads, params)))
         True
 
     Reference: Wengert, "A simple automatic derivative evaluation program" (1964).
     """
+    _check_order("jvp", batch, ctx)
     params_dot = tree_cast_like(params_dot, params)
+    model = checked(model)
     there = _forward(model, loss, params, state, batch, ctx)
     outputs_dot = model.jvp(params, there.residual, params_dot, np.zeros_like(there.inputs))
     return there.value.loss, np.dot(loss.jvp(there.loss_residual, outputs_dot), there.weights)
 
 
 def hvp(
-    model: Layer, loss: Loss, params: Tree, params_dot: Tree, state: Tree, batch: Batch, ctx: Context
+    model: Layer, loss: Loss, params: Tree, state: Tree, batch: Batch, ctx: Context, params_dot: Tree
 ) -> tuple[Tree, Tree]:
     """Gradient and Hessian-vector product: forward mode over reverse mode, exact, without the Hessian.
 
@@ -221,15 +244,16 @@ def hvp(
         model: Any layer with a jvp and a backward_jvp.
         loss: Any loss on its output.
         params: The model's parameters.
-        params_dot: The vector; a tree like ``params``.
         state: The model's state.
         batch: What to run on.
         ctx: Training or inference.
+        params_dot: The vector; a tree like ``params``.
 
     Returns:
         ``grads`` and ``H @ params_dot``, trees like ``params``.
 
     Raises:
+        TypeError: The arguments are in another order.
         TreeStructureError: The vector is not a tree like the parameters.
         ShapeError: The batch does not fit the model.
         NotImplementedError: A layer lacks one of the two functions.
@@ -241,13 +265,15 @@ def hvp(
         >>> model = dense(2)
         >>> params, state, _ = model.init(Key(0), (1,))
         >>> batch = Batch(np.ones((1, 1), np.float32), np.eye(2, dtype=np.float32)[[0]])
-        >>> _, product = hvp(model, cross_entropy(), params, params, state, batch, INFERENCE)
+        >>> _, product = hvp(model, cross_entropy(), params, state, batch, INFERENCE, params)
         >>> product.weight.shape
         (1, 2)
 
     Reference: Pearlmutter, "Fast exact multiplication by the Hessian" (1994).
     """
+    _check_order("hvp", batch, ctx)
     params_dot = tree_cast_like(params_dot, params)
+    model = checked(model)
     there = _forward(model, loss, params, state, batch, ctx)
     inputs_dot = np.zeros_like(there.inputs)
     outputs_dot = model.jvp(params, there.residual, params_dot, inputs_dot)
@@ -289,6 +315,7 @@ def input_gradient(
 
     Reference: Simonyan, Vedaldi and Zisserman, "Deep inside convolutional networks" (2014).
     """
+    model = checked(model)
     there = _forward(model, loss, params, state, batch, ctx)
     _, dinputs = model.backward(params, there.residual, loss.vjp(there.loss_residual, there.weights))
     return there.value, dinputs

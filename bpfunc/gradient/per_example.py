@@ -8,6 +8,7 @@ from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import _forward
 from bpfunc.layers import Context, Layer
+from bpfunc.layers.custom import checked
 from bpfunc.losses import Loss
 from bpfunc.tree import Tree, tree_leaves, tree_norm
 
@@ -42,6 +43,7 @@ def example_grads(
         >>> example_grads(model, cross_entropy(), params, state, batch, INFERENCE)[1].weight.shape
         (5, 3, 2)
     """
+    model = checked(model)
     there = _forward(model, loss, params, state, batch, ctx)
     losses = there.value.losses
     grads, _ = model.example_grads(params, there.residual, loss.vjp(there.loss_residual, np.ones_like(losses)))
@@ -80,6 +82,7 @@ def example_grad_norms(
 
     Reference: Goodfellow, "Efficient per-example gradient computations" (2015).
     """
+    model = checked(model)
     there = _forward(model, loss, params, state, batch, ctx)
     losses = there.value.losses
     doutputs = loss.vjp(there.loss_residual, np.ones_like(losses))

@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 
+from bpfunc.arrays.arguments import described, expected
+from bpfunc.arrays.calls import called, shown
 from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.keys import Key
@@ -260,6 +264,63 @@ class Layer:
     maker: Maker | None = None
     op: OpFn | None = None
     looks_up: bool | None = attrs.field(default=attrs.Factory(_looks_up, takes_self=True))
+
+    def __attrs_post_init__(self) -> None:
+        """Have the arguments of `init` checked, which are easily mistaken; and what a custom layer's returns."""
+        init: Any = self.init
+        while isinstance(init, partial) and init.func is _checked_init:
+            if init.args[0] == self.name:
+                return
+            init = init.args[1]
+        object.__setattr__(self, "init", partial(_checked_init, self.name, init))
+
+    def __repr__(self) -> str:
+        """Print as the call that makes such a layer, initialisers apart; a custom layer by its name."""
+        return f"Layer({self.name!r})" if self.maker is None else _as_call(self.maker, self.parts)
+
+    def _repr_html_(self) -> str:
+        """Show as a table in a notebook."""
+        return str(_printer("summary").layer_table(self))
+
+
+def _checked_init(name: str, init: InitFn, key: Any, in_shape: Any) -> tuple[Tree, Tree, Shape]:
+    if not isinstance(key, Key):
+        if isinstance(in_shape, Key):
+            raise TypeError(f"{name}: init takes (key, in_shape), got them in the other order")
+        expected(f"{name}: init", "key", key, Key)
+    if not isinstance(in_shape, tuple):
+        fixed = f"; write ({in_shape},)" if isinstance(in_shape, int) else ""
+        raise TypeError(f"{name}: init takes the shape of one example as in_shape, got {described(in_shape)}{fixed}")
+    made: Any = init(key, in_shape)
+    if not (isinstance(made, tuple) and len(made) == 3 and isinstance(made[2], tuple)):
+        found = f"a tuple of {len(made)}" if isinstance(made, tuple) and len(made) != 3 else described(made)
+        if isinstance(made, tuple) and len(made) == 3:
+            found = f"{described(made[2])} as out_shape"
+        raise TypeError(f"{name}: init returned {found}, expected (params, state, out_shape) with a tuple as out_shape")
+    return made
+
+
+def _printer(module: str) -> Any:
+    """A module of this package that knows all layers, and imports this one: looked up when a layer is printed."""
+    return import_module(f"bpfunc.layers.{module}")
+
+
+def _as_call(maker: Maker, parts: tuple[tuple[str, Layer], ...]) -> str:
+    """The call of a maker, without the arguments that it has anyway."""
+    makers = _printer("recognition").MAKERS
+    settings = dict(maker.settings)
+    if maker.name == "named":
+        names: Any = settings["names"]
+        return called("named", [f"({name!r}, {layer!r})" for name, (_, layer) in zip(names, parts, strict=True)])
+    arguments = [repr(layer) for _, layer in parts]
+    known = signature(makers[maker.name]).parameters if maker.name in makers else {}
+    for name, value in settings.items():
+        if name not in known:
+            arguments.append(f"{name}={shown(value)}")
+        elif known[name].default != value:
+            plain = known[name].kind is Parameter.POSITIONAL_OR_KEYWORD
+            arguments.append(shown(value) if plain else f"{name}={shown(value)}")
+    return called(maker.name, arguments)
 
 
 def inputs_for(layer: Layer, params: Tree, inputs: FloatArray) -> FloatArray:

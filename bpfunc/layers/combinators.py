@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
 
+from bpfunc.arrays.arguments import described, expected
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray, Shape, readonly
 from bpfunc.keys import Key, fold_in
 from bpfunc.layers import Context, Layer, Maker, ShapeError, inputs_for
 from bpfunc.layers.base import BackwardFn
+from bpfunc.layers.custom import checked
 from bpfunc.tree import Tree
 
 Layers: TypeAlias = tuple[Layer, ...]
@@ -30,6 +33,8 @@ class SerialParams:
     """
 
     layers: tuple[Tree, ...]
+
+    __repr__ = one_line
 
 
 def serial(*layers: Layer) -> Layer:
@@ -53,7 +58,12 @@ def serial(*layers: Layer) -> Layer:
         >>> mlp.forward(params, state, np.ones((5, 2), np.float32), INFERENCE)[0].shape
         (5, 3)
     """
-    return _Chain(layers).as_layer(Maker("serial"))
+    return _Chain(_layers("serial", layers)).as_layer(Maker("serial"))
+
+
+def _layers(function: str, layers: Layers) -> Layers:
+    """Refuse what is not a layer, by its place."""
+    return tuple(expected(function, f"layers[{index}]", layer, Layer) for index, layer in enumerate(layers))
 
 
 @attrs.frozen(eq=False)
@@ -66,6 +76,8 @@ class NamedParams:
 
     parts: dict[str, Tree]
 
+    __repr__ = one_line
+
 
 def named(*parts: tuple[str, Layer]) -> Layer:
     """Compose layers as `serial` does, and call them by name: paths read ``parts['head'].weight``.
@@ -77,6 +89,7 @@ def named(*parts: tuple[str, Layer]) -> Layer:
         A layer with `NamedParams`; state and residual are tuples as in `serial`.
 
     Raises:
+        TypeError: A part is not a pair of a name and a layer.
         ValueError: Two parts have one name.
         ShapeError: From the layer's functions, naming the failing part.
 
@@ -87,6 +100,12 @@ def named(*parts: tuple[str, Layer]) -> Layer:
         >>> sorted(params.parts)
         ['activation', 'head', 'hidden']
     """
+    given: tuple[Any, ...] = parts
+    for index, part in enumerate(given):
+        if not isinstance(part, tuple) or len(part) != 2 or not isinstance(part[0], str):
+            found = described(part)
+            raise TypeError(f'named takes pairs such as ("head", dense(3)), got {found} as parts[{index}]')
+        expected("named", f"parts[{index}]", part[1], Layer)
     names = tuple(name for name, _ in parts)
     if len(set(names)) < len(names):
         raise ValueError(f"every part needs a name of its own, got {', '.join(names)}")
@@ -108,7 +127,10 @@ class _Chain:
 
     def own(self, params: ChainParams) -> tuple[Tree, ...]:
         """The parameters of each layer."""
-        return params.layers if isinstance(params, SerialParams) else tuple(params.parts[n] for n in self.names or ())
+        if self.names is None:
+            return expected("serial", "params", params, SerialParams).layers
+        parts = expected("named", "params", params, NamedParams).parts
+        return tuple(parts[name] for name in self.names)
 
     def joined(self, own: Sequence[Tree]) -> ChainParams:
         if self.names is None:
@@ -117,16 +139,17 @@ class _Chain:
 
     def as_layer(self, maker: Maker) -> Layer:
         names = self.names or [layer.name for layer in self.layers]
+        chain = _Chain(tuple(map(checked, self.layers)), self.names)
         return Layer(
             name=f"{maker.name}({', '.join(names)})",
-            init=partial(_chain_init, self),
-            forward=partial(_chain_forward, self),
-            backward=partial(_chain_backward, self, tuple(layer.backward for layer in self.layers)),
-            backward_params=partial(_chain_backward_params, self),
-            jvp=partial(_chain_jvp, self),
-            backward_jvp=partial(_chain_backward_jvp, self),
-            example_grads=partial(_chain_backward, self, tuple(layer.example_grads for layer in self.layers)),
-            example_norms=partial(_chain_example_norms, self),
+            init=partial(_chain_init, chain),
+            forward=partial(_chain_forward, chain),
+            backward=partial(_chain_backward, chain, tuple(layer.backward for layer in chain.layers)),
+            backward_params=partial(_chain_backward_params, chain),
+            jvp=partial(_chain_jvp, chain),
+            backward_jvp=partial(_chain_backward_jvp, chain),
+            example_grads=partial(_chain_backward, chain, tuple(layer.example_grads for layer in chain.layers)),
+            example_norms=partial(_chain_example_norms, chain),
             parts=tuple((self.path(index), layer) for index, layer in enumerate(self.layers)),
             maker=maker,
         )
@@ -166,22 +189,27 @@ def _child(ctx: Context, index: int, layer: Layer) -> Context:
 def _chain_backward(
     chain: _Chain, backwards: Sequence[BackwardFn], params: ChainParams, residual: Tree, dy: FloatArray
 ) -> tuple[ChainParams, FloatArray]:
-    grads, dx = _pulled_back(backwards, chain.own(params), residual, dy)
+    grads, dx = _pulled_back(chain, 0, backwards, chain.own(params), residual, dy)
     return chain.joined(grads), dx
 
 
 def _pulled_back(
+    chain: _Chain,
+    first: int,
     functions: Sequence[Callable[[Tree, Tree, FloatArray], tuple[Tree, FloatArray]]],
     params: tuple[Tree, ...],
     residual: Tree,
     dy: FloatArray,
 ) -> tuple[list[Tree], FloatArray]:
-    """Call a function of each layer, from the last to the first, with the cotangent that the one behind it gave."""
+    """Call a function of each layer, from the last to number ``first``, with the cotangent of the one behind it."""
     results: list[Tree] = []
-    dx = dy if functions else readonly(dy)
-    for index in reversed(range(len(functions))):
-        result, dx = functions[index](params[index], residual[index], dx)
-        results.insert(0, result)
+    index, dx = len(functions), dy if functions else readonly(dy)
+    try:
+        for index in reversed(range(len(functions))):
+            result, dx = functions[index](params[index], residual[index], dx)
+            results.insert(0, result)
+    except ShapeError as error:
+        raise error.inside(chain.path(first + index)) from None
     return results, dx
 
 
@@ -189,14 +217,18 @@ def _chain_backward_params(chain: _Chain, params: ChainParams, residual: Tree, d
     if not chain.layers:
         return chain.joined(())
     own = chain.own(params)
-    grads, dy = _pulled_back([layer.backward for layer in chain.layers[1:]], own[1:], residual[1:], dy)
-    return chain.joined([chain.layers[0].backward_params(own[0], residual[0], dy), *grads])
+    grads, dy = _pulled_back(chain, 1, [layer.backward for layer in chain.layers[1:]], own[1:], residual[1:], dy)
+    try:
+        return chain.joined([chain.layers[0].backward_params(own[0], residual[0], dy), *grads])
+    except ShapeError as error:
+        raise error.inside(chain.path(0)) from None
 
 
 def _chain_example_norms(
     chain: _Chain, params: ChainParams, residual: Tree, dy: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    norms, dx = _pulled_back([layer.example_norms for layer in chain.layers], chain.own(params), residual, dy)
+    functions = [layer.example_norms for layer in chain.layers]
+    norms, dx = _pulled_back(chain, 0, functions, chain.own(params), residual, dy)
     return sum(reversed(norms), np.zeros(len(dy), dy.dtype)), dx
 
 
@@ -256,6 +288,7 @@ def residual(layer: Layer) -> Layer:
 
     Reference: He, Zhang, Ren and Sun, "Deep residual learning for image recognition" (2016).
     """
+    whole, layer = expected("residual", "layer", layer, Layer), checked(layer)
     return Layer(
         name=f"residual({layer.name})",
         init=partial(_residual_init, layer),
@@ -266,7 +299,7 @@ def residual(layer: Layer) -> Layer:
         backward_jvp=partial(_residual_backward_jvp, layer),
         example_grads=partial(_residual_backward, layer.example_grads),
         example_norms=partial(_residual_backward, layer.example_norms),
-        parts=(("inner", layer),),
+        parts=(("inner", whole),),
         maker=Maker("residual"),
     )
 
@@ -313,6 +346,8 @@ class ParallelParams:
 
     branches: tuple[Tree, ...]
 
+    __repr__ = one_line
+
 
 def parallel(*layers: Layer, combine: Combine = "concatenate") -> Layer:
     """Give one input to several layers and concatenate, or add, what they make of it.
@@ -337,6 +372,7 @@ def parallel(*layers: Layer, combine: Combine = "concatenate") -> Layer:
     """
     if not layers:
         raise ValueError("parallel takes at least one layer")
+    branches, layers = _layers("parallel", layers), tuple(map(checked, layers))
     return Layer(
         name=f"parallel({', '.join(layer.name for layer in layers)})",
         init=partial(_parallel_init, layers, combine),
@@ -347,7 +383,7 @@ def parallel(*layers: Layer, combine: Combine = "concatenate") -> Layer:
         backward_jvp=partial(_parallel_backward_jvp, layers, combine),
         example_grads=partial(_parallel_backward, tuple(layer.example_grads for layer in layers), combine),
         example_norms=partial(_parallel_example_norms, layers, combine),
-        parts=tuple((f"branches[{index}]", layer) for index, layer in enumerate(layers)),
+        parts=tuple((f"branches[{index}]", layer) for index, layer in enumerate(branches)),
         chained=False,
         maker=Maker("parallel", (("combine", combine),)),
     )

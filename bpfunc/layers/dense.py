@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.aligned import SMALL, empty
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, split
@@ -30,6 +31,8 @@ class DenseParams:
 
     weight: FloatArray
     bias: FloatArray | None
+
+    __repr__ = one_line
 
 
 def dense(

@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, normal
@@ -24,6 +25,8 @@ class EmbeddingParams:
     """
 
     table: FloatArray
+
+    __repr__ = one_line
 
 
 def embedding(categories: int, width: int, *, table_init: Initializer = normal) -> Layer:

@@ -6,8 +6,10 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.arguments import expected
 from bpfunc.arrays.types import FloatArray
 from bpfunc.layers import Context, Layer, Maker
+from bpfunc.layers.custom import checked
 from bpfunc.ops import softmax, softmax_vjp
 from bpfunc.tree import Tree, tree_add
 
@@ -39,13 +41,14 @@ def mirror_averaged(layer: Layer, *, image_shape: tuple[int, int]) -> Layer:
 
     Reference: Krizhevsky, Sutskever and Hinton, "ImageNet classification" (2012).
     """
+    whole, layer = expected("mirror_averaged", "layer", layer, Layer), checked(layer)
     return Layer(
         name=f"mirror_averaged({layer.name})",
         init=layer.init,
         forward=partial(_forward, layer, image_shape),
         backward=partial(_backward, layer, image_shape),
         backward_params=partial(_backward_params, layer, image_shape),
-        parts=(("inner", layer),),
+        parts=(("inner", whole),),
         maker=Maker("mirror_averaged", (("image_shape", image_shape),)),
     )
 

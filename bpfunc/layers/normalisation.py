@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
 from bpfunc.keys import Key
@@ -33,6 +34,8 @@ class NormParams:
     scale: FloatArray
     shift: FloatArray | None
 
+    __repr__ = one_line
+
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class BatchStatistics:
@@ -45,6 +48,8 @@ class BatchStatistics:
 
     mean: FloatArray
     variance: FloatArray
+
+    __repr__ = one_line
 
 
 def layer_norm(*, eps: float = 1e-5) -> Layer:

@@ -61,5 +61,5 @@ def _inside(value: Any) -> list[Any] | None:
     if isinstance(value, tuple | list):
         return list(value)
     if attrs.has(type(value)):
-        return [getattr(value, field.name) for field in attrs.fields(type(value))]
+        return [getattr(value, field.name) for field in attrs.fields(type(value)) if field.eq]
     return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from bpfunc.arrays.calls import html_table
 from bpfunc.arrays.types import Shape
 from bpfunc.keys import Key
-from bpfunc.layers import Layer
+from bpfunc.layers import Layer, ShapeError
 from bpfunc.tree import tree_size
 
 
@@ -89,3 +90,49 @@ def summary(model: Layer, in_shape: Shape) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def layer_table(model: Layer) -> str:
+    """Lay a network out as a table in HTML, before the shape of its inputs is known: what a notebook shows.
+
+    Args:
+        model: Any layer.
+
+    Returns:
+        A table with a row for each layer: path, layer, and the output's shape where it follows from the layers.
+
+    Example:
+        >>> from bpfunc.layers import dense, relu
+        >>> from bpfunc.layers.combinators import serial
+        >>> "<td>layers[1]</td><td>relu()</td><td>(4,)</td>" in layer_table(serial(dense(4), relu()))
+        True
+    """
+    rows, _ = _outline(model, None, "")
+    return html_table(("path", "layer", "output"), rows)
+
+
+def _outline(layer: Layer, in_shape: Shape | None, path: str) -> tuple[list[tuple[str, str, str]], Shape | None]:
+    """The rows of a layer's parts, and its output's shape; None where that depends on what is not known."""
+    if not layer.parts:
+        out_shape = _out_shape(layer, in_shape)
+        return [(path or "model", repr(layer), "" if out_shape is None else str(out_shape))], out_shape
+    rows: list[tuple[str, str, str]] = []
+    shapes: list[Shape | None] = []
+    for name, part in layer.parts:
+        given = shapes[-1] if layer.chained and shapes else in_shape
+        part_rows, shape = _outline(part, given, f"{path}.{name}" if path else name)
+        rows += part_rows
+        shapes.append(shape)
+    return rows, shapes[-1] if layer.chained else _out_shape(layer, in_shape)
+
+
+def _out_shape(layer: Layer, in_shape: Shape | None) -> Shape | None:
+    if layer.maker is not None and layer.maker.name == "dense":
+        width = dict(layer.maker.settings)["width"]
+        return (width,) if isinstance(width, int) else None
+    if layer.op is not None or in_shape is None:  # an op keeps the shape
+        return in_shape
+    try:
+        return layer.init(Key(0), in_shape)[2]
+    except ShapeError:
+        return None

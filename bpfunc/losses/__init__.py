@@ -5,18 +5,20 @@ All classification losses take logits. They return the losses of the examples, (
 """
 
 from bpfunc.losses.base import Loss, Targets, class_rows
-from bpfunc.losses.elementwise import jvp as absolute_errors_jvp
-from bpfunc.losses.elementwise import jvp as huber_errors_jvp
-from bpfunc.losses.elementwise import jvp as sigmoid_cross_entropy_jvp
-from bpfunc.losses.elementwise import jvp as squared_errors_jvp
-from bpfunc.losses.elementwise import vjp as absolute_errors_vjp
-from bpfunc.losses.elementwise import vjp as huber_errors_vjp
-from bpfunc.losses.elementwise import vjp as sigmoid_cross_entropy_vjp
-from bpfunc.losses.elementwise import vjp as squared_errors_vjp
-from bpfunc.losses.elementwise import vjp_jvp as absolute_errors_vjp_jvp
-from bpfunc.losses.elementwise import vjp_jvp as huber_errors_vjp_jvp
-from bpfunc.losses.elementwise import vjp_jvp as sigmoid_cross_entropy_vjp_jvp
-from bpfunc.losses.elementwise import vjp_jvp as squared_errors_vjp_jvp
+from bpfunc.losses.elementwise import (
+    jvp as absolute_errors_jvp,
+    jvp as huber_errors_jvp,
+    jvp as sigmoid_cross_entropy_jvp,
+    jvp as squared_errors_jvp,
+    vjp as absolute_errors_vjp,
+    vjp as huber_errors_vjp,
+    vjp as sigmoid_cross_entropy_vjp,
+    vjp as squared_errors_vjp,
+    vjp_jvp as absolute_errors_vjp_jvp,
+    vjp_jvp as huber_errors_vjp_jvp,
+    vjp_jvp as sigmoid_cross_entropy_vjp_jvp,
+    vjp_jvp as squared_errors_vjp_jvp,
+)
 from bpfunc.losses.focal import (
     focal,
     focal_cross_entropy,

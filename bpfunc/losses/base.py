@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias, cast
 
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import Call
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly
 from bpfunc.layers import ShapeError
 from bpfunc.tree import Tree
@@ -16,9 +18,22 @@ Targets: TypeAlias = FloatArray | IntArray
 """One-hot or soft (B, K) rows, class indices (B,), or numbers to regress on."""
 
 
+def _no_jvp(name: str, residual: Tree, outputs_dot: FloatArray) -> FloatArray:
+    raise NotImplementedError(f"loss {name} has no jvp; give one to Loss(jvp=...)")
+
+
+def _no_vjp_jvp(
+    name: str, residual: Tree, outputs_dot: FloatArray, dlosses: FloatArray, dlosses_dot: FloatArray
+) -> FloatArray:
+    raise NotImplementedError(f"loss {name} has no vjp_jvp; give one to Loss(vjp_jvp=...)")
+
+
 @attrs.frozen
 class Loss:
     """A loss as a record of pure functions.
+
+    Only the first three fields are needed to train; a custom loss may leave `jvp` and `vjp_jvp` out, and a caller that
+    asks for what it lacks is told so by name.
 
     Args:
         name: For messages.
@@ -28,6 +43,7 @@ class Loss:
         vjp_jvp: ``(residual, outputs_dot, dlosses, dlosses_dot) -> doutputs_dot``.
         metric: Name of the metric that goes with the loss: what a training measures unless it is given another one; see
             `bpfunc.metrics.of_loss.metric_for`.
+        call: The call that made it, for `repr`; None where it was made from its functions.
 
     Example:
         >>> from bpfunc.losses import cross_entropy
@@ -40,9 +56,18 @@ class Loss:
     name: str
     forward: Callable[[FloatArray, Targets], tuple[FloatArray, Tree]]
     vjp: Callable[[Tree, FloatArray], FloatArray]
-    jvp: Callable[[Tree, FloatArray], FloatArray]
-    vjp_jvp: Callable[[Tree, FloatArray, FloatArray, FloatArray], FloatArray]
+    jvp: Callable[[Tree, FloatArray], FloatArray] = attrs.field(
+        default=attrs.Factory(lambda self: partial(_no_jvp, self.name), takes_self=True)
+    )
+    vjp_jvp: Callable[[Tree, FloatArray, FloatArray, FloatArray], FloatArray] = attrs.field(
+        default=attrs.Factory(lambda self: partial(_no_vjp_jvp, self.name), takes_self=True)
+    )
     metric: str = "accuracy"
+    call: Call | None = attrs.field(default=None, init=False, repr=False, eq=False)
+
+    def __repr__(self) -> str:
+        """Print as the call that made it."""
+        return f"Loss({self.name!r})" if self.call is None else repr(self.call)
 
 
 def whole_numbers(targets: Targets) -> Targets:

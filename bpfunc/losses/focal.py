@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line, recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.losses.base import Loss, Targets, check_derivative, class_rows, weighed
@@ -29,6 +30,8 @@ class FocalResidual:
     probabilities: FloatArray
     targets: FloatArray
     gamma: float = attrs.field(metadata=STATIC)
+
+    __repr__ = one_line
 
 
 def _checked_gamma(function: str, gamma: float) -> float:
@@ -154,6 +157,7 @@ def _curvature(residual: FocalResidual) -> FloatArray:
     return curvature
 
 
+@recorded
 def focal(*, gamma: float = 2.0) -> Loss:
     """Focal loss on logits as a `Loss`; see `focal_cross_entropy`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.types import FloatArray
 from bpfunc.losses.base import Loss, Targets, class_rows
 from bpfunc.losses.softmax_cross_entropy import (
@@ -101,6 +102,7 @@ def kl_from_logits_vjp_jvp(
     return softmax_cross_entropy_vjp_jvp(residual, outputs_dot, dlosses, dlosses_dot)
 
 
+@recorded
 def kl_divergence() -> Loss:
     """Kullback-Leibler divergence as a `Loss`; see `kl_from_logits`.
 

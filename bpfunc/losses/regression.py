@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.losses.base import Loss, Targets
@@ -39,6 +40,7 @@ def squared_errors(outputs: FloatArray, targets: Targets) -> FloatArray:
     return np.square(outputs - targets)
 
 
+@recorded
 def squared_error() -> Loss:
     """Squared error, averaged over an example's outputs as a `Loss`; see `squared_errors`.
 
@@ -79,6 +81,7 @@ def absolute_errors(outputs: FloatArray, targets: Targets) -> FloatArray:
     return np.abs(outputs - targets)
 
 
+@recorded
 def absolute_error() -> Loss:
     """Absolute error, averaged over an example's outputs as a `Loss`; see `absolute_errors`.
 
@@ -129,6 +132,7 @@ def huber_errors(outputs: FloatArray, targets: Targets, *, delta: float = 1.0) -
     return np.where(size <= delta, np.square(error.clip(-delta, delta)) / 2, delta * (size - delta / 2))
 
 
+@recorded
 def huber(*, delta: float = 1.0) -> Loss:
     """Huber's loss, averaged over an example's outputs as a `Loss`; see `huber_errors`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.types import FloatArray
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import Loss, Targets
@@ -45,6 +46,7 @@ def sigmoid_cross_entropy(outputs: FloatArray, targets: Targets) -> FloatArray:
     return loss
 
 
+@recorded
 def binary_cross_entropy() -> Loss:
     """Sigmoid cross-entropy of one logit as a `Loss`; see `sigmoid_cross_entropy`.
 
@@ -67,6 +69,7 @@ def _of_one_logit(outputs: FloatArray, targets: Targets) -> tuple[FloatArray, El
     return sigmoid_cross_entropy(outputs, targets)
 
 
+@recorded
 def multilabel_cross_entropy() -> Loss:
     """Sigmoid cross-entropy of K labels, any number of which may be right, as a `Loss`; see `sigmoid_cross_entropy`.
 

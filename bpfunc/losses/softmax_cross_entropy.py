@@ -8,6 +8,7 @@ from functools import partial
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line, recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly, readonly_arrays
 from bpfunc.layers import ShapeError
@@ -28,6 +29,8 @@ class CrossEntropyResidual:
     probabilities: FloatArray
     targets: FloatArray
     mass: FloatArray
+
+    __repr__ = one_line
 
 
 def softmax_cross_entropy(logits: FloatArray, targets: Targets) -> tuple[FloatArray, CrossEntropyResidual]:
@@ -144,6 +147,7 @@ def _checked_weights(weights: FloatArray | Sequence[float]) -> FloatArray:
     return readonly(checked)
 
 
+@recorded
 def cross_entropy(*, label_smoothing: float = 0.0, class_weights: FloatArray | Sequence[float] | None = None) -> Loss:
     """Softmax cross-entropy on logits as a `Loss`; see `softmax_cross_entropy`.
 

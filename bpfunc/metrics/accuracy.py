@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import BoolArray, FloatArray
 from bpfunc.batches.batch import Batch
@@ -14,6 +15,7 @@ from bpfunc.losses.base import paired
 from bpfunc.metrics.base import Metric, labels_for, mean_metric, never_of_nan, row_means
 
 
+@recorded
 def accuracy() -> Metric:
     """Fraction of examples whose largest output is at the right class, weighted where the batch has weights.
 
@@ -43,6 +45,7 @@ def _hits(outputs: FloatArray, batch: Batch) -> BoolArray:
     return never_of_nan(outputs, outputs.argmax(axis=1) == label)
 
 
+@recorded
 def top_k(k: int) -> Metric:
     """Fraction of examples whose class is among the ``k`` largest outputs; `accuracy` for ``k = 1``.
 
@@ -75,6 +78,7 @@ def _hits_among(k: int, outputs: FloatArray, batch: Batch) -> BoolArray:
     return never_of_nan(outputs, np.count_nonzero(ahead, axis=1) < k)
 
 
+@recorded
 def binary_accuracy(*, threshold: float = 0.0) -> Metric:
     """Fraction of yes-or-no answers that are right: ``(z > threshold) == (t > 1/2)``, one or several an example.
 

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.calls import Call, recorded
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
 from bpfunc.batches.batch import Batch, class_indices
 from bpfunc.layers import ShapeError
@@ -30,6 +31,7 @@ class Metric:
         measure: ``(outputs, batch) -> state``, such as a tree of sums.
         value: ``state -> figure``: a number, or a tree of numbers and arrays.
         merge: ``(state, state) -> state``; adds leaf by leaf unless told otherwise.
+        call: The call that made it, for `repr`; None where it was made from its functions.
 
     Example:
         >>> from bpfunc.metrics import accuracy
@@ -44,6 +46,11 @@ class Metric:
     measure: Measure
     value: Callable[[Tree], Tree]
     merge: Callable[[Tree, Tree], Tree] = tree_add
+    call: Call | None = attrs.field(default=None, init=False, repr=False, eq=False)
+
+    def __repr__(self) -> str:
+        """Print as the call that made it."""
+        return f"Metric({self.name!r})" if self.call is None else repr(self.call)
 
 
 @attrs.frozen
@@ -96,6 +103,7 @@ def merge_means(left: Mean, right: Mean) -> Mean:
     return Mean(left.total + right.total, left.weight + right.weight)
 
 
+@recorded
 def mean_metric(name: str, figures: Callable[[FloatArray, Batch], FloatArray | BoolArray]) -> Metric:
     """Make a metric that is the mean of one number for each example: ``sum_b w_b f_b / sum_b w_b``, in float64.
 
@@ -124,6 +132,7 @@ def _mean_measure(
     return Mean(float(weighed(weights, found.astype(np.float64)).sum()), float(weights.sum()))
 
 
+@recorded
 def all_of(*metrics: Metric) -> Metric:
     """Measure several metrics at once.
 

@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line, recorded
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch
@@ -33,7 +34,10 @@ class CalibrationState:
     correct: FloatArray
     weight: FloatArray
 
+    __repr__ = one_line
 
+
+@recorded
 def expected_calibration_error(bins: int = 15) -> Metric:
     """Mean gap between confidence and accuracy: ``sum_m (w_m / w) |accuracy_m - confidence_m|``, 0 to 1.
 

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.calls import one_line, recorded
 from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
@@ -30,6 +31,8 @@ class ConfusionState:
 
     counts: NDArray[np.int64]
 
+    __repr__ = one_line
+
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class ClassFigures:
@@ -46,6 +49,8 @@ class ClassFigures:
     recall: NDArray[np.float64]
     f1: NDArray[np.float64]
     support: NDArray[np.int64]
+
+    __repr__ = one_line
 
 
 @attrs.frozen
@@ -169,6 +174,7 @@ def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> NDArray[np.fl
     return ratio
 
 
+@recorded
 def confusion(classes: int) -> Metric:
     """Count how often each true class was taken for each class; `accuracy`'s rule says which was taken.
 
@@ -194,6 +200,7 @@ def confusion(classes: int) -> Metric:
     return _of_counts("confusion", "confusion", classes, _unchanged)
 
 
+@recorded
 def precision(classes: int, *, average: Averaging = "macro") -> Metric:
     """Precision over the classes; see `averages`. For each class by itself, see `class_figures`.
 
@@ -215,6 +222,7 @@ def precision(classes: int, *, average: Averaging = "macro") -> Metric:
     return _of_counts("precision", f"{_known(average)} precision", classes, partial(_averaged, "precision", average))
 
 
+@recorded
 def recall(classes: int, *, average: Averaging = "macro") -> Metric:
     """Recall over the classes; see `averages`. For each class by itself, see `class_figures`.
 
@@ -236,6 +244,7 @@ def recall(classes: int, *, average: Averaging = "macro") -> Metric:
     return _of_counts("recall", f"{_known(average)} recall", classes, partial(_averaged, "recall", average))
 
 
+@recorded
 def f1(classes: int, *, average: Averaging = "macro") -> Metric:
     """F1 over the classes; see `averages`. For each class by itself, see `class_figures`.
 

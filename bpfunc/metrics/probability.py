@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch
 from bpfunc.losses import class_rows, softmax_cross_entropy
@@ -11,6 +12,7 @@ from bpfunc.metrics.base import Metric, mean_metric
 from bpfunc.ops import softmax
 
 
+@recorded
 def log_loss() -> Metric:
     """Mean negative log probability of the truth, in nats: ``-sum_k t_k log p_k`` with ``p`` the softmax.
 
@@ -33,6 +35,7 @@ def _log_losses(outputs: FloatArray, batch: Batch) -> FloatArray:
     return softmax_cross_entropy(outputs.astype(np.float64), batch.targets)[0]
 
 
+@recorded
 def brier() -> Metric:
     """Mean squared distance of the probabilities from the truth: ``sum_k (p_k - t_k)^2``, 0 to 2.
 

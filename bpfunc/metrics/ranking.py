@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.calls import one_line, recorded
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch
 from bpfunc.layers import ShapeError
@@ -29,6 +30,8 @@ class RankingState:
     scores: FloatArray
     label: IntArray
     weights: FloatArray
+
+    __repr__ = one_line
 
 
 def area_under_roc(scores: FloatArray, positive: BoolArray, *, weights: FloatArray | None = None) -> float:
@@ -83,6 +86,7 @@ def _near_one(weights: FloatArray) -> FloatArray:
     return near
 
 
+@recorded
 def roc_auc(*, average: Literal["macro", "weighted", "none"] = "macro") -> Metric:
     """Area under the ROC curve of each class against the rest; see `area_under_roc`.
 

@@ -7,12 +7,14 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch
 from bpfunc.losses.base import paired
 from bpfunc.metrics.base import Metric, mean_metric, row_means
 
 
+@recorded
 def mean_absolute_error() -> Metric:
     """Mean of ``|y - t|``, in the unit of the targets; an example with several outputs counts with their mean.
 
@@ -27,6 +29,7 @@ def mean_absolute_error() -> Metric:
     return _error_metric("mean absolute error", np.abs)
 
 
+@recorded
 def mean_squared_error() -> Metric:
     """Mean of ``(y - t)^2``, in the squared unit of the targets; several outputs count with their mean.
 

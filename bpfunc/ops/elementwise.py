@@ -11,6 +11,7 @@ from typing import Any, Literal, ParamSpec, TypeAlias
 
 import attrs
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.tree import STATIC
 
@@ -54,6 +55,8 @@ class ElementwiseResidual:
 
     arguments: tuple[Any, ...]
     formulas: Elementwise = attrs.field(metadata=STATIC)
+
+    __repr__ = one_line
 
 
 def elementwise(

@@ -3,6 +3,7 @@
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray, readonly, readonly_arrays
 from bpfunc.tree import STATIC
 
@@ -22,6 +23,8 @@ class StandardizeResidual:
     inverse: FloatArray
     axis: int | None = attrs.field(metadata=STATIC)
     centred: bool = attrs.field(metadata=STATIC)
+
+    __repr__ = one_line
 
 
 def standardize(

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import number, whole
 from bpfunc.batches.batch import Batch
 from bpfunc.layers import Layer
@@ -64,6 +65,8 @@ class ValidatedEpoch:
     state: TrainState
     metrics: StepMetrics
     validation: StepMetrics
+
+    __repr__ = one_line
 
 
 def validated(

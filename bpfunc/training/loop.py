@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import attrs
+import numpy as np
 
+from bpfunc.arrays.arguments import expected
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch, epoch_batches, in_order
 from bpfunc.gradient.modes import value
+from bpfunc.gradient.slips import check_parts
 from bpfunc.keys import Key
 from bpfunc.layers import INFERENCE, Layer, inputs_for
 from bpfunc.losses import Loss
@@ -54,6 +58,8 @@ class Epoch:
     number: int
     state: TrainState
     metrics: StepMetrics
+
+    __repr__ = one_line
 
 
 def merge_metrics(left: StepMetrics, right: StepMetrics, metric: Metric | None = None) -> StepMetrics:
@@ -221,6 +227,8 @@ def evaluate(
         >>> evaluate(model, cross_entropy(), params, state, data).metric
         Mean(total=3.0, weight=4.0)
     """
+    check_parts("evaluate", model, loss)
+    expected("evaluate", "data", data, Batch)
     measured = metric_for(loss) if metric is None else metric
     rows = epoch_batches(data, Key(0), 0, batch_size, sampler=in_order)
     return _merged((_measured(model, loss, params, layer_state, batch, measured) for batch in rows), measured)
@@ -264,5 +272,7 @@ def predict(model: Layer, params: Tree, layer_state: Tree, inputs: FloatArray) -
         >>> predict(relu(), (), (), np.array([[-1.0, 2.0]]))
         array([[0., 2.]])
     """
+    expected("predict", "model", model, Layer)
+    expected("predict", "inputs", inputs, np.ndarray)
     outputs, _, _ = model.forward(params, layer_state, inputs_for(model, params, inputs), INFERENCE)
     return outputs

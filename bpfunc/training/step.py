@@ -10,9 +10,12 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.aligned import keep_freed_memory
+from bpfunc.arrays.arguments import expected
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import Shape
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
+from bpfunc.gradient.slips import check_parts
 from bpfunc.keys import Key, fold_in, split
 from bpfunc.layers import Context, Layer
 from bpfunc.losses import Loss
@@ -41,6 +44,8 @@ class TrainState:
     step: int
     key: Key = attrs.field(metadata=STATIC)
 
+    __repr__ = one_line
+
 
 @attrs.frozen(eq=False)
 class StepMetrics:
@@ -56,6 +61,8 @@ class StepMetrics:
     loss: Mean
     metric: Tree
     measured_by: Metric | None = attrs.field(default=None, metadata=STATIC)
+
+    __repr__ = one_line
 
 
 StepFn: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
@@ -102,7 +109,9 @@ def init_train_state(model: Layer, transform: GradientTransform, key: Key, in_sh
         >>> init_train_state(dense(3), sgd(0.1), Key(0), (784,)).params.weight.shape
         (784, 3)
     """
-    params_key, training_key = split(key)
+    expected("init_train_state", "model", model, Layer)
+    expected("init_train_state", "transform", transform, GradientTransform)
+    params_key, training_key = split(expected("init_train_state", "key", key, Key))
     params, layer_state, _ = model.init(params_key, in_shape)
     return TrainState(params, layer_state, transform.init(params), 0, training_key)
 
@@ -144,6 +153,8 @@ def make_step(
         >>> state.step
         1
     """
+    check_parts("make_step", model, loss)
+    expected("make_step", "transform", transform, GradientTransform)
     keep_freed_memory()
     loss_and_gradient = gradient(model, loss)
     measured = metric_for(loss) if metric is None else metric
@@ -153,6 +164,9 @@ def make_step(
 def _step(
     transform: GradientTransform, loss_and_gradient: GradientFn, measured: Metric, state: TrainState, batch: Batch
 ) -> tuple[TrainState, StepMetrics]:
+    if type(state) is not TrainState or type(batch) is not Batch:
+        expected("a step", "state", state, TrainState)
+        expected("a step", "batch", batch, Batch)
     ctx = Context(train=True, key=fold_in(state.key, state.step))
     value, grads = loss_and_gradient(state.params, state.layer_state, batch, ctx)
     params, optimizer_state = updated(transform, grads, state.optimizer_state, state.params, state.step)

@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line, recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise, no_state
@@ -54,7 +55,10 @@ class SquaresState:
 
     squares: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def scale_by_adagrad(*, initial: float = 0.1, eps: float = 1e-10) -> GradientTransform:
     """Divide by the root of the sum of squares: ``s <- s + g^2``; ``u = g / (sqrt(s) + eps)``.
 
@@ -105,7 +109,10 @@ class CentredState:
     squares: Tree
     mean: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def scale_by_rmsprop(*, decay: float = 0.99, eps: float = 1e-8, centred: bool = False) -> GradientTransform:
     """Divide by the root of the average square: ``s <- decay s + (1 - decay) g^2``; ``u = g / (sqrt(s) + eps)``.
 
@@ -165,7 +172,10 @@ class AdadeltaState:
     squares: Tree
     updates: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def scale_by_adadelta(*, decay: float = 0.9, eps: float = 1e-6) -> GradientTransform:
     """Scale by the ratio of past updates to past gradients: ``u = g sqrt(d + eps) / sqrt(s + eps)``.
 
@@ -224,6 +234,8 @@ class AdamState:
     mean: Tree
     squares: Tree
 
+    __repr__ = one_line
+
 
 def _adam_settings(function: str, beta1: float, beta2: float, eps: float) -> tuple[float, float, float]:
     return (
@@ -233,6 +245,7 @@ def _adam_settings(function: str, beta1: float, beta2: float, eps: float) -> tup
     )
 
 
+@recorded
 def scale_by_adam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
     """Divide the average gradient by the root of the average square, both corrected for their start at zero.
 
@@ -301,7 +314,10 @@ class AmsgradState:
     squares: Tree
     largest: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def scale_by_amsgrad(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
     """Adam that divides by the largest average square so far, so that the scale never grows back.
 
@@ -366,6 +382,7 @@ class AdamaxState:
     largest: Tree
 
 
+@recorded
 def scale_by_adamax(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
     """Adam with the largest past gradient instead of the root of the average square.
 
@@ -417,6 +434,7 @@ def _adamax(
     return np.divide(out, largest, out=out)
 
 
+@recorded
 def scale_by_nadam(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:
     """Adam with Nesterov's look-ahead in the average gradient, at constant ``beta1``.
 
@@ -481,7 +499,10 @@ class LionState:
 
     mean: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def scale_by_lion(*, beta1: float = 0.9, beta2: float = 0.99) -> GradientTransform:
     """Take the sign of a mixture of gradient and its average: ``u = sign(beta1 m + (1 - beta1) g)``.
 
@@ -520,6 +541,7 @@ def _lion(
     return np.sign(mixed, out=out)
 
 
+@recorded
 def scale_by_trust_ratio(*, eps: float = 0.0) -> GradientTransform:
     """Give each leaf's update the norm of its parameters: ``u = g |p| / (|g| + eps)``; a zero norm leaves it alone.
 

@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 import attrs
 
+from bpfunc.arrays.arguments import expected
+from bpfunc.arrays.calls import Call, called, recorded, shown
 from bpfunc.arrays.types import readonly
 from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, check_alike, no_numbers, run
 from bpfunc.tree import Tree, tree_map
@@ -35,6 +37,7 @@ class GradientTransform:
             ``attrs.evolve`` replaces one of them, the result has none of the fields from here on.
         links: What `chain` made it of.
         norm_limit: Norm to which it shrinks the whole gradient, if that is all it does.
+        call: The call that made it, for `repr`; None where it was made from its functions.
 
     Example:
         >>> double = GradientTransform(lambda params: (), lambda grads, state, params, step: (2 * grads, state))
@@ -47,6 +50,7 @@ class GradientTransform:
     elementwise: Elementwise | None = None
     links: tuple[GradientTransform, ...] = ()
     norm_limit: float | None = None
+    call: Call | None = attrs.field(default=None, init=False, repr=False, eq=False)
     _together: tuple[object, ...] = attrs.field(default=(), repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -57,6 +61,14 @@ class GradientTransform:
                 object.__setattr__(self, name, nothing)
         together = (self.init, self.update, self.elementwise, self.links, self.norm_limit)
         object.__setattr__(self, "_together", together)
+
+    def __repr__(self) -> str:
+        """Print as the call that made it."""
+        if self.call is not None:
+            return repr(self.call)
+        if self.links:
+            return called("chain", [repr(link) for link in self.links])
+        return f"GradientTransform(init={shown(self.init)}, update={shown(self.update)})"
 
 
 def elementwise(
@@ -137,6 +149,7 @@ def fused(init: InitFn, form: Elementwise) -> GradientTransform:
     return GradientTransform(init, partial(run, form, add=False), form)
 
 
+@recorded
 def stateless(function: Callable[[Tree, Tree, int], Tree]) -> GradientTransform:
     """Make a transform that keeps nothing between steps.
 
@@ -160,6 +173,7 @@ def _stateless_update(
     return function(grads, params, step), state
 
 
+@recorded
 def identity() -> GradientTransform:
     """Leave gradients as they are.
 
@@ -178,6 +192,7 @@ def _same(grads: Tree, params: Tree, step: int) -> Tree:
     return tree_map(readonly, grads)
 
 
+@recorded
 def chain(*transforms: GradientTransform) -> GradientTransform:
     """Apply transforms one after the other.
 
@@ -192,6 +207,8 @@ def chain(*transforms: GradientTransform) -> GradientTransform:
         >>> chain(double, double).update(1.0, ((), ()), 0.0, 0)
         (4.0, ((), ()))
     """
+    for index, transform in enumerate(transforms):
+        expected("chain", f"transforms[{index}]", transform, GradientTransform)
     form = chained([transform.elementwise for transform in transforms])
     return GradientTransform(partial(_chain_init, transforms), partial(_chain_update, transforms), form, transforms)
 

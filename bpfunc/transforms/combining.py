@@ -9,6 +9,8 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
+from bpfunc.arrays.arguments import expected
+from bpfunc.arrays.calls import one_line, recorded
 from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise
@@ -30,6 +32,7 @@ from bpfunc.tree import (
 StateT = TypeVar("StateT")
 
 
+@recorded
 def masked(transform: GradientTransform, applies: Callable[[str], bool]) -> GradientTransform:
     """Apply a transform to some leaves and pass the others by untouched.
 
@@ -49,6 +52,7 @@ def masked(transform: GradientTransform, applies: Callable[[str], bool]) -> Grad
         >>> decay.update({"weight": 1.0, "bias": 1.0}, decay.init(params), params, 0)[0]
         {'bias': 1.0, 'weight': 2.0}
     """
+    expected("masked", "transform", transform, GradientTransform)
     return GradientTransform(
         partial(_masked_init, transform, applies),
         partial(_masked_update, transform, applies),
@@ -76,6 +80,7 @@ def _masked_elementwise(inner: Elementwise | None, applies: Callable[[str], bool
     return attrs.evolve(inner, parts=tuple(attrs.evolve(part, applies=applies) for part in inner.parts))
 
 
+@recorded
 def partitioned(label: Callable[[str], str], transforms: Mapping[str, GradientTransform]) -> GradientTransform:
     """Give each leaf to the transform of its label.
 
@@ -96,6 +101,8 @@ def partitioned(label: Callable[[str], str], transforms: Mapping[str, GradientTr
         {'b': 3.0, 'w': 2.0}
     """
     parts = dict(transforms)
+    for name, transform in parts.items():
+        expected("partitioned", f"transforms[{name!r}]", transform, GradientTransform)
     return GradientTransform(partial(_partitioned_init, label, parts), partial(_partitioned_update, label, parts))
 
 
@@ -140,7 +147,10 @@ class AccumulateState:
     total: Tree
     inner: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def accumulate(transform: GradientTransform, every: int) -> GradientTransform:
     """Let a transform act on the mean of ``every`` gradients; in between the updates are zero.
 
@@ -163,6 +173,7 @@ def accumulate(transform: GradientTransform, every: int) -> GradientTransform:
         >>> float(first), float(slow.update(4.0, state, 0.0, 1)[0])
         (0.0, 3.0)
     """
+    expected("accumulate", "transform", transform, GradientTransform)
     every = whole("accumulate", "every", every, "[1, inf)")
     return GradientTransform(partial(_accumulate_init, transform), partial(_accumulate_update, transform, every))
 
@@ -195,7 +206,10 @@ class LookaheadState:
     slow: Tree
     inner: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5) -> GradientTransform:
     """Let fast parameters run ``every`` steps ahead, then pull slow ones after them and restart from there.
 
@@ -220,6 +234,7 @@ def lookahead(transform: GradientTransform, *, every: int = 6, rate: float = 0.5
 
     Reference: Zhang, Lucas, Hinton and Ba, "Lookahead optimizer: k steps forward, 1 step back" (2019).
     """
+    expected("lookahead", "transform", transform, GradientTransform)
     every = whole("lookahead", "every", every, "[1, inf)")
     rate = number("lookahead", "rate", rate, "(0, 1]")
     return GradientTransform(partial(_lookahead_init, transform), partial(_lookahead_update, transform, every, rate))
@@ -251,7 +266,10 @@ class EmaState:
 
     average: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def ema_of_params(decay: float) -> GradientTransform:
     """Keep an exponential moving average of the parameters beside them. Goes last in a chain; updates pass unchanged.
 

@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line, recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.transforms.base import GradientTransform, elementwise
@@ -24,7 +25,10 @@ class MomentumState:
 
     velocity: Tree
 
+    __repr__ = one_line
 
+
+@recorded
 def momentum(decay: float, *, nesterov: bool = False) -> GradientTransform:
     """Accumulate gradients: ``v <- g + decay * v``; ``u = v``, or ``u = g + decay * v`` for Nesterov.
 

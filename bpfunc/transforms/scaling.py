@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.transforms.base import GradientTransform, elementwise, no_state
@@ -28,6 +29,7 @@ def _multiplied(
     return np.multiply(g, c[0], out=out)
 
 
+@recorded
 def scale(factor: float) -> GradientTransform:
     """Multiply by a number: ``u = factor * g``.
 
@@ -48,6 +50,7 @@ def _constant(value: float, step: int) -> float:
     return value
 
 
+@recorded
 def scale_by_schedule(schedule: Schedule) -> GradientTransform:
     """Multiply by a function of the step: ``u = schedule(step) * g``.
 
@@ -64,6 +67,7 @@ def scale_by_schedule(schedule: Schedule) -> GradientTransform:
     return _scaled(schedule)
 
 
+@recorded
 def scale_by_learning_rate(learning_rate: float | Schedule) -> GradientTransform:
     """Turn a direction of ascent into a step of descent: ``u = -learning_rate * g``. The only minus sign.
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.ranges import number, times_power
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, fold_in, generator
@@ -15,6 +16,7 @@ from bpfunc.transforms.elementwise import Arrays, Numbers
 from bpfunc.tree import Tree, flatten, norm_factors, tree_combine, tree_map, unflatten, with_norm
 
 
+@recorded
 def add_decayed_weights(decay: float) -> GradientTransform:
     """Add the parameters: ``u = g + decay * p``.
 
@@ -48,6 +50,7 @@ def _with_decay(
     return np.add(g, work, out=out)
 
 
+@recorded
 def clip_by_value(limit: float) -> GradientTransform:
     """Bring each number into ``[-limit, limit]``.
 
@@ -79,6 +82,7 @@ def _shrunk(g: FloatArray, norm: tuple[float, float], limit: float) -> FloatArra
     return with_norm(g, norm, (1.0, limit)) if norm[1] > limit / norm[0] else readonly(g)
 
 
+@recorded
 def clip_by_norm(limit: float) -> GradientTransform:
     """Shrink each leaf whose Euclidean norm is above a limit to that norm.
 
@@ -103,6 +107,7 @@ def _each_shrunk(limit: float, grads: Tree, params: Tree, step: int) -> Tree:
     return tree_map(lambda g: _shrunk(g, norm_factors(g), limit), grads)
 
 
+@recorded
 def clip_by_global_norm(limit: float) -> GradientTransform:
     """Shrink the whole gradient to a norm over all leaves, where it is above.
 
@@ -131,6 +136,7 @@ def _shrunk_together(limit: float, grads: Tree, params: Tree, step: int) -> Tree
     return tree_map(lambda g: _shrunk(g, norm, limit), grads)
 
 
+@recorded
 def centralize() -> GradientTransform:
     """Subtract from each weight matrix's gradient the mean over its inputs: one mean for each output.
 
@@ -157,6 +163,7 @@ def _centred(g: FloatArray) -> FloatArray:
     return g - g.mean(axis=tuple(range(g.ndim - 1)), keepdims=True) if g.ndim > 1 else readonly(g)
 
 
+@recorded
 def add_noise(key: Key, scale: float, *, decay: float = 0.55) -> GradientTransform:
     """Add normal noise of variance ``scale / (1 + step)^decay``.
 
@@ -189,6 +196,7 @@ def _noisy(key: Key, scale: float, decay: float, grads: Tree, params: Tree, step
     return unflatten(structure, [g + (deviation * random.standard_normal(np.shape(g))).astype(g.dtype) for g in leaves])
 
 
+@recorded
 def projected(project: Callable[[FloatArray], FloatArray]) -> GradientTransform:
     """Keep parameters in a set: change the update so that ``p + u`` is ``project(p + u)``. Goes last in a chain.
 
@@ -211,6 +219,7 @@ def _projected(project: Callable[[FloatArray], FloatArray], updates: Tree, param
     return tree_combine(lambda u, p: project(p + u) - p, updates, params)
 
 
+@recorded
 def non_negative() -> GradientTransform:
     """Keep parameters at 0 or above. Goes last in a chain.
 
@@ -232,6 +241,7 @@ def _at_least_zero(
     return np.subtract(work, p, out=out)
 
 
+@recorded
 def max_norm(limit: float) -> GradientTransform:
     """Keep the norm of each output's incoming weights at a limit or below. Goes last in a chain.
 

@@ -13,9 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from pipelines.cli.commands import config, data, doctor, run, runs, study
-from pipelines.cli.commands import inspect as look
-from pipelines.cli.commands import predict as use
+from pipelines.cli.commands import config, data, doctor, inspect as look, predict as use, run, runs, study
 from pipelines.cli.help import group
 from pipelines.cli.options import Version
 from pipelines.cli.streams import messages, open_closed_streams, write_results

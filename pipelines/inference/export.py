@@ -22,8 +22,7 @@ from pipelines.disk.untrusted.files import open_file, read_file
 from pipelines.disk.untrusted.printable import printable_json
 from pipelines.errors import DataProblem, UsageProblem, first_line
 from pipelines.runs.model_card import NAME as CARD
-from pipelines.runs.network import NAME as PARAMS
-from pipelines.runs.network import Network, read_network
+from pipelines.runs.network import NAME as PARAMS, Network, read_network
 from pipelines.spec.toml import to_toml
 
 Target = Literal["onnx", "safetensors", "npz", "torch-state-dict"]

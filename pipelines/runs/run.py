@@ -22,8 +22,7 @@ from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpoint_paths, newest_checkpoint, saving
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
 from pipelines.runs.metrics import metrics, read_metrics, write_metrics
-from pipelines.runs.model_card import NAME as CARD
-from pipelines.runs.model_card import CardInputs, model_card
+from pipelines.runs.model_card import NAME as CARD, CardInputs, model_card
 from pipelines.runs.network import read_network, trained_network, with_history, write_network
 from pipelines.runs.predictions import write_predictions
 from pipelines.runs.wording import _weights, command, facts_in_words, lineage_in_words

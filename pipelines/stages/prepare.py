@@ -28,11 +28,13 @@ from pipelines.disk.atomic import remove_leftovers
 from pipelines.disk.ownership import ENTRY_FILES
 from pipelines.errors import DataProblem
 from pipelines.spec.run_spec import DatasetSpec
-from pipelines.stages import acquire as acquire_stage
-from pipelines.stages import decode as decode_stage
-from pipelines.stages import encode as encode_stage
-from pipelines.stages import select as select_stage
-from pipelines.stages import store as store_stage
+from pipelines.stages import (
+    acquire as acquire_stage,
+    decode as decode_stage,
+    encode as encode_stage,
+    select as select_stage,
+    store as store_stage,
+)
 from pipelines.stages.acquire import acquire, check_bundle_file
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode

@@ -143,7 +143,7 @@ def build_transform(spec: TrainSpec, schedule: Schedule) -> GradientTransform:
     elif spec.optimizer == "adam":
         transform = adam(schedule)
     else:
-        transform = sgd(schedule, decay=spec.momentum, weight_decay=spec.weight_decay, decay_mask=weights_only)
+        transform = sgd(schedule, momentum=spec.momentum, weight_decay=spec.weight_decay, decay_mask=weights_only)
     return chain(transform, ema_of_params(spec.average)) if spec.average else transform
 
 

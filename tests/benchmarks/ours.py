@@ -42,7 +42,7 @@ def transform_of(optimizer: Optimizer) -> bp.GradientTransform:
         return bp.adamw(optimizer.rate, weight_decay=optimizer.weight_decay, **adaptive)
     if optimizer.name == "Adam":
         return bp.adam(optimizer.rate, **adaptive)
-    return bp.sgd(optimizer.rate, decay=optimizer.momentum)
+    return bp.sgd(optimizer.rate, momentum=optimizer.momentum)
 
 
 def params_of(layers: Layers) -> bp.SerialParams:

@@ -13,7 +13,7 @@ from bpfunc.tree import tree_leaves
 
 X = np.float64(0.25)
 TRANSFORMS: dict[str, Callable[[], bp.GradientTransform]] = {
-    "sgd": lambda: bp.sgd(X, decay=X, nesterov=True, weight_decay=X),
+    "sgd": lambda: bp.sgd(X, momentum=X, nesterov=True, weight_decay=X),
     "adagrad": lambda: bp.adagrad(X, initial=X, eps=X),
     "rmsprop": lambda: bp.rmsprop(X, decay=X, eps=X, momentum_decay=X),
     "centred rmsprop": lambda: bp.rmsprop(X, decay=X, centred=True),

@@ -46,9 +46,9 @@ from bpfunc.tree import Tree, TreeStructureError, tree_leaves, tree_map
 CHAINS = {
     "sgd": sgd(0.1),
     "scheduled sgd": sgd(lambda step: 0.1 / (1 + step)),
-    "momentum": sgd(0.1, decay=0.9),
-    "nesterov": sgd(0.1, decay=0.9, nesterov=True),
-    "coupled decay": sgd(0.1, decay=0.9, weight_decay=0.01),
+    "momentum": sgd(0.1, momentum=0.9),
+    "nesterov": sgd(0.1, momentum=0.9, nesterov=True),
+    "coupled decay": sgd(0.1, momentum=0.9, weight_decay=0.01),
     "masked decay": sgd(0.1, weight_decay=0.01, decay_mask=weights_only),
     "adam": adam(1e-2),
     "adamw": adamw(1e-2, weight_decay=0.1, decay_mask=weights_only),
@@ -62,7 +62,7 @@ CHAINS = {
     "adamax": adamax(1e-2),
     "amsgrad": amsgrad(1e-2),
     "nadam": nadam(1e-2),
-    "clipped": chain(clip_by_value(0.5), sgd(0.1, decay=0.9), non_negative()),
+    "clipped": chain(clip_by_value(0.5), sgd(0.1, momentum=0.9), non_negative()),
     "nested": chain(chain(scale(2.0), chain(momentum(0.5), scale_by_adam())), scale_by_schedule(lambda step: -0.01)),
 }
 """Each is elementwise throughout, so `updated` runs it in one pass."""
@@ -99,7 +99,7 @@ def test_one_pass_equals_transform_by_transform(name: str, dtype: FloatDType) ->
 
 def test_layout_does_not_matter() -> None:
     """A transposed gradient gives what its contiguous copy gives."""
-    transform, params = sgd(0.1, decay=0.9), (np.ones((700, 500)),)
+    transform, params = sgd(0.1, momentum=0.9), (np.ones((700, 500)),)
     gradient = np.arange(350_000.0).reshape(500, 700).T
     state = transform.init(params)
     (ours,), _ = updated(transform, (gradient,), state, params, 0)

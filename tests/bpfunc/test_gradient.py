@@ -103,8 +103,8 @@ def test_value_agrees_with_value_and_grad() -> None:
 def test_slope_is_linear_in_the_direction() -> None:
     """Twice the direction, twice the derivative."""
     model, params, state = net()
-    one = jvp(model, cross_entropy(), params, params, state, BATCH, INFERENCE)[1]
-    two = jvp(model, cross_entropy(), params, tree_map(lambda p: 2 * p, params), state, BATCH, INFERENCE)[1]
+    one = jvp(model, cross_entropy(), params, state, BATCH, INFERENCE, params)[1]
+    two = jvp(model, cross_entropy(), params, state, BATCH, INFERENCE, tree_map(lambda p: 2 * p, params))[1]
     assert two == pytest.approx(2 * one, rel=1e-6)
 
 
@@ -138,11 +138,11 @@ def test_forward_and_second_derivatives_by_central_differences() -> None:
     h = 1e-6
     above, below = (tree_map(lambda p, d, s=s: p + s * h * d, params, direction) for s in (1, -1))
     (up, up_grads), (down, down_grads) = (step(p, state, batch, INFERENCE) for p in (above, below))
-    found, slope = jvp(model, loss, params, direction, state, batch, INFERENCE)
+    found, slope = jvp(model, loss, params, state, batch, INFERENCE, direction)
     plain, plain_grads = step(params, state, batch, INFERENCE)
     assert found == plain.loss
     assert slope == pytest.approx((up.loss - down.loss) / (2 * h), rel=1e-7)
-    grads, product = hvp(model, loss, params, direction, state, batch, INFERENCE)
+    grads, product = hvp(model, loss, params, state, batch, INFERENCE, direction)
     assert tree_allclose(grads, plain_grads, rtol=1e-12)
     assert tree_allclose(product, tree_map(lambda a, b: (a - b) / (2 * h), up_grads, down_grads), rtol=1e-6, atol=1e-9)
     there, dinputs = input_gradient(model, loss, params, state, batch, INFERENCE)

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import bpfunc as bp
 from bpfunc import layers
@@ -78,8 +77,8 @@ def test_other_modes(name: str, dtype: Any) -> None:
     loss = bp.cross_entropy()
     assert bp.input_gradient(model, loss, *arguments)[1].dtype == dtype
     try:
-        slopes = bp.jvp(model, loss, params, params, state, data, bp.INFERENCE)
-        products = bp.hvp(model, loss, params, params, state, data, bp.INFERENCE)
+        slopes = bp.jvp(model, loss, params, state, data, bp.INFERENCE, params)
+        products = bp.hvp(model, loss, params, state, data, bp.INFERENCE, params)
         losses, grads = bp.example_grads(model, loss, *arguments)
         _, norms = bp.example_grad_norms(model, loss, *arguments)
     except NotImplementedError:

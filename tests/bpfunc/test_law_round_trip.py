@@ -21,8 +21,7 @@ from typing import NamedTuple
 import attrs
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
 
 import bpfunc
 from bpfunc.arrays.types import readonly, readonly_arrays

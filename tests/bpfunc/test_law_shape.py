@@ -179,7 +179,7 @@ def test_directions(function: Callable[..., object]) -> None:
     params, state, _ = model.init(bp.Key(0), (2,))
     batch = bp.Batch(np.ones((5, 2)), np.arange(5) % 3)
     calls = (
-        (path, lambda d=d: function(model, bp.cross_entropy(), params, d, state, batch, bp.INFERENCE))
+        (path, lambda d=d: function(model, bp.cross_entropy(), params, state, batch, bp.INFERENCE, d))
         for path, d in spoiled(params)
     )
     assert_refused(calls, least=12)

@@ -10,8 +10,7 @@ import pytest
 from bpfunc import layers
 from bpfunc.arrays.types import FloatArray
 from bpfunc.keys import Key, fold_in, normal
-from bpfunc.layers import Context, Layer, ShapeError
-from bpfunc.layers import combinators as model
+from bpfunc.layers import Context, Layer, ShapeError, combinators as model
 from bpfunc.tree import Tree, flatten, tree_cast, tree_leaves, tree_map
 
 TRAIN, PREDICT = Context(train=True, key=Key(1)), Context()

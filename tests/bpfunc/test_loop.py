@@ -21,7 +21,7 @@ from bpfunc.training.step import StepMetrics, TrainState, init_train_state, make
 from bpfunc.tree import tree_leaves
 
 MODEL = serial(dense(6), relu(), dense(3))
-SGD = sgd(0.05, decay=0.9)
+SGD = sgd(0.05, momentum=0.9)
 STEP = make_step(MODEL, cross_entropy(), SGD)
 ROWS, SIZE = 23, 5
 

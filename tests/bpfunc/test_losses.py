@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import bpfunc as bp
 from bpfunc import losses
 from bpfunc.layers import ShapeError
 
@@ -274,3 +275,19 @@ def test_class_weights_are_checked() -> None:
         losses.cross_entropy(class_weights=[2.0]).forward(np.zeros((4, 3)), np.zeros(4, int))
     without = losses.cross_entropy(class_weights=[0, 1]).forward(np.array([[-np.inf, 0.0]]), np.array([0]))[0]
     assert without[0] == 0
+
+
+def test_a_loss_of_three_fields_trains_and_names_what_it_lacks() -> None:
+    """Training needs neither `jvp` nor `vjp_jvp`; whoever asks for one is told which, and of which loss."""
+    known = bp.squared_error()
+    own = bp.Loss("own", known.forward, known.vjp, metric="mean squared error")
+    model = bp.dense(1)
+    state = bp.init_train_state(model, bp.sgd(0.1), bp.Key(0), (2,))
+    batch = bp.Batch(np.ones((3, 2), np.float32), np.zeros(3, np.float32))
+    stepped, _ = bp.make_step(model, own, bp.sgd(0.1))(state, batch)
+    expected, _ = bp.make_step(model, known, bp.sgd(0.1))(state, batch)
+    assert bp.tree_allclose(stepped.params, expected.params, rtol=0, atol=0)
+    with pytest.raises(NotImplementedError, match=r"^loss own has no jvp; give one to Loss\(jvp=\.\.\.\)$"):
+        own.jvp((), np.ones((1, 1)))
+    with pytest.raises(NotImplementedError, match=r"^loss own has no vjp_jvp; give one to Loss\(vjp_jvp=\.\.\.\)$"):
+        own.vjp_jvp((), np.ones((1, 1)), np.ones(1), np.ones(1))

@@ -9,8 +9,7 @@ from typing import get_type_hints
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import bpfunc.metrics
 from bpfunc.arrays.types import BoolArray, FloatArray

@@ -82,7 +82,7 @@ def test_means_of_means_would_be_found() -> None:
 
 def test_training_is_the_same_everywhere_and_close_to_one_process() -> None:
     """With dropout-free float32 training, three processes agree bit for bit, and with one process to 1e-6."""
-    data, transform = a_batch(40), bp.sgd(0.1, decay=0.9)
+    data, transform = a_batch(40), bp.sgd(0.1, momentum=0.9)
     data = bp.Batch(data.inputs.astype(np.float32), data.targets.astype(np.float32))
 
     def trained(gradient: bp.GradientMaker) -> bp.Epoch:

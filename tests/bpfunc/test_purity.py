@@ -20,8 +20,7 @@ from types import ModuleType
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import bpfunc
 from bpfunc.tree import tree_map

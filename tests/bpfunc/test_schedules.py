@@ -8,8 +8,7 @@ from inspect import signature
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import bpfunc as bp
 from bpfunc.arrays.ranges import times_power

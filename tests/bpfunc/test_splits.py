@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from bpfunc.batches.batch import Batch
 from bpfunc.batches.splits import k_fold, train_validation_split

@@ -20,7 +20,7 @@ from bpfunc.transforms import GradientTransform
 from bpfunc.tree import tree_allclose, tree_cast, tree_leaves, tree_map
 
 MODEL = serial(dense(5), relu(), dense(3))
-SGD = sgd(0.1, decay=0.9)
+SGD = sgd(0.1, momentum=0.9)
 
 
 def batch(dtype: FloatDType = np.float32, *, weights: FloatArray | None = None) -> Batch:

@@ -8,8 +8,7 @@ import attrs
 import numpy as np
 import optree
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bpfunc.keys import Key, normal
 from bpfunc.layers import DenseParams

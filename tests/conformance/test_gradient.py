@@ -76,10 +76,10 @@ def test_forward_mode_and_hessian_vector_product() -> None:
     direction = tree_map(lambda leaf: normal(Key(5), leaf.shape, dtype=np.float64), params())
     primals, tangents = ([jnp.asarray(leaf) for leaf in tree_leaves(tree)] for tree in (params(), direction))
     loss, slope = jax.jvp(mean, (primals,), (tangents,))
-    mine = jvp(MODEL, LOSS, params(), direction, STATE, BATCH, INFERENCE)
+    mine = jvp(MODEL, LOSS, params(), STATE, BATCH, INFERENCE, direction)
     agree(mine[0], loss)
     agree(mine[1], slope)
-    _, product = hvp(MODEL, LOSS, params(), direction, STATE, BATCH, INFERENCE)
+    _, product = hvp(MODEL, LOSS, params(), STATE, BATCH, INFERENCE, direction)
     _, expected = jax.jvp(jax.grad(mean), (primals,), (tangents,))
     for leaf, other in zip(tree_leaves(product), expected, strict=True):
         agree(leaf, other)

@@ -10,8 +10,7 @@ import pytest
 
 from bpfunc import layers
 from bpfunc.keys import Key, fold_in, normal
-from bpfunc.layers import Context, Layer
-from bpfunc.layers import combinators as model
+from bpfunc.layers import Context, Layer, combinators as model
 from bpfunc.layers.dropout import dropout_factor
 from bpfunc.tree import Tree, flatten, tree_allclose, tree_cast, tree_leaves, tree_map, unflatten
 

@@ -178,11 +178,11 @@ o, t = optimizers, transforms
 ORACLES: dict[str, list[tuple[GradientTransform, Callable[[], list[np.ndarray]]]]] = {
     "sgd": [
         (o.sgd(0.1), lambda: by_optax(optax.sgd(0.1))),
-        (o.sgd(0.1, decay=0.9), lambda: by_optax(optax.sgd(0.1, momentum=0.9))),
-        (o.sgd(0.1, decay=0.9, nesterov=True), lambda: by_optax(optax.sgd(0.1, momentum=0.9, nesterov=True))),
+        (o.sgd(0.1, momentum=0.9), lambda: by_optax(optax.sgd(0.1, momentum=0.9))),
+        (o.sgd(0.1, momentum=0.9, nesterov=True), lambda: by_optax(optax.sgd(0.1, momentum=0.9, nesterov=True))),
         # torch's momentum without dampening is the same accumulation, its weight decay the coupled one.
         (
-            o.sgd(0.1, decay=0.9, weight_decay=0.01),
+            o.sgd(0.1, momentum=0.9, weight_decay=0.01),
             lambda: by_torch(lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01)),
         ),
     ],

@@ -40,7 +40,7 @@ def initial() -> SerialParams:
 
 def ours(order: list[Batch], decay: float, nesterov: bool) -> tuple[list[float], SerialParams]:
     """Losses before each step, and the last parameters."""
-    transform, params = sgd(RATE, decay=decay, nesterov=nesterov), initial()
+    transform, params = sgd(RATE, momentum=decay, nesterov=nesterov), initial()
     state = TrainState(params, ((),) * 5, transform.init(params), 0, Key(2))
     walk = list(steps(make_step(MODEL, cross_entropy(), transform), state, order))
     return [mean(metrics.loss) for _, metrics in walk], walk[-1][0].params

@@ -207,7 +207,7 @@ def test_the_look_at_the_end_misses_nothing() -> None:
     rng = np.random.default_rng(0)
     data = [bp.Batch(rng.normal(size=(4, 3)).astype(np.float32), np.arange(4) % 2) for _ in range(5)]
     model, loss = bp.serial(bp.dense(4), bp.relu(), bp.dense(2)), bp.cross_entropy()
-    for transform in (bp.sgd(0.1), bp.sgd(0.1, decay=0.9), bp.adamw(0.1)):
+    for transform in (bp.sgd(0.1), bp.sgd(0.1, momentum=0.9), bp.adamw(0.1)):
         plain = bp.make_step(model, loss, transform)
         checked = bp.make_step(model, loss, transform, gradient=bp.finite_gradient())
         start = bp.init_train_state(model, transform, bp.Key(0), (3,))

@@ -21,8 +21,7 @@ from pipelines.dataset.split_rows import read_rows
 from pipelines.disk import waiting
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.toml import load_config, load_recipe
-from pipelines.studies.tuning import storage as storage_module
-from pipelines.studies.tuning import sweep
+from pipelines.studies.tuning import storage as storage_module, sweep
 from pipelines.studies.tuning.space import Space, load_space, with_settings
 from pipelines.studies.tuning.storage import file_of, open_storage, storage_failures, storage_url
 from pipelines.studies.tuning.sweep import TrialResult, best_trial, run_sweep, sweep_results

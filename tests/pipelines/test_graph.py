@@ -23,8 +23,7 @@ from pipelines.dataset.pins import official_sources
 from pipelines.dataset.train_split import read_train
 from pipelines.errors import DataProblem
 from pipelines.spec.run_spec import DatasetSpec
-from pipelines.stages import encode as encode_stage
-from pipelines.stages import prepare as graph
+from pipelines.stages import encode as encode_stage, prepare as graph
 from pipelines.stages.acquire import acquire
 from pipelines.stages.decode import decode
 from pipelines.stages.encode import encode

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pipelines.dataset.partitions import open_partitions
 from pipelines.disk.untrusted.documents import DEPTH_LIMIT, JSON_LIMIT, TOML_LIMIT, parse_json, parse_toml

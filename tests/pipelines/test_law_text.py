@@ -574,8 +574,7 @@ def test_evaluation_of_hostile_classes(stage: Stage, tmp_path: Path, monkeypatch
 
     names = tuple(f"{CONTROL[:-1]}{MARKUP}{number}" for number in range(10))
     monkeypatch.setattr(classes, "class_names", lambda numbers, *, pinned: tuple(names[n] for n in numbers))
-    from pipelines.stages import prepare as prepare_stage
-    from pipelines.stages import select as select_stage
+    from pipelines.stages import prepare as prepare_stage, select as select_stage
 
     for module in (prepare_stage, select_stage):
         monkeypatch.setattr(module, "class_names", classes.class_names)

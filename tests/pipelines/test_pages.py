@@ -13,8 +13,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pipelines.artifacts import Calibration, Evaluation, ParameterFlow, Reliability, Temperature
 from pipelines.dataset.places import Places

@@ -17,8 +17,7 @@ import attrs
 import matplotlib as mpl
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from pipelines.artifacts import EpochRecord, Evaluation, ReportInputs

@@ -233,10 +233,10 @@ def gradients() -> None:
     assert_type(gradient(here.params, here.layer_state, rows, ctx), tuple[bp.Value, Any])
     tangent = bp.tree_zeros_like(here.params)
     assert_type(
-        bp.jvp(MODEL, LOSS, here.params, tangent, here.layer_state, rows, ctx),
+        bp.jvp(MODEL, LOSS, here.params, here.layer_state, rows, ctx, tangent),
         tuple[np.floating, np.floating],
     )
-    assert_type(bp.hvp(MODEL, LOSS, here.params, tangent, here.layer_state, rows, ctx), tuple[Any, Any])
+    assert_type(bp.hvp(MODEL, LOSS, here.params, here.layer_state, rows, ctx, tangent), tuple[Any, Any])
     assert_type(bp.example_grads(MODEL, LOSS, here.params, here.layer_state, rows, ctx), tuple[FloatArray, Any])
     assert_type(
         bp.example_grad_norms(MODEL, LOSS, here.params, here.layer_state, rows, ctx),
@@ -311,7 +311,7 @@ def transforms() -> None:
 
 
 def optimizers() -> None:
-    assert_type(bp.sgd(0.1, decay=0.9, nesterov=True, decay_mask=bp.weights_only), bp.GradientTransform)
+    assert_type(bp.sgd(0.1, momentum=0.9, nesterov=True, decay_mask=bp.weights_only), bp.GradientTransform)
     assert_type(bp.sgd(bp.cosine(0.1, 100)), bp.GradientTransform)
     assert_type(bp.adagrad(0.1), bp.GradientTransform)
     assert_type(bp.rmsprop(0.1, centred=True), bp.GradientTransform)

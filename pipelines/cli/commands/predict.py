@@ -49,8 +49,7 @@ def predict(
     use_threads(threads)
     from pipelines.disk.ownership import check_output
     from pipelines.inference.inputs import read_images
-    from pipelines.inference.predict import answers_document, write_answers
-    from pipelines.inference.predict import predict as predicted
+    from pipelines.inference.predict import answers_document, predict as predicted, write_answers
     from pipelines.inference.text import answer_lines
     from pipelines.runs.network import read_network
 

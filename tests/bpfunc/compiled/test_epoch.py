@@ -105,7 +105,7 @@ def assert_close(ours: tuple[TrainState, StepMetrics], theirs: tuple[TrainState,
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks(name: str, threads: int) -> None:
     """Every network that is taken, shared by any number of threads, the last batch not full."""
-    assert_close(*both(NETWORKS[name](), sgd(0.05, decay=0.9), examples(), threads=threads), 1e-10)
+    assert_close(*both(NETWORKS[name](), sgd(0.05, momentum=0.9), examples(), threads=threads), 1e-10)
 
 
 SCALED_WEIGHTS = chain(masked(scale(3.0), weights_only), scale_by_learning_rate(0.1))

@@ -13,13 +13,11 @@ import pytest
 pytest.importorskip("numba")
 pytest.importorskip("scipy")
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from bpfunc import layers, losses
 from bpfunc.batches.batch import Batch, epoch_batches
-from bpfunc.compiled import network, work
-from bpfunc.compiled import training as engine
+from bpfunc.compiled import network, training as engine, work
 from bpfunc.interop.numba import compiled_epoch, compiled_fold
 from bpfunc.keys import Key, uniform
 from bpfunc.layers import Layer, dense, dropout
@@ -81,7 +79,7 @@ LOSSES: dict[str, tuple[Callable[[int], Loss], str]] = {
 }
 OPTIMISERS: dict[str, Callable[[], GradientTransform]] = {
     "sgd": lambda: sgd(0.1),
-    "momentum": lambda: sgd(lambda step: 0.1 / (1 + step), decay=0.9),
+    "momentum": lambda: sgd(lambda step: 0.1 / (1 + step), momentum=0.9),
     "adam": lambda: adam(0.01),
     "averaged": lambda: chain(adamw(0.01), ema_of_params(0.9)),
     "clipped": lambda: chain(clip_by_global_norm(0.05), adam(0.01)),
@@ -332,7 +330,7 @@ def test_a_metric_that_does_not_fit_is_refused_first() -> None:
 PLAIN = Case(
     serial(dense(6), layers.tanh(), dropout(0.3), dense(4), layers.elu(), dense(3)),
     losses.huber(delta=0.4),
-    chain(clip_by_global_norm(0.5), sgd(lambda step: 0.3 / (1 + step), decay=0.9)),
+    chain(clip_by_global_norm(0.5), sgd(lambda step: 0.3 / (1 + step), momentum=0.9)),
     data_for("numbers", 3, "soft", True, np.float64),
     mean_squared_error(),
 )

@@ -66,7 +66,7 @@ def test_results_are_fresh_and_read_only() -> None:
 
 def test_numbers_as_leaves() -> None:
     """A tree of plain numbers is as good as one of arrays."""
-    transform = sgd(0.1, decay=0.9)
+    transform = sgd(0.1, momentum=0.9)
     state = transform.init({"a": 1.0, "b": 2.0})
     grads, params = {"a": 3.0, "b": 4.0}, {"a": 1.0, "b": 2.0}
     ours, theirs = (kind.update(grads, state, params, 0) for kind in (compiled(transform), transform))

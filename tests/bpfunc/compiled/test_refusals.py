@@ -15,8 +15,7 @@ import pytest
 pytest.importorskip("numba")
 pytest.importorskip("scipy")
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from bpfunc.batches.batch import Batch, epoch_batches
 from bpfunc.compiled import optimizer, work
@@ -139,7 +138,7 @@ def test_random_stacks_are_computed_or_refused(stack: tuple[list[str], bool], th
     names, nest = stack
     model = built(names, nest, max(index for index, name in enumerate(names) if name == "dense"))
     fits = all(name == "dense" or name in KNOWN for name in names)
-    transform, data = sgd(0.1, decay=0.5), examples()
+    transform, data = sgd(0.1, momentum=0.5), examples()
     if not fits:
         with pytest.raises(ValueError, match="a compiled epoch takes dense layers"):
             compiled_epoch(model, cross_entropy(), transform)

@@ -8,14 +8,12 @@ import json
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from bpfunc import layers
 from bpfunc.interop.structure import build, describe, from_tensors, to_tensors
 from bpfunc.keys import Key
-from bpfunc.layers import Layer, mirror
-from bpfunc.layers import combinators as model
+from bpfunc.layers import Layer, combinators as model, mirror
 from bpfunc.layers.recognition import MAKERS
 from bpfunc.tree import flatten
 from tests.bpfunc.interop.stacks import STACKS, lively
