@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.completion import complete_classes, complete_field, complete_recipe
+from pipelines.cli.completion import complete_classes, complete_field, complete_recipe, complete_run
 from pipelines.cli.terminal import print_version
 from pipelines.errors import UsageProblem
+from pipelines.runs.naming import find_run
 
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
@@ -121,7 +122,32 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result
 Version = Annotated[
     bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
 ]
-RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
+
+
+def run_or_study(text: str) -> Path:
+    """Take what may be a run or a study, as `pipelines.runs.naming.find_run` finds it.
+
+    Args:
+        text: As it was given.
+
+    Returns:
+        Its directory.
+
+    Raises:
+        UsageProblem: There is none.
+    """
+    return find_run(text, kinds=("run", "study"))
+
+
+RunDirectory = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        parser=find_run,
+        help="A run: its path, its name, a beginning of its name, or `latest`.",
+        autocompletion=complete_run,
+    ),
+]
 
 
 def merged_spec(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -113,6 +114,18 @@ def _bar(epochs: Iterator[Progress], *, total: int) -> Iterator[Progress]:
             figure = f"validation {accuracy:.2%}" if accuracy is not None else ""
             bar.update(task, advance=1, description=f"loss {moment.record.train_loss:.4f} {figure}")
             yield moment
+
+
+def terminal_width() -> int | None:
+    """Measure the terminal that results go to.
+
+    Returns:
+        Letters in a line; None where standard output is not a terminal, so that nothing is left out.
+    """
+    stream = sys.__stdout__
+    if stream is None or not stream.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def describe_decision(decision: object) -> str:

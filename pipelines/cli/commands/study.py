@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.completion import complete_run
 from pipelines.cli.options import (
     DEFAULT_CACHE,
     DEFAULT_RAW,
@@ -27,9 +28,11 @@ from pipelines.cli.options import (
     Unpinned,
     file_name,
     merged_spec,
+    run_or_study,
 )
 from pipelines.cli.terminal import print_json, print_text, say
 from pipelines.disk.untrusted.printable import in_lines, printable, shell
+from pipelines.runs.naming import RUNS
 from pipelines.training.threads import use_threads
 
 if TYPE_CHECKING:
@@ -74,7 +77,7 @@ def study(
     spec = merged_spec(
         recipe, config, classes=classes, hidden=hidden, epochs=epochs, unpinned=unpinned, settings=settings
     )
-    directory = out or Path("data/runs") / f"study-{spec.name}"
+    directory = out or RUNS / f"study-{spec.name}"
     check_new_directory(directory, "study", reads=[directory / "config.toml"])
     places = Places(source=source, cache=cache, raw=raw)
     # Prepared once, here: the workers then find it.
@@ -184,7 +187,7 @@ def sweep(
     from pipelines.studies.tuning.sweep import best_trial, run_sweep, sweep_results, sweep_table
 
     plan, places = load_space(space, settings_table(settings or [])), Places(source=source, cache=cache, raw=raw)
-    directory = out or Path("data/runs") / f"sweep-{space.stem}"
+    directory = out or RUNS / f"sweep-{space.stem}"
     check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
     make_directory(directory)
     url = storage or storage_url(directory)
@@ -207,8 +210,11 @@ def sweep(
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    a: Annotated[
+        Path,
+        typer.Argument(metavar="A", parser=run_or_study, autocompletion=complete_run, help="A run or a study."),
+    ],
+    b: Annotated[Path, typer.Argument(metavar="B", parser=run_or_study, autocompletion=complete_run, help="Another.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", parser=file_name, help="Page with pictures.")
     ] = None,
