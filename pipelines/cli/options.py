@@ -18,15 +18,18 @@ from pipelines.runs.naming import find_run
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
 
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file laid over the recipe.")]
+Config = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="TOML file laid over the recipe.")]
 Recipe = Annotated[
     str,
-    typer.Option("--recipe", metavar="NAME", help="Named configuration to start from.", autocompletion=complete_recipe),
+    typer.Option(
+        "--recipe", "-r", metavar="NAME", help="Named configuration to start from.", autocompletion=complete_recipe
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
+        "-s",
         metavar="FIELD=VALUE",
         help="Any field of the configuration; may be repeated.",
         autocompletion=complete_field,
@@ -39,7 +42,7 @@ Classes = Annotated[
     ),
 ]
 Hidden = Annotated[str | None, typer.Option("--hidden", metavar="256,128", help="Widths of the hidden layers.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training rows.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", "-e", metavar="N", help="Passes over the training rows.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 OnNan = Annotated[
     str | None, typer.Option("--on-nan", metavar="stop|skip", help="End at a NaN or infinity, or leave out that step.")
@@ -103,7 +106,7 @@ def kept_apart(directory: Path) -> Path:
 Cache = Annotated[
     Path, typer.Option("--cache", metavar="DIR", callback=kept_apart, help="Where prepared data is kept.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New directory for the run.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="New directory for the run.")]
 Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", callback=kept_apart, help="Where downloaded files lie.")]
 Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take your own IDX files; classes by number.")]
 ExecutorName = Annotated[

@@ -30,7 +30,7 @@ from pipelines.cli.options import (
     merged_spec,
     run_or_study,
 )
-from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.cli.terminal import overall, print_json, print_text, say
 from pipelines.disk.untrusted.printable import in_lines, printable, shell
 from pipelines.runs.naming import RUNS
 from pipelines.training.threads import use_threads
@@ -69,7 +69,7 @@ def study(
     from pipelines.dataset.places import Places
     from pipelines.disk.ownership import check_new_directory
     from pipelines.stages.prepare import prepare
-    from pipelines.studies.ablation import ablation_rows, ablation_table, run_ablation, write_ablation
+    from pipelines.studies.ablation import ablation_rows, ablation_table, run_ablation, without_each, write_ablation
     from pipelines.studies.executors import open_executor
     from pipelines.studies.study import run_study, study_command, study_table, summarised, write_study
     from pipelines.studies.text import ablation_lines, study_lines
@@ -83,14 +83,16 @@ def study(
     # Prepared once, here: the workers then find it.
     prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
     results = []
-    with open_executor(executor, jobs=jobs, threads=threads) as pool:
+    total = seeds * (1 + len(without_each(spec)) * ablate)
+    with overall("study", total, quiet=quiet) as told, open_executor(executor, jobs=jobs, threads=threads) as pool:
         for result in run_study(spec, range(seeds), directory, places, pool):
             results.append(result)
-            say(f"seed {result.seed}: {100 * result.test_accuracy:.2f} %, {result.train_seconds:.1f} s", quiet=quiet)
+            figures = f"{100 * result.test_accuracy:.2f} %, {result.train_seconds:.1f} s"
+            told(f"seed {result.seed}: {figures}", result.test_accuracy)
         without: dict[str, list[SeedResult]] = {}
         for name, result in run_ablation(spec, range(seeds), directory, places, pool) if ablate else ():
             without.setdefault(name, []).append(result)
-            say(f"without {name}, seed {result.seed}: {100 * result.test_accuracy:.2f} %", quiet=quiet)
+            told(f"without {name}, seed {result.seed}: {100 * result.test_accuracy:.2f} %", None)
     found = summarised(spec.name, prepared.meta.class_names, results)
     write_study(directory, found)
     rows = ablation_rows(results, without)
@@ -139,10 +141,11 @@ def search(
     plan = load_search(space, settings_table(settings or []))
     check_new_directory(out, "search", reads=[space], writes=("search.json",))
     trials = []
-    with open_executor("processes", jobs=jobs, threads=threads) as pool:
+    total = plan.take * len(plan.variants)
+    with overall("search", total, quiet=quiet) as told, open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
             trials.append(trial)
-            say(search_trial_line(trial), quiet=quiet)
+            told(search_trial_line(trial), trial.validation_accuracy)
     table = search_table(trials)
     write_search(out, table)
     if as_json:
@@ -191,9 +194,9 @@ def sweep(
     check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
     make_directory(directory)
     url = storage or storage_url(directory)
-    with open_executor(executor, jobs=jobs, threads=threads) as pool:
+    with overall("sweep", trials, quiet=quiet) as told, open_executor(executor, jobs=jobs, threads=threads) as pool:
         for trial in run_sweep(plan, url, trials, places, pool, jobs=jobs):
-            say(trial_line(trial), quiet=quiet)
+            told(trial_line(trial), trial.validation_accuracy, trial.number + 1)
     results = sweep_results(plan, url, places)
     if len(results) < trials:
         say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
