@@ -381,6 +381,8 @@ class AdamaxState:
     mean: Tree
     largest: Tree
 
+    __repr__ = one_line
+
 
 @recorded
 def scale_by_adamax(*, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> GradientTransform:

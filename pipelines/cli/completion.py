@@ -21,6 +21,29 @@ def complete_recipe(incomplete: str) -> list[str]:
     return [name for name in recipe_names() if name.startswith(incomplete)]
 
 
+def complete_run(incomplete: str) -> list[str]:
+    """Complete the name of a run in ``data/runs``, or ``latest``; the shell itself knows nothing of either.
+
+    Args:
+        incomplete: What is written so far.
+
+    Returns:
+        Names that begin so, and paths of runs where a path is begun.
+
+    Example:
+        >>> complete_run("lat")
+        ['latest']
+    """
+    from pathlib import Path
+
+    from pipelines.runs.naming import LATEST, RUNS, named_directories
+
+    parent, slash, _ = incomplete.rpartition("/")
+    place = Path(parent or slash) if slash else RUNS
+    names = [f"{parent}{slash}{run.name}" for run in named_directories(place)]
+    return [name for name in (*names, *(() if slash else (LATEST,))) if name.startswith(incomplete)]
+
+
 def complete_field(incomplete: str) -> list[str]:
     """Complete the name of a field of the configuration, with the equals sign that follows it.
 

@@ -121,5 +121,6 @@ def group(
         epilog=epilog(examples) if examples else None,
         no_args_is_help=True,
         rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )

@@ -13,9 +13,12 @@ import os
 import sys
 from collections.abc import Iterator
 
+from typer._click.exceptions import NoArgsIsHelpError, UsageError
+
 from pipelines.cli.commands import config, data, doctor, inspect as look, predict as use, run, runs, study
 from pipelines.cli.help import group
 from pipelines.cli.options import Version
+from pipelines.cli.slips import usage_problem
 from pipelines.cli.streams import messages, open_closed_streams, write_results
 from pipelines.cli.terminal import WarningLines, complain, say
 from pipelines.disk.untrusted.files import remedy_for
@@ -62,6 +65,7 @@ app.add_typer(data_app, name="data")
 config_app = group("Configurations: the recipes, and what a run would have.")
 config_app.command()(config.show)
 config_app.command()(config.recipes)
+config_app.command()(config.fields)
 app.add_typer(config_app, name="config")
 
 runs_app = group("Runs that are there: list, look, compare, clean away.")
@@ -122,7 +126,17 @@ def _run_command() -> int:
     """Run a command; return its exit code."""
     try:
         terminate_as_interrupt()
-        app(prog_name="bpfunc")
+        code = app(prog_name="bpfunc", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except UsageError as error:
+        complain(*usage_problem(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        say("interrupted", quiet=False)
+        return EXIT_CODE
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except Interrupted as stopped:

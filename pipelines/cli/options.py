@@ -10,22 +10,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.completion import complete_classes, complete_field, complete_recipe
+from pipelines.cli.completion import complete_classes, complete_field, complete_recipe, complete_run
 from pipelines.cli.terminal import print_version
 from pipelines.errors import UsageProblem
+from pipelines.runs.naming import find_run
 
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
 
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file laid over the recipe.")]
+Config = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="TOML file laid over the recipe.")]
 Recipe = Annotated[
     str,
-    typer.Option("--recipe", metavar="NAME", help="Named configuration to start from.", autocompletion=complete_recipe),
+    typer.Option(
+        "--recipe", "-r", metavar="NAME", help="Named configuration to start from.", autocompletion=complete_recipe
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
+        "-s",
         metavar="FIELD=VALUE",
         help="Any field of the configuration; may be repeated.",
         autocompletion=complete_field,
@@ -38,7 +42,7 @@ Classes = Annotated[
     ),
 ]
 Hidden = Annotated[str | None, typer.Option("--hidden", metavar="256,128", help="Widths of the hidden layers.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", metavar="N", help="Passes over the training rows.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", "-e", metavar="N", help="Passes over the training rows.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 OnNan = Annotated[
     str | None, typer.Option("--on-nan", metavar="stop|skip", help="End at a NaN or infinity, or leave out that step.")
@@ -108,7 +112,7 @@ def kept_apart(directory: Path) -> Path:
 Cache = Annotated[
     Path, typer.Option("--cache", metavar="DIR", callback=kept_apart, help="Where prepared data is kept.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New directory for the run.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="New directory for the run.")]
 Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", callback=kept_apart, help="Where downloaded files lie.")]
 Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take your own IDX files; classes by number.")]
 ExecutorName = Annotated[
@@ -127,7 +131,32 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result
 Version = Annotated[
     bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
 ]
-RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
+
+
+def run_or_study(text: str) -> Path:
+    """Take what may be a run or a study, as `pipelines.runs.naming.find_run` finds it.
+
+    Args:
+        text: As it was given.
+
+    Returns:
+        Its directory.
+
+    Raises:
+        UsageProblem: There is none.
+    """
+    return find_run(text, kinds=("run", "study"))
+
+
+RunDirectory = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        parser=find_run,
+        help="A run: its path, its name, a beginning of its name, or `latest`.",
+        autocompletion=complete_run,
+    ),
+]
 
 
 def merged_spec(

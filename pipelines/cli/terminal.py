@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 from pipelines.disk.untrusted.printable import Printable, in_lines, printable, printable_json
+from pipelines.training.interrupts import Interrupted
 
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
@@ -25,7 +29,25 @@ def complain(what: str, where: str, remedy: str) -> None:
         where: A file, field or option.
         remedy: What the person can do.
     """
-    print(in_lines([f"error: {what}", f"  where: {where}", f"  what to do: {remedy}"]), file=sys.stderr)
+    text = str(in_lines([f"error: {what}", f"  where: {where}", f"  what to do: {remedy}"]))
+    if coloured():
+        with contextlib.suppress(OSError):  # the terminal may have gone
+            # Past the filter of `pipelines.cli.streams`, which takes away what a terminal obeys.
+            print("\x1b[1;31merror:\x1b[0m" + text.removeprefix("error:"), file=sys.__stderr__, flush=True)
+        return
+    print(text, file=sys.stderr)
+
+
+def coloured() -> bool:
+    """Say whether messages have colours: on a terminal that shows them, unless ``NO_COLOR`` is set.
+
+    Returns:
+        False where standard error is redirected.
+    """
+    stream = sys.__stderr__
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream is not None and stream.isatty()
 
 
 def say(text: str, *, quiet: bool) -> None:
@@ -112,6 +134,72 @@ def _bar(epochs: Iterator[Progress], *, total: int) -> Iterator[Progress]:
             figure = f"validation {accuracy:.2%}" if accuracy is not None else ""
             bar.update(task, advance=1, description=f"loss {moment.record.train_loss:.4f} {figure}")
             yield moment
+
+
+class Told(Protocol):
+    """Takes one finished piece of work: its line, its accuracy, and how many are done where that is not one more."""
+
+    def __call__(self, line: str, accuracy: float | None, done: int | None = None) -> None:
+        """Take it."""
+
+
+@contextlib.contextmanager
+def overall(name: str, total: int, *, quiet: bool) -> Iterator[Told]:
+    """Show one bar for many trainings on a terminal: done of all, mean so far, time left. Elsewhere, lines alone.
+
+    Args:
+        name: Of the work, before the bar.
+        total: Number of its pieces.
+        quiet: Whether to show nothing.
+
+    Yields:
+        What takes each finished piece.
+
+    Raises:
+        Interrupted: It was interrupted; the same command goes on with it.
+    """
+    try:
+        if quiet or sys.__stderr__ is None or not sys.__stderr__.isatty():
+            yield lambda line, accuracy, done=None: say(line, quiet=quiet)
+        else:
+            with _overall_bar(name, total) as told:
+                yield told
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted("the same command goes on") from None
+
+
+@contextlib.contextmanager
+def _overall_bar(name: str, total: int) -> Iterator[Told]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+    console = Console(file=sys.__stderr__)
+    columns = (TextColumn(name), BarColumn(bar_width=None), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True, expand=True) as bar:
+        task, accuracies, count = bar.add_task("", total=total), list[float](), 0
+
+        def told(line: str, accuracy: float | None, done: int | None = None) -> None:
+            nonlocal count
+            count = count + 1 if done is None else max(count, done)
+            if accuracy is not None:
+                accuracies.append(accuracy)
+            mean = f"mean {100 * sum(accuracies) / len(accuracies):.2f} %" if accuracies else ""
+            console.print(printable(line), markup=False, highlight=False)
+            bar.update(task, completed=count, description=mean)
+
+        yield told
+
+
+def terminal_width() -> int | None:
+    """Measure the terminal that results go to.
+
+    Returns:
+        Letters in a line; None where standard output is not a terminal, so that nothing is left out.
+    """
+    stream = sys.__stdout__
+    if stream is None or not stream.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def describe_decision(decision: object) -> str:

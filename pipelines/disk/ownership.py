@@ -29,6 +29,7 @@ RUN_FILES = (
     r"predictions\.parquet",
     r"report\.html",
     r"sealed\.txt",
+    r"checkpoints/began\.txt",
     r"checkpoints/epoch-[0-9]{5,}\.safetensors",
 )
 """Names of all files that the project puts into the directory of a run, as regular expressions."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import attrs
 
 from pipelines.disk.atomic import foreign_files, is_claimed, remove_directory
-from pipelines.disk.ownership import RUN_FILES, kind_of
+from pipelines.disk.ownership import RUN_FILES, kind_of, seed_directories
 from pipelines.disk.untrusted.documents import read_json
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.runs.directory import read_config
 from pipelines.runs.metrics import fraction, read_metrics
+from pipelines.runs.naming import ASKED, began, read_note
 from pipelines.spec.run_spec import RunSpec
-from pipelines.spec.toml import load_config
+from pipelines.spec.settings import flat
+from pipelines.spec.toml import load_config, to_table
 
 State = Literal["finished", "trained", "unfinished", "damaged"]
 
@@ -36,10 +38,19 @@ class RunEntry:
     epochs: int | None
     """That were asked for."""
     test_accuracy: float | None
+    began: float
+    """Seconds since 1970, see `pipelines.runs.naming.began`."""
+    settings: Mapping[str, object]
+    """Dotted name -> value, of every field of the configuration; empty where that cannot be read."""
     modified: float
     """Seconds since 1970 at which a file of it last changed."""
     size: int
     """Bytes."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """The figure that stands for it in a list."""
+        return self.test_accuracy
 
 
 @attrs.frozen(kw_only=True)
@@ -51,10 +62,30 @@ class StudyEntry:
     """Empty where the configuration cannot be read."""
     seeds: int
     """Finished ones."""
+    asked: int | None
+    """How many seeds the last command asked for; None where a study of a former version does not tell."""
+    began: float
+    """Seconds since 1970, when the first of its seeds began."""
+    settings: Mapping[str, object]
+    """As of a run, without the seed."""
     mean_test_accuracy: float | None
     """None until the study is done."""
     damaged: bool = False
     """Whether its configuration or ``study.json`` cannot be read."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """The figure that stands for it in a list."""
+        return self.mean_test_accuracy
+
+    @property
+    def state(self) -> str:
+        """Such as ``study``, ``unfinished 3/10`` or ``damaged study``."""
+        if self.damaged:
+            return "damaged study"
+        if self.asked is not None and self.seeds < self.asked:
+            return f"unfinished {self.seeds}/{self.asked}"
+        return "study" if self.mean_test_accuracy is not None else "unfinished study"
 
 
 @attrs.frozen
@@ -66,7 +97,7 @@ class Unwanted:
 
 
 def list_runs(directory: Path) -> tuple[RunEntry, ...]:
-    """List the runs that lie in a directory, the newest last.
+    """List the runs that lie in a directory, the one that began last at the end.
 
     Args:
         directory: Such as ``data/runs``; may be missing.
@@ -74,7 +105,7 @@ def list_runs(directory: Path) -> tuple[RunEntry, ...]:
     Returns:
         What is a run; everything else is passed over.
     """
-    return tuple(sorted(_runs(directory), key=lambda entry: (entry.modified, entry.path)))
+    return tuple(sorted(_runs(directory), key=lambda entry: (entry.began, entry.path)))
 
 
 def _runs(directory: Path) -> Iterable[RunEntry]:
@@ -121,6 +152,8 @@ def _entry(path: Path, spec: RunSpec | None) -> RunEntry:
         seed=None if spec is None else spec.train.seed,
         epochs=None if spec is None else spec.train.epochs,
         test_accuracy=accuracy,
+        began=began(path),
+        settings={} if spec is None else dict(flat(to_table(spec))),
         modified=max((found.st_mtime for found in stats if not stat.S_ISLNK(found.st_mode)), default=0.0),
         size=sum(found.st_size for found in stats if stat.S_ISREG(found.st_mode)),
     )
@@ -171,22 +204,35 @@ def list_studies(directory: Path) -> tuple[StudyEntry, ...]:
         directory: Such as ``data/runs``; may be missing.
 
     Returns:
-        In the order of their names.
+        The one that began last at the end.
     """
     found = []
     for path in _directories(directory):
-        seeds = [seed for seed in path.glob("seed-*") if (seed / "metrics.json").is_file()]
-        if not seeds and not os.path.lexists(path / "study.json"):
+        begun = seed_directories(path)
+        seeds = [seed for seed in begun if (seed / "metrics.json").is_file()]
+        asked = read_note(path / ASKED)
+        if not seeds and not asked and not os.path.lexists(path / "study.json"):
             continue
-        recipe, mean, damaged = "", None, False
+        recipe, mean, damaged, settings = "", None, False, dict[str, object]()
         try:
-            recipe = load_config(path / "config.toml", RunSpec()).name
+            spec = load_config(path / "config.toml", RunSpec())
+            recipe, settings = spec.name, dict(flat(to_table(spec)))
+            del settings["train.seed"]
             mean = _study_mean(path)
         except (PipelineError, ValueError):
             damaged = True
-        entry = StudyEntry(path=path, recipe=recipe, seeds=len(seeds), mean_test_accuracy=mean, damaged=damaged)
+        entry = StudyEntry(
+            path=path,
+            recipe=recipe,
+            seeds=len(seeds),
+            asked=int(asked) if asked.isascii() and asked.isdecimal() else None,
+            settings=settings,
+            began=min(map(began, begun), default=began(path)),
+            mean_test_accuracy=mean,
+            damaged=damaged,
+        )
         found.append(entry)
-    return tuple(found)
+    return tuple(sorted(found, key=lambda entry: (entry.began, entry.path)))
 
 
 def unwanted(

@@ -23,6 +23,7 @@ from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpo
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
 from pipelines.runs.metrics import metrics, read_metrics, write_metrics
 from pipelines.runs.model_card import NAME as CARD, CardInputs, model_card
+from pipelines.runs.naming import BEGAN
 from pipelines.runs.network import read_network, trained_network, with_history, write_network
 from pipelines.runs.predictions import write_predictions
 from pipelines.runs.wording import _weights, command, facts_in_words, lineage_in_words
@@ -78,6 +79,7 @@ def train_run(
             if sealed:  # before the configuration: without one, no command takes the run up
                 write_bytes(directory / SEALED, b"This run was asked to train alone; the test split is for later.\n")
             write_config(directory, spec)
+            write_bytes(directory / BEGAN, f"{now.astimezone().isoformat()}\n".encode())
             finished = _trained(directory, spec, prepared, decision, data, observe, None, every, gradient)
             finished = attrs.evolve(finished, source=places.source)
             write_model_card(spec, finished)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
-from pipelines.disk.untrusted.printable import Printable, in_lines
+from pipelines.disk.untrusted.printable import Printable, in_lines, printable
+from pipelines.report.drawing.wording import plural
 
 if TYPE_CHECKING:
     from pipelines.runs.listing import RunEntry, StudyEntry
@@ -53,38 +55,94 @@ def result_table(values: Mapping[str, object]) -> Printable:
     return in_lines(lines)
 
 
-def run_lines(runs: Sequence[RunEntry], studies: Sequence[StudyEntry]) -> Printable:
-    """Lay out a list of runs and studies.
+def run_line(entry: RunEntry) -> Printable:
+    """Lay out one run.
+
+    Args:
+        entry: From `pipelines.runs.listing.read_entry`.
+
+    Returns:
+        A line of text; accuracy in percent.
+    """
+    epochs = "" if entry.epochs is None else plural(entry.epochs, "epoch", "epochs")
+    seed = "" if entry.seed is None else f"seed {entry.seed}"
+    cells = [entry.state, entry.recipe, seed, epochs, _percent(entry.test_accuracy), str(entry.path)]
+    return printable("  ".join(cell for cell in cells if cell))
+
+
+def run_lines(
+    runs: Sequence[RunEntry], studies: Sequence[StudyEntry], *, width: int | None = None, by: str = "date"
+) -> Printable:
+    """Lay out a list of runs and studies as a table: a header, and a row for each.
+
+    The settings in which the runs differ are columns. A width leaves out columns until the rest fits: the settings
+    from the last on, then the recipe, then the date. State, accuracy and name always stay.
 
     Args:
         runs: From `pipelines.runs.listing.list_runs`.
         studies: From `pipelines.runs.listing.list_studies`.
+        width: Letters in a line, or None for as many as there are.
+        by: Order of the rows, see `SORTS`.
 
     Returns:
         Lines of text; accuracies in percent.
     """
-    rows = [
-        (
-            entry.state,
-            entry.recipe,
-            "" if entry.seed is None else f"seed {entry.seed}",
-            "" if entry.epochs is None else f"{entry.epochs} epochs",
-            "" if entry.test_accuracy is None else f"{100 * entry.test_accuracy:.2f} %",
-            str(entry.path),
-        )
-        for entry in runs
-    ] + [
-        (
-            "damaged study" if study.damaged else "study",
-            study.recipe,
-            f"{study.seeds} seeds",
-            "",
-            "" if study.mean_test_accuracy is None else f"{100 * study.mean_test_accuracy:.2f} %",
-            str(study.path),
-        )
-        for study in studies
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return in_lines(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows
-    )
+    both: list[RunEntry | StudyEntry] = [*runs, *studies]
+    entries = sorted(both, key=SORTS[by])
+    extras = differing([entry.settings for entry in runs])
+    table = {
+        "state": [entry.state for entry in entries],
+        "began": [_date(entry.began) for entry in entries],
+        "recipe": [entry.recipe for entry in entries],
+        **{name.rpartition(".")[2]: [_setting(entry, name) for entry in entries] for name in extras},
+        "accuracy": [_percent(entry.accuracy).rjust(8) for entry in entries],
+        "run": [entry.path.name for entry in entries],
+    }
+    widths = {name: max(len(name), *map(len, cells)) for name, cells in table.items()}
+    droppable = ["began", "recipe", *(name.rpartition(".")[2] for name in extras)]
+    while width is not None and droppable and sum(widths.values()) + 2 * (len(widths) - 1) > width:
+        del widths[droppable.pop()]
+    rows = [[name, *table[name]] for name in widths]
+    lines = zip(*([cell.ljust(widths[row[0]]) for cell in row] for row in rows), strict=True)
+    return in_lines("  ".join(line).rstrip() for line in lines)
+
+
+def differing(settings: Sequence[Mapping[str, object]]) -> list[str]:
+    """Name the settings in which runs differ; the recipe's name has a column of its own.
+
+    Args:
+        settings: Dotted name -> value, of each run; those that cannot be read are empty and do not count.
+
+    Returns:
+        Names, those with the most different values first.
+
+    Example:
+        >>> differing([{"train.seed": 0, "train.epochs": 3}, {"train.seed": 1, "train.epochs": 3}, {}])
+        ['train.seed']
+    """
+    known = [one for one in settings if one]
+    counts = {name: len({repr(one.get(name)) for one in known}) for name in (known[0] if known else ())}
+    names = [name for name, count in counts.items() if count > 1 and name != "name"]
+    return sorted(names, key=lambda name: -counts[name])
+
+
+SORTS: Mapping[str, Callable[[RunEntry | StudyEntry], tuple[str | float, ...]]] = {
+    "date": lambda entry: (entry.began, str(entry.path)),
+    "accuracy": lambda entry: (-1.0 if entry.accuracy is None else entry.accuracy, entry.began),
+    "name": lambda entry: (entry.path.name,),
+    "recipe": lambda entry: (entry.recipe, entry.began),
+}
+"""Name of an order -> key; the last row is the newest or the best."""
+
+
+def _date(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
+
+
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def _setting(entry: RunEntry | StudyEntry, name: str) -> str:
+    value = entry.settings.get(name, "")
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

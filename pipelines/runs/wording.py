@@ -9,6 +9,7 @@ from bpfunc.tree import tree_leaves_with_path, tree_size
 from pipelines.artifacts import EngineUsed, Trained
 from pipelines.disk.atomic import sha256_of
 from pipelines.disk.untrusted.printable import shell
+from pipelines.report.drawing.wording import plural
 from pipelines.runs.directory import Finished
 from pipelines.runs.metrics import library_versions
 from pipelines.spec.run_spec import RunSpec, TrainSpec
@@ -120,7 +121,7 @@ def training_in_words(spec: TrainSpec) -> str:
         'sgd, rate 0.05 (constant), batches of 32, 30 epochs'
     """
     words = f"{spec.optimizer}, rate {spec.learning_rate} ({spec.schedule}), batches of {spec.batch_size}"
-    words += f", {spec.epochs} epochs"
+    words += f", {plural(spec.epochs, 'epoch', 'epochs')}"
     extras = {
         f"momentum {spec.momentum}": spec.momentum,
         f"weight decay {spec.weight_decay}": spec.weight_decay,

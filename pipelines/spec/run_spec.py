@@ -7,7 +7,6 @@ file), writes back to the same TOML, and says which field is wrong where one is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal, TypeVar
 
@@ -23,25 +22,42 @@ PARAMETER_LIMIT = 1 << 27
 SpecT = TypeVar("SpecT", bound=attrs.AttrsInstance)
 
 
-def _within(low: float, high: float, *, open_low: bool = False, open_high: bool = False) -> Callable[..., None]:
-    """Make a validator for numbers in a range."""
+@attrs.frozen
+class _within:  # noqa: N801 - it reads as a function in the declarations
+    """A validator for numbers in a range."""
 
-    def check(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-        if not low <= value <= high or (open_low and value == low) or (open_high and value == high):
-            left, right = "(" if open_low else "[", ")" if open_high else "]"
-            raise ValueError(f"{attribute.name}: expected a number in {left}{low}, {high}{right}, found {value}")
+    low: float
+    high: float
+    open_low: bool = False
+    open_high: bool = False
 
-    return check
+    @property
+    def range(self) -> str:
+        """Such as ``[0, 1)``."""
+        return f"{'(' if self.open_low else '['}{self.low}, {self.high}{')' if self.open_high else ']'}"
+
+    def __call__(self, _instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+        """Refuse a value outside."""
+        outside = not self.low <= value <= self.high
+        if outside or (self.open_low and value == self.low) or (self.open_high and value == self.high):
+            raise ValueError(f"{attribute.name}: expected a number in {self.range}, found {value}")
 
 
-def _at_least(low: int) -> Callable[..., None]:
-    """Make a validator for whole numbers from a bound on."""
+@attrs.frozen
+class _at_least:  # noqa: N801 - it reads as a function in the declarations
+    """A validator for whole numbers from a bound on."""
 
-    def check(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-        if value < low:
-            raise ValueError(f"{attribute.name}: expected a whole number of at least {low}, found {value}")
+    low: int
 
-    return check
+    @property
+    def range(self) -> str:
+        """Such as ``at least 1``."""
+        return f"at least {self.low}"
+
+    def __call__(self, _instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+        """Refuse a value below."""
+        if value < self.low:
+            raise ValueError(f"{attribute.name}: expected a whole number of at least {self.low}, found {value}")
 
 
 def _check_classes(_instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
@@ -90,6 +106,7 @@ class ModelSpec:
     hidden: tuple[int, ...] = attrs.field(default=(128, 64), validator=_check_widths)
     """Widths of the hidden layers."""
     activation: Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh"] = "relu"
+    """Function after each hidden layer."""
     dropout: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
     """Part of each hidden layer's outputs that is dropped in training."""
     input_dropout: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
@@ -103,16 +120,21 @@ class TrainSpec:
     """How the network is trained: mini-batches, softmax cross-entropy, an optimiser and its schedule."""
 
     epochs: int = attrs.field(default=40, validator=_at_least(1))
+    """Passes over the training rows."""
     batch_size: int = attrs.field(default=64, validator=_at_least(1))
+    """Training rows in a step."""
     learning_rate: float = attrs.field(default=0.1, validator=_within(0, 1e3, open_low=True))
+    """Factor of the update; the peak of the schedule."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     """How the rate moves over all steps: not at all, down along a cosine, or up and down; the rate is its peak."""
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """How gradients become updates."""
     momentum: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
-    """Of ``sgd``."""
+    """Momentum of ``sgd``; 0 for none."""
     weight_decay: float = attrs.field(default=0.0, validator=_within(0, 1))
     """On weights, not on biases: coupled for ``sgd``, decoupled for ``adamw``."""
     label_smoothing: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
+    """Part of each target that is spread evenly over the classes."""
     mixup: float = attrs.field(default=0.0, validator=_within(0, 100))
     """How much examples are mixed in pairs: shares drawn from Beta(mixup, mixup); 0 for none."""
     flip: bool = False
@@ -126,6 +148,7 @@ class TrainSpec:
     on_nan: Literal["stop", "skip"] = "stop"
     """What a loss or gradient does that is NaN or infinite: end the run, or leave out that update."""
     seed: int = attrs.field(default=0, validator=_at_least(0))
+    """Seed of everything random: first weights, order of the rows, dropout, splits."""
     engine: Literal["auto", "numpy", "compiled"] = "auto"
     """What runs the training: NumPy, or machine code (the extra ``fast``), which differs from it by rounding alone.
     ``auto`` is machine code where that is installed and knows the training."""
@@ -143,7 +166,7 @@ class RunSpec:
     """A whole run."""
 
     name: str = attrs.field(default="report", validator=_check_name)
-    """Of the recipe, for file names and titles."""
+    """Name of the recipe, for file names and titles."""
     dataset: DatasetSpec = attrs.field(factory=DatasetSpec)
     model: ModelSpec = attrs.field(factory=ModelSpec)
     train: TrainSpec = attrs.field(factory=TrainSpec)

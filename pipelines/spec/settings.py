@@ -84,6 +84,62 @@ def settings_table(settings: Sequence[str]) -> dict[str, object]:
     return table
 
 
+OTHER_WORDS = {
+    "lr": "train.learning_rate",
+    "learning_rate_init": "train.learning_rate",
+    "rate": "train.learning_rate",
+    "eta": "train.learning_rate",
+    "bs": "train.batch_size",
+    "batch": "train.batch_size",
+    "wd": "train.weight_decay",
+    "l2": "train.weight_decay",
+    "alpha": "train.weight_decay",
+    "optim": "train.optimizer",
+    "solver": "train.optimizer",
+    "optimiser": "train.optimizer",
+    "scheduler": "train.schedule",
+    "lr_scheduler": "train.schedule",
+    "layers": "model.hidden",
+    "hidden_layer_sizes": "model.hidden",
+    "units": "model.hidden",
+    "act": "model.activation",
+    "nonlinearity": "model.activation",
+    "ema": "train.average",
+    "num_epochs": "train.epochs",
+    "n_epochs": "train.epochs",
+    "max_iter": "train.epochs",
+    "random_state": "train.seed",
+    "val_split": "train.validation_fraction",
+    "validation_split": "train.validation_fraction",
+    "normalize": "dataset.scaling",
+}
+"""Last part of a name in other tools -> field."""
+
+
+def meant_field(name: str, *, near: bool = True) -> str | None:
+    """Find the field that is meant by a name that is not a field.
+
+    Args:
+        name: As it was written, with or without its table.
+        near: Whether a name with a slip in it counts.
+
+    Returns:
+        The dotted name of a field, or None.
+
+    Example:
+        >>> meant_field("lr"), meant_field("momentum"), meant_field("model.epohcs"), meant_field("colour")
+        ('train.learning_rate', 'train.momentum', 'train.epochs', None)
+    """
+    known = field_names(RunSpec())
+    last = name.rpartition(".")[2]
+    # The right name below another table, or none, is the commonest slip.
+    ends = {field.rpartition(".")[2]: field for field in known}
+    sure = ends.get(last) or OTHER_WORDS.get(last.casefold())
+    if sure or not near:
+        return sure
+    return near_name(name, known) or ends.get(near_name(last, list(ends)) or "")
+
+
 def _check_field(field: str) -> None:
     known = field_names(RunSpec())
     if field in known:
@@ -91,12 +147,7 @@ def _check_field(field: str) -> None:
     remedy = f"the fields are {', '.join(known)}"
     if any(name.startswith(f"{field}.") for name in known):
         raise UsageProblem(f"{field} is a table, not a field", where=OPTION, remedy=remedy)
-    # The right name below another table, or none, is the commonest slip.
-    last = field.rpartition(".")[2]
-    near = next((name for name in known if name.rpartition(".")[2] == last), None) or near_name(field, known)
-    if near is None:
-        ends = {name.rpartition(".")[2]: name for name in known}
-        near = ends.get(near_name(last, list(ends)) or "")
+    near = meant_field(field)
     hint = f" (did you mean {near}?)" if near else ""
     raise UsageProblem(f"unknown field {field}{hint}", where=OPTION, remedy=remedy)
 

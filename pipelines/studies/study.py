@@ -28,6 +28,7 @@ from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
 from pipelines.runs.metrics import read_metrics
+from pipelines.runs.naming import ASKED
 from pipelines.runs.run import evaluate_run, resume_run, train_run
 from pipelines.spec.run_spec import RECORDED, RunSpec
 from pipelines.spec.toml import load_config
@@ -147,6 +148,7 @@ def run_study(
     spec = study_spec(directory, spec)
     prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     open_study(directory, spec)
+    write_bytes(directory / ASKED, f"{len(seeds)}\n".encode())
     there = {seed: read_seed(directory, seed) for seed in seeds}
     done = [found for found in there.values() if found is not None]
     data = data_hashes(prepared, spec.dataset, read=bool(done))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.disk.untrusted.printable import Printable, in_lines, printable
+from pipelines.report.drawing.wording import plural
 from pipelines.studies.statistics import NO_INTERVAL
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def comparison_lines(found: Comparison) -> Printable:
     if found.p_value is not None:
         lines.append(
             f"  only A right: {found.only_a_right}, only B right: {found.only_b_right}; "
-            f"McNemar's exact test: p = {found.p_value:.4f}"
+            f"McNemar's exact test: p {'< 0.0001' if found.p_value < 1e-4 else f'= {found.p_value:.4f}'}"
         )
     return in_lines(lines)
 
@@ -96,7 +97,7 @@ def trial_line(trial: TrialResult) -> Printable:
         >>> trial_line(TrialResult(3, "pruned", {"train.epochs": 9}, 0.25, 0.9, 2))
         'trial 3, pruned after 2 epochs: loss 0.2500, 90.00 %, train.epochs = 9'
     """
-    after = f", pruned after {trial.epochs} epochs" if trial.state == "pruned" else ""
+    after = f", pruned after {plural(trial.epochs, 'epoch', 'epochs')}" if trial.state == "pruned" else ""
     loss = "no loss" if trial.validation_loss is None else f"loss {trial.validation_loss:.4f}"
     right = "" if trial.validation_accuracy is None else f", {100 * trial.validation_accuracy:.2f} %"
     settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())

@@ -17,7 +17,8 @@ from pipelines.disk.json_text import sealed_json
 from pipelines.disk.ownership import RUN_FILES
 from pipelines.errors import UsageProblem
 from pipelines.runs.listing import list_runs, list_studies, read_entry, remove_run, unwanted
-from pipelines.spec.run_spec import RunSpec
+from pipelines.runs.naming import ASKED, BEGAN
+from pipelines.spec.run_spec import RunSpec, TrainSpec
 from pipelines.spec.toml import to_toml
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -259,3 +260,40 @@ def test_sealed_figures_of_other_kinds_are_one_message(cli: Cli, tmp_path: Path,
     done = cli("runs", "show", "run")
     assert (done.returncode, done.stdout) == (3, "")
     assert "error: damaged figures" in done.stderr
+
+
+def listed(cli: Cli, tmp_path: Path, *words: str) -> list[str]:
+    """Lines of `runs list`, of two runs that differ in epochs and seed, and a study of three seeds of ten."""
+    for name, epochs, day in (("later", 3, 2), ("sooner", 1, 1)):
+        path = make_run(tmp_path / "data" / "runs" / name, "metrics.json", accuracy=1 - epochs / 10)
+        spec = RunSpec(name="small", train=TrainSpec(epochs=epochs, seed=epochs))
+        (path / "config.toml").write_text(to_toml(spec))
+        (path / BEGAN).write_text(f"2026-01-0{day}T12:00:00")
+    study = tmp_path / "data" / "runs" / "study-small"
+    for seed in range(3):
+        make_run(study / f"seed-00{seed}", "metrics.json")
+        (study / f"seed-00{seed}" / BEGAN).write_text("2026-01-03T12:00:00")
+    (study / "config.toml").write_text(to_toml(RunSpec(name="small")))
+    (study / ASKED).write_text("10\n")
+    done = cli("runs", "list", *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_list_is_a_table(cli: Cli, tmp_path: Path) -> None:
+    """A header; what differs is a column; by when the runs began, whatever the times of their files."""
+    header, *rows = listed(cli, tmp_path)
+    assert header.split() == ["state", "began", "recipe", "epochs", "seed", "accuracy", "run"]
+    assert [row.split()[-1] for row in rows] == ["sooner", "later", "study-small"]
+    assert "2026-01-01 12:00  small   1       1       90.00 %  sooner" in rows[0]
+    assert rows[2].startswith("unfinished 3/10  2026-01-03 12:00")
+
+
+def test_list_in_another_order(cli: Cli, tmp_path: Path) -> None:
+    """The last row is the best; the JSON document has the same order and says when each began."""
+    rows = listed(cli, tmp_path, "--sort", "accuracy")[1:]
+    assert [row.split()[-1] for row in rows] == ["study-small", "later", "sooner"]
+    document = json.loads(cli("runs", "list", "--sort", "accuracy", "--json").stdout)
+    assert [Path(run["path"]).name for run in document["runs"]] == ["later", "sooner"]
+    assert document["runs"][0]["settings"]["train.epochs"] == 3
+    assert document["studies"][0]["state"] == "unfinished 3/10"

@@ -16,7 +16,7 @@ from pipelines.cli.options import (
     Unpinned,
     merged_spec,
 )
-from pipelines.cli.terminal import print_json, print_text
+from pipelines.cli.terminal import print_json, print_text, terminal_width
 from pipelines.disk.untrusted.printable import in_lines
 
 
@@ -69,6 +69,24 @@ def show(
         print_json({"config": to_table(spec), "origins": found})
     else:
         print_text(explained_toml(spec, found))
+
+
+def fields(as_json: AsJson = False) -> None:
+    """List every field of the configuration: name, type, range, default and meaning.
+
+    Example:
+        bpfunc config fields
+        bpfunc config fields --json
+    """
+    import attrs
+
+    from pipelines.spec.fields import spec_fields
+    from pipelines.spec.text import field_lines
+
+    if as_json:
+        print_json([attrs.asdict(field) for field in spec_fields()])
+    else:
+        print_text(field_lines(spec_fields(), width=terminal_width() or 120))
 
 
 def recipes(as_json: AsJson = False) -> None:

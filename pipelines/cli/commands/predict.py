@@ -8,15 +8,24 @@ from typing import Annotated, Literal
 
 import typer
 
+from pipelines.cli.completion import complete_run
 from pipelines.cli.options import AsJson, Quiet, RunDirectory, Threads, file_name
 from pipelines.cli.terminal import complain, print_json, print_text, say
 from pipelines.disk.untrusted.printable import printable
 from pipelines.errors import DataProblem
+from pipelines.runs.naming import check_order, find_run
 from pipelines.training.threads import use_threads
 
 
 def predict(
-    run: RunDirectory,
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run: its path, its name, a beginning of its name, or `latest`.",
+            autocompletion=complete_run,
+        ),
+    ],
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT", help="Pictures, .npy, .parquet, directories or pipes of them.")
     ],
@@ -46,6 +55,8 @@ def predict(
         bpfunc predict data/runs/first photos --top 3 --out answers.parquet
         bpfunc predict data/runs/first data/bundle/test.parquet --json
     """
+    check_order(run, inputs, ["bpfunc", "predict"])
+    directory = find_run(run)
     use_threads(threads)
     from pipelines.disk.ownership import check_output
     from pipelines.inference.inputs import read_images
@@ -54,9 +65,9 @@ def predict(
     from pipelines.runs.network import read_network
 
     if out is not None:
-        check_output(out, reads=[run, *inputs])
+        check_output(out, reads=[directory, *inputs])
     problems: list[DataProblem] = []
-    answers = predicted(read_network(run), read_images(inputs, convert, refused=problems.append))
+    answers = predicted(read_network(directory), read_images(inputs, convert, refused=problems.append))
     if problems and not answers.files:
         raise _none_read(problems)
     if out is not None:
@@ -66,7 +77,7 @@ def predict(
     if as_json:
         print_json(
             {
-                "run": str(run),
+                "run": str(directory),
                 "class_names": answers.class_names,
                 "predictions": answers_document(answers),
                 "problems": [

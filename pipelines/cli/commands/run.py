@@ -37,6 +37,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.terminal import describe_decision, print_json, print_text, progress, say
 from pipelines.disk.untrusted.printable import in_lines, printable
+from pipelines.report.drawing.wording import plural
 from pipelines.training.threads import use_threads
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _show_training(spec: RunSpec, finished: Finished, *, as_json: bool) -> None:
         shown = "none held out" if last.validation_accuracy is None else f"{last.validation_accuracy:.2%}"
         trained = finished.trained
         lines = [
-            f"trained {len(trained.history)} epochs in {trained.train_seconds:.1f} s",
+            f"trained {plural(len(trained.history), 'epoch', 'epochs')} in {trained.train_seconds:.1f} s",
             f"kept epoch {last.epoch}, validation accuracy {shown}",
             f"run: {finished.directory}",
         ]

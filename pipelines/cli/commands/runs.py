@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pipelines.cli.options import AsJson, Quiet, RunDirectory
-from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.cli.terminal import print_json, print_text, say, terminal_width
 from pipelines.disk.untrusted.printable import in_lines, printable, printable_lines
 from pipelines.errors import UsageProblem
+from pipelines.runs.naming import RUNS
 
 if TYPE_CHECKING:
     from pipelines.runs.listing import RunEntry
 
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where the runs lie.")]
-DEFAULT_RUNS = Path("data/runs")
 
 
-def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
-    """List the runs and studies in a directory, the newest last.
+def list_runs(
+    runs: Runs = RUNS,
+    sort: Annotated[
+        Literal["date", "accuracy", "name", "recipe"],
+        typer.Option("--sort", help="Order; the highest last."),
+    ] = "date",
+    as_json: AsJson = False,
+) -> None:
+    """List the runs and studies in a directory, the one that began last at the end, with the settings that differ.
 
     Example:
         bpfunc runs list
+        bpfunc runs list --sort accuracy
         bpfunc runs list --runs elsewhere --json
     """
     from pipelines.runs.listing import list_runs, list_studies
-    from pipelines.runs.text import run_lines
+    from pipelines.runs.text import SORTS, run_lines
 
-    found, studies = list_runs(runs), list_studies(runs)
+    found, studies = sorted(list_runs(runs), key=SORTS[sort]), sorted(list_studies(runs), key=SORTS[sort])
     if as_json:
         print_json(
             {
@@ -39,7 +47,10 @@ def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
                     {
                         "path": str(study.path),
                         "recipe": study.recipe,
+                        "state": study.state,
                         "seeds": study.seeds,
+                        "asked": study.asked,
+                        "began": study.began,
                         "mean_test_accuracy": study.mean_test_accuracy,
                         "damaged": study.damaged,
                     }
@@ -48,7 +59,7 @@ def list_runs(runs: Runs = DEFAULT_RUNS, as_json: AsJson = False) -> None:
             }
         )
     elif found or studies:
-        print_text(run_lines(found, studies))
+        print_text(run_lines(found, studies, width=terminal_width(), by=sort))
     else:
         print_text(printable(f"no runs in {runs}"))
 
@@ -68,7 +79,7 @@ def show(run: RunDirectory, as_json: AsJson = False) -> None:
     from pipelines.runs.directory import read_config
     from pipelines.runs.listing import read_entry
     from pipelines.runs.metrics import checked_figures, read_metrics
-    from pipelines.runs.text import result_table, run_lines
+    from pipelines.runs.text import result_table, run_line
     from pipelines.spec.toml import to_table, to_toml
 
     entry, spec = read_entry(run), read_config(run)
@@ -76,7 +87,7 @@ def show(run: RunDirectory, as_json: AsJson = False) -> None:
     if as_json:
         print_json({**_plain(entry), "config": to_table(spec), "metrics": figures})
         return
-    print_text(run_lines([entry], []))
+    print_text(run_line(entry))
     if figures is not None:
         print_text(in_lines([""]))
         print_text(result_table(figures))
@@ -85,7 +96,7 @@ def show(run: RunDirectory, as_json: AsJson = False) -> None:
 
 
 def clean(
-    runs: Runs = DEFAULT_RUNS,
+    runs: Runs = RUNS,
     older_than: Annotated[
         float | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Trained runs too, from this age on.")
     ] = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.completion import complete_run
 from pipelines.cli.options import (
     DEFAULT_CACHE,
     DEFAULT_RAW,
@@ -29,10 +30,12 @@ from pipelines.cli.options import (
     Unpinned,
     file_name,
     merged_spec,
+    run_or_study,
     settings_with,
 )
-from pipelines.cli.terminal import print_json, print_text, say
+from pipelines.cli.terminal import overall, print_json, print_text, say
 from pipelines.disk.untrusted.printable import in_lines, printable, shell
+from pipelines.runs.naming import RUNS
 from pipelines.training.threads import use_threads
 
 if TYPE_CHECKING:
@@ -70,7 +73,7 @@ def study(
     from pipelines.dataset.places import Places
     from pipelines.disk.ownership import check_new_directory
     from pipelines.stages.prepare import prepare
-    from pipelines.studies.ablation import ablation_rows, ablation_table, run_ablation, write_ablation
+    from pipelines.studies.ablation import ablation_rows, ablation_table, run_ablation, without_each, write_ablation
     from pipelines.studies.executors import open_executor
     from pipelines.studies.study import run_study, study_command, study_spec, study_table, summarised, write_study
     from pipelines.studies.text import ablation_lines, study_lines
@@ -86,7 +89,7 @@ def study(
         unpinned=unpinned,
         settings=settings,
     )
-    directory = out or Path("data/runs") / f"study-{spec.name}"
+    directory = out or RUNS / f"study-{spec.name}"
     check_new_directory(directory, "study", reads=[directory / "config.toml"])
     places = Places(source=source, cache=cache, raw=raw)
     spec = study_spec(directory, spec)
@@ -96,14 +99,16 @@ def study(
     # Prepared once, here: the workers then find it.
     prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
     results = []
-    with open_executor(executor, jobs=jobs, threads=threads) as pool:
+    total = seeds * (1 + len(without_each(spec)) * ablate)
+    with overall("study", total, quiet=quiet) as told, open_executor(executor, jobs=jobs, threads=threads) as pool:
         for result in run_study(spec, range(seeds), directory, places, pool):
             results.append(result)
-            say(f"seed {result.seed}: {100 * result.test_accuracy:.2f} %, {result.train_seconds:.1f} s", quiet=quiet)
+            figures = f"{100 * result.test_accuracy:.2f} %, {result.train_seconds:.1f} s"
+            told(f"seed {result.seed}: {figures}", result.test_accuracy)
         without: dict[str, list[SeedResult]] = {}
         for name, result in run_ablation(spec, range(seeds), directory, places, pool) if ablate else ():
             without.setdefault(name, []).append(result)
-            say(f"without {name}, seed {result.seed}: {100 * result.test_accuracy:.2f} %", quiet=quiet)
+            told(f"without {name}, seed {result.seed}: {100 * result.test_accuracy:.2f} %", None)
     found = summarised(spec.name, prepared.meta.class_names, results)
     write_study(directory, found)
     rows = ablation_rows(results, without)
@@ -162,10 +167,11 @@ def search(
     with telling(partial(say, quiet=quiet)):  # once, here: the workers then find it
         make_machine_code(next(iter(plan.variants.values())))
     trials = []
-    with open_executor("processes", jobs=jobs, threads=threads) as pool:
+    total = plan.take * len(plan.variants)
+    with overall("search", total, quiet=quiet) as told, open_executor("processes", jobs=jobs, threads=threads) as pool:
         for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
             trials.append(trial)
-            say(search_trial_line(trial), quiet=quiet)
+            told(search_trial_line(trial), trial.validation_accuracy)
     table = search_table(trials)
     write_search(out, table)
     if as_json:
@@ -213,7 +219,7 @@ def sweep(
     from pipelines.training.engine import make_machine_code, settled, telling
 
     plan, places = load_space(space, settings_with(engine, settings)), Places(source=source, cache=cache, raw=raw)
-    directory = out or Path("data/runs") / f"sweep-{space.stem}"
+    directory = out or RUNS / f"sweep-{space.stem}"
     check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
     asked, plan = plan, attrs.evolve(plan, base=settled(plan.base))
     if executor == "processes":  # once, here: the workers then find it
@@ -221,9 +227,9 @@ def sweep(
             make_machine_code(plan.base)
     make_directory(directory)
     url = storage or storage_url(directory)
-    with open_executor(executor, jobs=jobs, threads=threads) as pool:
+    with overall("sweep", trials, quiet=quiet) as told, open_executor(executor, jobs=jobs, threads=threads) as pool:
         for trial in run_sweep(plan, url, trials, places, pool, jobs=jobs):
-            say(trial_line(trial), quiet=quiet)
+            told(trial_line(trial), trial.validation_accuracy, trial.number + 1)
     results = sweep_results(plan, url, places)
     if len(results) < trials:
         say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
@@ -240,8 +246,11 @@ def sweep(
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A run's directory, or a study's.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    a: Annotated[
+        Path,
+        typer.Argument(metavar="A", parser=run_or_study, autocompletion=complete_run, help="A run or a study."),
+    ],
+    b: Annotated[Path, typer.Argument(metavar="B", parser=run_or_study, autocompletion=complete_run, help="Another.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", parser=file_name, help="Page with pictures.")
     ] = None,

@@ -1,0 +1,133 @@
+"""Slips at the keyboard: one form of error for all of them, the name that was meant, and colours on a terminal only."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.pipelines.commands import ALL
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+MEANT = {
+    "run --lr 0.1": "--set train.learning_rate=VALUE",
+    "run --learning-rate 0.1": "--set train.learning_rate=VALUE",
+    "run --momentum 0.9": "--set train.momentum=VALUE",
+    "run --batch 32": "--set train.batch_size=VALUE",
+    "run --bs 32": "--set train.batch_size=VALUE",
+    "run --layers 8": "--hidden",
+    "train --epoch 3": "--epochs",
+    "run --optimiser adam": "--set train.optimizer=VALUE",
+    "sweep --num-workers 2": "--jobs",
+    "rnu": "run",
+    "data prep": "prepare",
+    "run --set lr=1": "train.learning_rate",
+    "run --recipe rport": "report",
+}
+
+
+@pytest.mark.parametrize("line", MEANT)
+def test_the_name_that_was_meant(cli: Cli, line: str) -> None:
+    """Words of other tools and slips of a letter are answered by what to write; never by two dialects."""
+    done = cli(*line.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    first, where, remedy = done.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert first.endswith(f"(did you mean {MEANT[line]}?)")
+    assert (where[:9], remedy[:14]) == ("  where: ", "  what to do: ")
+
+
+@pytest.mark.parametrize("line", ["predict", "run --epochs x", "run --config", "run extra", "export a --to nothing"])
+def test_other_wrong_usage_has_the_same_form(cli: Cli, line: str) -> None:
+    """The parser's own complaints are three lines as well."""
+    done = cli(*line.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert [text.split(":")[0] for text in done.stderr.splitlines()] == ["error", "  where", "  what to do"]
+
+
+def test_short_help_everywhere() -> None:
+    """Each command takes -h."""
+    for name, command in ALL.items():
+        assert "-h" in command.context_settings.get("help_option_names", ["-h"]), name
+
+
+def in_terminal(
+    words: list[str], place: Path, columns: int = 80, *, after: float | None = None, **env: str
+) -> tuple[int, str]:
+    """Run a command in a pseudo-terminal, interrupted once some text was shown and so many seconds have passed."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": str(columns), "TERM": "xterm", **env}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", *words], cwd=place, env=environment, stdin=slave, stdout=slave,
+        stderr=slave, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    text, end = b"", time.monotonic() + 200
+    while time.monotonic() < end:
+        ready, _, _ = select.select([master], [], [], 0.1)
+        if ready:
+            try:
+                part = os.read(master, 65536)
+            except OSError:  # the other side is closed
+                break
+            if not part:
+                break
+            text += part
+        if after is not None and b"seed 0" in text:
+            os.killpg(process.pid, signal.SIGINT)
+            after = None
+    os.close(master)
+    return process.wait(30), text.decode()
+
+
+def test_colours_on_a_terminal_only(tmp_path: Path) -> None:
+    """Red on a terminal, plain with NO_COLOR; the words are the same."""
+    code, red = in_terminal(["run", "--lr", "1"], tmp_path)
+    _, plain = in_terminal(["run", "--lr", "1"], tmp_path, NO_COLOR="1")
+    assert code == 2
+    assert red.startswith("\x1b[1;31merror:\x1b[0m No such option")
+    assert "\x1b" not in plain
+    assert plain == red.replace("\x1b[1;31m", "").replace("\x1b[0m", "")
+
+
+def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path, own_data: Path) -> None:
+    """One bar on the terminal; Ctrl-C ends with 130, one message, and a study that is listed as unfinished."""
+    words = ["study", "--unpinned", "--classes", "0,1,2", "--source", str(own_data), "--epochs", "2", "--seeds", "40"]
+    code, shown = in_terminal(words, tmp_path, after=0.0)
+    assert "/40" in shown
+    assert "mean " in shown
+    assert "interrupted; the same command goes on" in shown, shown[-2000:]
+    assert "Traceback" not in shown
+    assert code == 130
+    _, listed = in_terminal(["runs", "list"], tmp_path, 60)
+    assert "unfinished " in listed
+    assert "/40" in listed
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_the_list_fits_the_terminal(tmp_path: Path, columns: int) -> None:
+    """No line is longer than the terminal is wide, and the name and accuracy are always there."""
+    from tests.pipelines.test_runs_commands import make_run
+
+    for number in range(4):
+        run = make_run(tmp_path / "data" / "runs" / f"2026112{number}-093000-000001-report", "metrics.json")
+        config = (run / "config.toml").read_text()
+        changed = config.replace("epochs = 40", f"epochs = {number + 1}").replace("seed = 0", f"seed = {number}")
+        changed = changed.replace("batch_size = 64", f"batch_size = {number + 1}")
+        (run / "config.toml").write_text(changed)
+    code, text = in_terminal(["runs", "list"], tmp_path, columns)
+    assert code == 0
+    lines = text.replace("\r", "").splitlines()
+    assert max(map(len, lines)) <= columns
+    assert all(line.endswith("-report") and "90.00 %" in line for line in lines[1:])
+    assert ("batch_size" in lines[0]) == (columns == 140)
