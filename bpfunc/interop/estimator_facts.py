@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from typing import get_args
 
 import attrs
 import numpy as np
 from attrs.validators import deep_iterable, ge, in_, instance_of
 from numpy.typing import NDArray
 
+from bpfunc.compiled.choice import Engine
 from bpfunc.interop.safetensors import safetensors_metadata
 
 FORMAT = "bpfunc.interop.sklearn/1"
@@ -87,6 +89,7 @@ class EstimatorFacts:
         path: Of the training's key.
         fitted: What `FITTED` names.
         labels: Of what `LABELS` names, dtype and values.
+        engine: What ran the training; files of earlier versions do not name it, and NumPy ran theirs.
         format: `FORMAT`.
 
     Raises:
@@ -102,6 +105,7 @@ class EstimatorFacts:
     path: list[int] = attrs.field(validator=deep_iterable(instance_of(int)))
     fitted: dict[str, object] = attrs.field(validator=_is_fitted)
     labels: dict[str, tuple[str, list[object]]] = attrs.field(validator=_are_labels)  # pyright: ignore[reportAssignmentType]
+    engine: Engine = attrs.field(default="numpy", validator=in_(get_args(Engine)))
     format: str = attrs.field(default=FORMAT, validator=instance_of(str))
 
 

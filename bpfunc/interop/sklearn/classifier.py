@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
 from bpfunc.batches.batch import Batch
+from bpfunc.compiled.choice import EngineChoice
 from bpfunc.interop.mlp_parts import scaled
 from bpfunc.interop.sklearn.estimator import _Backprop
 from bpfunc.interop.sklearn.parameters import Callback, Write
@@ -62,6 +63,8 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         n_iter_no_change: Epochs without improvement that are borne.
         class_weight: None, balanced, or weights by class.
         dtype: float32 or float64 to compute in; that of X where None, float64 for whole numbers.
+        engine: auto, numpy or compiled. Machine code needs the extra ``fast`` and has no penalty: it is for
+            ``alpha=0`` or adamw. auto takes it where it can; ``engine_`` holds what ran.
         callbacks: Consumers of the training's records, each ``records -> records``, as in `bpfunc.training.consumers`.
 
     Example:
@@ -102,6 +105,7 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         n_iter_no_change: float = 10,
         class_weight: str | Mapping[object, float] | None = None,
         dtype: str | type | None = None,
+        engine: EngineChoice = "auto",
         callbacks: Sequence[Callback] = (),
     ) -> None:
         """Keep the parameters as they are; they are looked at when the estimator is fitted."""
@@ -132,6 +136,7 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
             epsilon=epsilon,
             n_iter_no_change=n_iter_no_change,
             dtype=dtype,
+            engine=engine,
             callbacks=callbacks,
         )
         self.class_weight = class_weight

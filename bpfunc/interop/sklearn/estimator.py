@@ -19,16 +19,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.batches.batch import Batch, epoch_batches, in_order, shuffled
 from bpfunc.batches.splits import train_validation_split
+from bpfunc.compiled.choice import Engine
 from bpfunc.interop.mlp_parts import dense_params, until_converged
 from bpfunc.interop.sklearn.files import _estimator_bytes, _read_estimator
 from bpfunc.interop.sklearn.parameters import _dtype, _Parameters
 from bpfunc.interop.sklearn.validation import _check_weights, _dense
 from bpfunc.keys import Key, split
+from bpfunc.layers import Layer
 from bpfunc.losses import Loss
 from bpfunc.metrics import Metric, mean
 from bpfunc.training.consumers import EpochLike, ValidatedEpoch, logged, validated
-from bpfunc.training.loop import EpochBatches, predict, train
+from bpfunc.training.loop import Epoch, EpochBatches, predict, train
 from bpfunc.training.step import TrainState, init_train_state, make_step
+from bpfunc.transforms import GradientTransform
 from bpfunc.transforms.schedules import Schedule, constant
 from bpfunc.tree import tree_cast, tree_leaves
 
@@ -54,10 +57,29 @@ def _numbered(rows: IntArray, targets: FloatArray | IntArray, weights: FloatArra
     return Batch(rows, targets, weights)  # type: ignore[arg-type]
 
 
+def _compiled_epochs(
+    model: Layer,
+    loss: Loss,
+    transform: GradientTransform,
+    metric: Metric,
+    state: TrainState,
+    batches: EpochBatches,
+    epochs: range,
+) -> Iterator[Epoch]:
+    """What `bpfunc.training.loop.train` yields, from machine code."""
+    from bpfunc.interop.numba import compiled_fold  # needs the extra, and is slow to import
+
+    fold = compiled_fold(model, loss, transform, metric=metric)
+    for epoch in epochs:
+        state, metrics = fold(state, batches(epoch))
+        yield Epoch(epoch + 1, state, metrics)
+
+
 class _Backprop(_Parameters):
     """What the classifier and the regressor share: everything but the meaning of the outputs."""
 
     state_: TrainState
+    engine_: Engine
     out_activation_: str
     n_iter_: int
     t_: int
@@ -109,15 +131,26 @@ class _Backprop(_Parameters):
         )
 
     def _records(
-        self, state: TrainState, batches: EpochBatches, work: _Work, rates: Iterable[Schedule], epochs: range
+        self,
+        state: TrainState,
+        batches: EpochBatches,
+        work: _Work,
+        rates: Iterable[Schedule],
+        epochs: range,
+        engine: Engine,
     ) -> Iterable[EpochLike]:
         """The training as an iterator: train, validate, stop when settled, then what the caller wants to see of it."""
         model, loss, held = self._model(_dtype(state)), self._loss(), work.held
         metric = self._metric(work.learn)
 
         def stage(rate: Schedule, state: TrainState, done: int) -> Iterator[EpochLike]:
-            step = make_step(model, loss, self._transform(rate), metric=metric, gradient=self._gradient())
-            trained = train(step, state, batches, epochs=epochs.stop, start=done, metric=metric)
+            if engine == "compiled":
+                trained = _compiled_epochs(
+                    model, loss, self._transform(rate), metric, state, batches, range(done, epochs.stop)
+                )
+            else:
+                step = make_step(model, loss, self._transform(rate), metric=metric, gradient=self._gradient())
+                trained = train(step, state, batches, epochs=epochs.stop, start=done, metric=metric)
             return trained if held is None else validated(trained, model, loss, held, metric=self._metric(held))
 
         score = _negative_score if self.early_stopping else _train_loss
@@ -198,7 +231,9 @@ class _Backprop(_Parameters):
         rates = self._rates(state, count, size, 0 if fresh else self.t_)
         done = self.n_iter_ if incremental and not fresh else 0
         epochs = range(done, done + 1 if incremental else int(self.max_iter))
-        records = self._records(state, self._batches(rows, work.learn, order, size), work, rates, epochs)
+        engine = self._chosen(self._model(rows.dtype), self._loss())
+        records = self._records(state, self._batches(rows, work.learn, order, size), work, rates, epochs, engine)
+        self.engine_ = engine
         return self._keep(records, count, fresh=fresh, incremental=incremental)
 
     def _work(

@@ -54,6 +54,7 @@ def _estimator_bytes(estimator: _Backprop) -> bytes:
         seed=estimator.state_.key.seed,
         path=list(estimator.state_.key.path),
         fitted={name: _plain(getattr(estimator, name)) for name in FITTED},
+        engine=estimator.engine_,
         labels={name: label_values(name, getattr(estimator, name)) for name in LABELS if hasattr(estimator, name)},
     )
     return to_safetensors(estimator.state_, metadata=write_facts(facts))
@@ -69,6 +70,7 @@ def _read_estimator(cls: type[EstimatorT], data: bytes, params: dict[str, object
     estimator = cls()
     for name, value in facts.fitted.items():
         setattr(estimator, name, value)
+    estimator.engine_ = facts.engine
     for name, labels in facts.labels.items():
         setattr(estimator, name, label_array(*labels))
     try:

@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from bpfunc.batches.batch import batches_per_epoch
-from bpfunc.gradient.modes import GradientMaker
+from bpfunc.compiled.choice import ENGINES, Engine, EngineChoice, choose_engine
+from bpfunc.gradient.modes import GradientMaker, value_and_grad
 from bpfunc.interop.mlp_parts import (
     ACTIVATIONS,
     dense_params,
@@ -78,6 +79,7 @@ class _Parameters(BaseEstimator):  # type: ignore[misc]
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         dtype: str | type | None = None,
+        engine: EngineChoice = "auto",
         callbacks: Sequence[Callback] = (),
     ) -> None:
         """Keep the parameters as they are; they are looked at when the estimator is fitted."""
@@ -107,6 +109,7 @@ class _Parameters(BaseEstimator):  # type: ignore[misc]
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.dtype = dtype
+        self.engine = engine
         self.callbacks = callbacks
 
     def _sizes(self) -> list[int]:
@@ -129,6 +132,16 @@ class _Parameters(BaseEstimator):  # type: ignore[misc]
     def _gradient(self) -> GradientMaker:
         """Plain gradients, or with the penalty ``alpha`` where the solver is one of scikit-learn's."""
         return penalised(float(self.alpha) if self.solver in ("sgd", "adam") else 0.0)
+
+    def _chosen(self, model: Layer, loss: Loss) -> Engine:
+        """Which engine trains; a penalty is part of the gradient, which is NumPy's."""
+        gradient = self._gradient()
+        if self.engine == "compiled" and gradient is not value_and_grad:
+            raise ValueError(
+                f"engine='compiled' does not know the penalty alpha={self.alpha!r}; set alpha=0, or take "
+                "solver='adamw' with weight_decay, or engine='auto'"
+            )
+        return choose_engine(self.engine, model, loss, self._transform(constant(1.0)), gradient=gradient)
 
     def _rates(self, state: TrainState, rows: int, size: int, seen: int) -> Iterable[Schedule]:
         """The schedules to train with, one after the other; all but ``adaptive`` are a single one."""
@@ -175,5 +188,7 @@ class _Parameters(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"verbose is False or what takes a line, such as verbose=print; got {self.verbose!r}")
         if self.dtype is not None and not _is_precision(self.dtype):
             raise ValueError(f"dtype is None (that of X), 'float32' or 'float64', got {self.dtype!r}")
+        if not isinstance(self.engine, str) or self.engine not in ENGINES:
+            raise ValueError(f"engine is one of {', '.join(ENGINES)}; got {self.engine!r}")
         if not isinstance(self.callbacks, Sequence) or not all(map(callable, self.callbacks)):
             raise ValueError(f"callbacks are functions, records -> records; got {self.callbacks!r}")

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -635,3 +636,63 @@ def test_class_weights_are_numbers_of_at_least_0() -> None:
         ).fit(X, ordered)
         assert (model.predict(X) != 0).sum() >= 20
         assert np.isfinite(model.loss_curve_).all()
+
+
+WITHOUT_PENALTY = {"alpha": 0, "engine": "auto"}
+
+
+@unsettled
+@pytest.mark.skipif(not find_spec("numba"), reason="needs the extra fast")
+@parametrize_with_checks([BackpropClassifier(**WITHOUT_PENALTY), BackpropRegressor(**WITHOUT_PENALTY)])
+def test_scikit_learns_own_checks_of_machine_code(estimator: object, check: object) -> None:
+    """The engine changes nothing that scikit-learn asks of an estimator."""
+    check(estimator)
+
+
+@unsettled
+@pytest.mark.parametrize("kind", [BackpropClassifier])  # a regressor's scaled loss is not known to machine code
+@pytest.mark.parametrize("more", [{}, {"early_stopping": True}, {"dropout": 0.2}, {"solver": "sgd"}])
+def test_both_engines_fit_the_same(kind: type, more: dict[str, object]) -> None:
+    """To rounding, with weights of rows and a last batch that is smaller; ``engine_`` names what ran."""
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(0)
+    X, weights = rng.normal(size=(70, 4)), rng.uniform(0.5, 2, 70)
+    y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+    fitted = {
+        engine: kind(**QUICK | {"alpha": 0, "batch_size": 16} | more, engine=engine).fit(X, y, weights)
+        for engine in ("numpy", "compiled", "auto")
+    }
+    assert {engine: model.engine_ for engine, model in fitted.items()} == {
+        "numpy": "numpy",
+        "compiled": "compiled",
+        "auto": "compiled",
+    }
+    np.testing.assert_allclose(fitted["compiled"].loss_curve_, fitted["numpy"].loss_curve_, rtol=1e-7)
+    for ours, theirs in zip(fitted["compiled"].coefs_, fitted["numpy"].coefs_, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(fitted["auto"].predict(X), fitted["compiled"].predict(X))
+    again = kind.from_bytes(fitted["compiled"].to_bytes())
+    assert (again.engine_, again.engine) == ("compiled", "compiled")
+
+
+def test_the_penalty_is_numpys() -> None:
+    """The default penalty leaves the training to NumPy, and machine code refuses it by name."""
+    X, y = np.eye(4), np.array([0, 1, 0, 1])
+    quick = QUICK | {"max_iter": 1}
+    with pytest.warns(UserWarning, match="not settled"):
+        assert BackpropClassifier(**quick).fit(X, y).engine_ == "numpy"
+    with pytest.raises(ValueError, match=r"penalty alpha=0\.0001; set alpha=0"):
+        BackpropClassifier(**quick, engine="compiled").fit(X, y)
+    with pytest.raises(ValueError, match="engine is one of auto, numpy, compiled; got 'fast'"):
+        BackpropClassifier(**quick, engine="fast").fit(X, y)
+
+
+def test_a_file_of_an_earlier_version_was_numpys() -> None:
+    """It names no engine, and opens as before."""
+    X, y = np.eye(4), np.array([0, 1, 0, 1])
+    with pytest.warns(UserWarning, match="not settled"):
+        model = BackpropClassifier(**QUICK | {"max_iter": 1}).fit(X, y)
+    facts = json.loads(safetensors_metadata(model.to_bytes())["bpfunc"])
+    del facts["engine"], facts["params"]["engine"]
+    old = BackpropClassifier.from_bytes(to_safetensors(model.state_, metadata={"bpfunc": json.dumps(facts)}))
+    assert (old.engine_, old.engine) == ("numpy", "auto")
