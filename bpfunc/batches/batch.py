@@ -252,7 +252,7 @@ def batches_per_epoch(rows: int, batch_size: int, *, drop_last: bool = False) ->
 
 
 class RowBatches(Iterator[Batch]):
-    """Batches of a data set, gathered one by one, that whoever can gather by itself takes as row numbers instead.
+    """Batches of a data set, gathered one by one, that an engine which gathers by itself takes as row numbers instead.
 
     Args:
         data: The whole data set.
