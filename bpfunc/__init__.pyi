@@ -284,7 +284,16 @@ from bpfunc.tree import (
 
 __version__: str
 
-from bpfunc.layers import softsign as softsign
+from bpfunc.layers import (
+    ConvParams as ConvParams,
+    avg_pool2d as avg_pool2d,
+    channel_dropout as channel_dropout,
+    conv2d as conv2d,
+    global_avg_pool as global_avg_pool,
+    max_pool2d as max_pool2d,
+    reshape as reshape,
+    softsign as softsign,
+)
 from bpfunc.optimizers import adamax as adamax
 from bpfunc.transforms import scale_by_adamax as scale_by_adamax
 
@@ -348,6 +357,7 @@ __all__ = [
     "ShapeError",
     "dense",
     "DenseParams",
+    "ConvParams",
     "Initializer",
     "he_normal",
     "he_uniform",
@@ -372,6 +382,12 @@ __all__ = [
     "sigmoid",
     "log_softmax",
     "dropout",
+    "conv2d",
+    "max_pool2d",
+    "avg_pool2d",
+    "global_avg_pool",
+    "reshape",
+    "channel_dropout",
     "layer_norm",
     "rms_norm",
     "batch_norm",

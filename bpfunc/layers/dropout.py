@@ -1,4 +1,4 @@
-"""Dropout."""
+"""Dropout, of single inputs and of whole channels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, uniform
-from bpfunc.layers.base import Context, Layer, Maker, keeps_shape, no_params
+from bpfunc.layers.base import Context, Layer, Maker, ShapeError, keeps_shape, no_params
 from bpfunc.tree import Tree
 
 
@@ -48,6 +48,60 @@ def dropout(rate: float) -> Layer:
         backward_jvp=_backward_jvp,
         maker=Maker("dropout", (("rate", rate),)),
     )
+
+
+def channel_dropout(rate: float) -> Layer:
+    """Drop whole channels at random in training, and scale the others up: one draw for each example and channel.
+
+    The pixels of a channel are alike, so that dropping single ones hides little.
+
+    Args:
+        rate: Probability that a channel is dropped, in [0, 1).
+
+    Returns:
+        A layer that keeps shapes (B, ..., C), without parameters; the residual is the factor, (B, 1, ..., C).
+
+    Raises:
+        ValueError: The rate is outside [0, 1); or, from `forward`, training without a key.
+        ShapeError: From `forward`, where the input has less than two axes.
+
+    Example:
+        >>> from bpfunc.keys import Key
+        >>> from bpfunc.layers import Context
+        >>> layer, ctx = channel_dropout(0.5), Context(train=True, key=Key(1))
+        >>> y, _, _ = layer.forward((), (), np.ones((1, 2, 2, 3), np.float32), ctx)
+        >>> bool((y == y[:, :1, :1]).all())
+        True
+
+    Reference: Tompson, Goroshin, Jain, LeCun and Bregler, "Efficient object localization using convolutional networks"
+    (2015).
+    """
+    rate = number("channel_dropout", "rate", rate, "[0, 1)")
+
+    return Layer(
+        name=f"channel_dropout({rate})",
+        init=keeps_shape,
+        forward=partial(_channels_forward, rate),
+        backward=_backward,
+        backward_params=no_params,
+        jvp=_jvp,
+        backward_jvp=_backward_jvp,
+        maker=Maker("channel_dropout", (("rate", rate),)),
+    )
+
+
+def _channels_forward(
+    rate: float, params: Tree, state: Tree, x: FloatArray, ctx: Context
+) -> tuple[FloatArray, Tree, FloatArray | None]:
+    if x.ndim < 2:
+        raise ShapeError(f"channel_dropout expected an input of shape (B, ..., C), found {x.shape}")
+    if not ctx.train or rate == 0:
+        return readonly(x), state, None
+    if ctx.key is None:
+        raise ValueError("channel_dropout in training needs a key: Context(train=True, key=Key(seed))")
+    one_pixel = x[(slice(None), *(slice(1) for _ in x.shape[1:-1]))]
+    factor = dropout_factor(ctx.key, one_pixel, rate)
+    return x * factor, state, factor
 
 
 def _forward(

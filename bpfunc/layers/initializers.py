@@ -14,7 +14,8 @@ from bpfunc.arrays.types import BoolArray, FloatArray, Shape
 from bpfunc.keys import Key, fold_in, normal, uniform
 
 Initializer: TypeAlias = Callable[[Key, Shape], FloatArray]
-"""``(key, shape) -> float32 array``; a weight's shape is (fan in, fan out)."""
+"""``(key, shape) -> float32 array``; a weight's shape is (fan in, fan out), or (height, width,
+channels, features) for images, where a channel or feature counts once for each pixel of the kernel."""
 
 
 def he_normal(key: Key, shape: Shape) -> FloatArray:
@@ -233,7 +234,7 @@ def _fan_in(shape: Shape) -> int:
 
 
 def _fan_out(shape: Shape) -> int:
-    return max(shape[-1], 1)
+    return max(math.prod(shape[:-2]) * shape[-1], 1)
 
 
 def _normal(key: Key, shape: Shape, variance: float) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import attrs
@@ -137,6 +138,9 @@ def _flops(in_shape: Shape, out_shape: Shape) -> int:
 def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
     """Standardise each feature over the batch; the running statistics come back as the layer's state.
 
+    The features are the last axis. Of images (B, H, W, C) they are the channels, and mean and variance are taken over
+    all pixels of the batch.
+
     In training mean and variance are the batch's (the variance divided by B), and the state becomes
     ``(1 - momentum) old + momentum new`` with the unbiased variance, as in torch. At inference they are the state's.
 
@@ -145,12 +149,13 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
         eps: Added to the variance, above 0.
 
     Returns:
-        A layer from (B, H) to (B, H) with `NormParams` and `BatchStatistics`. Gradients of single examples do not
-        exist in training, where examples share statistics; at inference they do.
+        A layer from (B, ..., H) to (B, ..., H) with `NormParams` and `BatchStatistics`. Gradients of single examples
+        do not exist in training, where examples share statistics; at inference they do.
 
     Raises:
-        ValueError: An argument is out of range; or, from `forward`, a training batch of fewer than 2 rows.
-        ShapeError: From the layer's functions, where the input is not (B, H).
+        ValueError: An argument is out of range; or, from `forward`, a training batch of fewer than 2 rows
+            (pixels, of images).
+        ShapeError: From the layer's functions, where the input is not (B, ..., H).
 
     Example:
         >>> from bpfunc.layers import Context
@@ -179,23 +184,28 @@ def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:
 
 
 def _batch_init(key: Key, in_shape: Shape) -> tuple[NormParams, BatchStatistics, Shape]:
-    params = _init_params("batch_norm", in_shape, shift=True)
-    return params, BatchStatistics(np.zeros(in_shape, np.float32), np.ones(in_shape, np.float32)), in_shape
+    if not in_shape:
+        raise ShapeError("batch_norm takes examples of shape (..., H), found ()")
+    params = _init_params("batch_norm", in_shape[-1:], shift=True)
+    features = in_shape[-1:]
+    return params, BatchStatistics(np.zeros(features, np.float32), np.ones(features, np.float32)), in_shape
 
 
 def _batch_forward(
     momentum: float, eps: float, params: NormParams, state: BatchStatistics, x: FloatArray, ctx: Context
 ) -> tuple[FloatArray, BatchStatistics, StandardizeResidual]:
-    _check_input("batch_norm", params, x)
+    _check_input("batch_norm", params, x, pixels=True)
     if not state.mean.shape == state.variance.shape == params.scale.shape:
         raise ShapeError(
             f"batch_norm has a scale {params.scale.shape}, and a state that does not fit:"
             f" mean {state.mean.shape}, variance {state.variance.shape}"
         )
     if ctx.train:
-        if len(x) < 2:
-            raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {len(x)}")
-        y, residual = standardize(x, axis=0, eps=eps)
+        axes = _all_but_features(x)
+        count = math.prod(x.shape[axis] for axis in axes)
+        if count < 2:
+            raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {count}")
+        y, residual = standardize(x, axis=axes, eps=eps)
         return _affine(params, y), _followed(state, x, momentum), residual
     inverse = (1 / np.sqrt(state.variance + eps)).astype(x.dtype, copy=False)[None]
     y = (x - state.mean.astype(x.dtype, copy=False)) * inverse
@@ -206,7 +216,8 @@ def _followed(state: BatchStatistics, x: FloatArray, momentum: float) -> BatchSt
     def followed(old: FloatArray, new: FloatArray) -> FloatArray:
         return (1 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
 
-    return BatchStatistics(followed(state.mean, x.mean(axis=0)), followed(state.variance, x.var(axis=0, ddof=1)))
+    axes = _all_but_features(x)
+    return BatchStatistics(followed(state.mean, x.mean(axis=axes)), followed(state.variance, x.var(axis=axes, ddof=1)))
 
 
 def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:
@@ -215,11 +226,16 @@ def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:
     return NormParams(np.ones(in_shape, np.float32), np.zeros(in_shape, np.float32) if shift else None)
 
 
-def _check_input(name: str, params: NormParams, x: FloatArray) -> None:
-    if x.ndim != 2 or x.shape[1:] != params.scale.shape:
+def _all_but_features(x: FloatArray) -> tuple[int, ...]:
+    return tuple(range(x.ndim - 1))
+
+
+def _check_input(name: str, params: NormParams, x: FloatArray, *, pixels: bool = False) -> None:
+    if x.ndim < 2 or (x.ndim > 2 and not pixels) or x.shape[-1:] != params.scale.shape:
         if params.scale.ndim != 1:
             raise ShapeError(f"{name} expected a scale of shape (H,), found {params.scale.shape}")
-        raise ShapeError(f"{name} expected an input of shape (B, {params.scale.shape[0]}), found {x.shape}")
+        axes = "B, ..." if pixels and x.ndim != 2 else "B"
+        raise ShapeError(f"{name} expected an input of shape ({axes}, {params.scale.shape[0]}), found {x.shape}")
     if params.shift is not None and params.shift.shape != params.scale.shape:
         raise ShapeError(f"{name} has a scale {params.scale.shape}, and a shift {params.shift.shape} that does not fit")
 
@@ -234,8 +250,9 @@ def _affine(params: NormParams, y: FloatArray) -> FloatArray:
 def _backward(params: NormParams, residual: StandardizeResidual, dy: FloatArray) -> tuple[NormParams, FloatArray]:
     if dy.shape != residual.y.shape:
         raise ShapeError(f"a normalisation expected a cotangent of shape {residual.y.shape}, found {dy.shape}")
-    shift = None if params.shift is None else dy.sum(axis=0)
-    return NormParams((dy * residual.y).sum(axis=0), shift), standardize_vjp(residual, dy * params.scale)
+    axes = _all_but_features(dy)
+    shift = None if params.shift is None else dy.sum(axis=axes)
+    return NormParams((dy * residual.y).sum(axis=axes), shift), standardize_vjp(residual, dy * params.scale)
 
 
 def _jvp(params: NormParams, residual: StandardizeResidual, params_dot: NormParams, x_dot: FloatArray) -> FloatArray:
@@ -251,16 +268,17 @@ def _backward_jvp(
     dy: FloatArray,
     dy_dot: FloatArray,
 ) -> tuple[NormParams, FloatArray]:
-    scale = (dy_dot * residual.y + dy * standardize_jvp(residual, x_dot)).sum(axis=0)
-    shift = None if params.shift is None else dy_dot.sum(axis=0)
+    scale = (dy_dot * residual.y + dy * standardize_jvp(residual, x_dot)).sum(axis=_all_but_features(dy))
+    shift = None if params.shift is None else dy_dot.sum(axis=_all_but_features(dy))
     inner, inner_dot = dy * params.scale, dy_dot * params.scale + dy * params_dot.scale
     return NormParams(scale, shift), standardize_vjp_jvp(residual, x_dot, inner, inner_dot)
 
 
 def _example_grads(params: NormParams, residual: StandardizeResidual, dy: FloatArray) -> tuple[NormParams, FloatArray]:
-    if residual.axis == 0:
+    if isinstance(residual.axis, tuple):
         raise NotImplementedError(
             "batch_norm in training has no gradients of single examples: they share the batch's statistics"
         )
-    shift = None if params.shift is None else dy
-    return NormParams(dy * residual.y, shift), standardize_vjp(residual, dy * params.scale)
+    within = tuple(range(1, dy.ndim - 1))
+    shift = None if params.shift is None else dy.sum(axis=within)
+    return NormParams((dy * residual.y).sum(axis=within), shift), standardize_vjp(residual, dy * params.scale)

@@ -12,7 +12,10 @@ from bpfunc.layers.mirror import mirror_averaged
 from bpfunc.layers.sameness import same
 
 _FUNCTIONS: tuple[Callable[..., Layer], ...] = (
+    layers.avg_pool2d,
     layers.batch_norm,
+    layers.channel_dropout,
+    layers.conv2d,
     layers.dense,
     layers.dropout,
     layers.elu,
@@ -20,11 +23,14 @@ _FUNCTIONS: tuple[Callable[..., Layer], ...] = (
     layers.flatten,
     layers.gelu,
     layers.gelu_tanh,
+    layers.global_avg_pool,
     layers.identity,
     layers.layer_norm,
     layers.leaky_relu,
     layers.log_softmax,
+    layers.max_pool2d,
     layers.relu,
+    layers.reshape,
     layers.rms_norm,
     layers.selu,
     layers.sigmoid,

@@ -21,14 +21,14 @@ class StandardizeResidual:
 
     y: FloatArray
     inverse: FloatArray
-    axis: int | None = attrs.field(metadata=STATIC)
+    axis: int | tuple[int, ...] | None = attrs.field(metadata=STATIC)
     centred: bool = attrs.field(metadata=STATIC)
 
     __repr__ = one_line
 
 
 def standardize(
-    x: FloatArray, *, axis: int = -1, eps: float = 1e-5, centred: bool = True
+    x: FloatArray, *, axis: int | tuple[int, ...] = -1, eps: float = 1e-5, centred: bool = True
 ) -> tuple[FloatArray, StandardizeResidual]:
     """Standardise along an axis: ``y = (x - mean) / sqrt(variance + eps)``.
 
@@ -36,7 +36,7 @@ def standardize(
 
     Args:
         x: Array of any shape, floating.
-        axis: Along which mean and variance are taken.
+        axis: Axis or axes along which mean and variance are taken.
         eps: Added to the variance, above 0 where it can vanish.
         centred: Whether to subtract the mean.
 
@@ -125,7 +125,9 @@ def standardize_vjp_jvp(
     return dx_dot * residual.inverse
 
 
-def _standardized(x: FloatArray, axis: int, eps: FloatArray | float, centred: bool) -> tuple[FloatArray, FloatArray]:
+def _standardized(
+    x: FloatArray, axis: int | tuple[int, ...], eps: FloatArray | float, centred: bool
+) -> tuple[FloatArray, FloatArray]:
     centre = x - x.mean(axis=axis, keepdims=True) if centred else x
     inverse: FloatArray = 1 / np.sqrt(np.square(centre).mean(axis=axis, keepdims=True) + eps)
     return centre * inverse, inverse

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 import bpfunc
 import bpfunc as bp
+from bpfunc import layers
 
 SKIPPED_MODULES = ("bpfunc.interop", "bpfunc.compiled")
 
@@ -32,6 +34,7 @@ ARGUMENTS: dict[str, Any] = {
     "factor": 0.5,
     "first": 0.1,
     "function": lambda grads, params, step: grads,
+    "features": 1,
     "figures": lambda outputs, batch: outputs.max(axis=1),
     "gradient": bp.value_and_grad,
     "image_shape": (2, 2),
@@ -58,6 +61,7 @@ ARGUMENTS: dict[str, Any] = {
     "scale": 0.1,
     "schedule": lambda step: np.float64(0.1),
     "schedules": (lambda step: 0.1,),
+    "shape": (4,),
     "size": 2,
     "start": 0.1,
     "steps": 10,
@@ -72,6 +76,13 @@ ARGUMENTS_OF: dict[str, dict[str, Any]] = {
     "made_by": {"name": "leaky_relu", "parts": [], "settings": {"slope": 0.5}},
     "partitioned": {"transforms": {"all": bp.amsgrad(0.1)}},
 }
+IMAGES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "conv2d": ((2, 2, 1), {"kernel": 2}),
+    "max_pool2d": ((2, 2, 1), {"stride": 1, "padding": "same"}),
+    "avg_pool2d": ((2, 2, 1), {"stride": 1, "padding": "same"}),
+    "global_avg_pool": ((1, 1, 4), {}),
+}
+"""Layers that take images: the image that a row of four numbers becomes, and arguments that give four numbers back."""
 BY_HAND = {"elementwise", "fused", "stateless"}
 """Makers of records out of functions: what they keep is what they are given."""
 
@@ -122,10 +133,16 @@ def maker(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda **given: called(function, **given)
 
 
+def on_rows(function: Callable[..., Any], **given: Any) -> Any:
+    """A layer that takes images, between layers that make them of rows and rows of them."""
+    in_shape, settings = IMAGES[function.__name__]
+    return bp.serial(bp.reshape(in_shape), called(function, **settings, **given), layers.flatten())
+
+
 def makers(kind: str) -> dict[str, Callable[..., Any]]:
     """Name -> function for each public function that is annotated to return a record of a kind, such as ``Layer``."""
     return {
-        function.__name__: maker(function)
+        function.__name__: partial(on_rows, function) if function.__name__ in IMAGES else maker(function)
         for function in public_functions().values()
         if inspect.signature(function).return_annotation == kind and function.__name__ not in BY_HAND
     }

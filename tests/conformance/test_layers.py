@@ -91,7 +91,14 @@ CASES: dict[str, tuple[Layer, Context, Oracle]] = {
     ),
     "named nest": (_nest(), TRAIN, _nest_oracle),
 }
-NOT_BY_TORCH = {"embedding": "below, since categories have no derivative", "stateless": "makes every activation"}
+NOT_BY_TORCH = {
+    "embedding": "below, since categories have no derivative",
+    "stateless": "makes every activation",
+    **dict.fromkeys(
+        ("conv2d", "max_pool2d", "avg_pool2d", "global_avg_pool", "reshape", "channel_dropout"),
+        "in test_convolution, on images",
+    ),
+}
 
 
 def makers() -> set[str]:
