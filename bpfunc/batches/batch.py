@@ -252,7 +252,7 @@ def batches_per_epoch(rows: int, batch_size: int, *, drop_last: bool = False) ->
 
 
 class RowBatches(Iterator[Batch]):
-    """Batches of a data set, gathered one by one, that an engine which gathers by itself takes as row numbers instead.
+    """Batches of a data set, gathered one by one; a caller that gathers by itself takes row numbers instead.
 
     Args:
         data: The whole data set.
@@ -299,7 +299,7 @@ def epoch_batches(
     sampler: Sampler = shuffled,
     drop_last: bool = False,
     start: int = 0,
-) -> RowBatches:
+) -> Iterator[Batch]:
     """Cut one epoch into mini-batches; the order depends on (key, epoch) alone.
 
     Args:

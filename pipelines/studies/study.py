@@ -217,11 +217,11 @@ def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> See
     run = seed_directory(directory, seed)
     seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=seed))
     if kind_of(run) == "run":
-        if read_config(run) != seeded:
+        if settled(read_config(run)) != settled(seeded):
             raise UsageProblem(
                 "the run in this place has another configuration", where=str(run), remedy="move it elsewhere"
             )
-        _, finished = resume_run(run, places)
+        seeded, finished = resume_run(run, places)
     else:
         if os.path.lexists(run):
             remove_directory(run, BARE_SEED)
