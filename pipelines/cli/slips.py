@@ -47,7 +47,7 @@ def meant_option(written: str, known: list[str]) -> str | None:
         known: Options of the command.
 
     Returns:
-        What to write in its place, or None.
+        What to write instead, or None.
 
     Example:
         >>> meant_option("--layers", ["--hidden", "--set"]), meant_option("--lr", ["--set"])

@@ -53,7 +53,7 @@ def fields_page(fields: Sequence[Field]) -> str:
         "# Fields of a configuration",
         "",
         "Each may stand in a TOML file (`--config`) or on the command line (`--set FIELD=VALUE`). This page is made",
-        "from the declarations: `python -m pipelines.spec.text > docs/fields.md`; `bpfunc config fields` prints the same.",
+        "from the declarations: `python -m pipelines.spec.text > docs/fields.md`; `bpfunc config fields` lists them.",
         "",
         "| Field | Type and range | Default | Meaning |",
         "| --- | --- | --- | --- |",
