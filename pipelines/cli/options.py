@@ -12,6 +12,7 @@ import typer
 
 from pipelines.cli.completion import complete_classes, complete_field, complete_recipe, complete_run
 from pipelines.cli.terminal import print_version
+from pipelines.dataset.places import default_cache
 from pipelines.errors import UsageProblem
 from pipelines.runs.naming import find_run
 
@@ -60,7 +61,7 @@ CheckpointEvery = Annotated[
     ),
 ]
 Source = Annotated[Path | None, typer.Option("--source", metavar="DIR", help="Directory of IDX files, gzipped or not.")]
-DEFAULT_CACHE, DEFAULT_RAW = Path("data/cache"), Path("data/raw")
+DEFAULT_CACHE, DEFAULT_RAW = default_cache(), Path("data/raw")
 
 
 def file_name(text: str) -> Path:
@@ -97,10 +98,10 @@ def kept_apart(directory: Path) -> Path:
         UsageProblem: It is a file, or lies in such a directory.
 
     Example:
-        >>> kept_apart(DEFAULT_CACHE).name
-        'cache'
+        >>> kept_apart(DEFAULT_RAW).name
+        'raw'
     """
-    if directory not in (DEFAULT_CACHE, DEFAULT_RAW):
+    if directory not in (DEFAULT_CACHE, DEFAULT_RAW) or "BPFUNC_CACHE" in os.environ:
         from pipelines.disk.ownership import check_new_directory
         from pipelines.errors import WorkFailed
 

@@ -127,7 +127,7 @@ def meant_field(name: str, *, near: bool = True) -> str | None:
         The dotted name of a field, or None.
 
     Example:
-        >>> meant_field("lr"), meant_field("momentum"), meant_field("model.epohcs"), meant_field("colour")
+        >>> meant_field("lr"), meant_field("momentum"), meant_field("model.epohcs"), meant_field("xyz")
         ('train.learning_rate', 'train.momentum', 'train.epochs', None)
     """
     known = field_names(RunSpec())
@@ -137,7 +137,7 @@ def meant_field(name: str, *, near: bool = True) -> str | None:
     sure = ends.get(last) or OTHER_WORDS.get(last.casefold())
     if sure or not near:
         return sure
-    return near_name(name, known) or ends.get(near_name(last, list(ends)) or "")
+    return ends.get(near_name(last, list(ends)) or "") or near_name(name, known)
 
 
 def _check_field(field: str) -> None:

@@ -53,15 +53,13 @@ def fields_page(fields: Sequence[Field]) -> str:
         "# Fields of a configuration",
         "",
         "Each may stand in a TOML file (`--config`) or on the command line (`--set FIELD=VALUE`). This page is made",
+<<<<<<< HEAD
         "from the declarations: `python -m pipelines.spec.text > docs/fields.md`; `bpfunc config fields` prints it too.",
+=======
+        "from the declarations: `python docs/write_fields.py`; `bpfunc config fields` lists them.",
+>>>>>>> terminal
         "",
         "| Field | Type and range | Default | Meaning |",
         "| --- | --- | --- | --- |",
     ]
     return "\n".join([*head, *rows]) + "\n"
-
-
-if __name__ == "__main__":
-    from pipelines.spec.fields import spec_fields
-
-    print(fields_page(spec_fields()), end="")

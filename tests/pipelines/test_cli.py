@@ -116,7 +116,7 @@ def test_verify_fails_on_damage(cli: Cli, own_data: Path) -> None:
     (own_data.parent / entry / "test.parquet").write_bytes(b"damaged")
     done = cli("data", "verify")
     assert done.returncode == 3
-    assert "damaged: data/cache/" in done.stdout
+    assert f"damaged: {own_data.parent}/xdg/bpfunc/" in done.stdout
     assert "test.parquet: expected SHA-256" in done.stdout
 
 

@@ -49,4 +49,4 @@ def test_command_and_page(cli: Cli) -> None:
     assert [one["name"] for one in document] == list(field_names(RunSpec()))
     text = cli("config", "fields").stdout
     assert "train.epochs = 40\n    whole number, at least 1. Passes over the training rows.\n" in text
-    assert (ROOT / "docs" / "fields.md").read_text() == fields_page(spec_fields()), "python -m pipelines.spec.text"
+    assert (ROOT / "docs" / "fields.md").read_text() == fields_page(spec_fields()), "python docs/write_fields.py"

@@ -20,6 +20,7 @@ import subprocess
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -49,9 +50,11 @@ from pipelines.runs.metrics import read_metrics
 from pipelines.runs.model_card import CardInputs, model_card
 from pipelines.runs.network import read_network
 from pipelines.runs.run import evaluate_run, reopen_run, report_inputs
-from pipelines.runs.text import result_table, run_lines
+from pipelines.runs.text import result_table, run_line, run_lines
 from pipelines.runs.wording import facts_in_words, lineage_in_words
+from pipelines.spec.fields import spec_fields
 from pipelines.spec.origins import explained_toml
+from pipelines.spec.text import field_lines
 from pipelines.stages.evaluate import evaluate
 from pipelines.studies.ablation import AblationRow
 from pipelines.studies.comparison import side_by_side
@@ -125,11 +128,13 @@ def test_planted_way_out_is_found(planted: str) -> None:
 Member = Callable[..., str]
 NO_TEXT = {
     "trusted": "the project's own files",
+    "fields_page": "the declarations of the project itself",
     "page_document": "style sheet and script too",
     "element": "its names of tags are the project's own; see test_report",
 }
 RECORDS = {
     *("answer_lines", "diagnosis_lines", "explain_page", "explained_lines", "check_lines", "model_card", "run_lines"),
+    *("run_line", "field_lines"),
     *("comparison_page", "ablation_lines", "comparison_lines", "study_lines", "study_page", "result_table", "page"),
     "explained_toml",
 }
@@ -303,6 +308,8 @@ def records(
         "check_lines": (check_lines, (checks,)),
         "model_card": (model_card, (card,)),
         "run_lines": (run_lines, (list_runs(stage.root), list_studies(root))),
+        "run_line": (run_line, (list_runs(stage.root)[0],)),
+        "field_lines": (partial(field_lines, width=10**6), (spec_fields(),)),
         "comparison_page": (comparison_page, (sides, "bpfunc compare")),
         "ablation_lines": (ablation_lines, (rows,)),
         "comparison_lines": (comparison_lines, (sides.comparison,)),
