@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 import attrs
 
 from bpfunc.arrays.types import FloatArray
-from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
+from bpfunc.layers import BatchStatistics, ConvParams, DenseParams, EmbeddingParams, Layer, NormParams
 from bpfunc.layers.combinators import NamedParams, ParallelParams, SerialParams
 from bpfunc.layers.recognition import inside, made_by, maker_of
 from bpfunc.tree import Tree
@@ -22,6 +22,7 @@ KindT = TypeVar("KindT")
 
 RECORDS: dict[str, tuple[type, type]] = {
     "batch_norm": (NormParams, BatchStatistics),
+    "conv2d": (ConvParams, tuple),
     "dense": (DenseParams, tuple),
     "embedding": (EmbeddingParams, tuple),
     "layer_norm": (NormParams, tuple),
