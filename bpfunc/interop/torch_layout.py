@@ -152,14 +152,18 @@ def _shapes(layer: Layer, kind: str, tensors: Mapping[str, FloatArray], path: st
     return dict.fromkeys(TWINS.get(kind, {}), (1 if scale is None else scale.size,))
 
 
+ON_IMAGES = ("conv2d", "max_pool2d", "avg_pool2d", "global_avg_pool", "reshape", "channel_dropout")
+"""Layers of images: torch has the channels first, so that weights before and after them would be in another order."""
+
+
 def _twins(layer: Layer, names: Mapping[str, str], path: str = "", module: str = "") -> dict[str, str]:
     """Name of each tensor here -> its name there."""
     kind = maker_of(layer, path).name
+    if kind in ("residual", "parallel", *ON_IMAGES):
+        raise ValueError(f"{path or 'the network'}: {layer.name} has no twin in torch.nn.Sequential")
     if kind not in COMBINATORS:
         called = names.get(module, module)
         return {inside(path, ours): inside(called, theirs) for ours, theirs in TWINS.get(kind, {}).items()}
-    if kind in ("residual", "parallel"):
-        raise ValueError(f"{path or 'the network'}: {layer.name} has no twin in torch.nn.Sequential")
     own = setting(layer, "names", tuple) if kind == "named" else range(len(layer.parts))
     found: dict[str, str] = {}
     for (name, part), number in zip(layer.parts, own, strict=True):
