@@ -189,7 +189,7 @@ def write(graph: Graph, at: Place) -> Written:
         Name of the output, and the shape of one example of it.
 
     Raises:
-        ValueError: It is a custom layer; or parameters do not fit; the message names the path.
+        ValueError: It is a custom layer or one without a twin; or parameters do not fit; the message names the path.
 
     Example:
         >>> from bpfunc.layers import elu
@@ -206,6 +206,8 @@ def write(graph: Graph, at: Place) -> Written:
         raise ValueError(f"{at.path or 'the network'}: {at.layer.name} is fed {found}, which has no ONNX twin")
     if kind in SEVERAL:
         return SEVERAL[kind](graph, at)
+    if kind not in SINGLE:
+        raise ValueError(f"{at.path or 'the network'}: {at.layer.name} is not known to the ONNX writer")
     op, attributes = SINGLE[kind](dict(maker.settings))
     y = graph.add(at.path, op, [at.x], attributes)
     return y, at.layer.init(Key(0), at.shape)[2]
@@ -235,6 +237,8 @@ def _features(graph: Graph, at: Place, *fields: str) -> list[str]:
 
 
 def _batch_norm(graph: Graph, at: Place) -> Written:
+    if len(at.shape) != 1:  # ONNX has the channels on axis 1
+        raise ShapeError(f"batch_norm is written for examples of shape (H,), found {at.shape}", at.path)
     inputs = _features(graph, at, "scale", "shift", "mean", "variance")
     # ONNX says how much of the old statistics is kept.
     kept = 1 - setting(at.layer, "momentum", float)

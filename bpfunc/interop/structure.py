@@ -11,8 +11,13 @@ from typing import TypeAlias, TypeVar
 import attrs
 import numpy as np
 
+<<<<<<< HEAD
 from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
+=======
+from bpfunc.arrays.types import FloatArray
+from bpfunc.layers import BatchStatistics, ConvParams, DenseParams, EmbeddingParams, Layer, NormParams
+>>>>>>> conv
 from bpfunc.layers.combinators import NamedParams, ParallelParams, SerialParams
 from bpfunc.layers.recognition import inside, made_by, maker_of
 from bpfunc.tree import Tree
@@ -23,6 +28,7 @@ KindT = TypeVar("KindT")
 
 RECORDS: dict[str, tuple[type, type]] = {
     "batch_norm": (NormParams, BatchStatistics),
+    "conv2d": (ConvParams, tuple),
     "dense": (DenseParams, tuple),
     "embedding": (EmbeddingParams, tuple),
     "layer_norm": (NormParams, tuple),

@@ -217,7 +217,8 @@ def _global_backward(params: Tree, residual: Shape, dy: FloatArray) -> tuple[Tre
 
 
 def _global_jvp(params: Tree, residual: Shape, params_dot: Tree, x_dot: FloatArray) -> FloatArray:
-    return x_dot.mean(axis=(1, 2))
+    y_dot: FloatArray = x_dot.mean(axis=(1, 2))
+    return y_dot
 
 
 def _global_backward_jvp(

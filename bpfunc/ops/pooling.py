@@ -50,7 +50,7 @@ def max_pool(x: FloatArray, how: Windows) -> tuple[FloatArray, MaxPoolResidual]:
     chosen = np.zeros(y.shape, np.min_scalar_type(len(indices)))
     if any(map(any, how.pads(size_of(x.shape)))):
         # A window of nothing but -inf must choose a pixel, not the padding.
-        inside = padded(np.ones((1, *x.shape[1:3], 1), np.int8), how).astype(bool)  # type: ignore[arg-type]
+        inside = padded(np.ones((1, *x.shape[1:3], 1), np.float32), how).astype(bool)
         taken = inside[indices[0]]
     else:
         inside = taken = np.ones((1, 1, 1, 1), bool)

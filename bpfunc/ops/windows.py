@@ -9,7 +9,7 @@ import numpy as np
 
 from bpfunc.arrays.types import FloatArray, Shape
 
-WINDOWS_BYTES = 2**21
+WINDOWS_BYTES = 2**20
 """Bytes that the copied windows of a part of a batch may take; a part holds at least one image."""
 
 
@@ -218,7 +218,7 @@ def parts_of_batch(in_shape: Shape, how: Windows, itemsize: int) -> Iterator[sli
     Example:
         >>> how = Windows((3, 3), (1, 1), "same", (1, 1))
         >>> list(parts_of_batch((100, 28, 28, 4), how, 8))[:2]
-        [slice(0, 9, None), slice(9, 18, None)]
+        [slice(0, 4, None), slice(4, 8, None)]
     """
     rows, columns = how.out_size(size_of(in_shape))
     image = rows * columns * how.kernel[0] * how.kernel[1] * in_shape[3] * itemsize

