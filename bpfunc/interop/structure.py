@@ -11,13 +11,8 @@ from typing import TypeAlias, TypeVar
 import attrs
 import numpy as np
 
-<<<<<<< HEAD
 from bpfunc.arrays.types import FloatArray, Shape
-from bpfunc.layers import BatchStatistics, DenseParams, EmbeddingParams, Layer, NormParams
-=======
-from bpfunc.arrays.types import FloatArray
 from bpfunc.layers import BatchStatistics, ConvParams, DenseParams, EmbeddingParams, Layer, NormParams
->>>>>>> conv
 from bpfunc.layers.combinators import NamedParams, ParallelParams, SerialParams
 from bpfunc.layers.recognition import inside, made_by, maker_of
 from bpfunc.tree import Tree

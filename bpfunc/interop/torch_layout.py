@@ -28,6 +28,8 @@ TWINS: dict[str, dict[str, str]] = {
     "batch_norm": {"scale": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"},
 }
 """Of the layers that have parameters or state: field here -> name in torch's module."""
+ON_IMAGES = ("conv2d", "max_pool2d", "avg_pool2d", "global_avg_pool", "reshape", "channel_dropout")
+"""Layers of images: torch has the channels first, so that weights before and after them would be in another order."""
 
 
 def to_torch_state_dict(
@@ -121,44 +123,6 @@ def from_torch_state_dict(
     return from_tensors(model, {ours: _turned(ours, arrays[theirs]) for ours, theirs in twins if theirs in arrays})
 
 
-<<<<<<< HEAD
-=======
-def _check_arrays(layer: Layer, tensors: Mapping[str, FloatArray], path: str = "") -> None:
-    """Each layer has the arrays that its twin has, of its shape; what is written otherwise could not be read back."""
-    kind = maker_of(layer, path).name
-    if kind in COMBINATORS:
-        for name, part in layer.parts:
-            _check_arrays(part, tensors, inside(path, name))
-        return
-    shapes = _shapes(layer, kind, tensors, path)
-    for field in ("weight", "bias", "table", "scale", "shift", "mean", "variance"):
-        name = inside(path, field)
-        array, shape = tensors.get(name), shapes.get(field)
-        if array is None and shape is None:
-            continue
-        found = "none" if array is None else f"{array.dtype} {array.shape}"
-        if array is None or array.shape != shape or array.dtype not in (np.float32, np.float64):
-            expected = "none" if shape is None else f"float32 or float64 {shape}"
-            raise ValueError(f"{name}: expected {expected}, found {found}")
-
-
-def _shapes(layer: Layer, kind: str, tensors: Mapping[str, FloatArray], path: str) -> dict[str, Shape]:
-    """Shape of each array of a layer; how many inputs it takes is read off its first one."""
-    if kind == "embedding":
-        return {"table": (setting(layer, "categories", int), setting(layer, "width", int))}
-    if kind == "dense":
-        width, weight = setting(layer, "width", int), tensors.get(inside(path, "weight"))
-        weights = {"weight": (1 if weight is None or weight.ndim != 2 else len(weight), width)}
-        return weights | ({"bias": (width,)} if setting(layer, "use_bias", bool) else {})
-    scale = tensors.get(inside(path, "scale"))
-    return dict.fromkeys(TWINS.get(kind, {}), (1 if scale is None else scale.size,))
-
-
-ON_IMAGES = ("conv2d", "max_pool2d", "avg_pool2d", "global_avg_pool", "reshape", "channel_dropout")
-"""Layers of images: torch has the channels first, so that weights before and after them would be in another order."""
-
-
->>>>>>> conv
 def _twins(layer: Layer, names: Mapping[str, str], path: str = "", module: str = "") -> dict[str, str]:
     """Name of each tensor here -> its name there."""
     kind = maker_of(layer, path).name

@@ -53,11 +53,7 @@ def fields_page(fields: Sequence[Field]) -> str:
         "# Fields of a configuration",
         "",
         "Each may stand in a TOML file (`--config`) or on the command line (`--set FIELD=VALUE`). This page is made",
-<<<<<<< HEAD
-        "from the declarations: `python -m pipelines.spec.text > docs/fields.md`; `bpfunc config fields` prints it too.",
-=======
         "from the declarations: `python docs/write_fields.py`; `bpfunc config fields` lists them.",
->>>>>>> terminal
         "",
         "| Field | Type and range | Default | Meaning |",
         "| --- | --- | --- | --- |",
