@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from bpfunc import Batch
+from bpfunc.compiled import choice
 from bpfunc.gradient.modes import GradientMaker, value_and_grad
 from bpfunc.training.step import StepFn
 from bpfunc.transforms.schedules import Schedule, constant
@@ -54,11 +55,12 @@ def choose_engine(spec: RunSpec, gradient: GradientMaker = value_and_grad) -> En
 
 def _why_not(spec: RunSpec, gradient: GradientMaker) -> tuple[str, str]:
     """Why a training cannot be compiled, and what to do about it; empty where it can be."""
-    other = "choose numpy or auto"
+    other, settings = "choose numpy or auto", spec.train
     if gradient is not value_and_grad:
         return "the compiled engine does not share a batch out among processes", other
+    model, loss = build_model(spec.model, len(spec.dataset.classes)), build_loss(settings)
     try:
-        compiled_training(spec, constant(spec.train.learning_rate), threads=1)
+        choice.choose_engine("compiled", model, loss, build_transform(settings, constant(settings.learning_rate)))
     except ImportError as missing:
         return f"the compiled engine is not installed: {first_line(missing)}", "pip install 'bpfunc[fast]'"
     except (TypeError, ValueError) as unknown:
