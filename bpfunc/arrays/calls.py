@@ -128,11 +128,11 @@ def shown(value: object) -> str:
     return " ".join(repr(value).split())
 
 
-def one_line(record: Any) -> str:
+def one_line(self: Any) -> str:
     """Print a record of arrays and trees: the ``__repr__`` of all such classes.
 
     Args:
-        record: An instance of an attrs class.
+        self: An instance of an attrs class.
 
     Returns:
         One line: each field with its value, or where that gets long with what it holds.
@@ -142,8 +142,8 @@ def one_line(record: Any) -> str:
         >>> one_line(DenseParams(np.zeros((2, 3)), None))
         'DenseParams(weight=float64[2,3], bias=None)'
     """
-    fields = [(field.name, getattr(record, field.name)) for field in attrs.fields(type(record)) if field.repr]
-    name = type(record).__name__
+    fields = [(field.name, getattr(self, field.name)) for field in attrs.fields(type(self)) if field.repr]
+    name = type(self).__name__
     text = f"{name}({', '.join(f'{field}={shown(value)}' for field, value in fields)})"
     if len(text) <= LINE:
         return text

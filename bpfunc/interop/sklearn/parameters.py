@@ -109,7 +109,7 @@ class _Parameters(BaseEstimator):  # type: ignore[misc]
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.dtype = dtype
-        self.engine = engine
+        self.engine: EngineChoice = engine
         self.callbacks = callbacks
 
     def _sizes(self) -> list[int]:
