@@ -7,6 +7,7 @@ from functools import partial
 
 import attrs
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, split
@@ -34,6 +35,8 @@ class ConvParams:
 
     weight: FloatArray
     bias: FloatArray | None
+
+    __repr__ = one_line
 
 
 @attrs.frozen

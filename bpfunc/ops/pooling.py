@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly_arrays
 from bpfunc.ops.windows import Windows, padded, size_of
 from bpfunc.tree import STATIC
@@ -23,6 +24,8 @@ class MaxPoolResidual:
     chosen: IntArray
     how: Windows = attrs.field(metadata=STATIC)
     in_shape: Shape = attrs.field(metadata=STATIC)
+
+    __repr__ = one_line
 
 
 def max_pool(x: FloatArray, how: Windows) -> tuple[FloatArray, MaxPoolResidual]:
