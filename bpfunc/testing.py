@@ -25,6 +25,7 @@ def assert_trees_equal(found: Tree, expected: Tree) -> None:
             others differ.
 
     Example:
+        >>> assert_trees_equal((np.ones(2),), (np.ones(2),))
         >>> assert_trees_equal({"w": np.array([1.0, 2.0])}, {"w": np.array([1.0, 3.0])})
         Traceback (most recent call last):
             ...

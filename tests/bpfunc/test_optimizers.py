@@ -68,7 +68,7 @@ def makers() -> dict[str, object]:
     found = {}
     for module in (transforms, optimizers):
         for name, function in vars(module).items():
-            if not inspect.isfunction(function) or name.startswith("_"):
+            if not inspect.isfunction(function) or name.startswith("_") or name != function.__name__:
                 continue
             if "GradientTransform" in str(inspect.signature(function).return_annotation):
                 found[name] = function

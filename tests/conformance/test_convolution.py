@@ -259,7 +259,7 @@ def small_network() -> Layer:
 
 def test_training_follows_torch() -> None:
     """From the same weights, on the same batches, 100 steps of SGD with momentum: losses agree to 1e-8."""
-    model, transform = small_network(), bp.sgd(0.05, decay=0.9)
+    model, transform = small_network(), bp.sgd(0.05, momentum=0.9)
     state = bp.init_train_state(model, transform, Key(0), (64,))
     state = tree_cast(state, np.float64)
     w1, b1, scale, shift, w2, b2, w, b = (leaf.requires_grad_() for leaf in tensors(state.params))

@@ -19,7 +19,9 @@ from typer.main import get_command
 
 from pipelines.cli.help import grouped
 from pipelines.cli.main import GROUPS, app
+from pipelines.disk.atomic import make_directory
 from pipelines.errors import UsageProblem
+from pipelines.runs.directory import write_config
 from pipelines.spec.origins import explained_toml, origins
 from pipelines.spec.recipes import recipe_names
 from pipelines.spec.run_spec import RunSpec
@@ -48,8 +50,12 @@ ALL = dict(commands(get_command(app)))
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_examples_in_help_are_real(name: str) -> None:
+def test_examples_in_help_are_real(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command's help ends with examples, and each of these is parsed by the command it names, options and all."""
+    monkeypatch.chdir(tmp_path)
+    for run in ("first", "second"):
+        make_directory(tmp_path / "data" / "runs" / run / "checkpoints")
+        write_config(tmp_path / "data" / "runs" / run, RunSpec())
     epilog = ALL[name].epilog or ""
     lines = [line.strip() for line in epilog.splitlines() if line.strip().startswith("bpfunc ")]
     assert lines, "give the docstring a section Example:"
@@ -189,8 +195,8 @@ def test_set_reaches_the_run(cli: Cli, own_data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("rnu",), "Did you mean 'run'"),
-        (("data", "prepair"), "Did you mean 'prepare'"),
+        (("rnu",), "did you mean run?"),
+        (("data", "prepair"), "did you mean prepare?"),
         (("run", "--epoch", "3"), "--epochs"),
         (("run", "--set", "train.batchsize=3"), "did you mean train.batch_size?"),
     ],

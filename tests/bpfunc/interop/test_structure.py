@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 
 from bpfunc import layers
 from bpfunc.interop.structure import build, describe, from_tensors, to_tensors
+from bpfunc.interop.torch_layout import ON_IMAGES
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, combinators as model, mirror
 from bpfunc.layers.recognition import MAKERS
@@ -34,16 +35,16 @@ def test_every_maker_is_known() -> None:
         for name, member in vars(module).items()
         if inspect.isfunction(member) and inspect.signature(member).return_annotation == "Layer"
     }
-    assert functions - {"stateless"} == {*MAKERS, "named"}
+    assert functions - {"stateless", "checked"} == {*MAKERS, "named"}
 
 
 def test_stacks_hold_every_maker() -> None:
-    """The networks that the tests run over leave no layer out, embedding apart, which takes no pixels."""
+    """The networks that the tests run over leave no layer out, apart from embedding and those of images."""
 
     def names(layer: Layer) -> set[str]:
         return {layer.maker.name}.union(*(names(part) for _, part in layer.parts))
 
-    assert set().union(*map(names, STACKS.values())) == {*MAKERS, "named"} - {"embedding"}
+    assert set().union(*map(names, STACKS.values())) == {*MAKERS, "named"} - {"embedding", *ON_IMAGES}
 
 
 @pytest.mark.parametrize("name", STACKS)
