@@ -14,9 +14,8 @@ from bpfunc.arrays.arguments import described, expected
 from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray, Shape, readonly
 from bpfunc.keys import Key, fold_in
-from bpfunc.layers import Context, Layer, Maker, ShapeError, inputs_for
+from bpfunc.layers import Context, Layer, Maker, ShapeError, custom, inputs_for
 from bpfunc.layers.base import BackwardFn
-from bpfunc.layers.custom import checked
 from bpfunc.tree import Tree
 
 Layers: TypeAlias = tuple[Layer, ...]
@@ -139,7 +138,7 @@ class _Chain:
 
     def as_layer(self, maker: Maker) -> Layer:
         names = self.names or [layer.name for layer in self.layers]
-        chain = _Chain(tuple(map(checked, self.layers)), self.names)
+        chain = _Chain(tuple(map(custom.checked, self.layers)), self.names)
         return Layer(
             name=f"{maker.name}({', '.join(names)})",
             init=partial(_chain_init, chain),
@@ -288,7 +287,7 @@ def residual(layer: Layer) -> Layer:
 
     Reference: He, Zhang, Ren and Sun, "Deep residual learning for image recognition" (2016).
     """
-    whole, layer = expected("residual", "layer", layer, Layer), checked(layer)
+    whole, layer = expected("residual", "layer", layer, Layer), custom.checked(layer)
     return Layer(
         name=f"residual({layer.name})",
         init=partial(_residual_init, layer),
@@ -372,7 +371,7 @@ def parallel(*layers: Layer, combine: Combine = "concatenate") -> Layer:
     """
     if not layers:
         raise ValueError("parallel takes at least one layer")
-    branches, layers = _layers("parallel", layers), tuple(map(checked, layers))
+    branches, layers = _layers("parallel", layers), tuple(map(custom.checked, layers))
     return Layer(
         name=f"parallel({', '.join(layer.name for layer in layers)})",
         init=partial(_parallel_init, layers, combine),

@@ -8,8 +8,7 @@ import numpy as np
 
 from bpfunc.arrays.arguments import expected
 from bpfunc.arrays.types import FloatArray
-from bpfunc.layers import Context, Layer, Maker
-from bpfunc.layers.custom import checked
+from bpfunc.layers import Context, Layer, Maker, custom
 from bpfunc.ops import softmax, softmax_vjp
 from bpfunc.tree import Tree, tree_add
 
@@ -41,7 +40,7 @@ def mirror_averaged(layer: Layer, *, image_shape: tuple[int, int]) -> Layer:
 
     Reference: Krizhevsky, Sutskever and Hinton, "ImageNet classification" (2012).
     """
-    whole, layer = expected("mirror_averaged", "layer", layer, Layer), checked(layer)
+    whole, layer = expected("mirror_averaged", "layer", layer, Layer), custom.checked(layer)
     return Layer(
         name=f"mirror_averaged({layer.name})",
         init=layer.init,

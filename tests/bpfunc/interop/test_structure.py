@@ -35,7 +35,7 @@ def test_every_maker_is_known() -> None:
         for name, member in vars(module).items()
         if inspect.isfunction(member) and inspect.signature(member).return_annotation == "Layer"
     }
-    assert functions - {"stateless", "checked"} == {*MAKERS, "named"}
+    assert functions - {"stateless"} == {*MAKERS, "named"}
 
 
 def test_stacks_hold_every_maker() -> None:
