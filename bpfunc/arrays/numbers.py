@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.arrays.types import ValueT
 
-
-def plain_numbers(name: str, array: ValueT) -> ValueT:
+def plain_numbers(name: str, array: object) -> None:
     """Refuse an array that is not of real numbers.
 
     A masked array would lose its mask in silence, and complex numbers their imaginary part.
@@ -17,12 +15,13 @@ def plain_numbers(name: str, array: ValueT) -> ValueT:
         array: An array; what is none is for others to check.
 
     Returns:
-        The same.
+        None.
 
     Raises:
         TypeError: It is masked, or of another kind than floating, whole numbers and truth values.
 
     Example:
+        >>> plain_numbers("inputs", np.array([1]))
         >>> plain_numbers("inputs", np.array([1j]))
         Traceback (most recent call last):
             ...
@@ -35,4 +34,3 @@ def plain_numbers(name: str, array: ValueT) -> ValueT:
             raise TypeError(
                 f"{name} are a masked array, whose mask would be lost; leave the masked rows out, or fill them"
             )
-    return array

@@ -283,7 +283,8 @@ def inputs_for(layer: Layer, params: Tree, inputs: FloatArray) -> FloatArray:
         >>> inputs_for(layer, params, np.zeros((5, 3))).dtype
         dtype('float32')
     """
-    if plain_numbers("inputs", inputs).dtype.kind != "f" and layer.looks_up:
+    plain_numbers("inputs", inputs)
+    if inputs.dtype.kind != "f" and layer.looks_up:
         return inputs
     dtype = float_dtype(params)
     return inputs if dtype is None or dtype == inputs.dtype else inputs.astype(dtype)

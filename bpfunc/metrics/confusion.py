@@ -86,7 +86,8 @@ def confusion_matrix(predicted: IntArray, label: IntArray, classes: int) -> NDAr
     if predicted.shape != label.shape or predicted.ndim != 1:
         raise ValueError(f"expected two vectors of one length, found {predicted.shape} and {label.shape}")
     for name, indices in (("predicted", predicted), ("label", label)):
-        if plain_numbers(name, indices).dtype.kind not in "iu":
+        plain_numbers(name, indices)
+        if indices.dtype.kind not in "iu":
             raise TypeError(f"{name} has {indices.dtype}, expected whole numbers: class indices")
         if len(indices) and not 0 <= indices.min() <= indices.max() < classes:
             raise ValueError(f"{name} has an index outside 0..{classes - 1}")
