@@ -1,4 +1,4 @@
-"""Arrays that hold plain numbers: what a computation would take wrongly, or fail on far from the cause, is refused."""
+"""Refuses arrays that do not hold plain real numbers, before a computation uses them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def plain_numbers(name: str, array: object) -> None:
 
     Args:
         name: Of the array, for the message.
-        array: An array; what is none is for others to check.
+        array: Any value; only NumPy arrays are checked.
 
     Returns:
         None.

@@ -106,7 +106,7 @@ def read_network(data: bytes) -> SavedNetwork:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("class_names are not a list of text")
     if text.count('"mirror_averaged"') > 1:
-        raise ValueError("the network averages over mirror images more than once, so it would take for ever")
+        raise ValueError("the network averages over mirror images more than once, and each doubles the time")
     model, tensors = build(layers), _numbers(data)
     params, state = _arranged(model, tensors)
     network = SavedNetwork(model, params, state, *_statistics(tensors), tuple(names))
@@ -134,12 +134,9 @@ def _arranged(model: Layer, tensors: Mapping[str, FloatArray]) -> tuple[Tree, Tr
             asked.append(name)
             return np.array(float(len(asked) - 1))
 
-    trees = dict(zip(("params", "layer_state"), from_tensors(model, Places()), strict=True))
-    paths = {
-        asked[int(leaf)]: f"{root}{path if path.startswith('[') or not path else f'.{path}'}"
-        for root, tree in trees.items()
-        for path, leaf in tree_leaves_with_path(tree)
-    }
+    numbered = SavedNetwork(model, *from_tensors(model, Places()), np.zeros(0), np.zeros(0), ())
+    leaves = tree_leaves_with_path(numbered)
+    paths = {asked[int(leaf)]: path for path, leaf in leaves if path not in ("mean", "scale")}
     unknown = sorted(tensors.keys() - {*paths.values(), "scaling.mean", "scaling.scale"})
     if unknown:
         raise ValueError(f"tensors that are not of the network: {unknown[:3]}")
