@@ -33,7 +33,7 @@ from pipelines.stages.evaluate import evaluate
 from pipelines.stages.examine import examine
 from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
-from pipelines.training.engine import choose_engine, make_machine_code
+from pipelines.training.engine import choose_engine
 from pipelines.training.interrupts import Interrupted, stop_requested
 from pipelines.training.progress import Observer, Progress, no_observer
 from pipelines.training.rows import training_rows
@@ -69,8 +69,7 @@ def train_run(
         PipelineError: See the stages.
         Interrupted: A signal came; where the training stood has been saved.
     """
-    if choose_engine(spec, gradient) == "compiled":  # what is not there or not known is told of before all else
-        make_machine_code(spec)
+    choose_engine(spec, gradient)  # one that is not there or does not know the training is refused before all else
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     data = data_hashes(prepared, spec.dataset)
     directory = new_run_directory(places.out, places.runs, spec, now)

@@ -288,7 +288,7 @@ def test_study_and_compare(cli: Cli, own_data: Path) -> None:
     assert "A minus B:" in cli("compare", "a", "b").stdout
     assert "McNemar" in cli("compare", "a/seed-000", "b/seed-000").stdout
     assert "another configuration" in complaint(cli("study", *small, "--seeds", "2", "--epochs", "3", "--out", "a"), 2)
-    assert "neither a run nor a study" in complaint(cli("compare", "a", "own"), 2)
+    assert "this is data, not a run" in complaint(cli("compare", "a", "own"), 2)
 
 
 def test_search(cli: Cli, own_data: Path, tmp_path: Path) -> None:

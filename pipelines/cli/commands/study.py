@@ -93,11 +93,11 @@ def study(
     check_new_directory(directory, "study", reads=[directory / "config.toml"])
     places = Places(source=source, cache=cache, raw=raw)
     spec = study_spec(directory, spec)
-    if executor == "processes":  # once, here: the workers then find it
+    # Both once, here: the workers then find them.
+    prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
+    if executor == "processes":
         with telling(partial(say, quiet=quiet)):
             make_machine_code(spec)
-    # Prepared once, here: the workers then find it.
-    prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
     results = []
     total = seeds * (1 + len(without_each(spec)) * ablate)
     with overall("study", total, quiet=quiet) as told, open_executor(executor, jobs=jobs, threads=threads) as pool:
