@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.arrays.types import FloatArray, readonly_arrays
+from bpfunc.interop.distinct import distinct
 from bpfunc.interop.safetensors import load_tensors, safetensors_metadata
 from bpfunc.interop.structure import build, check_arrays, describe, from_tensors
 from bpfunc.layers import INFERENCE, Layer, ShapeError
@@ -99,7 +100,7 @@ def read_network(data: bytes) -> SavedNetwork:
             "pipelines.runs.network.read_network reads the latter"
         )
     try:
-        facts = json.loads(text)
+        facts = json.loads(text, object_pairs_hook=distinct)
         layers, names = facts["layers"], facts["class_names"]
     except (ValueError, RecursionError, TypeError, KeyError):
         raise ValueError("the description of the network is not JSON with layers and class_names") from None

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from bpfunc.arrays.types import readonly
+from bpfunc.interop.distinct import distinct
 from bpfunc.tree import Tree, TreeT, tree_bytes, tree_leaves_with_path, tree_map_with_path
 
 HEADER_LIMIT = 8_000_000
@@ -161,6 +162,7 @@ def load_tensors(data: bytes) -> dict[str, NDArray[np.generic]]:
         >>> load_tensors(save_tensors({"w": np.ones(2)}))
         {'w': array([1., 1.])}
     """
+    _header(data)
     try:
         return load(data)
     except SafetensorError as error:
@@ -206,12 +208,18 @@ def safetensors_metadata(data: bytes) -> dict[str, str]:
         >>> safetensors_metadata(to_safetensors((), metadata={"seed": "0"}))
         {'seed': '0'}
     """
+    metadata = _header(data).get("__metadata__", {})
+    return {str(name): str(text) for name, text in metadata.items()} if isinstance(metadata, dict) else {}
+
+
+def _header(data: bytes) -> dict[str, object]:
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > min(HEADER_LIMIT, len(data) - 8):
         raise ValueError("not a safetensors file: its header is cut off or too large")
     try:
-        header = json.loads(data[8 : 8 + size])
-    except (ValueError, RecursionError):  # bad syntax, brackets without end
+        header = json.loads(data[8 : 8 + size], object_pairs_hook=distinct)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):  # bad syntax, brackets without end
         raise ValueError("not a safetensors file: its header is not JSON") from None
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    return {str(name): str(text) for name, text in metadata.items()} if isinstance(metadata, dict) else {}
+    except ValueError as twice:  # safetensors' own reader takes the last of them, others the first
+        raise ValueError(f"not a safetensors file: in its header, {twice}") from None
+    return header if isinstance(header, dict) else {}

@@ -97,12 +97,13 @@ def test_a_toml_text_that_would_take_for_ever_is_refused(name: str, tmp_path: Pa
         "[" * (DEPTH_LIMIT + 1) + "]" * (DEPTH_LIMIT + 1),
         " " * (JSON_LIMIT + 1),
         '{"format": "bpfunc-partitions-1", "parts": ' + "[" * 60_000 + "]" * 60_000 + "}",
+        '{"format": "bpfunc-partitions-1", "format": "bpfunc-partitions-1"}',
     ],
-    ids=["brackets", "braces", "one too many", "too large", "manifest"],
+    ids=["brackets", "braces", "one too many", "too large", "manifest", "twice"],
 )
-def test_json_that_nests_or_is_large_is_refused(text: str, tmp_path: Path) -> None:
+def test_json_that_nests_is_large_or_ambiguous_is_refused(text: str, tmp_path: Path) -> None:
     """A ValueError for the readers, one message for a person."""
-    with pytest.raises(ValueError, match=r"nests deeper than|larger than"):
+    with pytest.raises(ValueError, match=r"nests deeper than|larger than|is there twice"):
         parse_json(text)
     (tmp_path / "partitions.json").write_text(text)
     with pytest.raises(DataProblem, match="damaged manifest"):

@@ -12,6 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from bpfunc.interop.distinct import distinct
 from pipelines.disk.untrusted.files import read_file, remedy_for
 from pipelines.errors import UsageProblem, first_line
 
@@ -97,7 +98,7 @@ def parse_json(data: bytes | str, *, limit: int = JSON_LIMIT) -> object:
         Its value.
 
     Raises:
-        ValueError: It is too large, nests too deeply, or is not JSON; the message says which.
+        ValueError: It is too large, nests too deeply, names an entry twice, or is not JSON; the message says which.
 
     Example:
         >>> parse_json(b'{"a": [1, null]}')
@@ -107,7 +108,7 @@ def parse_json(data: bytes | str, *, limit: int = JSON_LIMIT) -> object:
         raise ValueError(f"it is larger than {limit} bytes")
     text = decoded(data) if isinstance(data, bytes) else data
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=distinct)
     except RecursionError:
         raise _too_deep() from None
     _check_depth(document)

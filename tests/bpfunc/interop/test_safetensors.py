@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, strategies as st
 from safetensors.numpy import load
 
-from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata, to_safetensors
+from bpfunc.interop.safetensors import (
+    HEADER_LIMIT,
+    from_safetensors,
+    load_tensors,
+    safetensors_metadata,
+    to_safetensors,
+)
 from bpfunc.keys import Key, normal
 from bpfunc.layers import DenseParams
 from bpfunc.tree import Tree, flatten, tree_allclose, tree_map, tree_zeros_like
@@ -125,3 +131,20 @@ def test_bytes_are_the_same_every_time() -> None:
     (data,) = files
     assert safetensors_metadata(data) == about
     np.testing.assert_array_equal(load(data)["['w']"], tree["w"])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+        '{"__metadata__":{"seed":"0","seed":"1"},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+    ],
+)
+def test_a_name_that_is_there_twice_is_refused(header: str) -> None:
+    """Readers disagree on which of the two counts, so a file could show one of them and mean the other."""
+    padded = header.encode() + b" " * (-len(header) % 8)
+    data = len(padded).to_bytes(8, "little") + padded + b"\x01"
+    assert load(data)["a"].shape == (1,), "the format's own reader takes it"
+    for read in (load_tensors, safetensors_metadata):
+        with pytest.raises(ValueError, match="is there twice"):
+            read(data)
