@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -47,6 +48,8 @@ from bpfunc.transforms.elementwise import Elementwise
 
 CHUNK = 2**22
 """Numbers in the outputs that are kept until the metrics have seen them."""
+MOST_THREADS = 1024
+"""Threads that may share the work; each has memory of its own."""
 STEPS = 4096
 """Steps whose constants and keys are made at once."""
 
@@ -96,8 +99,8 @@ def compiled_epoch(
         loss: Any of `bpfunc.losses`, or one made by `bpfunc.losses.elementwise.elementwise_loss`.
         transform: As for `compiled`; `clip_by_global_norm` may be the first link of its chain.
         metric: What else to measure on the outputs; accuracy where None.
-        threads: How many share the work, at least 1; where None, as many as NumPy's matrix library uses. The same
-            number gives the same bits.
+        threads: How many share the work, 1 to `MOST_THREADS`; where None, as many as NumPy's matrix library uses.
+            The same number gives the same bits.
 
     Returns:
         The function of an epoch. Before anything runs it raises ValueError where there is no batch or the batch size is
@@ -108,7 +111,7 @@ def compiled_epoch(
     Raises:
         TypeError: A formula does something that is not compiled, or the number of threads is not a whole number.
         ValueError: The model has another layer, the loss is another one, no formula for single numbers is known of the
-            transform, or the number of threads is below 1; the message says which.
+            transform, or the number of threads is not one of these; the message says which.
 
     Example:
         >>> from bpfunc.layers import dense, relu
@@ -127,28 +130,28 @@ def compiled_epoch(
 
     Reference: Rumelhart, Hinton and Williams (1986); the compiler: Lam, Pitrou and Seibert, "Numba" (2015).
     """
-    engine = _engine(model, loss, transform, metric, threads)
+    return partial(_epoch, _engine(model, loss, transform, metric, threads))
 
-    def epoch(
-        state: TrainState,
-        data: Batch,
-        key: Key,
-        epoch: int,
-        batch_size: int,
-        *,
-        sampler: Sampler = shuffled,
-        drop_last: bool = False,
-        start: int = 0,
-    ) -> tuple[TrainState, StepMetrics]:
-        order = _row_numbers(sampler(fold_in(key, epoch), row_count(data)))
-        batch_size, start = _whole("batch_size", batch_size), _whole("start", start)
-        batches = batches_per_epoch(len(order), batch_size, drop_last=drop_last)
-        rows = order[max(start, 0) * batch_size : batches * batch_size]
-        if start < 0 or not len(rows):
-            raise ValueError(f"there is no batch to learn from: {batches} in the epoch, starting from {start}")
-        return engine.through(state, data, rows, batch_size)
 
-    return epoch
+def _epoch(
+    engine: Engine,
+    state: TrainState,
+    data: Batch,
+    key: Key,
+    epoch: int,
+    batch_size: int,
+    *,
+    sampler: Sampler = shuffled,
+    drop_last: bool = False,
+    start: int = 0,
+) -> tuple[TrainState, StepMetrics]:
+    order = _row_numbers(sampler(fold_in(key, epoch), row_count(data)))
+    batch_size, start = _whole("batch_size", batch_size), _whole("start", start)
+    batches = batches_per_epoch(len(order), batch_size, drop_last=drop_last)
+    rows = order[max(start, 0) * batch_size : batches * batch_size]
+    if start < 0 or not len(rows):
+        raise ValueError(f"there is no batch to learn from: {batches} in the epoch, starting from {start}")
+    return engine.through(state, data, rows, batch_size)
 
 
 def compiled_fold(
@@ -285,7 +288,7 @@ def compiled_step(
 
     Reference: Rumelhart, Hinton and Williams (1986); the compiler: Lam, Pitrou and Seibert, "Numba" (2015).
     """
-    return CompiledStep(attrs.evolve(_engine(model, loss, transform, metric, threads), listen=listen))
+    return CompiledStep(_engine(model, loss, transform, metric, threads, listen))
 
 
 NO_BATCH = "there is no batch to learn from; is the data set empty?"
@@ -299,12 +302,17 @@ class Engine:
     network: Network
     loss: Loss
     form: LossForm
+    transform: GradientTransform
     chain: Elementwise
     limit: float
     metric: Metric
     controller: ThreadpoolController
     threads: int
-    listen: Callable[[], None] = silence
+    listen: Callable[[], None]
+
+    def __reduce__(self) -> tuple[Callable[..., Engine], tuple[object, ...]]:
+        """Pickle what it is made of: another process makes its own machine code of that."""
+        return _engine, (self.model, self.loss, self.transform, self.metric, self.threads, self.listen)
 
     def through(
         self, state: TrainState, data: Batch, rows: IntArray, batch_size: int
@@ -392,17 +400,22 @@ _OUTPUTS_ONLY = (accuracy(), binary_accuracy(), mean_absolute_error(), mean_squa
 
 
 def _engine(
-    model: Layer, loss: Loss, transform: GradientTransform, metric: Metric | None, threads: int | None
+    model: Layer,
+    loss: Loss,
+    transform: GradientTransform,
+    metric: Metric | None,
+    threads: int | None,
+    listen: Callable[[], None] = silence,
 ) -> Engine:
     keep_freed_memory()
     network, form, (limit, chain) = network_of(model), loss_of(loss), clipped_form(transform)
     controller = ThreadpoolController()
     blas = [library["num_threads"] for library in controller.select(user_api="blas").info()]
     among = max(blas, default=1) if threads is None else _whole("threads", threads)
-    if among < 1:
-        raise ValueError(f"a compiled epoch takes at least 1 thread, got {threads}")
+    if isinstance(threads, bool) or not 1 <= among <= MOST_THREADS:
+        raise ValueError(f"a compiled epoch takes 1 to {MOST_THREADS} threads, got {threads}")
     measured = metric_for(loss) if metric is None else metric
-    return Engine(model, network, loss, form, chain, limit, measured, controller, among)
+    return Engine(model, network, loss, form, transform, chain, limit, measured, controller, among, listen)
 
 
 def _whole(name: str, number: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from functools import reduce
@@ -29,6 +30,7 @@ from bpfunc.compiled.network import (
     template,
     unpacked,
 )
+from bpfunc.gradient.modes import WRONG_WEIGHTS
 from bpfunc.keys import fold_in, philox_key
 from bpfunc.layers import Layer, ShapeError
 from bpfunc.losses import Loss
@@ -99,6 +101,7 @@ def lesson(
         IndexError: A row is not there.
         ShapeError: Inputs are not (N, D), or weights not (N,), or the targets do not fit K outputs.
         TypeError: The inputs are of another dtype, or something is not a plain array of numbers.
+        ValueError: A weight is negative or not finite.
 
     Example:
         >>> from bpfunc.losses import cross_entropy
@@ -123,6 +126,8 @@ def lesson(
     starts = np.arange(0, len(order), batch_size)
     weights = np.ones(len(order)) if data.weights is None else data.weights[order].astype(np.float64)
     totals = np.add.reduceat(weights, starts)
+    if not (weights.min(initial=0) >= 0 and totals.max(initial=0) < math.inf):
+        raise ValueError(WRONG_WEIGHTS)
     each = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals != 0)
     return Lesson(
         in_rows(data.inputs, dtype),

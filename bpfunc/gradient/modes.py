@@ -52,6 +52,9 @@ GradientMaker: TypeAlias = Callable[[Layer, Loss], GradientFn]
 """``(model, loss) -> GradientFn``: what `bpfunc.training.step.make_step` takes to get gradients."""
 
 
+WRONG_WEIGHTS = "the weights of a batch are finite numbers of at least 0, and so is their sum"
+
+
 def mean_weights(losses: FloatArray, weights: FloatArray | None) -> FloatArray:
     """How much each example counts in the mean: ``w_b / sum_b w_b``, or ``1 / B``.
 
@@ -76,7 +79,7 @@ def mean_weights(losses: FloatArray, weights: FloatArray | None) -> FloatArray:
         raise ShapeError(f"the weights of a batch are one for each row, found {weights.shape} for {losses.shape}")
     total = float(weights.sum())
     if len(weights) and not (weights.min() >= 0 and total < math.inf):
-        raise ValueError("the weights of a batch are finite numbers of at least 0, and so is their sum")
+        raise ValueError(WRONG_WEIGHTS)
     return (weights / total if total else np.zeros_like(losses)).astype(losses.dtype, copy=False)
 
 

@@ -15,6 +15,7 @@ from pipelines.cli.terminal import print_version
 from pipelines.dataset.places import default_cache
 from pipelines.errors import UsageProblem
 from pipelines.runs.naming import find_run
+from pipelines.training.threads import MOST_THREADS
 
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
@@ -127,7 +128,9 @@ DataParallel = Annotated[
     bool, typer.Option("--data-parallel", help="Share each batch out among the processes that mpiexec started.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
-Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Threads for matrix products.")]
+Threads = Annotated[
+    int, typer.Option("--threads", metavar="N", min=1, max=MOST_THREADS, help="Threads for matrix products.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
 Version = Annotated[
     bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")

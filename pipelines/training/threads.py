@@ -7,6 +7,8 @@ import sys
 from importlib.util import find_spec
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+MOST_THREADS = 1024
+"""As many as the compiled engine starts; files name no larger number."""
 
 
 def use_threads(count: int) -> None:
@@ -18,7 +20,7 @@ def use_threads(count: int) -> None:
     do not depend on the number of cores.
 
     Args:
-        count: At least 1.
+        count: 1 to `MOST_THREADS`.
     """
     if "numpy" in sys.modules:
         return
@@ -37,7 +39,8 @@ def threads_told() -> int:
         True
     """
     told = next((os.environ[name] for name in VARIABLES if name in os.environ), "")
-    return max(int(told), 1) if told.isascii() and told.isdecimal() and len(told) < 6 else 1
+    known = told.isascii() and told.isdecimal() and len(told) <= len(str(MOST_THREADS))
+    return min(max(int(told), 1), MOST_THREADS) if known else 1
 
 
 def matrix_threads() -> int | None:

@@ -324,6 +324,9 @@ BATCHES: dict[str, Callable[[Batch], Batch]] = {
     "weights: two axes": lambda b: attrs.evolve(b, weights=np.ones((ROWS, 1))),
     "weights: complex": lambda b: attrs.evolve(b, weights=np.ones(ROWS, complex)),
     "weights: texts": lambda b: attrs.evolve(b, weights=np.array(["1"] * ROWS)),
+    "weights: negative": lambda b: attrs.evolve(b, weights=np.linspace(1, -0.1, ROWS)),
+    "weights: NaN": lambda b: attrs.evolve(b, weights=np.r_[np.nan, np.ones(ROWS - 1)]),
+    "weights: infinite": lambda b: attrs.evolve(b, weights=np.r_[np.ones(ROWS - 1), np.inf]),
 }
 
 
@@ -526,9 +529,9 @@ def test_layer_state_of_another_network_is_refused() -> None:
             EPOCH(attrs.evolve(start(MODEL, TRANSFORM), layer_state=state), examples(), Key(3), 0, 4)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 2.5, "two"])
+@pytest.mark.parametrize("threads", [0, -1, 2.5, "two", True, 1025, 10**9])
 def test_odd_numbers_of_threads_are_refused(threads: Any) -> None:
-    """At least one, and whole."""
+    """At least one, whole, and not so many that their memory is the first thing to fail."""
     with pytest.raises((TypeError, ValueError), match="thread"):
         compiled_epoch(MODEL, cross_entropy(), TRANSFORM, threads=threads)
 
