@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
+from bpfunc.interop.channels_first import kernels_last
 from bpfunc.interop.structure import build, describe, from_tensors, to_tensors
 from bpfunc.layers import Layer
 from bpfunc.tree import Tree
@@ -37,7 +38,8 @@ try:
 
     from bpfunc.interop.onnx_chain import array_of
     from bpfunc.interop.onnx_foreign import checked, read_foreign, tensors
-    from bpfunc.interop.onnx_nodes import Graph, Place, write
+    from bpfunc.interop.onnx_graph import Graph, Place
+    from bpfunc.interop.onnx_nodes import write
     from bpfunc.interop.onnx_operators import shown
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError("bpfunc.interop.onnx needs onnx: pip install 'bpfunc[onnx]'", name=missing.name) from None
@@ -127,6 +129,7 @@ def _written(
     graph = Graph(_dtype(parameters.values()), parameters, categories, most=most)
     x = _normalised(graph, in_shape, mean, scale) if raw else "input"
     y, out_shape = write(graph, Place(model, "", x, in_shape))
+    y = graph.channels_last(Place(model, "", y, out_shape))
     if y == x:  # a network of no layers
         graph.add("", "Identity", [x])
     outputs = [graph.name_last("logits")]
@@ -257,6 +260,11 @@ def _parsed(data: ModelProto | bytes) -> ModelProto:
         raise ValueError(f"no ONNX model: {error}") from None
 
 
+def _as_written(array: FloatArray) -> FloatArray:
+    """A copy of a tensor in the order in which the layer has it."""
+    return np.array(kernels_last(array) if array.ndim == 4 else array, order="C")
+
+
 def _described(proto: ModelProto) -> Imported | None:
     """Read a model of `to_onnx`; None if the description is missing, or the model is not what it describes.
 
@@ -271,7 +279,7 @@ def _described(proto: ModelProto) -> Imported | None:
         if about["format"] != FORMAT:
             return None
         model, in_shape = build(about["network"]), tuple(about["in_shape"])
-        arrays = {tensor.name: cast("FloatArray", np.array(array_of(tensor))) for tensor in proto.graph.initializer}
+        arrays = {tensor.name: _as_written(cast("FloatArray", array_of(tensor))) for tensor in proto.graph.initializer}
         params, state = from_tensors(model, arrays)
         found = Imported(model, params, state, in_shape, arrays.get(MEAN), arrays.get(SCALE))
         again = _written(

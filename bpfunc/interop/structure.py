@@ -263,6 +263,12 @@ def _shapes(layer: Layer, kind: str, tensors: Mapping[str, FloatArray], path: st
         width, weight = setting(layer, "width", int), tensors.get(inside(path, "weight"))
         weights = {"weight": (1 if weight is None or weight.ndim != 2 else len(weight), width)}
         return weights | ({"bias": (width,)} if setting(layer, "use_bias", bool) else {})
+    if kind == "conv2d":
+        features = setting(layer, "features", int)
+        weight = tensors.get(inside(path, "weight"))
+        channels = 1 if weight is None or weight.ndim != 4 else weight.shape[2]
+        weights = {"weight": (*setting(layer, "kernel", tuple), channels, features)}
+        return weights | ({"bias": (features,)} if setting(layer, "use_bias", bool) else {})
     scale = tensors.get(inside(path, "scale"))
     return dict.fromkeys(NORM_FIELDS.get(kind, ()), (1 if scale is None else scale.size,))
 
