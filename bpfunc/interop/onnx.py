@@ -195,6 +195,8 @@ class Imported:
         mean: As given to `to_onnx`: pixels are ``(x / 255 - mean) / scale`` for this network; None where the model
             has no such part.
         scale: As ``mean``.
+        channels_first: Whether the model's input and its output are images (B, C, H, W); those of the network are
+            (B, H, W, C) always, and so is ``in_shape``.
     """
 
     model: Layer
@@ -203,17 +205,21 @@ class Imported:
     in_shape: Shape | None
     mean: FloatArray | None = None
     scale: FloatArray | None = None
+    channels_first: tuple[bool, bool] = (False, False)
 
 
 def from_onnx(data: ModelProto | bytes, *, output: str | None = None) -> Imported:
     """Read a network from an ONNX model: one of `to_onnx` as it was, any other if it is a chain of known operators.
 
-    Known are Gemm, MatMul and Add, BatchNormalization, LayerNormalization, RMSNormalization, Flatten (or Reshape to
-    rows), Dropout, Identity, Softmax, LogSoftmax, Relu, LeakyRelu, Elu, Selu, Gelu, Softplus, Tanh, Sigmoid, Gather
-    from a table; and what stands for some of them elsewhere: the products that are silu and gelu, the quotients that
-    are normalisations, softplus with a threshold, the two probabilities made of one. A node is read only if its
-    operator set, domain, axis, attributes, and the types and shapes that it is fed, are known. Nothing is read but the
-    bytes: tensors in other files are refused. Parameters take at most a few times the memory that the bytes take.
+    Known are Gemm, MatMul and Add, Conv, MaxPool, AveragePool and GlobalAveragePool of images, BatchNormalization,
+    LayerNormalization, RMSNormalization, Flatten, Reshape, Transpose between the two orders of images, Dropout,
+    Identity, Softmax, LogSoftmax, Relu, LeakyRelu, Elu, Selu, Gelu, Softplus, Tanh, Sigmoid, Gather from a table; and
+    what stands for some of them elsewhere: the products that are silu and gelu, the quotients that are normalisations,
+    softplus with a threshold, the two probabilities made of one. A node is read only if its operator set, domain, axis,
+    attributes, and the types and shapes that it is fed, are known. Nothing is read but the bytes: tensors in other
+    files are refused. Parameters take at most a few times the memory that the bytes take.
+
+    A model that takes images (B, C, H, W) becomes a network that takes (B, H, W, C): see `Imported.channels_first`.
 
     Args:
         data: A model, or the bytes of a file, at most `SIZE_LIMIT`.
@@ -242,7 +248,8 @@ def from_onnx(data: ModelProto | bytes, *, output: str | None = None) -> Importe
             raise ValueError(f"tensor {name} lies in another file, and only the model itself is read")
     found = _described(proto)
     if found is None:
-        return Imported(*read_foreign(proto, output))
+        model, params, state, in_shape, channels_first = read_foreign(proto, output)
+        return Imported(model, params, state, in_shape, channels_first=channels_first)
     checked(proto)
     return found
 

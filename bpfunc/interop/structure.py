@@ -204,7 +204,7 @@ def from_tensors(layer: Layer, tensors: Mapping[str, FloatArray], path: str = ""
     Example:
         >>> from bpfunc import rms_norm
         >>> from_tensors(rms_norm(), {"scale": np.ones(2)})
-        (NormParams(scale=array([1., 1.]), shift=None), ())
+        (NormParams(scale=float64[2], shift=None), ())
     """
     kind = maker_of(layer, path).name
     if kind not in COMBINATORS:

@@ -174,11 +174,17 @@ def test_unknown_variations_of_every_operator_are_refused(op: str, change: Calla
     refused(model, "" if of_all else f"({op})" if change is override else f"node '{node.name}' (")
 
 
+IMAGE_VALUES = (
+    *([1, 1], [2, 1], [1, 2], [2, 2], [3, 3], [0, 0], [1, 1, 1], [2, 3], [1, 2, 3], [-2, -1], [2, 3, 1]),
+    *([0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 0, 1], [0, 2, 1, 0], [-1, 0, 0, 0], [4, 4, 4, 4]),
+    *([0, 2, 3, 1], [0, 3, 1, 2], [0, 1, 2, 3], [0, 1, 3, 2], [1, 0, 2, 3], [3, 2, 1, 0]),
+)
+"""Values of the attributes of operators on images: pairs, pads, orders of four axes."""
 VALUES: dict[int, tuple[object, ...]] = {
     defs.OpSchema.AttrType.INT.value: (-3, -2, -1, 0, 1, 2, 3, 10, 11, 16, 2**40),
     defs.OpSchema.AttrType.FLOAT.value: (-1.0, 0.0, 0.3, 1.0, 2.0, float("inf"), float("nan")),
-    defs.OpSchema.AttrType.STRING.value: ("none", "tanh", "other"),
-    defs.OpSchema.AttrType.INTS.value: ([], [0], [1], [-1], [0, 1], [1, 0], [-1, -2], [2]),
+    defs.OpSchema.AttrType.STRING.value: ("none", "tanh", "other", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"),
+    defs.OpSchema.AttrType.INTS.value: ([], [0], [1], [-1], [0, 1], [1, 0], [-1, -2], [2], *IMAGE_VALUES),
 }
 
 
