@@ -9,6 +9,7 @@ import attrs
 
 from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import whole
+from bpfunc.arrays.sums import sum_to_last
 from bpfunc.arrays.types import FloatArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, split
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
@@ -183,7 +184,7 @@ def _backward(conv: _Conv, params: ConvParams, residual: FloatArray, dy: FloatAr
 def _backward_params(conv: _Conv, params: ConvParams, residual: FloatArray, dy: FloatArray) -> ConvParams:
     _check_cotangent(conv, residual, dy)
     weight = convolution_weight_vjp(residual, dy, conv.how, conv.groups)
-    return ConvParams(weight, None if params.bias is None else dy.sum(axis=(0, 1, 2)))
+    return ConvParams(weight, None if params.bias is None else sum_to_last(dy))
 
 
 def _dx(conv: _Conv, params: ConvParams, x: FloatArray, dy: FloatArray) -> FloatArray:

@@ -116,7 +116,7 @@ def size_of(images: Shape) -> tuple[int, int]:
 
 
 def padded(x: FloatArray, how: Windows, *, fill: float = 0.0) -> FloatArray:
-    """Put the padding around images; see `Windows`.
+    """Put the padding around images, where there is one; see `Windows`.
 
     Args:
         x: (B, H, W, C) floating.
@@ -124,13 +124,15 @@ def padded(x: FloatArray, how: Windows, *, fill: float = 0.0) -> FloatArray:
         fill: The padding's value.
 
     Returns:
-        (B, H + top + bottom, W + left + right, C), a new array.
+        (B, H + top + bottom, W + left + right, C), to be read only: a new array, or ``x`` itself without padding.
 
     Example:
         >>> padded(np.ones((1, 1, 1, 1)), Windows((1, 3), (1, 1), "same", (1, 1))).ravel()
         array([0., 1., 0.])
     """
     (top, bottom), (left, right) = how.pads(size_of(x.shape))
+    if not (top or bottom or left or right):
+        return x
     b, h, w, c = x.shape
     wide = np.full((b, h + top + bottom, w + left + right, c), fill, x.dtype)
     wide[:, top : top + h, left : left + w] = x
