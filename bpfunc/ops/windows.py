@@ -9,7 +9,7 @@ import numpy as np
 
 from bpfunc.arrays.types import FloatArray, Shape
 
-WINDOWS_BYTES = 2**20
+WINDOWS_BYTES = 2**22
 """Bytes that the copied windows of a part of a batch may take; a part holds at least one image."""
 
 
