@@ -206,20 +206,21 @@ def _batch_forward(
         if count < 2:
             raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {count}")
         y, residual = standardize(x, axis=tuple(range(x.ndim - 1)), eps=eps)
-        return _affine(params, y), _followed(state, x, momentum), residual
+        return _affine(params, y), _followed(state, x, residual, momentum), residual
     inverse = (1 / np.sqrt(state.variance + eps)).astype(x.dtype, copy=False)[None]
     y = (x - state.mean.astype(x.dtype, copy=False)) * inverse
     return _affine(params, y), state, StandardizeResidual(y, inverse, None, True)
 
 
-def _followed(state: BatchStatistics, x: FloatArray, momentum: float) -> BatchStatistics:
+def _followed(state: BatchStatistics, x: FloatArray, residual: StandardizeResidual, momentum: float) -> BatchStatistics:
+    """The running statistics after a batch; its spread is that of ``y``, which is about 1, by what it was divided by."""
+
     def followed(old: FloatArray, new: FloatArray) -> FloatArray:
         return (1 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
 
     count = math.prod(x.shape[:-1])
-    mean = sum_to_last(x) / count
-    variance = sum_to_last(np.square(x - mean)) / (count - 1)
-    return BatchStatistics(followed(state.mean, mean), followed(state.variance, variance))
+    spread = np.sqrt(sum_to_last(np.square(residual.y)) / (count - 1)) / residual.inverse.reshape(-1)
+    return BatchStatistics(followed(state.mean, sum_to_last(x) / count), followed(state.variance, np.square(spread)))
 
 
 def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:

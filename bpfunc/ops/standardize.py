@@ -75,7 +75,8 @@ def standardize_vjp(residual: StandardizeResidual, dy: FloatArray) -> FloatArray
         >>> standardize_vjp(standardize(np.array([[1.0, 3.0]]), eps=0.0)[1], np.array([[1.0, 1.0]]))
         array([[0., 0.]])
     """
-    return _projected(residual, dy) * residual.inverse
+    rest = _projected(residual, dy)
+    return np.multiply(rest, residual.inverse, out=None if rest is dy else rest)
 
 
 def standardize_jvp(residual: StandardizeResidual, x_dot: FloatArray) -> FloatArray:
@@ -130,15 +131,16 @@ def _standardized(
 ) -> tuple[FloatArray, FloatArray]:
     centre = x - _mean(x, axis) if centred else x
     inverse: FloatArray = 1 / np.sqrt(_mean(np.square(centre), axis) + eps)
-    return centre * inverse, inverse
+    return np.multiply(centre, inverse, out=centre if centred else None), inverse
 
 
 def _projected(residual: StandardizeResidual, cotangent: FloatArray) -> FloatArray:
-    """Take out what mean and scale absorb."""
+    """Take out what mean and scale absorb: a new array, unless they are constants."""
     if residual.axis is None:
         return cotangent
     y, axis = residual.y, residual.axis
-    rest: FloatArray = cotangent - y * _mean(y * cotangent, axis)
+    along: FloatArray = y * _mean(y * cotangent, axis)
+    rest = np.subtract(cotangent, along, out=along)
     if residual.centred:
         rest -= _mean(cotangent, axis)
     return rest

@@ -220,7 +220,7 @@ def parts_of_batch(in_shape: Shape, how: Windows, itemsize: int) -> Iterator[sli
     Example:
         >>> how = Windows((3, 3), (1, 1), "same", (1, 1))
         >>> list(parts_of_batch((100, 28, 28, 4), how, 8))[:2]
-        [slice(0, 4, None), slice(4, 8, None)]
+        [slice(0, 18, None), slice(18, 36, None)]
     """
     rows, columns = how.out_size(size_of(in_shape))
     image = rows * columns * how.kernel[0] * how.kernel[1] * in_shape[3] * itemsize
