@@ -10,7 +10,7 @@ import numpy as np
 
 from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import number
-from bpfunc.arrays.sums import sum_to_last
+from bpfunc.arrays.sums import mean_over, sum_to_last
 from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
 from bpfunc.keys import Key
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
@@ -213,14 +213,15 @@ def _batch_forward(
 
 
 def _followed(state: BatchStatistics, x: FloatArray, residual: StandardizeResidual, momentum: float) -> BatchStatistics:
-    """The running statistics after a batch; its spread is that of ``y``, which is about 1, by what it was divided by."""
+    """The running statistics after a batch; its spread is that of ``y``, about 1, times what ``x`` was divided by."""
 
     def followed(old: FloatArray, new: FloatArray) -> FloatArray:
         return (1 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
 
-    count = math.prod(x.shape[:-1])
-    spread = np.sqrt(sum_to_last(np.square(residual.y)) / (count - 1)) / residual.inverse.reshape(-1)
-    return BatchStatistics(followed(state.mean, sum_to_last(x) / count), followed(state.variance, np.square(spread)))
+    axes, count = tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
+    mean, square = (mean_over(values, axes).reshape(-1) for values in (x, np.square(residual.y)))
+    spread = np.sqrt(square * (count / (count - 1))) / residual.inverse.reshape(-1)
+    return BatchStatistics(followed(state.mean, mean), followed(state.variance, np.square(spread)))
 
 
 def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:

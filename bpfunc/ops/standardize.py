@@ -4,6 +4,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.sums import mean_over
 from bpfunc.arrays.types import FloatArray, readonly, readonly_arrays
 from bpfunc.tree import STATIC
 
@@ -119,18 +120,18 @@ def standardize_vjp_jvp(
     if residual.axis is not None:
         y, axis = residual.y, residual.axis
         y_dot = standardize_jvp(residual, x_dot)
-        shrink = residual.inverse * _mean(y * x_dot, axis)
-        along = _mean(y * dy, axis)
+        shrink = residual.inverse * mean_over(y * x_dot, axis)
+        along = mean_over(y * dy, axis)
         dx_dot = dx_dot - shrink * _projected(residual, dy)
-        dx_dot -= y_dot * along + y * _mean(y_dot * dy, axis)
+        dx_dot -= y_dot * along + y * mean_over(y_dot * dy, axis)
     return dx_dot * residual.inverse
 
 
 def _standardized(
     x: FloatArray, axis: int | tuple[int, ...], eps: FloatArray | float, centred: bool
 ) -> tuple[FloatArray, FloatArray]:
-    centre = x - _mean(x, axis) if centred else x
-    inverse: FloatArray = 1 / np.sqrt(_mean(np.square(centre), axis) + eps)
+    centre = x - mean_over(x, axis) if centred else x
+    inverse: FloatArray = 1 / np.sqrt(mean_over(np.square(centre), axis) + eps)
     return np.multiply(centre, inverse, out=centre if centred else None), inverse
 
 
@@ -139,16 +140,8 @@ def _projected(residual: StandardizeResidual, cotangent: FloatArray) -> FloatArr
     if residual.axis is None:
         return cotangent
     y, axis = residual.y, residual.axis
-    along: FloatArray = y * _mean(y * cotangent, axis)
+    along: FloatArray = y * mean_over(y * cotangent, axis)
     rest = np.subtract(cotangent, along, out=along)
     if residual.centred:
-        rest -= _mean(cotangent, axis)
+        rest -= mean_over(cotangent, axis)
     return rest
-
-
-def _mean(x: FloatArray, axis: int | tuple[int, ...]) -> FloatArray:
-    """The mean, axes kept; over several axes the first one by itself, since NumPy is faster so."""
-    if not isinstance(axis, tuple) or len(axis) < 2:
-        mean: FloatArray = x.mean(axis=axis, keepdims=True)
-        return mean
-    return _mean(x.mean(axis=axis[0], keepdims=True), axis[1:])
