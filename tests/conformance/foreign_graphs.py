@@ -393,6 +393,48 @@ def known_models(draw: Callable[..., object], steps: int = 5) -> tuple[ModelProt
     return model_of(w, x), x
 
 
+def pairs(most: int) -> st.SearchStrategy[list[int]]:
+    """Two numbers from 1."""
+    return st.lists(st.integers(1, most), min_size=2, max_size=2)
+
+
+@st.composite
+def windows_of_any_kind(draw: Callable[..., object]) -> tuple[ModelProto, np.ndarray]:
+    """One convolution or pooling with attributes of every kind, known here or not; and what to feed it."""
+    op, opset = draw(st.sampled_from(["Conv", "MaxPool", "AveragePool"])), draw(st.sampled_from([12, 19, 22]))
+    shape = (2, *(draw(st.integers(1, most)) for most in (3, 7, 7)))
+    w = Writing(draw, opset, np.dtype(np.float32), shape)
+    kernel = draw(pairs(3))
+    more: dict[str, object] = {"kernel_shape": kernel, **draw(st.sampled_from([{}, {"strides": draw(pairs(3))}]))}
+    pads = st.lists(st.integers(0, 2), min_size=4, max_size=4)
+    more |= draw(
+        st.one_of(
+            st.just({}),
+            pads.map(lambda found: {"pads": found}),
+            st.sampled_from(["SAME_UPPER", "SAME_LOWER", "VALID"]).map(lambda found: {"auto_pad": found}),
+        )
+    )
+    inputs = ["x"]
+    if op == "Conv":
+        group = draw(st.sampled_from([g for g in (1, 2, 3) if shape[1] % g == 0]))
+        w.tensors["w"] = w.numbers(2 * group, shape[1] // group, *kernel)
+        inputs.append("w")
+        more |= {"group": group, **draw(st.sampled_from([{}, {"dilations": draw(pairs(2))}]))}
+    else:
+        more |= draw(st.sampled_from([{}, {"ceil_mode": 1}]))
+        if op == "MaxPool" or opset >= 19:
+            more |= draw(st.sampled_from([{}, {}, {"dilations": draw(pairs(2))}]))
+        more |= draw(st.sampled_from([{}, {"count_include_pad": 1} if op == "AveragePool" else {"storage_order": 1}]))
+    w.tensors = {name: array.astype(np.float32) for name, array in w.tensors.items()}
+    w.value = w.node(op, *inputs, **more)
+    if draw(st.booleans()):
+        w.value = w.node("Flatten", w.node("Relu", w.value))
+    x = np.random.default_rng(draw(st.integers(0, 9))).normal(size=shape).astype(np.float32) - 3
+    model = model_of(w, x)
+    del model.graph.output[0].type.tensor_type.shape.dim[:]
+    return model, x
+
+
 def model_of(w: Writing, x: np.ndarray) -> ModelProto:
     """What is written, as a model."""
     kind = helper.np_dtype_to_tensor_dtype(x.dtype)

@@ -18,7 +18,7 @@ from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
 from bpfunc.interop.onnx import from_onnx
 from bpfunc.interop.onnx_operators import KNOWN
-from tests.conformance.foreign_graphs import known_models, predicted, run
+from tests.conformance.foreign_graphs import known_models, predicted, run, windows_of_any_kind
 
 OPERATORS = sorted(KNOWN.keys() - {"ZipMap"})
 """All that are known; ZipMap, whose output is no array, is tried with scikit-learn's files."""
@@ -267,6 +267,45 @@ def test_other_shapes_are_right_or_refused(drawn: tuple[ModelProto, np.ndarray],
         refused_by_someone(model, x)
         return
     refused_or_right(model, x)
+
+
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@given(windows_of_any_kind())
+def test_windows_of_any_kind_are_right_or_refused(drawn: tuple[ModelProto, np.ndarray]) -> None:
+    """Padding that counts, windows beyond the padding, dilation, every auto_pad, uneven pads; not a wrong value."""
+    model, x = drawn
+    try:
+        run(model, x)
+    except UNABLE:
+        refused_by_someone(model, x)
+        return
+    refused_or_right(model, x)
+
+
+def test_windows_of_both_kinds_are_drawn() -> None:
+    """Of each operator some are read and some refused, by its own name."""
+    for op in ("Conv", "MaxPool", "AveragePool"):
+        for read in (True, False):
+            model, x = find(
+                windows_of_any_kind(),
+                lambda drawn, op=op, read=read: (
+                    drawn[0].graph.node[0].op_type == op and len(drawn[0].graph.node) == 1 and is_read(*drawn) == read
+                ),
+                settings=settings(max_examples=2000, derandomize=True, database=None),
+            )
+            if read:
+                agree(model, x)
+            else:
+                assert op in refused(model, f"({op})")
+
+
+def is_read(model: ModelProto, x: np.ndarray) -> bool:
+    """Whether a model is read."""
+    try:
+        predicted(model, x)
+    except ValueError:
+        return False
+    return True
 
 
 def refused_by_someone(model: ModelProto, x: np.ndarray) -> None:
