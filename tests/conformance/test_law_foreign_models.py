@@ -269,7 +269,7 @@ def test_other_shapes_are_right_or_refused(drawn: tuple[ModelProto, np.ndarray],
     refused_or_right(model, x)
 
 
-@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, suppress_health_check=list(HealthCheck))
 @given(windows_of_any_kind())
 def test_windows_of_any_kind_are_right_or_refused(drawn: tuple[ModelProto, np.ndarray]) -> None:
     """Padding that counts, windows beyond the padding, dilation, every auto_pad, uneven pads; not a wrong value."""
