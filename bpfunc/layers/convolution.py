@@ -100,7 +100,7 @@ def conv2d(
     Reference: LeCun et al., "Backpropagation applied to handwritten zip code recognition" (1989).
     """
     features = whole("conv2d", "features", features, "[1, inf)")
-    groups = whole("conv2d", "count of groups", groups, "[1, inf)")
+    groups = whole("conv2d", "groups", groups, "[1, inf)")
     if features % groups:
         raise ValueError(f"conv2d takes features that fall into its {groups} groups, got {features}")
     how = image_windows("conv2d", kernel, stride, padding, dilation)
