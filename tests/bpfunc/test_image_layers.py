@@ -14,12 +14,12 @@ from bpfunc.layers import INFERENCE, ConvParams, Layer, ShapeError, conv2d
 from bpfunc.layers.base import Maker
 
 CONV = {"kernel": (3, 3), "stride": (1, 1), "padding": "same", "dilation": (1, 1), "groups": 1, "use_bias": True}
-MADE: list[tuple[Layer, str, Maker]] = [
-    (conv2d(8), "conv2d(8, 3 x 3)", Maker("conv2d", (("features", 8), *CONV.items()))),
+MADE: list[tuple[Callable[[], Layer], str, Callable[[], Maker]]] = [
+    (lambda: conv2d(8), "conv2d(8, 3 x 3)", lambda: Maker("conv2d", (("features", 8), *CONV.items()))),
     (
-        conv2d(6, (2, 5), stride=(3, 1), padding="valid", dilation=(1, 2), groups=3, use_bias=False),
+        lambda: conv2d(6, (2, 5), stride=(3, 1), padding="valid", dilation=(1, 2), groups=3, use_bias=False),
         "conv2d(6, 2 x 5)",
-        Maker(
+        lambda: Maker(
             "conv2d",
             (
                 *(("features", 6), ("kernel", (2, 5)), ("stride", (3, 1)), ("padding", (0, 0, 0, 0))),
@@ -28,33 +28,34 @@ MADE: list[tuple[Layer, str, Maker]] = [
         ),
     ),
     (
-        layers.max_pool2d(),
+        lambda: layers.max_pool2d(),
         "max_pool2d(2 x 2)",
-        Maker("max_pool2d", (("window", (2, 2)), ("stride", (2, 2)), ("padding", (0, 0, 0, 0)))),
+        lambda: Maker("max_pool2d", (("window", (2, 2)), ("stride", (2, 2)), ("padding", (0, 0, 0, 0)))),
     ),
     (
-        layers.max_pool2d((3, 2), stride=1, padding="same"),
+        lambda: layers.max_pool2d((3, 2), stride=1, padding="same"),
         "max_pool2d(3 x 2)",
-        Maker("max_pool2d", (("window", (3, 2)), ("stride", (1, 1)), ("padding", "same"))),
+        lambda: Maker("max_pool2d", (("window", (3, 2)), ("stride", (1, 1)), ("padding", "same"))),
     ),
     (
-        layers.avg_pool2d(),
+        lambda: layers.avg_pool2d(),
         "avg_pool2d(2 x 2)",
-        Maker("avg_pool2d", (("window", (2, 2)), ("stride", (2, 2)), ("padding", (0, 0, 0, 0)))),
+        lambda: Maker("avg_pool2d", (("window", (2, 2)), ("stride", (2, 2)), ("padding", (0, 0, 0, 0)))),
     ),
     (
-        layers.avg_pool2d((3, 2), stride=(1, 2), padding=(2, 1)),
+        lambda: layers.avg_pool2d((3, 2), stride=(1, 2), padding=(2, 1)),
         "avg_pool2d(3 x 2)",
-        Maker("avg_pool2d", (("window", (3, 2)), ("stride", (1, 2)), ("padding", (2, 2, 1, 1)))),
+        lambda: Maker("avg_pool2d", (("window", (3, 2)), ("stride", (1, 2)), ("padding", (2, 2, 1, 1)))),
     ),
-    (layers.global_avg_pool(), "global_avg_pool", Maker("global_avg_pool")),
+    (lambda: layers.global_avg_pool(), "global_avg_pool", lambda: Maker("global_avg_pool")),
 ]
 
 
-@pytest.mark.parametrize(("layer", "name", "maker"), MADE, ids=[name for _, name, _ in MADE])
-def test_what_a_layer_was_made_with(layer: Layer, name: str, maker: Maker) -> None:
+@pytest.mark.parametrize(("make", "name", "maker"), MADE, ids=[name for _, name, _ in MADE])
+def test_what_a_layer_was_made_with(make: Callable[[], Layer], name: str, maker: Callable[[], Maker]) -> None:
     """Name and settings, in the order of the arguments; no layer of these draws."""
-    assert (layer.name, layer.maker, layer.draws) == (name, maker, False)
+    layer = make()
+    assert (layer.name, layer.maker, layer.draws) == (name, maker(), False)
 
 
 @pytest.mark.parametrize(
@@ -95,42 +96,53 @@ def test_paddings_up_to_the_window_are_taken() -> None:
         assert layers.max_pool2d((2, 3), padding=padding).init(Key(0), (4, 4, 1))[2][2] == 1
 
 
-ONE = layers.global_avg_pool()
-SHAPES: list[tuple[Layer, tuple[int, ...], str]] = [
-    (conv2d(2), (4, 4), "conv2d takes examples of shape (H, W, C), found (4, 4); put reshape((H, W, C)) before it"),
+SHAPES: list[tuple[Callable[[], Layer], tuple[int, ...], str]] = [
     (
-        conv2d(2, 5, padding="valid"),
+        lambda: conv2d(2),
+        (4, 4),
+        "conv2d takes examples of shape (H, W, C), found (4, 4); put reshape((H, W, C)) before it",
+    ),
+    (
+        lambda: conv2d(2, 5, padding="valid"),
         (4, 9, 1),
         "conv2d has a kernel of (5, 5), which does not fit into examples of shape (4, 9, 1)",
     ),
     (
-        conv2d(2, 5, padding="valid"),
+        lambda: conv2d(2, 5, padding="valid"),
         (9, 4, 1),
         "conv2d has a kernel of (5, 5), which does not fit into examples of shape (9, 4, 1)",
     ),
-    (conv2d(2), (4, 4, 0), "conv2d has a kernel of (3, 3), which does not fit into examples of shape (4, 4, 0)"),
-    (conv2d(2), (0, 4, 1), "conv2d has a kernel of (3, 3), which does not fit into examples of shape (0, 4, 1)"),
-    (conv2d(4, groups=2), (4, 4, 3), "conv2d has 2 groups, into which the channels of (4, 4, 3) do not fall"),
     (
-        layers.max_pool2d(3),
+        lambda: conv2d(2),
+        (4, 4, 0),
+        "conv2d has a kernel of (3, 3), which does not fit into examples of shape (4, 4, 0)",
+    ),
+    (
+        lambda: conv2d(2),
+        (0, 4, 1),
+        "conv2d has a kernel of (3, 3), which does not fit into examples of shape (0, 4, 1)",
+    ),
+    (lambda: conv2d(4, groups=2), (4, 4, 3), "conv2d has 2 groups, into which the channels of (4, 4, 3) do not fall"),
+    (
+        lambda: layers.max_pool2d(3),
         (2, 4, 1),
         "max_pool2d has a kernel of (3, 3), which does not fit into examples of shape (2, 4, 1)",
     ),
     (
-        layers.avg_pool2d(),
+        lambda: layers.avg_pool2d(),
         (4,),
         "avg_pool2d takes examples of shape (H, W, C), found (4,); put reshape((H, W, C)) before it",
     ),
-    (ONE, (4, 4), "global_avg_pool takes examples of shape (H, W, C), found (4, 4)"),
-    (ONE, (4, 4, 0), "global_avg_pool takes examples of shape (H, W, C), found (4, 4, 0)"),
+    (layers.global_avg_pool, (4, 4), "global_avg_pool takes examples of shape (H, W, C), found (4, 4)"),
+    (layers.global_avg_pool, (4, 4, 0), "global_avg_pool takes examples of shape (H, W, C), found (4, 4, 0)"),
 ]
 
 
-@pytest.mark.parametrize(("layer", "shape", "message"), SHAPES)
-def test_examples_that_do_not_fit_are_refused(layer: Layer, shape: tuple[int, ...], message: str) -> None:
+@pytest.mark.parametrize(("make", "shape", "message"), SHAPES)
+def test_examples_that_do_not_fit_are_refused(make: Callable[[], Layer], shape: tuple[int, ...], message: str) -> None:
     """When a network is made."""
     with pytest.raises(ShapeError) as caught:
-        layer.init(Key(0), shape)
+        make().init(Key(0), shape)
     assert str(caught.value) == message
 
 
@@ -138,67 +150,100 @@ W = ConvParams(np.ones((3, 3, 2, 4)), np.ones(4))
 
 
 @pytest.mark.parametrize(
-    ("layer", "params", "shape", "message"),
+    ("make", "params", "shape", "message"),
     [
-        (conv2d(4), W, (1, 5, 5, 3), "conv2d expected an input of shape (B, H, W, 2), found (1, 5, 5, 3)"),
-        (conv2d(4, groups=2), W, (1, 5, 5, 2), "conv2d expected an input of shape (B, H, W, 4), found (1, 5, 5, 2)"),
-        (conv2d(4), W, (5, 5, 2), "conv2d expected an input of shape (B, H, W, 2), found (5, 5, 2)"),
+        (lambda: conv2d(4), W, (1, 5, 5, 3), "conv2d expected an input of shape (B, H, W, 2), found (1, 5, 5, 3)"),
         (
-            conv2d(4, padding="valid"),
+            lambda: conv2d(4, groups=2),
+            W,
+            (1, 5, 5, 2),
+            "conv2d expected an input of shape (B, H, W, 4), found (1, 5, 5, 2)",
+        ),
+        (lambda: conv2d(4), W, (5, 5, 2), "conv2d expected an input of shape (B, H, W, 2), found (5, 5, 2)"),
+        (
+            lambda: conv2d(4, padding="valid"),
             W,
             (1, 2, 5, 2),
             "conv2d has a kernel of (3, 3), which does not fit into an input of shape (1, 2, 5, 2)",
         ),
         (
-            conv2d(4),
+            lambda: conv2d(4),
             W,
             (1, 0, 5, 2),
             "conv2d has a kernel of (3, 3), which does not fit into an input of shape (1, 0, 5, 2)",
         ),
-        (conv2d(5), W, (1, 5, 5, 2), "conv2d expected a weight of shape (3, 3, C, 5), found (3, 3, 2, 4)"),
-        (conv2d(4, (3, 2)), W, (1, 5, 5, 2), "conv2d expected a weight of shape (3, 2, C, 4), found (3, 3, 2, 4)"),
+        (lambda: conv2d(5), W, (1, 5, 5, 2), "conv2d expected a weight of shape (3, 3, C, 5), found (3, 3, 2, 4)"),
         (
-            conv2d(4),
+            lambda: conv2d(4, (3, 2)),
+            W,
+            (1, 5, 5, 2),
+            "conv2d expected a weight of shape (3, 2, C, 4), found (3, 3, 2, 4)",
+        ),
+        (
+            lambda: conv2d(4),
             ConvParams(np.ones((3, 3, 4)), None),
             (1, 5, 5, 2),
             "conv2d expected a weight of shape (3, 3, C, 4), found (3, 3, 4)",
         ),
         (
-            conv2d(4),
+            lambda: conv2d(4),
             ConvParams(W.weight, np.ones(1)),
             (1, 5, 5, 2),
             "conv2d has a weight (3, 3, 2, 4), and a bias (1,) that does not fit",
         ),
-        (layers.max_pool2d(), (), (5, 5, 2), "max_pool2d expected an input of shape (B, H, W, C), found (5, 5, 2)"),
-        (layers.avg_pool2d(), (), (5, 5, 2), "avg_pool2d expected an input of shape (B, H, W, C), found (5, 5, 2)"),
         (
-            layers.avg_pool2d(6),
+            lambda: layers.max_pool2d(),
+            (),
+            (5, 5, 2),
+            "max_pool2d expected an input of shape (B, H, W, C), found (5, 5, 2)",
+        ),
+        (
+            lambda: layers.avg_pool2d(),
+            (),
+            (5, 5, 2),
+            "avg_pool2d expected an input of shape (B, H, W, C), found (5, 5, 2)",
+        ),
+        (
+            lambda: layers.avg_pool2d(6),
             (),
             (1, 5, 5, 2),
             "avg_pool2d has a kernel of (6, 6), which does not fit into an input of shape (1, 5, 5, 2)",
         ),
-        (ONE, (), (5, 5, 2), "global_avg_pool expected an input of shape (B, H, W, C), found (5, 5, 2)"),
-        (ONE, (), (1, 0, 5, 2), "global_avg_pool expected an input of shape (B, H, W, C), found (1, 0, 5, 2)"),
+        (
+            layers.global_avg_pool,
+            (),
+            (5, 5, 2),
+            "global_avg_pool expected an input of shape (B, H, W, C), found (5, 5, 2)",
+        ),
+        (
+            layers.global_avg_pool,
+            (),
+            (1, 0, 5, 2),
+            "global_avg_pool expected an input of shape (B, H, W, C), found (1, 0, 5, 2)",
+        ),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused(layer: Layer, params: object, shape: tuple[int, ...], message: str) -> None:
+def test_inputs_that_do_not_fit_are_refused(
+    make: Callable[[], Layer], params: object, shape: tuple[int, ...], message: str
+) -> None:
     """From the forward pass."""
     with pytest.raises(ShapeError) as caught:
-        layer.forward(params, (), np.ones(shape), INFERENCE)
+        make().forward(params, (), np.ones(shape), INFERENCE)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
-    ("layer", "name", "out"),
+    ("make", "name", "out"),
     [
-        (conv2d(4, padding="valid"), "conv2d", (2, 3, 2, 4)),
-        (layers.max_pool2d(), "max_pool2d", (2, 2, 2, 2)),
-        (layers.avg_pool2d(), "avg_pool2d", (2, 2, 2, 2)),
-        (ONE, "global_avg_pool", (2, 2)),
+        (lambda: conv2d(4, padding="valid"), "conv2d", (2, 3, 2, 4)),
+        (lambda: layers.max_pool2d(), "max_pool2d", (2, 2, 2, 2)),
+        (lambda: layers.avg_pool2d(), "avg_pool2d", (2, 2, 2, 2)),
+        (layers.global_avg_pool, "global_avg_pool", (2, 2)),
     ],
 )
-def test_cotangents_that_do_not_fit_are_refused(layer: Layer, name: str, out: tuple[int, ...]) -> None:
+def test_cotangents_that_do_not_fit_are_refused(make: Callable[[], Layer], name: str, out: tuple[int, ...]) -> None:
     """Each layer says what it expected; a cotangent that fits is taken."""
+    layer = make()
     params, state, _ = layer.init(Key(0), (5, 4, 2))
     _, _, residual = layer.forward(params, state, np.ones((2, 5, 4, 2)), INFERENCE)
     assert layer.backward(params, residual, np.ones(out))[1].shape == (2, 5, 4, 2)
@@ -210,11 +255,12 @@ def test_cotangents_that_do_not_fit_are_refused(layer: Layer, name: str, out: tu
 
 def test_operations_are_counted() -> None:
     """Two for each number of a window and filter, one for a bias; one for each number that a pooling looks at."""
+    assert isinstance(conv2d(8, groups=2).flops((5, 4, 6), (5, 4, 8)), int)
     assert conv2d(8, (3, 2)).flops((5, 4, 6), (5, 4, 8)) == 5 * 4 * 8 * (2 * 3 * 2 * 6 + 1)
     assert conv2d(8, 3, groups=2, use_bias=False).flops((5, 4, 6), (5, 4, 8)) == 5 * 4 * 8 * 2 * 9 * 3
     assert layers.max_pool2d((3, 2)).flops((6, 4, 5), (2, 2, 5)) == 2 * 2 * 5 * 6
     assert layers.avg_pool2d((3, 2)).flops((6, 4, 5), (2, 2, 5)) == 2 * 2 * 5 * 6
-    assert ONE.flops((6, 4, 5), (5,)) == 6 * 4 * 5
+    assert layers.global_avg_pool().flops((6, 4, 5), (5,)) == 6 * 4 * 5
 
 
 def test_parameters_are_drawn_by_the_initialisers() -> None:
@@ -236,7 +282,7 @@ def test_parameters_are_drawn_by_the_initialisers() -> None:
 
 def test_the_smallest_images() -> None:
     """One pixel of one channel."""
-    for layer in (conv2d(1), layers.max_pool2d(1), layers.avg_pool2d(1), ONE):
+    for layer in (conv2d(1), layers.max_pool2d(1), layers.avg_pool2d(1), layers.global_avg_pool()):
         params, state, out = layer.init(Key(0), (1, 1, 1))
         y, _, _ = layer.forward(params, state, np.ones((1, 1, 1, 1), np.float32), INFERENCE)
         assert y.shape == (1, *out)

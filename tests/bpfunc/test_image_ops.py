@@ -163,6 +163,7 @@ def test_the_pixel_that_is_chosen(
     if min(rows, columns) < 1:
         return
     y, residual = max_pool(x, how)
+    assert residual.chosen.dtype == np.uint8
     for p in range(rows):
         for q in range(columns):
             inside = []
@@ -248,3 +249,17 @@ def test_sums_and_means_over_several_axes() -> None:
     mean_over(x.view(Counted), (0, 1))
     sum_to_last(x.view(Counted))
     assert calls == [0, (1,), 0, (0, 1)]
+
+
+def test_pooling_whose_padding_follows_from_the_size() -> None:
+    """Padding that is called the same is that which it amounts to, in values and derivatives."""
+    x = normal(Key(1), (2, 5, 6, 3), dtype=float)
+    same, told = (Windows((3, 2), (2, 1), padding, (1, 1)) for padding in ("same", (1, 1, 0, 1)))
+    assert same.pads((5, 6)) == told.pads((5, 6))
+    (y, residual), (expected, other) = max_pool(x, same), max_pool(x, told)
+    np.testing.assert_array_equal(y, expected)
+    dy = normal(Key(2), y.shape, dtype=float)
+    np.testing.assert_array_equal(max_pool_vjp(residual, dy), max_pool_vjp(other, dy))
+    np.testing.assert_array_equal(max_pool_jvp(residual, x), max_pool_jvp(other, x))
+    np.testing.assert_array_equal(mean_pool(x, same), mean_pool(x, told))
+    np.testing.assert_array_equal(mean_pool_vjp(dy, same, x.shape), mean_pool_vjp(dy, told, x.shape))
