@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from math import prod
 
 import numpy as np
@@ -11,8 +12,12 @@ from bpfunc.arrays.types import FloatArray, Shape
 
 CACHE_LINE = 64
 """Bytes."""
-LARGEST_KEPT = 2**25 - 2**13
-"""Bytes, just below what glibc's allocator can learn to keep for later."""
+LARGEST_KEPT = 2**25
+"""Bytes of a block, the most that glibc's allocator can keep for later."""
+MOST_KEPT = 2**28
+"""Bytes that it keeps altogether."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""What glibc calls ``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD``."""
 SMALL = 65536
 """Bytes below which finding the place costs more than it brings."""
 
@@ -48,14 +53,23 @@ def empty(shape: Shape, dtype: DTypeLike) -> FloatArray:
 def keep_freed_memory() -> int:
     """Let the allocator keep what is freed, so that the next step's arrays need no new pages from the system.
 
-    A step frees as much as it allocates. glibc hands large blocks back to the system until it has seen blocks of such a
-    size freed; one that is allocated and freed untouched teaches it. Elsewhere this does nothing.
+    A step frees as much as it allocates. glibc hands blocks above 128 KiB back to the system, and what is free at the
+    end of its heap above twice the largest block; new pages cost several times what filling them does. Another
+    allocator stays as it is.
 
     Returns:
         The largest block that is kept, in bytes.
 
     Example:
         >>> keep_freed_memory() // 2**20
-        31
+        32
+
+    Reference: mallopt(3), Linux manual.
     """
-    return np.empty(LARGEST_KEPT, np.uint8).nbytes
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # no glibc
+        return LARGEST_KEPT
+    mallopt(_MMAP_THRESHOLD, LARGEST_KEPT)
+    mallopt(_TRIM_THRESHOLD, MOST_KEPT)
+    return LARGEST_KEPT

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
+from bpfunc.interop.channels_first import kernels_last
 from bpfunc.interop.structure import build, describe, from_tensors, to_tensors
 from bpfunc.layers import Layer
 from bpfunc.tree import Tree
@@ -37,7 +38,8 @@ try:
 
     from bpfunc.interop.onnx_chain import array_of
     from bpfunc.interop.onnx_foreign import checked, read_foreign, tensors
-    from bpfunc.interop.onnx_nodes import Graph, Place, write
+    from bpfunc.interop.onnx_graph import Graph, Place
+    from bpfunc.interop.onnx_nodes import write
     from bpfunc.interop.onnx_operators import shown
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError("bpfunc.interop.onnx needs onnx: pip install 'bpfunc[onnx]'", name=missing.name) from None
@@ -127,6 +129,7 @@ def _written(
     graph = Graph(_dtype(parameters.values()), parameters, categories, most=most)
     x = _normalised(graph, in_shape, mean, scale) if raw else "input"
     y, out_shape = write(graph, Place(model, "", x, in_shape))
+    y = graph.channels_last(Place(model, "", y, out_shape))
     if y == x:  # a network of no layers
         graph.add("", "Identity", [x])
     outputs = [graph.name_last("logits")]
@@ -192,6 +195,8 @@ class Imported:
         mean: As given to `to_onnx`: pixels are ``(x / 255 - mean) / scale`` for this network; None where the model
             has no such part.
         scale: As ``mean``.
+        channels_first: Whether the model's input and its output are images (B, C, H, W); those of the network are
+            (B, H, W, C) always, and so is ``in_shape``.
     """
 
     model: Layer
@@ -200,17 +205,21 @@ class Imported:
     in_shape: Shape | None
     mean: FloatArray | None = None
     scale: FloatArray | None = None
+    channels_first: tuple[bool, bool] = (False, False)
 
 
 def from_onnx(data: ModelProto | bytes, *, output: str | None = None) -> Imported:
     """Read a network from an ONNX model: one of `to_onnx` as it was, any other if it is a chain of known operators.
 
-    Known are Gemm, MatMul and Add, BatchNormalization, LayerNormalization, RMSNormalization, Flatten (or Reshape to
-    rows), Dropout, Identity, Softmax, LogSoftmax, Relu, LeakyRelu, Elu, Selu, Gelu, Softplus, Tanh, Sigmoid, Gather
-    from a table; and what stands for some of them elsewhere: the products that are silu and gelu, the quotients that
-    are normalisations, softplus with a threshold, the two probabilities made of one. A node is read only if its
-    operator set, domain, axis, attributes, and the types and shapes that it is fed, are known. Nothing is read but the
-    bytes: tensors in other files are refused. Parameters take at most a few times the memory that the bytes take.
+    Known are Gemm, MatMul and Add, Conv, MaxPool, AveragePool and GlobalAveragePool of images, BatchNormalization,
+    LayerNormalization, RMSNormalization, Flatten, Reshape, Transpose between the two orders of images, Dropout,
+    Identity, Softmax, LogSoftmax, Relu, LeakyRelu, Elu, Selu, Gelu, Softplus, Tanh, Sigmoid, Gather from a table; and
+    what stands for some of them elsewhere: the products that are silu and gelu, the quotients that are normalisations,
+    softplus with a threshold, the two probabilities made of one. A node is read only if its operator set, domain, axis,
+    attributes, and the types and shapes that it is fed, are known. Nothing is read but the bytes: tensors in other
+    files are refused. Parameters take at most a few times the memory that the bytes take.
+
+    A model that takes images (B, C, H, W) becomes a network that takes (B, H, W, C): see `Imported.channels_first`.
 
     Args:
         data: A model, or the bytes of a file, at most `SIZE_LIMIT`.
@@ -239,7 +248,8 @@ def from_onnx(data: ModelProto | bytes, *, output: str | None = None) -> Importe
             raise ValueError(f"tensor {name} lies in another file, and only the model itself is read")
     found = _described(proto)
     if found is None:
-        return Imported(*read_foreign(proto, output))
+        model, params, state, in_shape, channels_first = read_foreign(proto, output)
+        return Imported(model, params, state, in_shape, channels_first=channels_first)
     checked(proto)
     return found
 
@@ -257,6 +267,11 @@ def _parsed(data: ModelProto | bytes) -> ModelProto:
         raise ValueError(f"no ONNX model: {error}") from None
 
 
+def _as_written(array: FloatArray) -> FloatArray:
+    """A copy of a tensor in the order in which the layer has it."""
+    return np.array(kernels_last(array) if array.ndim == 4 else array, order="C")
+
+
 def _described(proto: ModelProto) -> Imported | None:
     """Read a model of `to_onnx`; None if the description is missing, or the model is not what it describes.
 
@@ -271,7 +286,7 @@ def _described(proto: ModelProto) -> Imported | None:
         if about["format"] != FORMAT:
             return None
         model, in_shape = build(about["network"]), tuple(about["in_shape"])
-        arrays = {tensor.name: cast("FloatArray", np.array(array_of(tensor))) for tensor in proto.graph.initializer}
+        arrays = {tensor.name: _as_written(cast("FloatArray", array_of(tensor))) for tensor in proto.graph.initializer}
         params, state = from_tensors(model, arrays)
         found = Imported(model, params, state, in_shape, arrays.get(MEAN), arrays.get(SCALE))
         again = _written(

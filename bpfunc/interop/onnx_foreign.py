@@ -9,20 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import attrs
 from onnx.checker import ValidationError, check_model
 from onnx.onnx_pb import GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto
 
 from bpfunc.arrays.types import Shape
 from bpfunc.interop.onnx_chain import GROWTH, LAYERS_LIMIT, ROOM, Chain
+from bpfunc.interop.onnx_image_layers import in_order
 from bpfunc.interop.onnx_layers import read
 from bpfunc.interop.onnx_links import DTYPES, Link, Made, Seen, type_name
 from bpfunc.interop.onnx_operators import Node, graphs, known_nodes, refuse, shown
 from bpfunc.layers import Layer
 from bpfunc.layers.combinators import SerialParams, serial
+from bpfunc.layers.recognition import maker_of
 from bpfunc.tree import Tree
 
 
-def read_foreign(model: ModelProto, output: str | None) -> tuple[Layer, Tree, Tree, Shape | None]:
+def read_foreign(model: ModelProto, output: str | None) -> tuple[Layer, Tree, Tree, Shape | None, tuple[bool, bool]]:
     """Read a chain of known operators as a network.
 
     Args:
@@ -30,7 +33,8 @@ def read_foreign(model: ModelProto, output: str | None) -> tuple[Layer, Tree, Tr
         output: Which output is wanted; None where there is only one of floating numbers.
 
     Returns:
-        `serial` of the layers, parameters, state, and the shape of one example if the graph gives it.
+        `serial` of the layers, parameters, state, the shape of one example if the graph gives it, and whether the
+        model's input and output are images with their channels first; in the network they are last.
 
     Raises:
         ValueError: It is not a valid model, or not a chain of known operators; the message names node and operator.
@@ -39,7 +43,7 @@ def read_foreign(model: ModelProto, output: str | None) -> tuple[Layer, Tree, Tr
         >>> from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
         >>> x, y = (make_tensor_value_info(name, 1, ["batch", 2]) for name in "xy")
         >>> graph = make_graph([make_node("Tanh", ["x"], ["y"])], "example", [x], [y])
-        >>> layer, _, _, in_shape = read_foreign(make_model(graph, opset_imports=[make_opsetid("", 20)]), None)
+        >>> layer, _, _, in_shape, _ = read_foreign(make_model(graph, opset_imports=[make_opsetid("", 20)]), None)
         >>> layer.name, in_shape
         ('serial(tanh)', (2,))
     """
@@ -56,17 +60,31 @@ def read_foreign(model: ModelProto, output: str | None) -> tuple[Layer, Tree, Tr
     inputs = {info.name: info for info in model.graph.input if info.name not in chain.tensors}
     links = _links(chain, wanted, inputs)
     value = links[-1][1].x if links else wanted
-    seen = _fed(inputs[value])
-    in_shape = tuple(size for size in seen.example if size is not None)
+    seen = _input_order(_fed(inputs[value]), links)
+    sizes = (*seen.example[1:], seen.example[0]) if seen.first else seen.example
+    in_shape = tuple(size for size in sizes if size is not None)
+    first = seen.first
     made: list[Made] = []
-    for _, link in reversed(links):
+    for node, link in reversed(links):
+        turned = in_order(node, link, seen)
+        if turned is not None:
+            if made and made[-1].layer is not None and maker_of(made[-1].layer).name == "reshape":
+                made.pop()  # the numbers stay in their order: the last shape counts
+            made.append(turned)
+            seen = turned.seen
         made.append(link.make(seen))
         seen = made[-1].seen
-    _check_types(chain, seen, next(info for info in model.graph.output if info.name == wanted))
+    _check_out(chain, seen, next(info for info in model.graph.output if info.name == wanted))
     kept = [each for each in made if each.layer is not None]
     network = serial(*(each.layer for each in kept if each.layer is not None))
     params, state = SerialParams(tuple(each.params for each in kept)), tuple(each.state for each in kept)
-    return network, params, state, in_shape if len(in_shape) == len(_fed(inputs[value]).example) else None
+    return network, params, state, in_shape if len(in_shape) == len(sizes) else None, (first, seen.first)
+
+
+def _input_order(seen: Seen, links: list[tuple[Node, Link]]) -> Seen:
+    """An input is images with their channels first, if the first operator that sees a difference takes such."""
+    decides = next((link.order for _, link in reversed(links) if link.order != "any"), "any")
+    return attrs.evolve(seen, first=decides == "first" and len(seen.example) > 1)
 
 
 def checked(model: ModelProto) -> ModelProto:
@@ -167,9 +185,11 @@ def _fed(info: ValueInfoProto) -> Seen:
     return Seen(type_name(info.type.tensor_type.elem_type), tuple(sizes))
 
 
-def _check_types(chain: Chain, last: Seen, output: ValueInfoProto) -> None:
-    """All constants are of the type that is computed with, which is the type of what comes out."""
+def _check_out(chain: Chain, last: Seen, output: ValueInfoProto) -> None:
+    """All constants are of the type that is computed with, which is the type of what comes out, in a known order."""
     name, kind = shown(output.name)[1:-1], output.type.tensor_type.elem_type
+    if last.channels != 1:
+        raise ValueError(f"what comes out as {name} are images flattened channel by channel; here it is pixel by pixel")
     if last.dtype not in DTYPES.values():
         raise ValueError(f"what comes out as {name} is {last.dtype}; known are float32 and float64")
     if output.type.HasField("tensor_type") and type_name(kind) != last.dtype:

@@ -7,11 +7,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
+import attrs
 import numpy as np
 
 from bpfunc import layers
 from bpfunc.arrays.types import FloatArray
 from bpfunc.interop.onnx_chain import Chain, orders
+from bpfunc.interop.onnx_image_layers import (
+    read_conv,
+    read_global_mean,
+    read_mean,
+    read_pool,
+    read_transpose,
+    to_rows,
+)
 from bpfunc.interop.onnx_links import (
     DTYPES,
     WHOLE,
@@ -27,7 +36,7 @@ from bpfunc.interop.onnx_links import (
     number_of,
     type_name,
 )
-from bpfunc.interop.onnx_norms import norm_link, read_batch_norm, read_feature_norm, scaled_norm
+from bpfunc.interop.onnx_norms import by_pixel, norm_link, read_batch_norm, read_feature_norm, scaled_norm
 from bpfunc.interop.onnx_operators import Node, refuse
 from bpfunc.interop.onnx_products import product_of, standardized
 from bpfunc.layers import DenseParams, EmbeddingParams, Layer
@@ -45,7 +54,7 @@ def _elementwise(node: Node, x: str, layer: Layer) -> Link:
         check_floating(node, seen)
         return Made(layer, (), (), seen)
 
-    return Link(x, make)
+    return Link(x, make, "any")
 
 
 def _plain(make: Callable[[], Layer]) -> Reader:
@@ -53,17 +62,20 @@ def _plain(make: Callable[[], Layer]) -> Reader:
 
 
 def _unchanged(chain: Chain, node: Node) -> Link:
-    return Link(node.inputs[0], lambda seen: Made(layers.identity(), (), (), seen))
+    return Link(node.inputs[0], lambda seen: Made(layers.identity(), (), (), seen), "any")
 
 
 def _last_axis(make: Callable[[], Layer]) -> Reader:
     def read(chain: Chain, node: Node) -> Link:
         def made(seen: Seen) -> Made:
             check_floating(node, seen)
-            check_last(node, seen)
+            if not (seen.first and node.revision >= 13 and is_axis(node, seen, 1)):
+                check_last(node, seen)
+            if seen.first and not is_axis(node, seen, 1):
+                refuse(node, f"it is not along the channels of images: its axis is {node.attributes['axis']}")
             return Made(make(), (), (), seen)
 
-        return Link(node.inputs[0], made)
+        return Link(node.inputs[0], made, "own")
 
     return read
 
@@ -78,14 +90,14 @@ def _dense(chain: Chain, node: Node, x: str, weight: FloatArray | None, bias: Fl
         row = bias.reshape(-1)
         key = ("row", id(bias), width)
         bias = row if row.size == width else chain.keep(node, key, width, lambda: np.broadcast_to(row, (width,)))
-    params = DenseParams(weight, bias)
 
     def make(seen: Seen) -> Made:
         check_rows(node, seen, features)
         layer = layers.dense(width, use_bias=bias is not None)
+        params = DenseParams(by_pixel(chain, node, weight, seen), bias)
         return Made(layer, params, (), Seen(seen.dtype, (seen.shape[0], width)))
 
-    return Link(x, make)
+    return Link(x, make, "own")
 
 
 def _gemm(chain: Chain, node: Node) -> Link:
@@ -145,22 +157,29 @@ def _flatten(chain: Chain, node: Node) -> Link:
         axis = node.attributes["axis"]
         if not (axis == 1 or is_axis(node, seen, 1)):
             refuse(node, f"it keeps another axis than the first: its axis is {axis}, and it is fed {seen}; known is 1")
-        return _flat(seen)
+        return _flat(node, seen)
 
-    return Link(node.inputs[0], make)
+    return to_rows(chain, node, make)
 
 
-def _flat(seen: Seen) -> Made:
+def _flat(node: Node, seen: Seen) -> Made:
     sizes = [size for size in seen.example if size is not None]
     width = math.prod(sizes) if len(sizes) == len(seen.example) else None
-    return Made(layers.flatten(), (), (), Seen(seen.dtype, (seen.shape[0], width)))
+    channels = seen.channels
+    if seen.first and not all(size == 1 for size in seen.example[1:]):
+        if seen.example[0] is None:
+            refuse(node, f"it is fed {seen}; known are images of a known number of channels")
+        channels = seen.example[0]
+    return Made(layers.flatten(), (), (), Seen(seen.dtype, (seen.shape[0], width), channels=channels))
 
 
 def _reshape(chain: Chain, node: Node) -> Link:
     target = chain.constant(node, node.inputs[1])
 
     def make(seen: Seen) -> Made:
-        made = _flat(seen)
+        if target is not None and target.ndim == 1 and target.size > 2:
+            return _other_shape(node, seen, target.tolist())
+        made = _flat(node, seen)
         if node is chain.nodes.get(chain.stacked) and target is not None and target.tolist() == [-1, 1]:
             return made
         sizes = None if target is None or target.shape != (2,) else target.tolist()
@@ -169,7 +188,27 @@ def _reshape(chain: Chain, node: Node) -> Link:
             refuse(node, f"it does not turn examples into rows: to {found}, and it is fed {seen}")
         return made
 
-    return Link(node.inputs[0], make)
+    return to_rows(chain, node, make)
+
+
+def _other_shape(node: Node, seen: Seen, target: list[int]) -> Made:
+    """Examples of another shape, where their numbers stay in their order."""
+    zero, known = not node.attributes.get("allowzero"), [size for size in seen.example if size is not None]
+    copied = [
+        seen.shape[place] if size == 0 and zero and place < len(seen.shape) else size
+        for place, size in enumerate(target)
+    ]
+    batch = target[0] in (-1, seen.shape[0]) or (zero and target[0] == 0)
+    lengths, total = [size or 0 for size in copied[1:]], math.prod(known)
+    if lengths.count(-1) == 1 and target[0] != -1:
+        others = -math.prod(lengths)
+        lengths = [total // others if size == -1 and others else size for size in lengths]
+    fits = len(known) == len(seen.example) and min(lengths) > 0 and math.prod(lengths) == total
+    if not batch or not fits or seen.first or seen.channels != 1:
+        refuse(
+            node, f"it does not turn examples into rows or examples of another shape: to {target}, and it is fed {seen}"
+        )
+    return Made(layers.reshape(lengths), (), (), Seen(seen.dtype, (seen.shape[0], *lengths)))
 
 
 def _makes_rows(target: list[int], seen: Seen, width: int | None, *, zero: bool) -> bool:
@@ -184,17 +223,17 @@ def _makes_rows(target: list[int], seen: Seen, width: int | None, *, zero: bool)
 
 def _dropout(chain: Chain, node: Node) -> Link:
     training = chain.constant(node, node.input(2)) if node.input(2) else np.False_
-    if training is None or np.any(training):
+    if training is None or training.shape or training:
         refuse(node, "it is in training mode; export the model for inference")
     if not node.input(1):
         rate = number_of(node, "ratio") if "ratio" in node.attributes else 0.5
     else:
         ratio = chain.constant(node, node.input(1))
-        if ratio is None or ratio.size != 1 or ratio.dtype not in (np.float32, np.float64):
+        if ratio is None or ratio.shape or ratio.dtype not in (np.float32, np.float64):
             refuse(node, "its ratio is not one number")
         rate = decimal(ratio.ravel()[0])
     layer = made_layer(node, layers.dropout, rate=rate)
-    return Link(node.inputs[0], lambda seen: Made(layer, (), (), seen))
+    return Link(node.inputs[0], lambda seen: Made(layer, (), (), seen), "any")
 
 
 def _gather(chain: Chain, node: Node) -> Link:
@@ -219,9 +258,9 @@ def _cast(chain: Chain, node: Node) -> Link:
         made = type_name(to) if isinstance(to, int) else ""
         if made != seen.dtype and not (seen.dtype in (*WHOLE, "bool") and made in DTYPES.values()):
             refuse(node, f"it makes {made} of {seen}; known is a cast to the same type")
-        return Made(None, (), (), Seen(made, seen.shape))
+        return Made(None, (), (), attrs.evolve(seen, dtype=made))
 
-    return Link(node.inputs[0], make)
+    return Link(node.inputs[0], make, "any")
 
 
 def _where(chain: Chain, node: Node) -> Link:
@@ -294,9 +333,11 @@ def _selu(chain: Chain, node: Node) -> Link:
 
 READERS: dict[str, Reader] = {
     "Add": _add,
+    "AveragePool": read_pool,
     "BatchNormalization": read_batch_norm,
     "Cast": _cast,
     "Concat": _concat,
+    "Conv": read_conv,
     "Div": _div,
     "Dropout": _dropout,
     "Elu": _elu,
@@ -304,13 +345,16 @@ READERS: dict[str, Reader] = {
     "Gather": _gather,
     "Gelu": _gelu,
     "Gemm": _gemm,
+    "GlobalAveragePool": read_global_mean,
     "Identity": _unchanged,
     "LayerNormalization": partial(read_feature_norm, centred=True),
     "LeakyRelu": _leaky_relu,
     "LogSoftmax": _last_axis(layers.log_softmax),
     "MatMul": _matmul,
+    "MaxPool": read_pool,
     "Mul": _mul,
     "RMSNormalization": partial(read_feature_norm, centred=False),
+    "ReduceMean": read_mean,
     "Relu": _plain(layers.relu),
     "Reshape": _reshape,
     "Selu": _selu,
@@ -319,6 +363,7 @@ READERS: dict[str, Reader] = {
     "Softplus": _plain(layers.softplus),
     "Softsign": _plain(layers.softsign),
     "Tanh": _plain(layers.tanh),
+    "Transpose": read_transpose,
     "Where": _where,
     "ZipMap": _zip_map,
 }

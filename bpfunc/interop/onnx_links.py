@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import attrs
 import numpy as np
@@ -61,10 +62,15 @@ class Seen:
     Args:
         dtype: As `type_name` has it.
         shape: Batch first; None for an axis of any length.
+        first: Whether it is images whose channels are on axis 1; those of the network have them last.
+        channels: Of the images that were flattened to these rows, channel by channel; those of the network are
+            flattened pixel by pixel. 1 where that is the same.
     """
 
     dtype: str
     shape: tuple[int | None, ...]
+    first: bool = False
+    channels: int = 1
 
     @property
     def example(self) -> tuple[int | None, ...]:
@@ -101,13 +107,16 @@ class Link:
     Args:
         x: Name of the value that it is fed.
         make: Makes the layer, once it is known what it is fed.
+        order: In which order of axes it takes images: channels ``first`` or ``last``; ``any``, which it keeps; or
+            ``own``: it looks at the order by itself.
     """
 
     x: str
     make: Callable[[Seen], Made]
+    order: Literal["first", "last", "any", "own"] = "last"
 
 
-def made_layer(node: Node, make: Callable[..., Layer], **settings: float) -> Layer:
+def made_layer(node: Node, make: Callable[..., Layer], **settings: object) -> Layer:
     """Make a layer; settings that it does not take are refused by node.
 
     Args:

@@ -6,176 +6,27 @@ Tensors are called by the path of their layer and the name of their field: ``lay
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
-from onnx.helper import make_node
-from onnx.onnx_pb import NodeProto
 
-from bpfunc.arrays.types import FloatArray, Shape
+from bpfunc.interop.onnx_graph import Attributes, Graph, Place, Written, out_shape
+from bpfunc.interop.onnx_image_nodes import (
+    write_batch_norm,
+    write_conv,
+    write_global_pool,
+    write_pool,
+    write_reshape,
+)
 from bpfunc.interop.structure import setting
-from bpfunc.keys import Key
-from bpfunc.layers import Layer, ShapeError
+from bpfunc.layers import ShapeError
 from bpfunc.layers.base import Setting
 from bpfunc.layers.recognition import inside, maker_of
 from bpfunc.ops.relu import SELU_ALPHA, SELU_SCALE
 
-Attributes: TypeAlias = Mapping[str, object]
-NONE: Attributes = {}
 INT64_MIN = np.iinfo(np.int64).min
 """Where a slice ends that runs backwards to the very first entry."""
-
-
-@attrs.frozen(eq=False)
-class Graph:
-    """Nodes and tensors in the making: the one thing here that is filled while it is passed on.
-
-    Args:
-        dtype: What is computed in.
-        parameters: All arrays of the network, as `to_tensors` names them.
-        categories: Names of values that are whole numbers, for an embedding.
-        nodes: So far, in order.
-        tensors: Constants so far, by name.
-        most: How many nodes there may be.
-    """
-
-    dtype: np.dtype[np.floating]
-    parameters: Mapping[str, FloatArray] = attrs.field(factory=dict)
-    categories: frozenset[str] = frozenset()
-    nodes: list[NodeProto] = attrs.field(factory=list)
-    tensors: dict[str, NDArray[np.generic]] = attrs.field(factory=dict)
-    most: float = math.inf
-
-    def add(self, path: str, op: str, inputs: Sequence[str], attributes: Attributes = NONE) -> str:
-        """Append a node, whose name and output's name start with the path of the layer.
-
-        Args:
-            path: The layer's.
-            op: ONNX' name of the operator.
-            inputs: Names of values.
-            attributes: The operator's.
-
-        Returns:
-            Name of the output.
-
-        Raises:
-            ValueError: There would be too many nodes.
-
-        Example:
-            >>> graph = Graph(np.dtype(np.float32))
-            >>> graph.add("layers[1]", "Relu", ["input"]), graph.add("layers[1]", "Relu", ["input"])
-            ('layers[1].Relu', 'layers[1].Relu:2')
-        """
-        if len(self.nodes) >= self.most:
-            raise ValueError(f"{path}: expected at most {self.most} nodes")
-        stem = inside(path, op)
-        same = sum(node.name == stem or node.name.startswith(f"{stem}:") for node in self.nodes)
-        name = f"{stem}:{same + 1}" if same else stem
-        make: Any = make_node
-        self.nodes.append(make(op, inputs, [name], name=name, **attributes))
-        return name
-
-    def name_last(self, name: str) -> str:
-        """Rename the last node's output: it is one of the model's.
-
-        Args:
-            name: The new one.
-
-        Returns:
-            The name.
-
-        Example:
-            >>> graph = Graph(np.dtype(np.float32))
-            >>> _ = graph.add("layers[1]", "Relu", ["input"])
-            >>> graph.name_last("logits"), graph.nodes[0].output
-            ('logits', ['logits'])
-        """
-        self.nodes[-1].output[0] = name
-        return name
-
-    def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        """Keep a constant; a layer that is passed twice has its constants once.
-
-        Args:
-            name: Of the tensor.
-            value: The tensor.
-
-        Returns:
-            The name.
-
-        Example:
-            >>> Graph(np.dtype(np.float32)).constant("half", np.float32(0.5))
-            'half'
-        """
-        self.tensors[name] = value
-        return name
-
-    def number(self, value: float) -> str:
-        """Keep a number of the type that is computed in.
-
-        Args:
-            value: The number.
-
-        Returns:
-            Its name.
-
-        Example:
-            >>> Graph(np.dtype(np.float32)).number(0.5)
-            'number 0.5'
-        """
-        return self.constant(f"number {value}", np.asarray(value, self.dtype))
-
-    def parameter(self, path: str, field: str, shape: Shape) -> str:
-        """Keep a parameter of a layer.
-
-        Args:
-            path: The layer's.
-            field: Of its parameters or state.
-            shape: Which it must have.
-
-        Returns:
-            The name.
-
-        Raises:
-            ValueError: It has another shape or type.
-
-        Example:
-            >>> Graph(np.dtype(np.float32), {"layers[0].bias": np.ones(2)}).parameter("layers[0]", "bias", (3,))
-            Traceback (most recent call last):
-                ...
-            ValueError: layers[0].bias: expected float32 (3,), found float64 (2,)
-        """
-        name = inside(path, field)
-        found = self.parameters.get(name)
-        if found is None:
-            raise ValueError(f"{name}: expected {self.dtype} {shape}, found none")
-        if (found.dtype, found.shape) != (self.dtype, shape):
-            raise ValueError(f"{name}: expected {self.dtype} {shape}, found {found.dtype} {found.shape}")
-        return self.constant(name, found)
-
-
-@attrs.frozen(eq=False)
-class Place:
-    """A layer and what it is fed.
-
-    Args:
-        layer: The layer.
-        path: Where it stands in the network.
-        x: Name of its input.
-        shape: Of one example of the input.
-    """
-
-    layer: Layer
-    path: str
-    x: str
-    shape: Shape
-
-
-Written: TypeAlias = tuple[str, Shape]
-"""Name of a layer's output, and the shape of one example of it."""
 
 
 def write(graph: Graph, at: Place) -> Written:
@@ -204,13 +55,18 @@ def write(graph: Graph, at: Place) -> Written:
     if (at.x in graph.categories) != (kind == "embedding"):
         found = "categories" if at.x in graph.categories else "numbers that were computed"
         raise ValueError(f"{at.path or 'the network'}: {at.layer.name} is fed {found}, which has no ONNX twin")
+    if kind in ON_CHANNELS:
+        return ON_CHANNELS[kind](graph, at)
+    if kind not in IN_ANY_ORDER:
+        at = attrs.evolve(at, x=graph.channels_last(at))
     if kind in SEVERAL:
-        return SEVERAL[kind](graph, at)
-    if kind not in SINGLE:
-        raise ValueError(f"{at.path or 'the network'}: {at.layer.name} is not known to the ONNX writer")
-    op, attributes = SINGLE[kind](dict(maker.settings))
-    y = graph.add(at.path, op, [at.x], attributes)
-    return y, at.layer.init(Key(0), at.shape)[2]
+        y, shape = SEVERAL[kind](graph, at)
+    else:
+        op, attributes = SINGLE[kind](dict(maker.settings))
+        y, shape = graph.add(at.path, op, [at.x], attributes), out_shape(at)
+    if at.x in graph.first:
+        graph.first.add(y)
+    return y, shape
 
 
 def _dense(graph: Graph, at: Place) -> Written:
@@ -236,16 +92,6 @@ def _features(graph: Graph, at: Place, *fields: str) -> list[str]:
     return [at.x, *(graph.parameter(at.path, field, at.shape) for field in fields)]
 
 
-def _batch_norm(graph: Graph, at: Place) -> Written:
-    if len(at.shape) != 1:  # ONNX has the channels on axis 1
-        raise ShapeError(f"batch_norm is written for examples of shape (H,), found {at.shape}", at.path)
-    inputs = _features(graph, at, "scale", "shift", "mean", "variance")
-    # ONNX says how much of the old statistics is kept.
-    kept = 1 - setting(at.layer, "momentum", float)
-    attributes = {"epsilon": setting(at.layer, "eps", float), "momentum": kept}
-    return graph.add(at.path, "BatchNormalization", inputs, attributes), at.shape
-
-
 def _layer_norm(graph: Graph, at: Place) -> Written:
     inputs = _features(graph, at, "scale", "shift")
     attributes = {"axis": -1, "epsilon": setting(at.layer, "eps", float)}
@@ -267,6 +113,7 @@ def _silu(graph: Graph, at: Place) -> Written:
 
 
 SINGLE: dict[str, Callable[[Mapping[str, Setting]], tuple[str, Attributes]]] = {
+    "channel_dropout": lambda settings: ("Identity", {}),
     "dropout": lambda settings: ("Identity", {}),
     "elu": lambda settings: ("Elu", {"alpha": settings["alpha"]}),
     "flatten": lambda settings: ("Flatten", {"axis": 1}),
@@ -286,14 +133,26 @@ SINGLE: dict[str, Callable[[Mapping[str, Setting]], tuple[str, Attributes]]] = {
 """Layers that are one node without parameters: operator and attributes, from the settings."""
 
 SEVERAL: dict[str, Callable[[Graph, Place], Written]] = {
-    "batch_norm": _batch_norm,
     "dense": _dense,
     "embedding": _embedding,
     "layer_norm": _layer_norm,
+    "reshape": write_reshape,
     "rms_norm": _rms_norm,
     "silu": _silu,
 }
-"""Layers with parameters, or of several nodes."""
+"""Layers with parameters or constants, or of several nodes."""
+
+ON_CHANNELS: dict[str, Callable[[Graph, Place], Written]] = {
+    "avg_pool2d": write_pool,
+    "batch_norm": write_batch_norm,
+    "conv2d": write_conv,
+    "global_avg_pool": write_global_pool,
+    "max_pool2d": write_pool,
+}
+"""Layers whose operators have the channels on axis 1."""
+
+IN_ANY_ORDER = {*SINGLE.keys() - {"flatten", "log_softmax", "softmax"}, "silu"}
+"""Layers that compute the same in whichever order the axes are."""
 
 
 def _parts(at: Place) -> list[Place]:
@@ -312,19 +171,36 @@ def _residual(graph: Graph, at: Place) -> Written:
     y, shape = write(graph, _parts(at)[0])
     if shape != at.shape:
         raise ShapeError(f"residual needs a layer that keeps the shape {at.shape}, this one gives {shape}", at.path)
-    return graph.add(at.path, "Add", [at.x, y]), shape
+    ys, _ = _in_one_order(graph, at, [(at.x, shape), (y, shape)])
+    return _joined(graph, at, "Add", ys), shape
+
+
+def _in_one_order(graph: Graph, at: Place, written: list[Written]) -> tuple[list[str], bool]:
+    """Values to be joined, all channels first if one of them is; and whether they are."""
+    first = any(y in graph.first for y, _ in written)
+    turn = graph.channels_first if first else graph.channels_last
+    return [turn(attrs.evolve(at, x=y, shape=shape)) for y, shape in written], first
+
+
+def _joined(graph: Graph, at: Place, op: str, ys: list[str], attributes: Attributes | None = None) -> str:
+    joined = graph.add(at.path, op, ys, attributes or {})
+    if ys[0] in graph.first:
+        graph.first.add(joined)
+    return joined
 
 
 def _parallel(graph: Graph, at: Place) -> Written:
     written = [write(graph, part) for part in _parts(at)]
-    ys, shapes = [y for y, _ in written], [shape for _, shape in written]
+    shapes = [shape for _, shape in written]
+    ys, first = _in_one_order(graph, at, written)
     if setting(at.layer, "combine", str) == "add":
         if len(set(shapes)) > 1:
             raise ShapeError(f"parallel can add outputs of one shape only, the branches give {shapes}", at.path)
-        return graph.add(at.path, "Sum", ys), shapes[0]
+        return _joined(graph, at, "Sum", ys), shapes[0]
     if len({shape[:-1] for shape in shapes}) > 1:
         raise ShapeError(f"parallel can concatenate along the last axis only, the branches give {shapes}", at.path)
-    return graph.add(at.path, "Concat", ys, {"axis": -1}), (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+    joined = _joined(graph, at, "Concat", ys, {"axis": 1 if first else -1})
+    return joined, (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
 
 def _mirror_averaged(graph: Graph, at: Place) -> Written:
@@ -340,6 +216,7 @@ def _mirror_averaged(graph: Graph, at: Place) -> Written:
 
 def _mirror(graph: Graph, at: Place) -> str:
     """Turn the columns of the images around."""
+    at = attrs.evolve(at, x=graph.channels_last(at))
     image_shape = setting(at.layer, "image_shape", tuple)
     if math.prod(image_shape) != math.prod(at.shape):
         raise ShapeError(f"images of {image_shape} do not have the shape {at.shape}", at.path)

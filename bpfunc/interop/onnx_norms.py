@@ -9,8 +9,19 @@ from onnx.onnx_pb import TensorProto
 
 from bpfunc import layers
 from bpfunc.arrays.types import FloatArray
+from bpfunc.interop.channels_first import rows_last
 from bpfunc.interop.onnx_chain import Chain, array_of, orders
-from bpfunc.interop.onnx_links import Link, Made, Seen, check_last, check_rows, made_layer, number_of, type_name
+from bpfunc.interop.onnx_links import (
+    Link,
+    Made,
+    Seen,
+    check_floating,
+    check_last,
+    check_rows,
+    made_layer,
+    number_of,
+    type_name,
+)
 from bpfunc.interop.onnx_operators import Node, refuse, shown
 from bpfunc.interop.onnx_products import Standardized, standardized
 from bpfunc.layers import BatchStatistics, NormParams
@@ -114,13 +125,46 @@ def read_batch_norm(chain: Chain, node: Node) -> Link:
     # ONNX says how much of the old statistics is kept.
     momentum = round(1 - number_of(node, "momentum"), 7)
     layer = made_layer(node, layers.batch_norm, momentum=momentum, eps=number_of(node, "epsilon"))
-    made = NormParams(scale, shift), BatchStatistics(mean, variance)
 
     def make(seen: Seen) -> Made:
-        check_rows(node, seen, scale.size)
-        return Made(layer, *made, seen)
+        if not seen.first:
+            check_rows(node, seen, scale.size)
+        elif seen.example[0] not in (None, scale.size):
+            refuse(node, f"it takes images of {scale.size} channels, and is fed {seen}")
+        check_floating(node, seen)
+        ordered = [by_pixel(chain, node, array, seen) for array in (scale, shift, mean, variance)]
+        after = Seen(seen.dtype, (seen.shape[0], scale.size, *seen.shape[2:]), seen.first, seen.channels)
+        return Made(layer, NormParams(*ordered[:2]), BatchStatistics(*ordered[2:]), after)
 
-    return Link(node.inputs[0], make)
+    return Link(node.inputs[0], make, "first")
+
+
+def by_pixel(chain: Chain, node: Node, array: FloatArray, seen: Seen) -> FloatArray:
+    """Reorder a parameter whose first axis runs over rows of flattened images.
+
+    Args:
+        chain: The graph.
+        node: Whose parameter it is.
+        array: The parameter, kept in the graph.
+        seen: The rows.
+
+    Returns:
+        The parameter in the order of the network.
+
+    Raises:
+        ValueError: The rows are not those of images of so many channels; the message names the node.
+
+    Example:
+        >>> node = Node("first", "Gemm", ("x", "w"), {}, 13)
+        >>> by_pixel(Chain({}), node, np.array([1.0, 2.0, 10.0, 20.0]), Seen("float64", (None, 4), channels=2))
+        array([ 1., 10.,  2., 20.])
+    """
+    channels = seen.channels
+    if len(array) % channels:
+        refuse(node, f"it takes {len(array)} numbers, and is fed rows of images of {channels} channels")
+    if channels == 1:
+        return array
+    return chain.keep(node, ("by pixel", id(array), channels), array.size, lambda: rows_last(array, channels))
 
 
 def read_feature_norm(chain: Chain, node: Node, *, centred: bool) -> Link:

@@ -19,14 +19,21 @@ ML = "ai.onnx.ml"
 """Domain of the operators of classical machine learning."""
 ANY = None
 """An attribute whose value is looked at by the reader of the operator, or does not matter at inference."""
+WINDOWS: dict[str, tuple[object, ...] | None] = {
+    "auto_pad": ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"),
+    **dict.fromkeys(("dilations", "kernel_shape", "pads", "strides"), ANY),
+}
+"""Attributes of the operators whose windows slide over images."""
 
 KNOWN: dict[str, dict[str, tuple[object, ...] | None]] = {
     "Add": {},
+    "AveragePool": {**WINDOWS, "ceil_mode": (0, 1), "count_include_pad": (0, 1)},
     "BatchNormalization": {"epsilon": ANY, "momentum": ANY, "spatial": (1,), "training_mode": ANY},
     "Cast": {"to": ANY, "saturate": ANY, "round_mode": ANY},
     "Concat": {"axis": ANY},
     "Constant": {"value": ANY, "value_float": ANY, "value_floats": ANY, "value_int": ANY, "value_ints": ANY},
     "ConstantOfShape": {"value": ANY},
+    "Conv": {**WINDOWS, "group": ANY},
     "Div": {},
     "Dropout": {"ratio": ANY, "seed": ANY},
     "Elu": {"alpha": ANY},
@@ -35,17 +42,19 @@ KNOWN: dict[str, dict[str, tuple[object, ...] | None]] = {
     "Gather": {"axis": (0,)},
     "Gelu": {"approximate": ("none", "tanh")},
     "Gemm": {"alpha": ANY, "beta": ANY, "transA": ANY, "transB": (0, 1)},
+    "GlobalAveragePool": {},
     "Greater": {},
     "Identity": {},
     "LayerNormalization": {"axis": ANY, "epsilon": ANY, "stash_type": ANY},
     "LeakyRelu": {"alpha": ANY},
     "LogSoftmax": {"axis": ANY},
     "MatMul": {},
+    "MaxPool": {**WINDOWS, "ceil_mode": (0, 1), "storage_order": (0,)},
     "Mul": {},
     "Pow": {},
     "RMSNormalization": {"axis": ANY, "epsilon": ANY, "stash_type": ANY},
     "Reciprocal": {},
-    "ReduceMean": {"axes": ANY, "keepdims": (1,), "noop_with_empty_axes": (0,)},
+    "ReduceMean": {"axes": ANY, "keepdims": (0, 1), "noop_with_empty_axes": (0,)},
     "Relu": {},
     "Reshape": {"allowzero": (0, 1)},
     "Selu": {"alpha": ANY, "gamma": ANY},

@@ -162,6 +162,8 @@ def _is_mean_of(chain: Chain, value: str, x: str) -> bool:
 
 def _over_features(chain: Chain, node: Node) -> bool:
     """Whether a mean is over the only axis of an example, and keeps it."""
+    if not node.attributes.get("keepdims", 1):
+        return False
     axes = node.attributes.get("axes")
     if node.input(1):
         found = chain.constant(node, node.input(1))

@@ -16,7 +16,7 @@ from bpfunc.arrays.types import FloatArray, Shape, readonly
 from bpfunc.keys import Key, fold_in
 from bpfunc.layers import Context, Layer, Maker, ShapeError, custom, inputs_for
 from bpfunc.layers.base import BackwardFn
-from bpfunc.tree import Tree
+from bpfunc.tree import Tree, tree_leaves
 
 Layers: TypeAlias = tuple[Layer, ...]
 Combine: TypeAlias = Literal["concatenate", "add"]
@@ -213,14 +213,19 @@ def _pulled_back(
 
 
 def _chain_backward_params(chain: _Chain, params: ChainParams, residual: Tree, dy: FloatArray) -> ChainParams:
-    if not chain.layers:
-        return chain.joined(())
+    """Stop at the first layer that has parameters: no cotangent is needed before it."""
     own = chain.own(params)
-    grads, dy = _pulled_back(chain, 1, [layer.backward for layer in chain.layers[1:]], own[1:], residual[1:], dy)
+    first = next((index for index, tree in enumerate(own) if tree_leaves(tree)), None)
+    if first is None:
+        return chain.joined(own)
+    behind = first + 1
+    functions = [layer.backward for layer in chain.layers[behind:]]
+    grads, dy = _pulled_back(chain, behind, functions, own[behind:], residual[behind:], dy)
     try:
-        return chain.joined([chain.layers[0].backward_params(own[0], residual[0], dy), *grads])
+        grad = chain.layers[first].backward_params(own[first], residual[first], dy)
     except ShapeError as error:
-        raise error.inside(chain.path(0)) from None
+        raise error.inside(chain.path(first)) from None
+    return chain.joined([*own[:first], grad, *grads])
 
 
 def _chain_example_norms(

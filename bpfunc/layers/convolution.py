@@ -9,6 +9,7 @@ import attrs
 
 from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import whole
+from bpfunc.arrays.sums import sum_to_last
 from bpfunc.arrays.types import FloatArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, split
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
@@ -99,7 +100,7 @@ def conv2d(
     Reference: LeCun et al., "Backpropagation applied to handwritten zip code recognition" (1989).
     """
     features = whole("conv2d", "features", features, "[1, inf)")
-    groups = whole("conv2d", "count of groups", groups, "[1, inf)")
+    groups = whole("conv2d", "groups", groups, "[1, inf)")
     if features % groups:
         raise ValueError(f"conv2d takes features that fall into its {groups} groups, got {features}")
     how = image_windows("conv2d", kernel, stride, padding, dilation)
@@ -183,7 +184,7 @@ def _backward(conv: _Conv, params: ConvParams, residual: FloatArray, dy: FloatAr
 def _backward_params(conv: _Conv, params: ConvParams, residual: FloatArray, dy: FloatArray) -> ConvParams:
     _check_cotangent(conv, residual, dy)
     weight = convolution_weight_vjp(residual, dy, conv.how, conv.groups)
-    return ConvParams(weight, None if params.bias is None else dy.sum(axis=(0, 1, 2)))
+    return ConvParams(weight, None if params.bias is None else sum_to_last(dy))
 
 
 def _dx(conv: _Conv, params: ConvParams, x: FloatArray, dy: FloatArray) -> FloatArray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.ranges import number
+from bpfunc.arrays.sums import mean_over, sum_to_last
 from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
 from bpfunc.keys import Key
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError
@@ -201,33 +202,32 @@ def _batch_forward(
             f" mean {state.mean.shape}, variance {state.variance.shape}"
         )
     if ctx.train:
-        axes = _all_but_features(x)
-        count = math.prod(x.shape[axis] for axis in axes)
+        count = math.prod(x.shape[:-1])
         if count < 2:
             raise ValueError(f"batch_norm in training needs at least 2 rows to take a variance of, got {count}")
-        y, residual = standardize(x, axis=axes, eps=eps)
-        return _affine(params, y), _followed(state, x, momentum), residual
+        y, residual = standardize(x, axis=tuple(range(x.ndim - 1)), eps=eps)
+        return _affine(params, y), _followed(state, x, residual, momentum), residual
     inverse = (1 / np.sqrt(state.variance + eps)).astype(x.dtype, copy=False)[None]
     y = (x - state.mean.astype(x.dtype, copy=False)) * inverse
     return _affine(params, y), state, StandardizeResidual(y, inverse, None, True)
 
 
-def _followed(state: BatchStatistics, x: FloatArray, momentum: float) -> BatchStatistics:
+def _followed(state: BatchStatistics, x: FloatArray, residual: StandardizeResidual, momentum: float) -> BatchStatistics:
+    """The running statistics after a batch; its spread is that of ``y``, about 1, times what ``x`` was divided by."""
+
     def followed(old: FloatArray, new: FloatArray) -> FloatArray:
         return (1 - momentum) * old + momentum * new.astype(old.dtype, copy=False)
 
-    axes = _all_but_features(x)
-    return BatchStatistics(followed(state.mean, x.mean(axis=axes)), followed(state.variance, x.var(axis=axes, ddof=1)))
+    axes, count = tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
+    mean, square = (mean_over(values, axes).reshape(-1) for values in (x, np.square(residual.y)))
+    spread = np.sqrt(square * (count / (count - 1))) / residual.inverse.reshape(-1)
+    return BatchStatistics(followed(state.mean, mean), followed(state.variance, np.square(spread)))
 
 
 def _init_params(name: str, in_shape: Shape, *, shift: bool) -> NormParams:
     if len(in_shape) != 1:
         raise ShapeError(f"{name} takes examples of shape (H,), found {in_shape}; put flatten() before it")
     return NormParams(np.ones(in_shape, np.float32), np.zeros(in_shape, np.float32) if shift else None)
-
-
-def _all_but_features(x: FloatArray) -> tuple[int, ...]:
-    return tuple(range(x.ndim - 1))
 
 
 def _check_input(name: str, params: NormParams, x: FloatArray, *, pixels: bool = False) -> None:
@@ -250,9 +250,8 @@ def _affine(params: NormParams, y: FloatArray) -> FloatArray:
 def _backward(params: NormParams, residual: StandardizeResidual, dy: FloatArray) -> tuple[NormParams, FloatArray]:
     if dy.shape != residual.y.shape:
         raise ShapeError(f"a normalisation expected a cotangent of shape {residual.y.shape}, found {dy.shape}")
-    axes = _all_but_features(dy)
-    shift = None if params.shift is None else dy.sum(axis=axes)
-    return NormParams((dy * residual.y).sum(axis=axes), shift), standardize_vjp(residual, dy * params.scale)
+    shift = None if params.shift is None else sum_to_last(dy)
+    return NormParams(sum_to_last(dy * residual.y), shift), standardize_vjp(residual, dy * params.scale)
 
 
 def _jvp(params: NormParams, residual: StandardizeResidual, params_dot: NormParams, x_dot: FloatArray) -> FloatArray:
@@ -268,8 +267,8 @@ def _backward_jvp(
     dy: FloatArray,
     dy_dot: FloatArray,
 ) -> tuple[NormParams, FloatArray]:
-    scale = (dy_dot * residual.y + dy * standardize_jvp(residual, x_dot)).sum(axis=_all_but_features(dy))
-    shift = None if params.shift is None else dy_dot.sum(axis=_all_but_features(dy))
+    scale = sum_to_last(dy_dot * residual.y + dy * standardize_jvp(residual, x_dot))
+    shift = None if params.shift is None else sum_to_last(dy_dot)
     inner, inner_dot = dy * params.scale, dy_dot * params.scale + dy * params_dot.scale
     return NormParams(scale, shift), standardize_vjp_jvp(residual, x_dot, inner, inner_dot)
 

@@ -9,6 +9,8 @@ row of a matrix, as an example is a row in a dense layer.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bpfunc.arrays.aligned import empty
@@ -43,8 +45,11 @@ def convolution(x: FloatArray, weight: FloatArray, how: Windows, groups: int = 1
     y = empty((len(x), *how.out_size(size_of(x.shape)), features), dtype)
     matrix = _by_group(weight, groups)
     for part in parts_of_batch(x.shape, how, x.itemsize):
-        rows = _window_rows(x[part], how, groups)
-        y[part] = _joined(rows @ matrix).reshape(y[part].shape)
+        if _is_depthwise(groups, x.shape[3], features):
+            np.einsum("bpqijc,ijc->bpqc", windows(x[part], how), weight[:, :, 0], out=y[part])
+        else:
+            rows = _window_rows(x[part], how, groups)
+            y[part] = _joined(rows @ matrix).reshape(y[part].shape)
     return y
 
 
@@ -74,8 +79,11 @@ def convolution_input_vjp(
     dx = empty(in_shape, dtype)
     matrix = _by_group(weight, groups).swapaxes(1, 2)
     for part in parts_of_batch(in_shape, how, dtype.itemsize):
-        drows = _split(dy[part], groups) @ matrix
-        dwindows = _windows_of_rows(drows, dy[part].shape, how, in_shape[3])
+        if _is_depthwise(groups, in_shape[3], weight.shape[3]):
+            dwindows = np.einsum("bpqc,ijc->bpqijc", dy[part], weight[:, :, 0])
+        else:
+            drows = _split(dy[part], groups) @ matrix
+            dwindows = _windows_of_rows(drows, dy[part].shape, how, in_shape[3])
         dx[part] = unwindowed(dwindows, how, dx[part].shape)
     return dx
 
@@ -105,7 +113,10 @@ def convolution_weight_vjp(x: FloatArray, dy: FloatArray, how: Windows, groups: 
     long = kernel[0] * kernel[1] * channels
     dmatrix = np.zeros((groups, long, features // groups), np.result_type(x, dy))
     for part in parts_of_batch(x.shape, how, x.itemsize):
-        dmatrix += _window_rows(x[part], how, groups).swapaxes(1, 2) @ _split(dy[part], groups)
+        if _is_depthwise(groups, x.shape[3], features):
+            dmatrix += np.einsum("bpqijc,bpqc->cij", windows(x[part], how), dy[part]).reshape(dmatrix.shape)
+        else:
+            dmatrix += _window_rows(x[part], how, groups).swapaxes(1, 2) @ _split(dy[part], groups)
     return dmatrix.transpose(1, 0, 2).reshape(*kernel, channels, features)
 
 
@@ -130,10 +141,23 @@ def convolution_example_grads(x: FloatArray, dy: FloatArray, how: Windows, group
     Reference: Rochette, Manoel and Tramel, "Efficient per-example gradient computations in convolutional neural
         networks" (2019).
     """
-    grads = empty((len(x), *how.kernel, x.shape[3] // groups, dy.shape[3]), np.result_type(x, dy))
-    for row in range(len(x)):
-        grads[row] = convolution_weight_vjp(x[row : row + 1], dy[row : row + 1], how, groups)
+    channels, features = x.shape[3] // groups, dy.shape[3]
+    grads = empty((len(x), *how.kernel, channels, features), np.result_type(x, dy))
+    for part in parts_of_batch(x.shape, how, x.itemsize):
+        if _is_depthwise(groups, x.shape[3], features):
+            np.einsum("bpqijc,bpqc->bijc", windows(x[part], how), dy[part], out=grads[part][:, :, :, 0])
+            continue
+        count = len(x[part])
+        rows = _window_rows(x[part], how, groups).reshape(groups, count, -1, math.prod(how.kernel) * channels)
+        drows = _split(dy[part], groups).reshape(groups, count, -1, features // groups)
+        products = rows.swapaxes(2, 3) @ drows  # (G, B, KH KW C / G, F / G)
+        grads[part] = products.transpose(1, 2, 0, 3).reshape(grads[part].shape)
     return grads
+
+
+def _is_depthwise(groups: int, channels: int, features: int) -> bool:
+    """Whether each channel has one filter: then each matrix of a group would have one column."""
+    return 1 < groups == channels == features
 
 
 def _by_group(weight: FloatArray, groups: int) -> FloatArray:

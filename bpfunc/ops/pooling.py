@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.calls import one_line
-from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly_arrays
+from bpfunc.arrays.types import BoolArray, FloatArray, IntArray, Shape, readonly_arrays
 from bpfunc.ops.windows import Windows, padded, size_of
 from bpfunc.tree import STATIC
 
@@ -51,21 +51,33 @@ def max_pool(x: FloatArray, how: Windows) -> tuple[FloatArray, MaxPoolResidual]:
     indices = list(how.slices(size_of(x.shape)))
     y = wide[indices[0]].copy()
     chosen = np.zeros(y.shape, np.min_scalar_type(len(indices)))
-    if any(map(any, how.pads(size_of(x.shape)))):
-        # A window of nothing but -inf must choose a pixel, not the padding.
-        inside = padded(np.ones((1, *x.shape[1:3], 1), np.float32), how).astype(bool)
-        taken = inside[indices[0]]
-    else:
-        inside = taken = np.ones((1, 1, 1, 1), bool)
     for position, index in enumerate(indices[1:], 1):
         pixels = wide[index]
-        better = (pixels > y) | np.isnan(pixels)
-        if inside.size > 1:
-            better |= inside[index] & ~taken
-            taken = taken | inside[index]
-        np.copyto(y, pixels, where=better)
-        np.copyto(chosen, chosen.dtype.type(position), where=better)
+        _choose(chosen, pixels > y, position)
+        np.maximum(y, pixels, out=y)
+    if not (np.isfinite(y.min(initial=0)) and np.isfinite(y.max(initial=0))):
+        chosen = _chosen_of_extremes(x, wide, how)
     return y, MaxPoolResidual(chosen, how, x.shape)
+
+
+def _choose(chosen: IntArray, better: BoolArray, position: int) -> None:
+    """Write a position over smaller ones: the bytes of the truth, as numbers, need no branch."""
+    np.maximum(chosen, np.multiply(better, position, dtype=chosen.dtype), out=chosen)
+
+
+def _chosen_of_extremes(x: FloatArray, wide: FloatArray, how: Windows) -> IntArray:
+    """The choice among pixels of which some are NaN, the last of which counts, or -inf in the image itself."""
+    indices = list(how.slices(size_of(x.shape)))
+    inside = padded(np.ones((1, *x.shape[1:3], 1), np.float32), how).astype(bool)
+    y, taken = wide[indices[0]].copy(), inside[indices[0]]
+    chosen = np.zeros(y.shape, np.min_scalar_type(len(indices)))
+    for position, index in enumerate(indices[1:], 1):
+        pixels = wide[index]
+        better = (pixels > y) | np.isnan(pixels) | (inside[index] & ~taken)
+        _choose(chosen, better, position)
+        taken = taken | inside[index]
+        np.maximum(y, pixels, out=y)
+    return chosen
 
 
 def max_pool_vjp(residual: MaxPoolResidual, dy: FloatArray) -> FloatArray:
@@ -87,7 +99,7 @@ def max_pool_vjp(residual: MaxPoolResidual, dy: FloatArray) -> FloatArray:
     how, size = residual.how, size_of(residual.in_shape)
     wide = _wide_zeros(how, residual.in_shape, dy.dtype)
     for position, index in enumerate(how.slices(size)):
-        wide[index] += np.where(residual.chosen == position, dy, dy.dtype.type(0))
+        wide[index] += _where_chosen(residual, position, dy)
     return _inner(wide, how, residual.in_shape)
 
 
@@ -110,8 +122,20 @@ def max_pool_jvp(residual: MaxPoolResidual, x_dot: FloatArray) -> FloatArray:
     wide = padded(x_dot, residual.how)
     y_dot = np.zeros(residual.chosen.shape, x_dot.dtype)
     for position, index in enumerate(residual.how.slices(size_of(residual.in_shape))):
-        np.copyto(y_dot, wide[index], where=residual.chosen == position)
+        y_dot += _where_chosen(residual, position, wide[index])
     return y_dot
+
+
+def _where_chosen(residual: MaxPoolResidual, position: int, values: FloatArray) -> FloatArray:
+    """The values where a position was chosen, else 0: by their bits, so that 0 times infinity does not come up."""
+    here = residual.chosen == position
+    if values.itemsize > 8:
+        return np.where(here, values, values.dtype.type(0))
+    bits = f"i{values.itemsize}"
+    mask = np.negative(here.view(np.int8)).astype(bits)  # all bits or none
+    mask &= values.view(bits)
+    kept: FloatArray = mask.view(values.dtype)
+    return kept
 
 
 def mean_pool(x: FloatArray, how: Windows) -> FloatArray:

@@ -4,6 +4,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.sums import mean_over
 from bpfunc.arrays.types import FloatArray, readonly, readonly_arrays
 from bpfunc.tree import STATIC
 
@@ -75,7 +76,8 @@ def standardize_vjp(residual: StandardizeResidual, dy: FloatArray) -> FloatArray
         >>> standardize_vjp(standardize(np.array([[1.0, 3.0]]), eps=0.0)[1], np.array([[1.0, 1.0]]))
         array([[0., 0.]])
     """
-    return _projected(residual, dy) * residual.inverse
+    rest = _projected(residual, dy)
+    return np.multiply(rest, residual.inverse, out=None if rest is dy else rest)
 
 
 def standardize_jvp(residual: StandardizeResidual, x_dot: FloatArray) -> FloatArray:
@@ -118,27 +120,28 @@ def standardize_vjp_jvp(
     if residual.axis is not None:
         y, axis = residual.y, residual.axis
         y_dot = standardize_jvp(residual, x_dot)
-        shrink = residual.inverse * (y * x_dot).mean(axis=axis, keepdims=True)
-        along = (y * dy).mean(axis=axis, keepdims=True)
+        shrink = residual.inverse * mean_over(y * x_dot, axis)
+        along = mean_over(y * dy, axis)
         dx_dot = dx_dot - shrink * _projected(residual, dy)
-        dx_dot -= y_dot * along + y * (y_dot * dy).mean(axis=axis, keepdims=True)
+        dx_dot -= y_dot * along + y * mean_over(y_dot * dy, axis)
     return dx_dot * residual.inverse
 
 
 def _standardized(
     x: FloatArray, axis: int | tuple[int, ...], eps: FloatArray | float, centred: bool
 ) -> tuple[FloatArray, FloatArray]:
-    centre = x - x.mean(axis=axis, keepdims=True) if centred else x
-    inverse: FloatArray = 1 / np.sqrt(np.square(centre).mean(axis=axis, keepdims=True) + eps)
-    return centre * inverse, inverse
+    centre = x - mean_over(x, axis) if centred else x
+    inverse: FloatArray = 1 / np.sqrt(mean_over(np.square(centre), axis) + eps)
+    return np.multiply(centre, inverse, out=centre if centred else None), inverse
 
 
 def _projected(residual: StandardizeResidual, cotangent: FloatArray) -> FloatArray:
-    """Take out what mean and scale absorb."""
+    """Take out what mean and scale absorb: a new array, unless they are constants."""
     if residual.axis is None:
         return cotangent
     y, axis = residual.y, residual.axis
-    rest: FloatArray = cotangent - y * (y * cotangent).mean(axis=axis, keepdims=True)
+    along: FloatArray = y * mean_over(y * cotangent, axis)
+    rest = np.subtract(cotangent, along, out=along)
     if residual.centred:
-        rest -= cotangent.mean(axis=axis, keepdims=True)
+        rest -= mean_over(cotangent, axis)
     return rest

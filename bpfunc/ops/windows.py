@@ -9,7 +9,7 @@ import numpy as np
 
 from bpfunc.arrays.types import FloatArray, Shape
 
-WINDOWS_BYTES = 2**20
+WINDOWS_BYTES = 2**22
 """Bytes that the copied windows of a part of a batch may take; a part holds at least one image."""
 
 
@@ -116,7 +116,7 @@ def size_of(images: Shape) -> tuple[int, int]:
 
 
 def padded(x: FloatArray, how: Windows, *, fill: float = 0.0) -> FloatArray:
-    """Put the padding around images; see `Windows`.
+    """Put the padding around images, where there is one; see `Windows`.
 
     Args:
         x: (B, H, W, C) floating.
@@ -124,13 +124,15 @@ def padded(x: FloatArray, how: Windows, *, fill: float = 0.0) -> FloatArray:
         fill: The padding's value.
 
     Returns:
-        (B, H + top + bottom, W + left + right, C), a new array.
+        (B, H + top + bottom, W + left + right, C), to be read only: a new array, or ``x`` itself without padding.
 
     Example:
         >>> padded(np.ones((1, 1, 1, 1)), Windows((1, 3), (1, 1), "same", (1, 1))).ravel()
         array([0., 1., 0.])
     """
     (top, bottom), (left, right) = how.pads(size_of(x.shape))
+    if not (top or bottom or left or right):
+        return x
     b, h, w, c = x.shape
     wide = np.full((b, h + top + bottom, w + left + right, c), fill, x.dtype)
     wide[:, top : top + h, left : left + w] = x
@@ -218,7 +220,7 @@ def parts_of_batch(in_shape: Shape, how: Windows, itemsize: int) -> Iterator[sli
     Example:
         >>> how = Windows((3, 3), (1, 1), "same", (1, 1))
         >>> list(parts_of_batch((100, 28, 28, 4), how, 8))[:2]
-        [slice(0, 4, None), slice(4, 8, None)]
+        [slice(0, 18, None), slice(18, 36, None)]
     """
     rows, columns = how.out_size(size_of(in_shape))
     image = rows * columns * how.kernel[0] * how.kernel[1] * in_shape[3] * itemsize

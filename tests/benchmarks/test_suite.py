@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 
-from tests.benchmarks import epochs, ours
+from tests.benchmarks import epochs, images, ours
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.epochs import Comparison, EpochTime, compared
 from tests.benchmarks.problem import Problem, Runner, mean_loss
@@ -117,3 +117,21 @@ def test_page_keeps_what_stands_around_the_figures(tmp_path: Path) -> None:
     page.write_text("nothing")
     with pytest.raises(ValueError, match="lacks the marks"):
         publish(results, page, tmp_path / "page")
+
+
+def test_networks_of_images_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both runners train the same network: losses agree, times and memory are told; another network is noticed."""
+    pytest.importorskip("torch")
+    monkeypatch.setattr(images, "NETWORKS", {"tiny": images.Network((2, 3), 4, norm=True, batch=5)})
+    records = images.measure(Settings(threads=1, quick=True))
+    assert [record["runner"] for record in records] == list(images.RUNNERS)
+    assert all(record["seconds"] > 0 and record["total"] > record["imported"] > 0 for record in records)
+    assert len(images.lines(records)) == 2 + len(records)
+    monkeypatch.setitem(images.RUNNERS, "bpfunc", "tests.benchmarks.test_suite:without_norm")
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        images.measure(Settings(threads=1, quick=True))
+
+
+def without_norm(network: images.Network, threads: int) -> images.Step:
+    """A runner that leaves the normalisation out."""
+    return images.ours(attrs.evolve(network, norm=False), threads)

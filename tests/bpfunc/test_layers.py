@@ -226,3 +226,20 @@ def test_keys_are_made_where_they_are_needed() -> None:
     assert seen == [Key(7), fold_in(Key(7), 1), fold_in(fold_in(Key(7), 2), 1), Key(7)]
     assert not model.serial(layers.dense(2), layers.relu(), layers.layer_norm()).draws
     assert model.serial(layers.dense(2), layers.dropout(0.5)).draws
+
+
+def test_nothing_is_computed_before_the_first_layer_with_parameters() -> None:
+    """A network whose input needs no cotangent asks no layer for one that has no parameters before it."""
+
+    def never(*arguments: object) -> object:
+        raise AssertionError("a cotangent that nobody needs")
+
+    idle = Layer("idle", *(getattr(layers.tanh(), name) for name in ("init", "forward")), backward=never)
+    network = model.serial(idle, model.serial(idle, layers.dense(3)), layers.tanh())
+    params, state, _ = network.init(Key(0), (2,))
+    _, _, residual = network.forward(params, state, normal(Key(1), (4, 2)), Context())
+    grads = network.backward_params(params, residual, normal(Key(2), (4, 3)))
+    assert grads.layers[1].layers[1].weight.shape == (2, 3)
+    nothing = model.serial(idle, idle)
+    params, state, _ = nothing.init(Key(0), (2,))
+    assert nothing.backward_params(params, ((), ()), normal(Key(2), (4, 2))).layers == ((), ())

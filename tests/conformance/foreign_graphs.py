@@ -30,6 +30,10 @@ class Writing:
     batch: int | str = "batch"
     """What the graph says of the batch axis."""
     value: str = "x"
+    by_channel: bool = False
+    """Whether it is rows of images that were flattened channel by channel."""
+    is_pictures: bool = False
+    """Whether there was an operator that takes images with their channels first."""
     nodes: list[NodeProto] = attrs.field(factory=list)
     tensors: dict[str, np.ndarray] = attrs.field(factory=dict)
     random: np.random.Generator = attrs.field(factory=lambda: np.random.default_rng(0))
@@ -83,6 +87,7 @@ class Writing:
 
 def gemm(w: Writing) -> None:
     """A dense layer, as torch writes it."""
+    w.by_channel = False
     width = int(w.draw(st.integers(1, 5)))
     weight = w.numbers(w.features, width)
     bias = w.one_of((), (1,), (width,), (1, width), (1, 1))
@@ -95,6 +100,7 @@ def gemm(w: Writing) -> None:
 
 def matmul(w: Writing) -> None:
     """A dense layer, as everybody else writes it."""
+    w.by_channel = False
     width = int(w.draw(st.integers(1, 5)))
     product = w.node("MatMul", w.value, w.constant(w.numbers(w.features, width)))
     shape = w.one_of(None, (), (1,), (width,), (1, width))
@@ -219,6 +225,7 @@ def cast(w: Writing) -> None:
 def rows(w: Writing) -> None:
     """Examples as rows."""
     width = math.prod(w.shape[1:])
+    w.by_channel |= len(w.shape) == 4 and w.shape[1] > 1 and w.shape[2:] != (1, 1)
     targets = [[-1, width], [0, -1], [0, width]]
     targets += [[w.batch, -1], [w.batch, width]] if isinstance(w.batch, int) else []
     targets += [[-1, 0], [0, 0]] if len(w.shape) == 2 else []
@@ -239,8 +246,123 @@ def two_classes(w: Writing) -> None:
         w.shape = (w.shape[0], 2)
 
 
+def windows(w: Writing, op: object, kernel: tuple[int, int], dilations: tuple[int, int]) -> dict[str, object] | None:
+    """Strides and paddings, however they are said, and the size of what comes out; None where no window fits."""
+    strides = [int(w.draw(st.integers(1, 3))) for _ in range(2)]
+    long = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    more: dict[str, object] = {} if strides == [1, 1] and w.one_of(True, False) else {"strides": strides}
+    same = [-(-n // s) for n, s in zip(w.shape[2:], strides, strict=True)]
+    same_too = ("SAME_UPPER", "SAME_LOWER") if dilations == (1, 1) else ()  # as much as onnxruntime can
+    kind = w.one_of("NOTSET", "NOTSET", "VALID", *same_too)
+    if str(kind).startswith("SAME"):
+        reached = [(n - 1) // s * s + k - n for n, k, s in zip(w.shape[2:], kernel, strides, strict=True)]
+        if op != "Conv" and min(reached) < 0:
+            return None
+        return more | {"auto_pad": kind, "out": same}
+    pads = [int(w.draw(st.integers(0, k - 1))) for k in (*kernel, *kernel)] if kind == "NOTSET" else [0] * 4
+    if kind == "VALID":
+        more |= {"auto_pad": kind}
+    elif any(pads) or w.one_of(True, False):
+        more |= {"pads": pads, **w.one_of({}, {"auto_pad": "NOTSET"})}
+    free = [n + pads[i] + pads[i + 2] - k for i, (n, k) in enumerate(zip(w.shape[2:], long, strict=True))]
+    more |= {"exact": not any(f % s for f, s in zip(free, strides, strict=True)), "counted": any(pads)}
+    return None if min(free) < 0 else more | {"out": [f // s + 1 for f, s in zip(free, strides, strict=True)]}
+
+
+def conv(w: Writing) -> None:
+    """A convolution of images."""
+    batch, channels, *_ = w.shape
+    group = int(w.one_of(*(g for g in (1, 2, 3) if channels % g == 0)))
+    features = group * int(w.draw(st.integers(1, 2)))
+    kernel, dilations = ((int(w.draw(st.integers(1, 3))), int(w.draw(st.integers(1, 3)))) for _ in range(2))
+    more = windows(w, "Conv", kernel, dilations)
+    if more is None:
+        return
+    out, _, _ = (more.pop(name, None) for name in ("out", "exact", "counted"))
+    weight = w.numbers(features, channels // group, *kernel)
+    bias = [w.constant(w.numbers(features))] if w.one_of(True, False) else []
+    more |= {"dilations": dilations} if dilations != (1, 1) or w.one_of(True, False) else {}
+    more |= {"group": group} if group > 1 or w.one_of(True, False) else {}
+    more |= w.one_of({}, {"kernel_shape": kernel})
+    w.is_pictures = True
+    w.value, w.shape = w.node("Conv", w.value, w.constant(weight), *bias, **more), (batch, features, *out)
+
+
+def pool(w: Writing) -> None:
+    """The largest or the mean of windows."""
+    op = w.one_of("MaxPool", "AveragePool")
+    kernel = (int(w.draw(st.integers(1, 3))), int(w.draw(st.integers(1, 3))))
+    more = windows(w, op, kernel, (1, 1))
+    if more is None:
+        return
+    out, exact, counted = (more.pop(name, None) for name in ("out", "exact", "counted"))
+    if op == "AveragePool" and counted is False:
+        more |= w.one_of({}, {"count_include_pad": 0}, {"count_include_pad": 1})
+    if w.opset >= 10 and exact:
+        more |= w.one_of({}, {"ceil_mode": 0}, {"ceil_mode": 1})
+    if w.opset >= (10 if op == "MaxPool" else 19):
+        more |= w.one_of({}, {"dilations": [1, 1]})
+    if op == "MaxPool" and w.opset >= 8:
+        more |= w.one_of({}, {"storage_order": 0})
+    w.is_pictures = True
+    w.value, w.shape = w.node(op, w.value, kernel_shape=kernel, **more), (*w.shape[:2], *out)
+
+
+def global_mean(w: Writing) -> None:
+    """The mean over all pixels, with or without their axes."""
+    w.is_pictures = True
+    kind = w.one_of("GlobalAveragePool", "kept", "dropped")
+    if kind == "GlobalAveragePool":
+        w.value, w.shape = w.node(kind, w.value), (*w.shape[:2], 1, 1)
+        return
+    axes = w.one_of([2, 3], [-1, -2]) if w.opset >= 11 else [2, 3]
+    keep = {"keepdims": 0} if kind == "dropped" else w.one_of({}, {"keepdims": 1})
+    inputs = [w.constant(axes, np.int64)] if w.opset >= 18 else []
+    w.value = w.node("ReduceMean", w.value, *inputs, **keep, **({} if inputs else {"axes": axes}))
+    w.shape = w.shape[:2] if kind == "dropped" else (*w.shape[:2], 1, 1)
+
+
+def channel_norm(w: Writing) -> None:
+    """Batch normalisation of channels."""
+    w.is_pictures = True
+    batch_norm(w)
+
+
+def channel_softmax(w: Writing) -> None:
+    """Along the channels."""
+    if w.opset >= 13 and w.is_pictures:
+        w.value = w.node(w.one_of("Softmax", "LogSoftmax"), w.value, axis=w.one_of(1, -3))
+
+
+def turned(w: Writing) -> None:
+    """Channels last, and then rows, or back again."""
+    w.is_pictures = True
+    batch, channels, height, width = w.shape
+    w.value, w.shape = w.node("Transpose", w.value, perm=[0, 2, 3, 1]), (batch, height, width, channels)
+    w.one_of(activation, softmax, dropout)(w)
+    if w.one_of(True, False):
+        w.value = w.node("Flatten", w.value)
+        w.shape = (batch, height * width * channels)
+    else:
+        w.value, w.shape = w.node("Transpose", w.value, perm=[0, 3, 1, 2]), (batch, channels, height, width)
+
+
+def image(w: Writing) -> None:
+    """Rows as images of one channel."""
+    if not w.by_channel and w.features > 3:
+        height = next(h for h in (3, 2, 1) if w.features % h == 0)
+        sizes = w.one_of([height, w.features // height], [height, -1], [-1, w.features // height])
+        target = [w.one_of(0, *([w.batch] if isinstance(w.batch, int) else []), *([-1] if -1 not in sizes else []))]
+        w.value = w.node("Reshape", w.value, w.constant([*target, 1, *sizes], np.int64))
+        w.shape = (w.shape[0], 1, height, w.features // height)
+        conv(w)
+
+
 ANY_SHAPE = (activation, gelu, silu, torch_softplus, softmax, dropout, cast)
-ROWS = (*ANY_SHAPE, gemm, gemm, matmul, matmul, batch_norm, norm, norm, rows, two_classes)
+BY_CHANNEL = (*ANY_SHAPE, gemm, gemm, matmul, matmul, batch_norm, rows)
+ROWS = (*BY_CHANNEL, norm, norm, two_classes, image)
+ELEMENTWISE = (activation, gelu, silu, torch_softplus, dropout, cast)
+PICTURES = (*ELEMENTWISE, conv, conv, conv, pool, pool, global_mean, channel_norm, channel_softmax, turned, rows, rows)
 
 
 @st.composite
@@ -248,8 +370,9 @@ def known_models(draw: Callable[..., object], steps: int = 5) -> tuple[ModelProt
     """A model of known nodes, and what to feed it."""
     opset = draw(st.sampled_from(SETS))
     dtype = np.dtype(draw(st.sampled_from(["float32", "float64"])))
-    start = draw(st.sampled_from(["rows", "rows", "images", "categories", "whole"]))
-    shape = (6, draw(st.integers(1, 5))) if start != "images" else (6, 3, 4)
+    start = draw(st.sampled_from(["rows", "rows", "images", "pictures", "pictures", "categories", "whole"]))
+    shapes = {"images": (6, 3, 4), "pictures": (6, *(draw(st.integers(1, most)) for most in (4, 6, 6)))}
+    shape = shapes[start] if start in shapes else (6, draw(st.integers(1, 8)))
     w = Writing(draw, opset, dtype, shape, draw(st.sampled_from(["batch", "", 6])))
     w.random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     x = w.random.normal(size=shape).astype(dtype)
@@ -260,13 +383,57 @@ def known_models(draw: Callable[..., object], steps: int = 5) -> tuple[ModelProt
         x = w.random.integers(-5, 5, shape)
         w.value = w.node("Cast", "x", to=w.kind)
     for _ in range(draw(st.integers(1, steps))):
-        if len(w.shape) > 2:
-            draw(st.sampled_from((*ANY_SHAPE, rows, rows, rows)))(w)
-        else:
-            draw(st.sampled_from(ROWS))(w)
+        choices = {2: BY_CHANNEL if w.by_channel else ROWS, 3: (*ANY_SHAPE, rows, rows, rows), 4: PICTURES}
+        step = draw(st.sampled_from(choices[len(w.shape)]))
+        step(w)
+    if w.by_channel:
+        gemm(w)
     if w.value == "x":
         activation(w)
     return model_of(w, x), x
+
+
+def pairs(most: int) -> st.SearchStrategy[list[int]]:
+    """Two numbers from 1."""
+    return st.lists(st.integers(1, most), min_size=2, max_size=2)
+
+
+@st.composite
+def windows_of_any_kind(draw: Callable[..., object]) -> tuple[ModelProto, np.ndarray]:
+    """One convolution or pooling with attributes of every kind, known here or not; and what to feed it."""
+    op, opset = draw(st.sampled_from(["Conv", "MaxPool", "AveragePool"])), draw(st.sampled_from([12, 19, 22]))
+    shape = (2, draw(st.integers(1, 3)), draw(st.integers(2, 7)), draw(st.integers(2, 7)))
+    w = Writing(draw, opset, np.dtype(np.float32), shape)
+    kernel = draw(pairs(3))
+    more: dict[str, object] = {"kernel_shape": kernel, **draw(st.sampled_from([{}, {"strides": draw(pairs(3))}]))}
+    pads = st.lists(st.integers(0, 2), min_size=4, max_size=4)
+    more |= draw(
+        st.one_of(
+            st.just({}),
+            pads.map(lambda found: {"pads": found}),
+            st.sampled_from(["SAME_UPPER", "SAME_LOWER", "VALID"]).map(lambda found: {"auto_pad": found}),
+        )
+    )
+    inputs = ["x"]
+    if op == "Conv":
+        group = draw(st.sampled_from([g for g in (1, 2, 3) if shape[1] % g == 0]))
+        w.tensors["w"] = w.numbers(2 * group, shape[1] // group, *kernel)
+        inputs.append("w")
+        more |= {"group": group, **draw(st.sampled_from([{}, {"dilations": draw(pairs(2))}]))}
+    else:
+        more |= draw(st.sampled_from([{}, {}, {"ceil_mode": 1}]))
+        if op == "MaxPool" or opset >= 19:
+            more |= draw(st.sampled_from([{}, {}, {"dilations": draw(pairs(2))}]))
+        counts = {"count_include_pad": 1} if op == "AveragePool" else {"storage_order": 1}
+        more |= draw(st.sampled_from([{}, {}, counts]))
+    w.tensors = {name: array.astype(np.float32) for name, array in w.tensors.items()}
+    w.value = w.node(op, *inputs, **more)
+    if draw(st.sampled_from([False, False, False, True])):
+        w.value = w.node("Flatten", w.node("Relu", w.value))
+    x = np.random.default_rng(draw(st.integers(0, 9))).normal(size=shape).astype(np.float32) - 3
+    model = model_of(w, x)
+    del model.graph.output[0].type.tensor_type.shape.dim[:]
+    return model, x
 
 
 def model_of(w: Writing, x: np.ndarray) -> ModelProto:
@@ -287,6 +454,8 @@ def run(model: ModelProto, x: np.ndarray) -> np.ndarray:
     """What onnxruntime computes; with the same numbers in float32 where it has no kernel for float64."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4
+    # Above that it makes LayerNormalization of nodes that it cannot check.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     for each in (model, in_float32(model)):
         try:
             session = onnxruntime.InferenceSession(each.SerializeToString(), options, ["CPUExecutionProvider"])
@@ -321,4 +490,6 @@ def predicted(model: ModelProto, x: np.ndarray) -> np.ndarray:
         x = x.astype(
             np.float64 if model.graph.output[0].type.tensor_type.elem_type == TensorProto.DOUBLE else np.float32
         )
-    return found.model.forward(found.params, found.state, x, INFERENCE)[0]
+    taken, given = found.channels_first
+    y = found.model.forward(found.params, found.state, np.moveaxis(x, 1, -1) if taken else x, INFERENCE)[0]
+    return np.moveaxis(y, -1, 1) if given else y

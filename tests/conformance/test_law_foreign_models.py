@@ -18,7 +18,7 @@ from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
 from bpfunc.interop.onnx import from_onnx
 from bpfunc.interop.onnx_operators import KNOWN
-from tests.conformance.foreign_graphs import known_models, predicted, run
+from tests.conformance.foreign_graphs import known_models, predicted, run, windows_of_any_kind
 
 OPERATORS = sorted(KNOWN.keys() - {"ZipMap"})
 """All that are known; ZipMap, whose output is no array, is tried with scikit-learn's files."""
@@ -174,11 +174,17 @@ def test_unknown_variations_of_every_operator_are_refused(op: str, change: Calla
     refused(model, "" if of_all else f"({op})" if change is override else f"node '{node.name}' (")
 
 
+IMAGE_VALUES = (
+    *([1, 1], [2, 1], [1, 2], [2, 2], [3, 3], [0, 0], [1, 1, 1], [2, 3], [1, 2, 3], [-2, -1], [2, 3, 1]),
+    *([0, 0, 0, 0], [1, 1, 1, 1], [1, 0, 0, 1], [0, 2, 1, 0], [-1, 0, 0, 0], [4, 4, 4, 4]),
+    *([0, 2, 3, 1], [0, 3, 1, 2], [0, 1, 2, 3], [0, 1, 3, 2], [1, 0, 2, 3], [3, 2, 1, 0]),
+)
+"""Values of the attributes of operators on images: pairs, pads, orders of four axes."""
 VALUES: dict[int, tuple[object, ...]] = {
     defs.OpSchema.AttrType.INT.value: (-3, -2, -1, 0, 1, 2, 3, 10, 11, 16, 2**40),
     defs.OpSchema.AttrType.FLOAT.value: (-1.0, 0.0, 0.3, 1.0, 2.0, float("inf"), float("nan")),
-    defs.OpSchema.AttrType.STRING.value: ("none", "tanh", "other"),
-    defs.OpSchema.AttrType.INTS.value: ([], [0], [1], [-1], [0, 1], [1, 0], [-1, -2], [2]),
+    defs.OpSchema.AttrType.STRING.value: ("none", "tanh", "other", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"),
+    defs.OpSchema.AttrType.INTS.value: ([], [0], [1], [-1], [0, 1], [1, 0], [-1, -2], [2], *IMAGE_VALUES),
 }
 
 
@@ -261,6 +267,45 @@ def test_other_shapes_are_right_or_refused(drawn: tuple[ModelProto, np.ndarray],
         refused_by_someone(model, x)
         return
     refused_or_right(model, x)
+
+
+@settings(max_examples=600, suppress_health_check=list(HealthCheck))
+@given(windows_of_any_kind())
+def test_windows_of_any_kind_are_right_or_refused(drawn: tuple[ModelProto, np.ndarray]) -> None:
+    """Padding that counts, windows beyond the padding, dilation, every auto_pad, uneven pads; not a wrong value."""
+    model, x = drawn
+    try:
+        run(model, x)
+    except UNABLE:
+        refused_by_someone(model, x)
+        return
+    refused_or_right(model, x)
+
+
+def test_windows_of_both_kinds_are_drawn() -> None:
+    """Of each operator some are read and some refused, by its own name."""
+    for op in ("Conv", "MaxPool", "AveragePool"):
+        for read in (True, False):
+            model, x = find(
+                windows_of_any_kind(),
+                lambda drawn, op=op, read=read: (
+                    drawn[0].graph.node[0].op_type == op and len(drawn[0].graph.node) == 1 and is_read(*drawn) == read
+                ),
+                settings=settings(max_examples=2000, derandomize=True, database=None),
+            )
+            if read:
+                agree(model, x)
+            else:
+                assert op in refused(model, f"({op})")
+
+
+def is_read(model: ModelProto, x: np.ndarray) -> bool:
+    """Whether a model is read."""
+    try:
+        predicted(model, x)
+    except ValueError:
+        return False
+    return True
 
 
 def refused_by_someone(model: ModelProto, x: np.ndarray) -> None:

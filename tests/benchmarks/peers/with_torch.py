@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 
+from tests.benchmarks.images import BATCHES, MOMENTUM, RATE, Network, Step, batches, weights
 from tests.benchmarks.problem import Floats, Layers, Problem, Runner
 from tests.benchmarks.settings import Optimizer
 
@@ -97,3 +98,35 @@ def _optimizer(model: torch.nn.Module, numbers: Optimizer, kind: str) -> torch.o
 def _finite(loss: float) -> None:
     if not loss < float("inf"):
         raise FloatingPointError(f"the loss is {loss}")
+
+
+def image_step(network: Network, threads: int) -> Step:
+    """A step of a convolutional network, eager, images with their channels first as torch has them by default."""
+    torch.set_num_threads(threads)
+    first, second, third, fourth = weights(network)
+    width = network.filters[1]
+    by_channel = third.reshape(49, width, -1).transpose(1, 0, 2).reshape(third.shape)
+    norms = [torch.nn.BatchNorm2d(filters) if network.norm else torch.nn.Identity() for filters in network.filters]
+    model = torch.nn.Sequential(
+        *(torch.nn.Conv2d(1, network.filters[0], 3, padding=1), norms[0], torch.nn.ReLU(), torch.nn.MaxPool2d(2)),
+        *(torch.nn.Conv2d(network.filters[0], width, 3, padding=1), norms[1], torch.nn.ReLU(), torch.nn.MaxPool2d(2)),
+        *(torch.nn.Flatten(), torch.nn.Linear(49 * width, network.hidden), torch.nn.ReLU()),
+        torch.nn.Linear(network.hidden, 10),
+    )
+    given = (first.transpose(3, 2, 0, 1), second.transpose(3, 2, 0, 1), by_channel.T, fourth.T)
+    with torch.no_grad():
+        for place, weight in zip((0, 4, 9, 11), given, strict=True):
+            model[place].weight.copy_(torch.from_numpy(weight.copy()))
+            model[place].bias.zero_()
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
+    rows = [(torch.from_numpy(images)[:, None], torch.from_numpy(labels)) for images, labels in batches(network)]
+
+    def run(number: int) -> float:
+        images, labels = rows[number % BATCHES]
+        optimizer.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return run

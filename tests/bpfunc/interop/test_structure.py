@@ -12,7 +12,6 @@ from hypothesis import given, strategies as st
 
 from bpfunc import layers
 from bpfunc.interop.structure import build, describe, from_tensors, to_tensors
-from bpfunc.interop.torch_layout import ON_IMAGES
 from bpfunc.keys import Key
 from bpfunc.layers import Layer, combinators as model, mirror
 from bpfunc.layers.recognition import MAKERS
@@ -39,12 +38,12 @@ def test_every_maker_is_known() -> None:
 
 
 def test_stacks_hold_every_maker() -> None:
-    """The networks that the tests run over leave no layer out, apart from embedding and those of images."""
+    """The networks that the tests run over leave no layer out, apart from embedding."""
 
     def names(layer: Layer) -> set[str]:
         return {layer.maker.name}.union(*(names(part) for _, part in layer.parts))
 
-    assert set().union(*map(names, STACKS.values())) == {*MAKERS, "named"} - {"embedding", *ON_IMAGES}
+    assert set().union(*map(names, STACKS.values())) == {*MAKERS, "named"} - {"embedding"}
 
 
 @pytest.mark.parametrize("name", STACKS)

@@ -93,6 +93,72 @@ def test_networks_without_a_twin_are_refused(network: Layer, message: str) -> No
         to_torch_state_dict(network, params, state)
 
 
+def test_rows_of_flattened_images_change_their_order() -> None:
+    """A dense weight after flatten has its rows by pixel here and by channel in torch; the axes of kernels turn."""
+    network = serial(layers.reshape((1, 2, 1)), layers.conv2d(3, (1, 2)), layers.flatten(), dense(1, use_bias=False))
+    params, state = lively(network, (2,))
+    found = to_torch_state_dict(network, params, state)
+    by_pixel = params.layers[3].weight.ravel()
+    assert found["3.weight"].tolist() == [by_pixel[[0, 3, 1, 4, 2, 5]].tolist()]
+    assert found["1.weight"].shape == (3, 1, 1, 2)
+    assert found["1.weight"][2, 0, 0, 1] == params.layers[1].weight[0, 1, 0, 2]
+
+
+POOLED = serial(layers.max_pool2d(2), layers.flatten(), dense(3))
+
+
+@pytest.mark.parametrize(
+    ("network", "in_shape", "message"),
+    [
+        (POOLED, (4, 4, 2), r"^layers\[2\]: its rows are flattened images, and how many channels .* give in_shape"),
+        (
+            serial(layers.reshape((2, 2, 3)), layers.conv2d(1)),
+            (12,),
+            r"^layers\[0\]: reshape\(2, 2, 3\) orders .* torch",
+        ),
+        (
+            serial(layers.conv2d(2), layers.reshape((8, 4))),
+            (4, 4, 1),
+            r"^layers\[1\]: reshape\(8, 4\) orders the numbers",
+        ),
+        (
+            serial(layers.conv2d(2), layers.flatten(), layers.reshape((4, 4, 2))),
+            (4, 4, 1),
+            r"^layers\[2\]: reshape\(4, 4, 2\) orders the numbers",
+        ),
+    ],
+)
+def test_orders_that_are_not_known_are_refused(network: Layer, in_shape: tuple[int, ...], message: str) -> None:
+    """Never another order silently."""
+    params, state, _ = network.init(Key(0), in_shape)
+    with pytest.raises(ValueError, match=message):
+        to_torch_state_dict(network, params, state)
+
+
+def test_channels_may_be_told() -> None:
+    """The shape of an example settles what no convolution does; parameters of another count of pixels are refused."""
+    params, state = lively(POOLED, (4, 4, 2))
+    there = to_torch_state_dict(POOLED, params, state, in_shape=(4, 4, 2))
+    assert not np.array_equal(there["2.weight"], params.layers[2].weight.T)
+    again, _ = from_torch_state_dict(POOLED, there, in_shape=(4, 4, 2))
+    assert again.layers[2].weight.tobytes() == params.layers[2].weight.tobytes()
+    with pytest.raises(
+        ValueError, match=r"^layers\[2\]\.weight: expected rows of images of 3 channels, found \(8, 3\)"
+    ):
+        to_torch_state_dict(POOLED, params, state, in_shape=(4, 4, 3))
+
+
+def test_kernels_of_another_shape_are_refused() -> None:
+    """As those of a dense layer are."""
+    network = serial(layers.conv2d(3, 2))
+    params, state = lively(network, (4, 4, 2))
+    with pytest.raises(ValueError, match=r"^layers\[0\]\.weight: expected float32 or float64 \(2, 2, 2, 4\), found"):
+        to_torch_state_dict(serial(layers.conv2d(4, 2)), params, state)
+    found = to_torch_state_dict(network, params, state)
+    with pytest.raises(ValueError, match=r"^0\.weight: expected \(3, 2, 2, 2\), found \(2, 2, 2, 3\)"):
+        from_torch_state_dict(network, found | {"0.weight": found["0.weight"].T}, in_shape=(4, 4, 2))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
