@@ -74,7 +74,7 @@ def page() -> str:
     found = {inside.command_path.removeprefix("bpfunc "): (one, inside) for one, inside in commands(root, context)}
     lines = [INTRO, "| Command | What it does |", "|---|---|"]
     lines += [f"| `bpfunc {path}` | {first_words(one)} |" for path, (one, _) in found.items()]
-    lines += ["", *section(root, context)]
+    lines += ["", "## The command itself", "", *section(root, context)]
     for heading, names in grouped(list(dict.fromkeys(path.split()[0] for path in found)), GROUPS).items():
         lines += [f"## {heading}", ""]
         for name in names:
