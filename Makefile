@@ -57,10 +57,11 @@ mutation: $(VENV)/.installed-test-oracles-mutation  ## mutation testing of ops, 
 docs: $(VENV)/.installed-docs  ## the documentation as HTML, warnings as errors
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build
 
-pages: $(VENV)/.installed-test-oracles  ## the pages that are made from the code: reference, commands, fields
+pages: $(VENV)/.installed-test-oracles  ## what is made from the code: reference, commands, fields, outputs of the notebook
 	$(BIN)/python docs/write_api.py
 	$(BIN)/python docs/write_commands.py
 	$(BIN)/python docs/write_fields.py
+	$(BIN)/python docs/run_tour.py
 
 architecture: $(STAMP)  ## docs/architecture.md and .svg, made from the code
 	$(BIN)/python docs/draw_architecture.py
