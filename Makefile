@@ -6,7 +6,7 @@ EXTRAS ?= test
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: help run test-fast test conformance faults lint prose types check bench mutation docs architecture changelog clean
+.PHONY: help run test-fast test conformance faults lint prose types check bench mutation docs pages architecture changelog clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ mutation: $(VENV)/.installed-test-oracles-mutation  ## mutation testing of ops, 
 
 docs: $(VENV)/.installed-docs  ## the documentation as HTML, warnings as errors
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build
+
+pages: $(VENV)/.installed-test-oracles  ## what is made from the code: reference, commands, fields, outputs of the notebook
+	$(BIN)/python docs/write_api.py
+	$(BIN)/python docs/write_commands.py
+	$(BIN)/python docs/write_fields.py
+	$(BIN)/python docs/run_tour.py
 
 architecture: $(STAMP)  ## docs/architecture.md and .svg, made from the code
 	$(BIN)/python docs/draw_architecture.py

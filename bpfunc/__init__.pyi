@@ -1,6 +1,7 @@
 """The public names, in the order in which data flows through them, and where each is at home.
 
-Type checkers read this file instead of ``__init__.py``, which reads it too: it is the only list of the names.
+Type checkers read this file instead of ``__init__.py``, which reads it too: it is the only list of the names. The
+comments in ``__all__`` are the topics of the reference in ``docs/api``, and of ``help(bpfunc)``.
 """
 
 from bpfunc.arrays.types import (
@@ -298,10 +299,11 @@ from bpfunc.optimizers import adamax as adamax
 from bpfunc.transforms import scale_by_adamax as scale_by_adamax
 
 __all__ = [
-    # randomness and trees
+    # randomness: a key names a stream of random numbers; the same key gives the same numbers
     "Key",
     "fold_in",
     "split",
+    # trees: parameters, gradients and states are nested records of arrays
     "flatten",
     "unflatten",
     "tree_map",
@@ -326,7 +328,7 @@ __all__ = [
     "unravel",
     "readonly",
     "readonly_arrays",
-    # data
+    # data: batches of examples, the order in which an epoch takes them, and rows to validate on
     "Batch",
     "Sampler",
     "epoch_batches",
@@ -338,7 +340,7 @@ __all__ = [
     "take",
     "train_validation_split",
     "k_fold",
-    # what the data might have been
+    # augmentation: examples that are changed at random each time they are seen
     "Augmentation",
     "augmented",
     "compose",
@@ -350,7 +352,7 @@ __all__ = [
     "cutout",
     "noise",
     "mixup",
-    # networks
+    # layers: what a network is made of, and how layers are combined
     "Layer",
     "Context",
     "INFERENCE",
@@ -358,16 +360,6 @@ __all__ = [
     "dense",
     "DenseParams",
     "ConvParams",
-    "Initializer",
-    "he_normal",
-    "he_uniform",
-    "glorot_normal",
-    "glorot_uniform",
-    "lecun_normal",
-    "lecun_uniform",
-    "orthogonal",
-    "truncated_normal",
-    "zeros",
     "relu",
     "softmax",
     "leaky_relu",
@@ -401,7 +393,18 @@ __all__ = [
     "NamedParams",
     "mirror_averaged",
     "summary",
-    # losses and gradients
+    # initialisers: how weights are drawn before training
+    "Initializer",
+    "he_normal",
+    "he_uniform",
+    "glorot_normal",
+    "glorot_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "orthogonal",
+    "truncated_normal",
+    "zeros",
+    # losses: one number for each example, with its derivatives
     "Loss",
     "cross_entropy",
     "binary_cross_entropy",
@@ -411,6 +414,7 @@ __all__ = [
     "huber",
     "focal",
     "kl_divergence",
+    # gradients: from a model and a loss to gradients, and how to check them
     "Value",
     "value",
     "value_and_grad",
@@ -429,7 +433,20 @@ __all__ = [
     "GradCheck",
     "check_projection",
     "check_sweep",
-    # gradients to updates
+    # optimisers: complete recipes, each a chain of transforms
+    "sgd",
+    "adagrad",
+    "rmsprop",
+    "adadelta",
+    "adam",
+    "adamax",
+    "amsgrad",
+    "nadam",
+    "adamw",
+    "lion",
+    "lamb",
+    "weights_only",
+    # transforms: the parts of optimisers: from gradients to updates of the parameters
     "GradientTransform",
     "chain",
     "scale",
@@ -462,18 +479,9 @@ __all__ = [
     "projected",
     "max_norm",
     "non_negative",
-    "sgd",
-    "adagrad",
-    "rmsprop",
-    "adadelta",
-    "adam",
-    "adamax",
-    "amsgrad",
-    "nadam",
-    "adamw",
-    "lion",
-    "lamb",
-    "weights_only",
+    "apply_updates",
+    "updated",
+    # schedules: a learning rate that depends on the step
     "Schedule",
     "constant",
     "linear",
@@ -486,9 +494,7 @@ __all__ = [
     "warm_up",
     "one_cycle",
     "join",
-    "apply_updates",
-    "updated",
-    # training
+    # training: the step, the iterator of epochs, and prediction
     "TrainState",
     "StepMetrics",
     "StepFn",
@@ -506,7 +512,7 @@ __all__ = [
     "train",
     "evaluate",
     "predict",
-    # what to do with the epochs
+    # epochs: what to do with the records that a training yields: validate, stop early, log, choose
     "EpochLike",
     "ValidatedEpoch",
     "validated",
@@ -516,7 +522,7 @@ __all__ = [
     "every",
     "logged",
     "describe",
-    # metrics
+    # metrics: figures that merge over batches
     "Metric",
     "Mean",
     "mean",

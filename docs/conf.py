@@ -11,3 +11,5 @@ html_title = "bpfunc"
 autodoc_member_order = "bysource"
 default_role = "literal"
 napoleon_custom_sections = ["Reference"]
+# The reference of these bridges is built without their libraries.
+autodoc_mock_imports = ["google", "onnx", "onnxruntime", "sklearn"]

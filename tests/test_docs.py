@@ -7,6 +7,7 @@ import io
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,40 @@ def test_compose_page_is_as_short_as_it_says() -> None:
 def lines_of_code(body: str) -> list[str]:
     """The lines that are not empty and no check."""
     return [line for line in body.splitlines() if line and not line.startswith("assert")]
+
+
+def unreachable(start: Path, pages: Iterable[Path], left_out: str = "") -> set[str]:
+    """Pages that no row of links leads to from a page; one link may be left out, to see that it is missed."""
+    seen, todo = set(), [start.resolve()]
+    while todo:
+        page = todo.pop()
+        if page in seen or not page.exists():
+            continue
+        seen.add(page)
+        text = page.read_text(encoding="utf-8") if page.suffix == ".md" else ""
+        links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if link != left_out and "://" not in link]
+        todo += [(page.parent / link).resolve() for link in links]
+    return {str(page.relative_to(ROOT)) for page in pages if page.resolve() not in seen}
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    """By links in the text alone; a page whose only link is left out is found."""
+    pages = [*PAGES, *(ROOT / "docs").glob("*.ipynb"), *ROOT.glob("*.md"), ROOT / "data" / "README.md"]
+    assert unreachable(ROOT / "README.md", pages) == set()
+    assert unreachable(ROOT / "README.md", pages, "api/layers.md") == {"docs/api/layers.md"}
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """The table of contents of the built documentation has every page of `docs`."""
+    docs = ROOT / "docs"
+    for index, folder in ((docs / "index.md", docs), (docs / "api.md", docs / "api")):
+        tree = index.read_text(encoding="utf-8").partition("```{toctree}")[2].partition("```")[0]
+        listed = {Path(line).name for line in tree.split() if not line.startswith(":")}
+        assert {page.stem for page in folder.glob("*.md")} - {"index"} <= listed
+
+
+def test_every_link_leads_to_a_file() -> None:
+    """A link between pages whose file is not there is found."""
+    for page in PAGES:
+        links = re.findall(r"\]\(([^)#\s]+\.(?:md|ipynb|svg|png))\)", page.read_text(encoding="utf-8"))
+        assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == [], page.name

@@ -70,7 +70,7 @@ def to_onnx(
 ) -> ModelProto:
     """Write a network, as it predicts, as an ONNX model.
 
-    The model takes ``input``, (B, *in_shape) with B free, and gives ``logits``: what the network's forward pass gives.
+    The model takes ``input``, ``(B, *in_shape)`` with B free, and gives ``logits``: the network's forward pass.
     With ``mean`` or ``scale`` the input is raw pixels, uint8, and ``(x / 255 - mean) / scale`` is part of the model,
     computed in float64 and then rounded, as the pipeline does. Otherwise it is of the parameters' type, or int64 where
     the network begins with an embedding.

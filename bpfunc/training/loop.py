@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import attrs
 import numpy as np
 
-from bpfunc.arrays.arguments import expected
+from bpfunc.arrays.arguments import described, expected
 from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch, epoch_batches, in_order
@@ -176,6 +176,7 @@ def train(
         A record after each epoch.
 
     Raises:
+        TypeError: ``batches`` is not a function.
         ValueError: An epoch has no batch, or the step's metric is another one.
 
     Example:
@@ -184,6 +185,11 @@ def train(
         >>> [record.state for record in train(count, 0, lambda epoch: ["ab"], epochs=3)]
         [2, 4, 6]
     """
+    if not callable(batches):
+        raise TypeError(
+            f"train takes a function of the epoch's number as batches, got {described(batches)}; "
+            "write lambda epoch: epoch_batches(data, key, epoch, batch_size)"
+        )
     for number in range(start, epochs):
         state, metrics = fold_steps(step, state, batches(number), metric=metric)
         yield Epoch(number + 1, state, metrics)

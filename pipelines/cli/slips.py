@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from typer._click.exceptions import NoSuchOption
@@ -37,6 +38,16 @@ OTHER_WORDS = {
     "--cache-dir": "--cache",
 }
 """Option of other tools -> ours; those of fields are in `pipelines.spec.settings`."""
+
+
+PLAIN = {
+    r"Input should be a valid integer.*": "expected a whole number",
+    r"Input should be a valid number.*": "expected a number",
+    r"Input should be greater than or equal to ": "expected a number of at least ",
+    r"Input should be less than or equal to ": "expected a number of at most ",
+    r"Value error, ": "",
+}
+"""What the library that converts values says -> plain words."""
 
 
 def meant_option(written: str, known: list[str]) -> str | None:
@@ -78,6 +89,8 @@ def usage_problem(error: UsageError) -> tuple[str, str, str]:
     context = error.ctx
     place = "bpfunc" if context is None else context.command_path
     what = error.format_message().strip().rstrip(".")
+    for theirs, plain in PLAIN.items():
+        what = re.sub(theirs, plain, what)
     hint = ""
     if isinstance(error, NoSuchOption):
         what = f"No such option: {error.option_name}"

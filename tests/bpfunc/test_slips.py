@@ -49,6 +49,10 @@ SLIPS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: bp_.serial(bp_.dense(4), bp_.relu, bp_.dense(3)),
         "TypeError: serial takes a Layer as layers[1], got the function relu; call it: relu()",
     ),
+    "batches that are not made by a function": (
+        lambda: list(bp_.train(bp.make_step(MODEL, LOSS, SGD), STATE, [BATCH], epochs=1)),
+        "TypeError: train takes a function of the epoch's number as batches, got a list; write lambda epoch: epoch_batches(data, key, epoch, batch_size)",
+    ),
     "a list of layers": (
         lambda: bp_.serial([bp_.dense(4), bp_.relu()]),
         "TypeError: serial takes a Layer as layers[0], got a list; unpack it with *",

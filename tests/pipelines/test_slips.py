@@ -55,6 +55,21 @@ def test_other_wrong_usage_has_the_same_form(cli: Cli, line: str) -> None:
     assert [text.split(":")[0] for text in done.stderr.splitlines()] == ["error", "  where", "  what to do"]
 
 
+WORDED = {
+    "run --epochs three": "Invalid value for '--epochs' / '-e': expected a whole number",
+    "study --seeds 0": "Invalid value for '--seeds': expected a number of at least 1",
+    "runs list --sort size": "Invalid value for '--sort': 'size' is not one of 'date', 'accuracy', 'name', 'recipe'",
+    "run --checkpoint-every soon": "Invalid value for '--checkpoint-every': expected a number",
+}
+"""Command line -> what is said of its value."""
+
+
+@pytest.mark.parametrize("line", WORDED)
+def test_a_value_is_refused_in_plain_words(cli: Cli, line: str) -> None:
+    """The parser's library speaks of inputs and strings; here the words are those of all other errors."""
+    assert cli(*line.split()).stderr.splitlines()[0] == f"error: {WORDED[line]}"
+
+
 def test_short_help_everywhere() -> None:
     """Each command takes -h."""
     for name, command in ALL.items():
