@@ -13,10 +13,10 @@ from pipelines.report.drawing.confusion import confusion_figure
 from pipelines.report.drawing.gallery import sheet, tile
 from pipelines.report.drawing.layout import again, document, header, note, paragraph, scroll, section, table
 from pipelines.report.drawing.markup import Html, element, text
-from pipelines.report.drawing.strips import Dot, Strip, linear_axis, strips_svg
+from pipelines.report.drawing.strips import Dot, Strip, linear_axis, scaled, strips_svg
 from pipelines.report.drawing.wording import count, nats, percent, plural, points
 from pipelines.studies.comparison import Side, SideBySide
-from pipelines.studies.statistics import RESAMPLES
+from pipelines.studies.statistics import RESAMPLES, no_interval
 
 IMAGES_SHOWN: Final = 96
 """In each of the groups of images."""
@@ -47,10 +47,7 @@ def comparison_page(found: SideBySide, command: str) -> str:
         The document, the same for the same results.
     """
     title = f"{found.a.name} and {found.b.name}"
-    low, high = found.comparison.interval
-    said = f"points of test accuracy, A minus B; 95 % bootstrap interval {points(low)} to {points(high)}. " + _verdict(
-        found
-    )
+    said = f"points of test accuracy, A minus B; 95 % bootstrap interval {_interval(found)}. {_verdict(found)}"
     contents = [("figures", "Figures"), ("chance", "Chance"), ("confusion", "Confusion"), ("rows", "Images")]
     contents.append(("again", "Run it again"))
     opening = header(
@@ -73,7 +70,17 @@ def comparison_page(found: SideBySide, command: str) -> str:
     return document(f"{title}: {points(found.comparison.difference)} points", opening, main)
 
 
+def _interval(found: SideBySide) -> str:
+    known = found.comparison
+    if known.interval is None:
+        return no_interval(known.rows, "test images", "differences")
+    return " to ".join(points(end) for end in known.interval)
+
+
 def _verdict(found: SideBySide) -> str:
+    if found.comparison.interval is None:
+        same = abs(found.comparison.difference) < 0.5 / found.comparison.rows
+        return "These test images do not tell the two apart." if same else "So they say nothing of chance."
     low, high = found.comparison.interval
     if low <= 0 <= high:
         return "The interval holds zero: these test images do not tell the two apart."
@@ -100,19 +107,20 @@ def _mistakes(side: Side) -> str:
 
 def _chance(found: SideBySide) -> Html:
     known = found.comparison
-    low, high = known.interval
-    strips = [Strip("A minus B", (Dot(100 * known.difference),), interval=(100 * low, 100 * high))]
+    strips = [Strip("A minus B", (Dot(100 * known.difference),), interval=scaled(known.interval))]
     chart = strips_svg(
         strips,
         linear_axis(strips, include=(0.0,)),
-        words=f"A minus B, {points(known.difference)} points, interval {points(low)} to {points(high)}",
+        words=f"A minus B, {points(known.difference)} points, interval {_interval(found)}",
         below="difference of accuracy in percentage points",
     )
     said = (
         f"The interval is a percentile bootstrap: {count(RESAMPLES)} times, test images are drawn from the file with "
         "replacement, as many as it has, and both are judged on them. It tells how much of the difference could come "
-        "of which images happen to be in the file."
+        "of which images happen to be in the file; both are taken as they are, so another seed may change it further."
     )
+    if known.interval is None:
+        said = f"An interval {_interval(found)}."
     parts = [paragraph(said), scroll("Difference and its interval, picture", chart)]
     if known.p_value is None or known.only_a_right is None or known.only_b_right is None:
         parts.append(note("McNemar's test is for two runs; here a study is compared, so it is left out."))
@@ -120,7 +128,7 @@ def _chance(found: SideBySide) -> Html:
         rows = [
             ["Only A right", count(known.only_a_right)],
             ["Only B right", count(known.only_b_right)],
-            ["McNemar's exact test, p", f"{known.p_value:.4f}"],
+            ["McNemar's exact test, p", "< 0.0001" if known.p_value < 1e-4 else f"{known.p_value:.4f}"],
         ]
         parts += [
             table("McNemar's test", ["Test images", "Number"], rows, style="figures narrow"),

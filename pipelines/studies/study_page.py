@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +12,11 @@ from pipelines.disk.atomic import write_bytes
 from pipelines.report.drawing.confusion import confusion_figure
 from pipelines.report.drawing.layout import again, document, facts, header, note, paragraph, scroll, section, table
 from pipelines.report.drawing.markup import Html, element
-from pipelines.report.drawing.strips import Dot, Strip, linear_axis, strips_svg
+from pipelines.report.drawing.strips import Dot, Strip, linear_axis, scaled, strips_svg
 from pipelines.report.drawing.wording import percent, plural, points
 from pipelines.studies.ablation import AblationRow
 from pipelines.studies.ablation_section import ablation_section
-from pipelines.studies.statistics import NO_INTERVAL
+from pipelines.studies.statistics import no_interval
 from pipelines.studies.study import Study
 
 
@@ -75,8 +74,9 @@ def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = 
     contents = [("distribution", "Distribution"), *([("ablation", "Ablation")] if ablation else [])]
     contents += [("seeds", "Seeds"), ("confusion", "Confusion"), ("recall", "Recall"), ("time", "Time")]
     contents += [("again", "Run it again")]
-    low, high = study.interval
-    interval = NO_INTERVAL if math.isnan(low) else f"{percent(low, digits=3)} to {percent(high, digits=3)}"
+    interval = no_interval(len(study.results))
+    if study.interval is not None:
+        interval = " to ".join(percent(end, digits=3) for end in study.interval)
     said = (
         f"mean test accuracy of {plural(len(study.results), 'seed', 'seeds')}. Standard deviation "
         f"{points(study.deviation, digits=3).lstrip('+')} points; 95 % interval of the mean {interval}."
@@ -88,13 +88,12 @@ def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = 
 
 
 def _distribution(study: Study) -> Html:
-    low, high = study.interval
     strips = [
         Strip(
             "test",
             tuple(Dot(100 * result.test_accuracy) for result in study.results),
             middle=100 * study.mean,
-            interval=(100 * low, 100 * high),
+            interval=scaled(study.interval),
         )
     ]
     validation = [r.validation_accuracy for r in study.results if r.validation_accuracy is not None]
@@ -109,9 +108,12 @@ def _distribution(study: Study) -> Html:
     )
     said = (
         "A dot is a seed: it decides the first weights, the order of the batches and which rows are held out. The "
-        "upright line is the mean, the grey bar its 95 % confidence interval by Student's t, with the test images "
-        "taken as given."
+        "upright line is the mean"
     )
+    if study.interval is None:
+        said += f". Its 95 % interval {no_interval(len(study.results))}."
+    else:
+        said += ", the grey bar its 95 % confidence interval by Student's t, with the test images taken as given."
     caption = element("figcaption", {}, note(said))
     figure = element("figure", {}, scroll("Accuracy of every seed, picture", chart), caption)
     return section("distribution", "How far seeds spread", figure)

@@ -30,8 +30,9 @@ from pipelines.stages.evaluate import images_of_rows
 from pipelines.studies.ablation import AblationRow
 from pipelines.studies.comparison import SideBySide, side_by_side
 from pipelines.studies.comparison_page import IMAGES_SHOWN, comparison_page
-from pipelines.studies.study import SeedResult, run_study, seed_directory, summarised
+from pipelines.studies.study import SeedResult, run_study, seed_directory, study_table, summarised
 from pipelines.studies.study_page import study_page
+from pipelines.studies.text import comparison_lines, study_lines
 from tests.pipelines.pages import Node, parsed, table_of
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -258,20 +259,34 @@ def test_study_page_of_one_seed_claims_no_spread() -> None:
     assert not re.search(r"\bnan\b", root.one("body").text)
 
 
+def test_equal_seeds_have_words_in_place_of_an_interval() -> None:
+    """Three equal accuracies do not prove that every seed reaches them; page, terminal and JSON tell the same."""
+    study = summarised("small", ("A", "B"), [attrs.evolve(SEEDS[0], seed=seed) for seed in range(3)])
+    why = "cannot be estimated: all 3 accuracies are equal"
+    root = parsed(study_page(study, "bpfunc study"))
+    assert root.one("p", "headline").text.endswith(f"95 % interval of the mean {why}.")
+    assert f"Its 95 % interval {why}." in root.section("distribution").text
+    assert not root.section("distribution").all("line", "interval")
+    assert f"95 % interval of the mean {why}" in study_lines(study)
+    assert study_table(study)["confidence_interval_95"] is None
+
+
 def test_ablation_is_a_section_of_the_study() -> None:
-    """Ingredients keep their order, zero is on the axis, and one seed alone has no interval."""
+    """Ingredients keep their order, zero is on the axis; one seed, or equal differences, have words and no interval."""
     rows = [
         AblationRow("flips", 0.985, 0.001, 0.005, (0.002, 0.008), (0.984, 0.986)),
-        AblationRow("dropout", 0.991, 0.0, -0.001, (float("nan"), float("nan")), (0.991,)),
+        AblationRow("dropout", 0.991, None, -0.001, None, (0.991,)),
+        AblationRow("mixup", 0.98, 0.0, 0.01, None, (0.98, 0.98, 0.98)),
     ]
     root = parsed(study_page(summarised("small", ("A", "B"), SEEDS), "bpfunc study", ablation=rows))
     section, dash = root.section("ablation"), "\N{EN DASH}"
     assert table_of(section)[1:] == [
         ["flips", "98.500 %", "0.100", "+0.500", "+0.200 to +0.800"],
-        ["dropout", "99.100 %", "0.000", "\N{MINUS SIGN}0.100", f"{dash} to {dash}"],
+        ["dropout", "99.100 %", dash, "\N{MINUS SIGN}0.100", "needs three seeds"],
+        ["mixup", "98.000 %", "0.000", "+1.000", "cannot be estimated: all 3 differences are equal"],
     ]
-    assert (len(section.all("circle")), len(section.all("line", "interval"))) == (2, 1)
-    assert any(float(t.text.replace("\N{MINUS SIGN}", "-")) == 0 for t in section.all("text", "tick")[2:-1])
+    assert (len(section.all("circle")), len(section.all("line", "interval"))) == (3, 1)
+    assert any(float(t.text.replace("\N{MINUS SIGN}", "-")) == 0 for t in section.all("text", "tick")[3:-1])
     assert "#ablation" in [a.attributes["href"] for a in root.one("nav").all("a")]
 
 
@@ -348,9 +363,14 @@ def test_comparison_with_a_study_counts_its_runs(study: Path, places: Places) ->
 
 
 def test_a_run_compared_with_itself_differs_nowhere(study: Path, places: Places) -> None:
-    """No image, no difference, and the interval holds zero."""
+    """No image, no difference, and no interval: one without width would claim to be certain."""
     found = side_by_side(seed_directory(study, 0), seed_directory(study, 0), places)
     root = parsed(comparison_page(found, "c"))
+    why = "cannot be estimated: all 30 differences are equal"
+    assert found.comparison.interval is None
+    assert f"95 % bootstrap interval {why}" in comparison_lines(found.comparison)
+    assert f"95 % bootstrap interval {why}." in root.one("p", "headline").text
+    assert not root.section("chance").all("line", "interval")
     assert "On every test image the two say the same." in root.section("rows").text
     assert "do not tell the two apart" in root.one("p", "headline").text
     assert not root.section("rows").all("li")
