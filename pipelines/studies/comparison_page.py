@@ -9,17 +9,30 @@ from typing import Final
 import numpy as np
 
 from pipelines.disk.ownership import write_output
-from pipelines.report.drawing.confusion import confusion_figure
+from pipelines.report.drawing.charts import tint
 from pipelines.report.drawing.gallery import sheet, tile
-from pipelines.report.drawing.layout import again, document, header, note, paragraph, scroll, section, table
+from pipelines.report.drawing.layout import (
+    again,
+    document,
+    head_cell,
+    header,
+    note,
+    paragraph,
+    row,
+    scroll,
+    section,
+    table,
+)
 from pipelines.report.drawing.markup import Html, element, text
 from pipelines.report.drawing.strips import Dot, Strip, linear_axis, scaled, strips_svg
-from pipelines.report.drawing.wording import count, nats, percent, plural, points
+from pipelines.report.drawing.wording import NO_VALUE, count, nats, percent, plural, points, signed
 from pipelines.studies.comparison import Side, SideBySide
 from pipelines.studies.statistics import RESAMPLES, no_interval
 
 IMAGES_SHOWN: Final = 96
 """In each of the groups of images."""
+SETTINGS_IN_TITLE: Final = 3
+"""Of those that differ; the table has all."""
 
 
 def write_comparison_page(path: Path, found: SideBySide, command: str) -> None:
@@ -46,9 +59,15 @@ def comparison_page(found: SideBySide, command: str) -> str:
     Returns:
         The document, the same for the same results.
     """
-    title = f"{found.a.name} and {found.b.name}"
+    title = _title(found)
     said = f"points of test accuracy, A minus B; 95 % bootstrap interval {_interval(found)}. {_verdict(found)}"
-    contents = [("figures", "Figures"), ("chance", "Chance"), ("confusion", "Confusion"), ("rows", "Images")]
+    contents = [
+        ("settings", "Settings"),
+        ("figures", "Figures"),
+        ("chance", "Chance"),
+        ("confusion", "Confusion"),
+        ("rows", "Images"),
+    ]
     contents.append(("again", "Run it again"))
     opening = header(
         "bpfunc comparison",
@@ -61,9 +80,10 @@ def comparison_page(found: SideBySide, command: str) -> str:
     main = element(
         "main",
         {},
+        _settings(found),
         _figures(found),
         _chance(found),
-        _confusions(found),
+        _confusion(found),
         _rows(found),
         again("The same files give the same page.", command),
     )
@@ -141,16 +161,74 @@ def _chance(found: SideBySide) -> Html:
     return section("chance", "Is the difference more than chance?", *parts)
 
 
-def _confusions(found: SideBySide) -> Html:
-    parts = [
-        part
-        for letter, side in (("A", found.a), ("B", found.b))
-        for part in (
-            element("h3", {}, text(side.name)),
-            confusion_figure(side.confusion_matrix, side.class_names, linked=False, words=letter),
-        )
+def _value(value: object) -> str:
+    if isinstance(value, list | tuple):
+        between = "-" if all(isinstance(one, int) for one in value) else ", "
+        return between.join(map(str, value)) or "none"
+    if value is None:
+        return NO_VALUE
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value) or "none"
+
+
+def _title(found: SideBySide) -> str:
+    """Name both sides and what differs, such as ``A: run (epochs 30) and B: run2 (epochs 6)``."""
+    names = (found.a.name, found.b.name)
+    differing = [entry for entry in found.settings if entry[0] != "name"]
+    if not differing:
+        return f"{' and '.join(names)}, the same settings"
+    more = ", ..." if len(differing) > SETTINGS_IN_TITLE else ""
+    sides = [
+        ", ".join(f"{_short(name)} {_value(pair[k])}" for name, *pair in differing[:SETTINGS_IN_TITLE]) for k in (0, 1)
     ]
-    return section("confusion", "What is taken for what", *parts)
+    return " and ".join(f"{name} ({words}{more})" for name, words in zip(names, sides, strict=True))
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2].replace("_", " ")
+
+
+def _settings(found: SideBySide) -> Html:
+    heading = "What differs in the settings"
+    if not found.settings:
+        return section("settings", heading, paragraph("Nothing: both have the same settings."))
+    rows = [[name, _value(a), _value(b)] for name, a, b in found.settings]
+    return section(
+        "settings",
+        heading,
+        table("Settings that differ", ["Setting", found.a.name, found.b.name], rows, style="figures"),
+        note("All other settings are the same."),
+    )
+
+
+def _confusion(found: SideBySide) -> Html:
+    """One matrix of differences: blue where A does better, the accent colour where B does."""
+    names, (a, b) = found.class_names, found.matrices
+    gains = np.where(np.eye(len(names), dtype=bool), a - b, b - a)  # how much better A does
+    largest = float(np.abs(gains).max()) or 1.0
+    rows = []
+    for i, name in enumerate(names):
+        cells = []
+        for j in range(len(names)):
+            gain = float(gains[i, j])
+            kind = {"class": "gain" if gain > 0 else "miss" if gain < 0 else "none"}
+            kind |= {"style": f"--tint:{tint(abs(gain), largest)}"} if gain else {}
+            both = element("small", {}, text(f"{count(a[i, j].item())} \N{MINUS SIGN} {count(b[i, j].item())}"))
+            cells.append(element("td", kind, element("span", {}, text(signed((a - b)[i, j].item())), text(" "), both)))
+        rows.append(row(head_cell(name, scope="row"), *cells))
+    said = "Rows: true class. Columns: predicted class. Each cell: images of A minus images of B."
+    caption = element("caption", {}, element("span", {}, text(said)))
+    head = element("thead", {}, row(head_cell("True class"), *map(head_cell, names)))
+    matrix = element("table", {"class": "confusion"}, caption, head, element("tbody", {}, *rows))
+    means = " Counts of a study are means over its runs." if max(found.a.runs, found.b.runs) > 1 else ""
+    return section(
+        "confusion",
+        "What is taken for what: A minus B",
+        scroll("Difference of the confusion matrices, table", matrix),
+        note(
+            "On the diagonal are images named right, off it mistakes. Blue: A does better there. Orange: B does. "
+            f"The deeper the colour, the larger the difference.{means}"
+        ),
+    )
 
 
 def _rows(found: SideBySide) -> Html:

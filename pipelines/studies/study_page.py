@@ -9,11 +9,16 @@ import numpy as np
 
 from bpfunc.metrics import class_figures
 from pipelines.disk.atomic import write_bytes
+from pipelines.disk.ownership import seed_directories
 from pipelines.report.drawing.confusion import confusion_figure
 from pipelines.report.drawing.layout import again, document, facts, header, note, paragraph, scroll, section, table
 from pipelines.report.drawing.markup import Html, element
 from pipelines.report.drawing.strips import Dot, Strip, linear_axis, scaled, strips_svg
 from pipelines.report.drawing.wording import percent, plural, points
+from pipelines.runs.naming import began
+from pipelines.runs.wording import title_in_words
+from pipelines.spec.run_spec import RECORDED
+from pipelines.spec.toml import load_config
 from pipelines.studies.ablation import AblationRow
 from pipelines.studies.ablation_section import ablation_section
 from pipelines.studies.statistics import no_interval
@@ -36,17 +41,23 @@ def write_study_page(directory: Path, study: Study, command: str, *, ablation: S
         WorkFailed: It cannot be written.
     """
     path = directory / "study.html"
-    write_bytes(path, study_page(study, command, ablation=ablation).encode())
+    title = ""
+    if (directory / "config.toml").is_file():
+        spec = load_config(directory / "config.toml", RECORDED)
+        first = min(map(began, seed_directories(directory)), default=began(directory))
+        title = title_in_words(spec, first, seeds=len(study.results))
+    write_bytes(path, study_page(study, command, ablation=ablation, title=title).encode())
     return path
 
 
-def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = ()) -> str:
+def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = (), title: str = "") -> str:
     """Compose the page of a study as one HTML document that needs nothing beside it.
 
     Args:
         study: All its seeds.
         command: The command line that does it again.
         ablation: What the recipe comes to without each of its ingredients, or nothing.
+        title: The study in words; empty for its name and the number of its seeds.
 
     Returns:
         The document, the same for the same study.
@@ -58,7 +69,7 @@ def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = 
         >>> "<title>small, 2 seeds: 90.000" in page
         True
     """
-    title = f"{study.name}, {plural(len(study.results), 'seed', 'seeds')}"
+    title = title or f"{study.name}, {plural(len(study.results), 'seed', 'seeds')}"
     mean = percent(study.mean, digits=3)
     main = element(
         "main",
@@ -83,7 +94,8 @@ def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = 
     )
     if len(study.results) == 1:
         said = "test accuracy of one seed, which tells nothing of how far seeds spread."
-    opening = header("bpfunc study", title, mean, said, ", ".join(study.class_names), contents)
+    kicker = "bpfunc study and ablation" if ablation else "bpfunc study"
+    opening = header(kicker, title, mean, said, f"{', '.join(study.class_names)}; recipe {study.name}", contents)
     return document(f"{title}: {mean} of test images right", opening, main)
 
 

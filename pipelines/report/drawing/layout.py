@@ -75,7 +75,7 @@ def _own_file(name: str) -> str:
 
 
 def header(
-    kicker: str, title: str, headline: str, said: str, beneath: str, contents: Sequence[tuple[str, str]]
+    kicker: str, title: str, headline: str, said: str, beneath: str, contents: Sequence[tuple[str, str]], *more: Html
 ) -> Html:
     """Open a page: what it is, its one figure, and where its sections are.
 
@@ -86,6 +86,7 @@ def header(
         said: What the figure means.
         beneath: Smaller words.
         contents: (anchor, name) of each section.
+        *more: What else belongs on the first screen.
 
     Returns:
         A ``header`` element.
@@ -102,6 +103,7 @@ def header(
         element("h1", {}, text(title)),
         element("p", {"class": "headline"}, element("strong", {}, text(headline)), element("span", {}, text(said))),
         element("p", {"class": "classes"}, text(beneath)),
+        *more,
         element("nav", {"aria-label": "Contents"}, element("ul", {}, *links)),
     )
 
