@@ -60,11 +60,13 @@ for (const {chart, epochs} of charts) {
   const named = {role: "slider", tabindex: "0", "aria-label": `${chart.dataset.name}, epoch by epoch`,
     "aria-valuemin": "0", "aria-valuemax": String(epochs.length - 1)};
   for (const [name, value] of Object.entries(named)) chart.setAttribute(name, value);
-  chart.addEventListener("pointermove", (event) => {
+  const point = (event) => {
     const place = epochs.indexOf(event.target.closest(".epoch"));
     if (place >= 0) choose(place);
-  });
-  chart.addEventListener("pointerleave", () => choose(kept));
+  };
+  chart.addEventListener("pointermove", point);
+  chart.addEventListener("pointerdown", point);
+  chart.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") choose(kept); }); // a finger lifts
   chart.addEventListener("blur", () => choose(kept));
   chart.addEventListener("keydown", (event) => {
     if (!(event.key in steps) || event.altKey || event.ctrlKey || event.metaKey) return;

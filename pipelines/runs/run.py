@@ -295,7 +295,7 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
         command=command(finished.directory, finished.source),
         flow=examined_run(spec, finished).flow,
         config=to_toml(spec),
-        recipe=f"recipe {spec.name}, seed {spec.train.seed}",
+        recipe=f"recipe {spec.name}, seed\N{NO-BREAK SPACE}{spec.train.seed}",
         kept=trained.epoch,
         published=course_accuracy(evaluation.class_names, pinned=spec.dataset.pinned),
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.disk.ownership import write_output
 from pipelines.report.drawing.charts import tint
+from pipelines.report.drawing.confusion import matrix_kind
 from pipelines.report.drawing.gallery import sheet, tile
 from pipelines.report.drawing.layout import (
     again,
@@ -60,7 +61,8 @@ def comparison_page(found: SideBySide, command: str) -> str:
         The document, the same for the same results.
     """
     title = _title(found)
-    said = f"points of test accuracy, A minus B; 95 % bootstrap interval {_interval(found)}. {_verdict(found)}"
+    said = "points of test accuracy, A minus B; 95\N{NO-BREAK SPACE}% bootstrap interval "
+    said += f"{_interval(found)}. {_verdict(found)}"
     contents = [
         ("settings", "Settings"),
         ("figures", "Figures"),
@@ -212,13 +214,14 @@ def _confusion(found: SideBySide) -> Html:
             gain = float(gains[i, j])
             kind = {"class": "gain" if gain > 0 else "miss" if gain < 0 else "none"}
             kind |= {"style": f"--tint:{tint(abs(gain), largest)}"} if gain else {}
+            number = element("span", {}, text(signed((a - b)[i, j].item())))
             both = element("small", {}, text(f"{count(a[i, j].item())} \N{MINUS SIGN} {count(b[i, j].item())}"))
-            cells.append(element("td", kind, element("span", {}, text(signed((a - b)[i, j].item())), text(" "), both)))
+            cells.append(element("td", kind, element("span", {}, number, text(" "), both)))
         rows.append(row(head_cell(name, scope="row"), *cells))
     said = "Rows: true class. Columns: predicted class. Each cell: images of A minus images of B."
     caption = element("caption", {}, element("span", {}, text(said)))
     head = element("thead", {}, row(head_cell("True class"), *map(head_cell, names)))
-    matrix = element("table", {"class": "confusion"}, caption, head, element("tbody", {}, *rows))
+    matrix = element("table", matrix_kind(len(names)), caption, head, element("tbody", {}, *rows))
     means = " Counts of a study are means over its runs." if max(found.a.runs, found.b.runs) > 1 else ""
     return section(
         "confusion",

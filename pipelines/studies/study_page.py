@@ -90,7 +90,8 @@ def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = 
         interval = " to ".join(percent(end, digits=3) for end in study.interval)
     said = (
         f"mean test accuracy of {plural(len(study.results), 'seed', 'seeds')}. Standard deviation "
-        f"{points(study.deviation, digits=3).lstrip('+')} points; 95 % interval of the mean {interval}."
+        f"{points(study.deviation, digits=3).lstrip('+')} points; "
+        f"95\N{NO-BREAK SPACE}% interval of the mean {interval}."
     )
     if len(study.results) == 1:
         said = "test accuracy of one seed, which tells nothing of how far seeds spread."

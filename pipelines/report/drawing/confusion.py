@@ -36,6 +36,22 @@ def confusion_figure(confusion: IntArray | FloatArray, names: tuple[str, ...], *
     )
 
 
+def matrix_kind(classes: int) -> dict[str, str]:
+    """Attributes of a table that shows a matrix over classes, for the style sheet.
+
+    Args:
+        classes: How many there are.
+
+    Returns:
+        Attribute name -> value.
+
+    Example:
+        >>> matrix_kind(3)
+        {'class': 'confusion', 'style': '--classes:3'}
+    """
+    return {"class": "confusion", "style": f"--classes:{classes}"}
+
+
 def _said(confusion: IntArray | FloatArray, names: tuple[str, ...]) -> str:
     worst = worst_confusion(confusion)
     if worst is None:
@@ -58,7 +74,7 @@ def _table(confusion: IntArray | FloatArray, names: tuple[str, ...], *, linked: 
             if kind["class"] == "miss":
                 kind["style"] = f"--tint:{tint(float(shares[i, j]), largest)}"
             share = element("small", {}, text(percent(float(shares[i, j]), digits=1)))
-            said = join([text(count(images)), text(" "), share])
+            said = join([element("span", {}, text(count(images))), text(" "), share])
             cell = cell_link(i, j, images, names, said) if linked and images else element("span", {}, said)
             cells.append(element("td", kind, cell))
         total = element("td", {"class": "total"}, text(count(confusion[i].sum().item())))
@@ -70,4 +86,4 @@ def _table(confusion: IntArray | FloatArray, names: tuple[str, ...], *, linked: 
         element("span", {}, text("Rows: true class. Columns: predicted class. Percentages are of the row.")),
     )
     body = (caption, element("thead", {}, row(*heads)), element("tbody", {}, *rows))
-    return element("table", {"class": "confusion"}, *body)
+    return element("table", matrix_kind(len(names)), *body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
@@ -95,12 +96,14 @@ def header(
         >>> header("report", "Bags", "98 %", "accuracy", "Bag, Coat", [("facts", "Facts")]).count("<a href=")
         1
     """
+    # A title of several parts breaks between them.
+    parts = [element("span", {}, text(part)) for part in re.split(r"(?<=,) ", title)]
     links = [element("li", {}, element("a", {"href": f"#{anchor}"}, text(name))) for anchor, name in contents]
     return element(
         "header",
         {},
         element("p", {"class": "kicker"}, text(kicker)),
-        element("h1", {}, text(title)),
+        element("h1", {}, join(parts, " ")),
         element("p", {"class": "headline"}, element("strong", {}, text(headline)), element("span", {}, text(said))),
         element("p", {"class": "classes"}, text(beneath)),
         *more,
