@@ -326,7 +326,7 @@ class ReportInputs:
     """Everything that `report` draws, already computed: the stage draws and writes, it calculates no result."""
 
     title: str
-    """Such as ``report, seed 0``."""
+    """Network, optimiser, epochs and date, such as ``784-128-64-3, SGD 0.05, 30 epochs, 25 Nov 2026``."""
     evaluation: Evaluation
     history: tuple[EpochRecord, ...]
     first_layer: FloatArray
@@ -341,6 +341,12 @@ class ReportInputs:
     """Of each array of parameters; empty where it was not measured."""
     config: str = ""
     """The configuration that the command reads, as TOML; empty where it reads none."""
+    recipe: str = ""
+    """Recipe and seed in words; empty where there are none."""
+    kept: int | None = None
+    """The epoch that the network is of; None where it is not known."""
+    published: float | None = None
+    """Accuracy of the course report, a fraction; None where the run is of other classes or images."""
 
 
 @attrs.frozen

@@ -124,6 +124,9 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     axes.set(xlim=(columns.low - room, columns.high + room), ylim=(rows.low, rows.high))
     axes.set(xticks=columns.ticks)
     axes.set_yticks(rows.ticks, tick_labels(rows.ticks))
+    if panel.kept is not None:
+        name = f"kept: epoch {panel.kept}"
+        axes.axvline(panel.kept, color=INK, linewidth=1.0, linestyle=(0, (4, 3)), label=name, zorder=1)
     for curve in panel.curves:
         style = (ACCENT, 2.0) if curve.name == "validation" else (SOFT, 1.4)
         last = max(i for i, v in enumerate(curve.values) if not math.isnan(v))
@@ -138,10 +141,14 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             markersize=4,
             clip_on=False,
         )
+        if panel.kept is not None:
+            value = curve.values[panel.epochs.index(panel.kept)]
+            ring = axes.plot([panel.kept], [value], "o", color=style[0], clip_on=False, zorder=3)
+            ring[0].set(markersize=7, markerfacecolor=PAPER, markeredgewidth=1.8)
 
 
 def curves_png(panels: tuple[Panel, Panel]) -> bytes:
-    r"""Draw loss and accuracy over the epochs, training in grey and validation in the accent colour.
+    r"""Draw loss and accuracy over the epochs, training in grey, validation in colour, the kept epoch marked.
 
     Args:
         panels: Loss and accuracy, from `pipelines.report.findings.panels`.
@@ -159,5 +166,7 @@ def curves_png(panels: tuple[Panel, Panel]) -> bytes:
     _draw_panel(right, panels[1])
     lines, names = left.get_legend_handles_labels()
     if lines:
-        figure.legend(lines, names, loc="outside upper right", ncols=2, frameon=False, fontsize=9, labelcolor=INK)
+        figure.legend(
+            lines, names, loc="outside upper right", ncols=len(lines), frameon=False, fontsize=9, labelcolor=INK
+        )
     return _png(figure)

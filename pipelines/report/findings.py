@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
 import numpy as np
@@ -16,6 +17,9 @@ from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.metrics import class_figures, confusion_matrix
 from pipelines.artifacts import PIXELS, EpochRecord, Evaluation, ReportInputs, predicted_classes
 from pipelines.errors import WorkFailed
+
+EPOCHS_TOLD: Final = 100
+"""Epochs of which a page writes out the values, about; the history has all of them."""
 
 
 @attrs.frozen
@@ -246,24 +250,27 @@ class Panel:
     """Whether the values are percentages (of accuracy) or plain numbers (loss in nats)."""
     epochs: tuple[int, ...]
     curves: tuple[Curve, ...]
+    kept: int | None = None
+    """The epoch that the network is of, if it is known and among ``epochs``."""
 
 
 def _curve(name: str, values: list[float | None]) -> Curve:
     return Curve(name, tuple(math.nan if v is None or not math.isfinite(v) else v for v in values))
 
 
-def panels(history: tuple[EpochRecord, ...]) -> tuple[Panel, Panel]:
+def panels(history: tuple[EpochRecord, ...], kept: int | None = None) -> tuple[Panel, Panel]:
     """Arrange a training history as two panels, loss and accuracy.
 
     Args:
         history: One record for each epoch, possibly none; what diverged (is not finite) becomes a gap.
+        kept: The epoch that the network is of, to be marked.
 
     Returns:
         The loss panel in nats and the accuracy panel in percent. A curve without any value is left out.
 
     Example:
-        >>> panels((EpochRecord(1, 10, 0.1, 0.5, 0.75, None, None, 1.0),))[1]
-        Panel(title='Accuracy in percent', percent=True, epochs=(1,), curves=(Curve(name='training', values=(75.0,)),))
+        >>> panels((EpochRecord(1, 10, 0.1, 0.5, 0.75, None, None, 1.0),))[1].curves
+        (Curve(name='training', values=(75.0,)),)
     """
     loss = (
         _curve("training", [r.train_loss for r in history]),
@@ -277,10 +284,33 @@ def panels(history: tuple[EpochRecord, ...]) -> tuple[Panel, Panel]:
         ),
     )
     epochs = tuple(r.epoch for r in history)
+    marked = kept if kept in epochs else None
     return (
-        Panel("Loss in nats", False, epochs, _with_values(loss)),
-        Panel("Accuracy in percent", True, epochs, _with_values(accuracy)),
+        Panel("Loss in nats", False, epochs, _with_values(loss), marked),
+        Panel("Accuracy in percent", True, epochs, _with_values(accuracy), marked),
     )
+
+
+def told_epochs(panel: Panel) -> tuple[int, ...]:
+    """Choose the epochs whose values are written out: all of a short training, of a long one some, evenly.
+
+    Args:
+        panel: Curves over epochs.
+
+    Returns:
+        Places in ``panel.epochs``, ascending; the first, the last and the kept one are among them.
+
+    Example:
+        >>> told_epochs(Panel("Loss", False, (1, 2, 3), ()))
+        (0, 1, 2)
+    """
+    total = len(panel.epochs)
+    places = (
+        {round(i * (total - 1) / (EPOCHS_TOLD - 1)) for i in range(EPOCHS_TOLD)} if total > 1 else set(range(total))
+    )
+    if panel.kept is not None:
+        places.add(panel.epochs.index(panel.kept))
+    return tuple(sorted(places))
 
 
 def _with_values(curves: tuple[Curve, ...]) -> tuple[Curve, ...]:

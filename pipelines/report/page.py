@@ -20,17 +20,20 @@ from pipelines.report.drawing.confusion import confusion_figure
 from pipelines.report.drawing.gallery import galleries, picture, said_of, sheet
 from pipelines.report.drawing.layout import again, details, document, facts, header, note, paragraph, section, table
 from pipelines.report.drawing.markup import Html, element, text, text_lines
-from pipelines.report.drawing.wording import count, nats, percent, plural
+from pipelines.report.drawing.wording import count, nats, percent, plural, points
 from pipelines.report.findings import (
     Panel,
     mistakes,
     panels,
     per_class,
     strongest_units,
+    told_epochs,
 )
 from pipelines.report.flow import gradient_flow
 
 MISTAKES_SHOWN: Final = 24
+SUREST_SHOWN: Final = 8
+"""Mistakes on the first screen."""
 UNITS_SHOWN: Final = 48
 
 
@@ -57,7 +60,7 @@ def page(inputs: ReportInputs) -> str:
         {},
         _classes(evaluation),
         _confusion(evaluation),
-        _curves(inputs.history),
+        _curves(inputs),
         calibration(evaluation.calibration),
         _mistakes(evaluation),
         _weights(inputs.first_layer),
@@ -83,7 +86,7 @@ def _summary(inputs: ReportInputs) -> Html:
         inputs.title,
         percent(evaluation.accuracy),
         said,
-        ", ".join(evaluation.class_names),
+        "; ".join(filter(None, (", ".join(evaluation.class_names), inputs.recipe))),
         [
             ("classes", "Classes"),
             ("confusion", "Confusion"),
@@ -96,7 +99,31 @@ def _summary(inputs: ReportInputs) -> Html:
             ("lineage", "Lineage"),
             ("again", "Run it again"),
         ],
+        *_compared(inputs),
+        *_surest(evaluation),
     )
+
+
+def _compared(inputs: ReportInputs) -> list[Html]:
+    if inputs.published is None:
+        return []
+    better = inputs.evaluation.accuracy - inputs.published
+    place = f"{points(abs(better)).lstrip('+')} percentage points {'above' if better >= 0 else 'below'} it"
+    said = (
+        f"Compared with: the course report, which reached {percent(inputs.published)} on the same three classes with "
+        f"two hidden layers. This run is {place}. Its test images are not known."
+    )
+    return [element("p", {"class": "compared"}, text(said))]
+
+
+def _surest(evaluation: Evaluation) -> list[Html]:
+    found = mistakes(evaluation)
+    if not found:
+        return []
+    said = "Its most confident mistakes: what it is, → what the network says. "
+    link = element("a", {"class": "screen", "href": "#mistakes"}, text("More of them"))
+    tiles = [said_of(sample, evaluation.class_names) for sample in found[:SUREST_SHOWN]]
+    return [element("p", {"class": "lead"}, text(said), link), sheet(tiles, style="sheet strip")]
 
 
 def _classes(evaluation: Evaluation) -> Html:
@@ -116,7 +143,7 @@ def _confusion(evaluation: Evaluation) -> Html:
     return section(
         "confusion",
         "What is taken for what",
-        element("p", {"class": "screen"}, text("A number leads to the images behind it.")),
+        element("p", {"class": "screen"}, text("A cell leads to the images behind it.")),
         confusion_figure(evaluation.confusion_matrix, evaluation.class_names, linked=True),
         galleries(evaluation, back="confusion"),
     )
@@ -144,13 +171,31 @@ def _curves_said(history: tuple[EpochRecord, ...]) -> str:
 
 
 def _panel(panel: Panel) -> Html:
-    return element("div", {}, element("h3", {}, text(panel.title)), curves_svg(panel))
+    chart = element("div", {"class": "chart", "data-name": panel.title}, curves_svg(panel))
+    return element("div", {}, element("h3", {}, text(panel.title)), chart)
 
 
-def _curves(history: tuple[EpochRecord, ...]) -> Html:
-    charts = element("div", {"class": "pair"}, *(_panel(panel) for panel in panels(history)))
-    figure = element("figure", {}, charts, element("figcaption", {}, text(_curves_said(history))))
-    return section("curves", "How it learned", figure)
+def _curves(inputs: ReportInputs) -> Html:
+    loss, accuracy = panels(inputs.history, inputs.kept)
+    charts = element("div", {"class": "pair"}, _panel(loss), _panel(accuracy))
+    figure = element("figure", {}, charts, element("figcaption", {}, text(_curves_said(inputs.history))))
+    if not inputs.history:
+        return section("curves", "How it learned", figure)
+    return section("curves", "How it learned", figure, details("The numbers, epoch by epoch", _numbers(loss, accuracy)))
+
+
+def _numbers(loss: Panel, accuracy: Panel) -> Html:
+    columns = ["Epoch"]
+    columns += [f"{name}, {c.name}" for name, panel in (("Loss", loss), ("Accuracy", accuracy)) for c in panel.curves]
+    rows = [
+        [
+            f"{loss.epochs[place]}{', kept' * (loss.epochs[place] == loss.kept)}",
+            *(nats(curve.values[place]) for curve in loss.curves),
+            *(percent(curve.values[place] / 100) for curve in accuracy.curves),
+        ]
+        for place in told_epochs(loss)
+    ]
+    return table("Epoch by epoch", columns, rows, style="figures")
 
 
 def _mistakes(evaluation: Evaluation) -> Html:

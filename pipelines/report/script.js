@@ -1,7 +1,7 @@
 "use strict";
 // The page works without this: cells are links, the style sheet opens what a link leads to, and the browser moves the
-// focus there. This tells which one is open, lets Escape close it and gives the focus back, lets a pointer click the
-// picture, and copies the command.
+// focus there. This tells which one is open, lets Escape close it and gives the focus back, moves along the epochs of
+// the curves by keys, and copies the command.
 
 const opened = () => {
   const place = document.getElementById(location.hash.slice(1)); // ids are plain letters: nothing is to be decoded
@@ -32,14 +32,49 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("click", (event) => {
-  const cell = event.target.closest("[data-cell]");
-  if (cell) location.hash = cell.dataset.cell;
   const back = event.target.closest("a.back");
   if (back) {
     event.preventDefault();
     close(back.closest(".gallery"));
   }
 });
+
+const charts = [...document.querySelectorAll(".chart")].map((chart) => ({chart, epochs: [...chart.querySelectorAll(".epoch")]}))
+  .filter(({epochs}) => epochs.length);
+const kept = charts.length ? charts[0].epochs.findIndex((epoch) => epoch.classList.contains("on")) : 0;
+let chosen = kept;
+
+const choose = (place) => {
+  chosen = Math.max(0, Math.min(place, charts[0].epochs.length - 1));
+  for (const {chart, epochs} of charts) {
+    epochs.forEach((epoch, i) => epoch.classList.toggle("on", i === chosen));
+    const at = epochs[Math.min(chosen, epochs.length - 1)];
+    chart.setAttribute("aria-valuenow", String(chosen));
+    chart.setAttribute("aria-valuetext", at.querySelector(".value").textContent);
+  }
+};
+
+const steps = {ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -Infinity, End: Infinity};
+
+for (const {chart, epochs} of charts) {
+  const named = {role: "slider", tabindex: "0", "aria-label": `${chart.dataset.name}, epoch by epoch`,
+    "aria-valuemin": "0", "aria-valuemax": String(epochs.length - 1)};
+  for (const [name, value] of Object.entries(named)) chart.setAttribute(name, value);
+  const point = (event) => {
+    const place = epochs.indexOf(event.target.closest(".epoch"));
+    if (place >= 0) choose(place);
+  };
+  chart.addEventListener("pointermove", point);
+  chart.addEventListener("pointerdown", point);
+  chart.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") choose(kept); }); // a finger lifts
+  chart.addEventListener("blur", () => choose(kept));
+  chart.addEventListener("keydown", (event) => {
+    if (!(event.key in steps) || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    choose(chosen + steps[event.key]);
+  });
+}
+if (charts.length) choose(kept);
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   if (!navigator.clipboard) continue;

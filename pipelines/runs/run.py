@@ -23,10 +23,10 @@ from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpo
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
 from pipelines.runs.metrics import metrics, read_metrics, write_metrics
 from pipelines.runs.model_card import NAME as CARD, CardInputs, model_card
-from pipelines.runs.naming import BEGAN
+from pipelines.runs.naming import BEGAN, began
 from pipelines.runs.network import read_network, trained_network, with_history, write_network
 from pipelines.runs.predictions import write_predictions
-from pipelines.runs.wording import _weights, command, facts_in_words, lineage_in_words
+from pipelines.runs.wording import _weights, command, course_accuracy, facts_in_words, lineage_in_words, title_in_words
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
 from pipelines.stages.evaluate import evaluate
@@ -286,7 +286,7 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
     """
     trained = finished.trained
     return ReportInputs(
-        title=f"{spec.name}, seed {spec.train.seed}",
+        title=title_in_words(spec, began(finished.directory)),
         evaluation=evaluation,
         history=trained.history,
         first_layer=_weights(trained)[0],
@@ -295,6 +295,9 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
         command=command(finished.directory, finished.source),
         flow=examined_run(spec, finished).flow,
         config=to_toml(spec),
+        recipe=f"recipe {spec.name}, seed\N{NO-BREAK SPACE}{spec.train.seed}",
+        kept=trained.epoch,
+        published=course_accuracy(evaluation.class_names, pinned=spec.dataset.pinned),
     )
 
 

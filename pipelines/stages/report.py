@@ -58,7 +58,7 @@ def report(inputs: ReportInputs, directory: Path) -> ReportFiles:
     )
     contents = (
         (files.confusion_matrix, confusion_png(evaluation.confusion_matrix, evaluation.class_names)),
-        (files.curves, curves_png(panels(inputs.history))),
+        (files.curves, curves_png(panels(inputs.history, inputs.kept))),
         (files.html, page(inputs).encode("utf-8")),
     )
     for path, data in contents:

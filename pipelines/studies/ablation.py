@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -13,7 +12,7 @@ from pipelines.dataset.places import Places
 from pipelines.disk.json_text import write_json
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import merged
-from pipelines.studies.statistics import mean_and_interval
+from pipelines.studies.statistics import Interval, mean_and_interval
 from pipelines.studies.study import SeedResult, require_same_data, run_study
 
 INGREDIENTS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
@@ -41,12 +40,13 @@ class AblationRow:
     ingredient: str
     mean: float
     """Mean test accuracy without it, a fraction."""
-    deviation: float
-    """Standard deviation between seeds."""
+    deviation: float | None
+    """Standard deviation between seeds; None for one seed."""
     difference: float
     """What it is worth: mean of (with - without) over the seeds."""
-    interval: tuple[float, float]
-    """95 % confidence interval of the difference, by Student's t over the pairs; NaN for fewer than three."""
+    interval: Interval | None
+    """95 % confidence interval of the difference, by Student's t over the pairs; None for fewer than three, and where
+    all differences are equal."""
     every: tuple[float, ...]
     """Test accuracy without it, seed by seed."""
 
@@ -131,15 +131,14 @@ def ablation_table(rows: Sequence[AblationRow]) -> list[dict[str, object]]:
         rows: All ingredients.
 
     Returns:
-        A JSON object for each; accuracies and differences as fractions, the interval None where there is none.
+        A JSON object for each; accuracies and differences as fractions, deviation and interval None where there are
+        none.
 
     Example:
-        >>> ablation_table([AblationRow("flips", 0.9, 0.0, 0.1, (math.nan, math.nan), (0.9,))])[0]["interval"] is None
+        >>> ablation_table([AblationRow("flips", 0.9, None, 0.1, None, (0.9,))])[0]["interval"] is None
         True
     """
-    return [
-        attrs.asdict(row) | {"interval": None if math.isnan(row.interval[0]) else list(row.interval)} for row in rows
-    ]
+    return [attrs.asdict(row) for row in rows]
 
 
 def write_ablation(directory: Path, rows: Sequence[AblationRow]) -> None:

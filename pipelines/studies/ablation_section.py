@@ -7,15 +7,22 @@ from typing import Final
 
 from pipelines.report.drawing.layout import note, paragraph, scroll, section, table
 from pipelines.report.drawing.markup import Html
-from pipelines.report.drawing.strips import Dot, Strip, linear_axis, strips_svg
+from pipelines.report.drawing.strips import Dot, Strip, linear_axis, scaled, strips_svg
 from pipelines.report.drawing.wording import percent, points
 from pipelines.studies.ablation import AblationRow
+from pipelines.studies.statistics import no_interval
 
 _SAID: Final = (
     "The recipe with one of its ingredients removed, seed by seed: what an ingredient is worth is the mean test "
     "accuracy with it less that without it. The bar is its 95 % confidence interval by Student's t over the pairs of "
     "seeds."
 )
+
+
+def _interval(row: AblationRow) -> str:
+    if row.interval is None:
+        return no_interval(len(row.every), values="differences")
+    return " to ".join(points(end, digits=3) for end in row.interval)
 
 
 def ablation_section(rows: Sequence[AblationRow]) -> Html:
@@ -33,21 +40,14 @@ def ablation_section(rows: Sequence[AblationRow]) -> Html:
         (1, 2)
     """
     heading = "What each ingredient is worth"
-    strips = [
-        Strip(
-            row.ingredient,
-            (Dot(100 * row.difference),),
-            interval=(100 * row.interval[0], 100 * row.interval[1]),
-        )
-        for row in rows
-    ]
+    strips = [Strip(row.ingredient, (Dot(100 * row.difference),), interval=scaled(row.interval)) for row in rows]
     cells = [
         [
             row.ingredient,
             percent(row.mean, digits=3),
             points(row.deviation, digits=3).lstrip("+"),
             points(row.difference, digits=3),
-            " to ".join(points(end, digits=3) for end in row.interval),
+            _interval(row),
         ]
         for row in rows
     ]

@@ -14,7 +14,7 @@ from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import UsageProblem
 from pipelines.runs.metrics import read_data_hashes
 from pipelines.runs.predictions import NAME, read_predictions
-from pipelines.studies.statistics import bootstrap_interval, mcnemar
+from pipelines.studies.statistics import Interval, bootstrap_interval, mcnemar
 
 
 @attrs.frozen
@@ -28,8 +28,9 @@ class Comparison:
     """Mean test accuracy of A and B."""
     difference: float
     """Of the accuracies, A minus B."""
-    interval: tuple[float, float]
-    """95 % bootstrap interval of the difference, test rows drawn with replacement."""
+    interval: Interval | None
+    """95 % bootstrap interval of the difference, test rows drawn with replacement; None where every row has the same
+    difference, as in a run compared with itself."""
     only_a_right: int | None
     """Rows that A has right and B has wrong; None where a study is compared."""
     only_b_right: int | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -18,6 +19,8 @@ from pipelines.errors import DataProblem, first_line
 from pipelines.runs.directory import EVALUATE_AGAIN, read_config
 from pipelines.runs.metrics import read_metrics
 from pipelines.runs.predictions import read_predictions
+from pipelines.spec.settings import flat
+from pipelines.spec.toml import to_table
 from pipelines.stages.evaluate import images_of_rows
 from pipelines.stages.prepare import prepare
 from pipelines.studies.compare import Comparison, common_data, compare, runs_of
@@ -43,6 +46,8 @@ class Side:
     """(N,) the class of the highest mean probability."""
     probability: FloatArray
     """(N,) that mean probability."""
+    settings: Mapping[str, object]
+    """Dotted name -> value, of every field of its configuration; of a study without the seed."""
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -60,6 +65,30 @@ class SideBySide:
     """(M,) which of the N rows the two have right unequally often, or name unequally; the largest difference first."""
     images: NDArray[np.uint8]
     """(M, 784) uint8, of the differing rows."""
+
+    @property
+    def settings(self) -> tuple[tuple[str, object, object], ...]:
+        """The settings that differ: dotted name, value of A, value of B (None where it has none)."""
+        a, b = self.a.settings, self.b.settings
+        return tuple((name, a.get(name), b.get(name)) for name in {**a, **b} if a.get(name) != b.get(name))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes of both, in A's order."""
+        return tuple(dict.fromkeys((*self.a.class_names, *self.b.class_names)))
+
+    @property
+    def matrices(self) -> tuple[FloatArray, FloatArray]:
+        """(K, K) confusion matrices of A and B, both in the order of `class_names`."""
+        return _by_name(self.a, self.class_names), _by_name(self.b, self.class_names)
+
+
+def _by_name(side: Side, names: tuple[str, ...]) -> FloatArray:
+    """The matrix of a side with its classes in another order."""
+    at = [names.index(name) for name in side.class_names]
+    found = np.zeros((len(names), len(names)))
+    found[np.ix_(at, at)] = side.confusion_matrix
+    return found
 
 
 def side_by_side(a: Path, b: Path, places: Places, *, seed: int = 0) -> SideBySide:
@@ -121,8 +150,18 @@ def _side(path: Path, letter: str) -> tuple[Side, IntArray, IntArray]:
         right=np.mean([t.right[order] for t, order in zip(tables, orders, strict=True)], axis=0),
         says=predicted_classes(probabilities, label),
         probability=probabilities.max(axis=1),
+        settings=_settings(path),
     )
     return side, tables[0].source_index[orders[0]].astype(np.int64), label
+
+
+def _settings(path: Path) -> dict[str, object]:
+    """Every setting of a run or a study; without the seed for a study."""
+    runs = runs_of(path)
+    found = dict(flat(to_table(read_config(runs[0]))))
+    if runs != [path]:
+        del found["train.seed"]
+    return found
 
 
 def _figures(run: Path) -> tuple[float, int, float]:

@@ -9,17 +9,31 @@ from typing import Final
 import numpy as np
 
 from pipelines.disk.ownership import write_output
-from pipelines.report.drawing.confusion import confusion_figure
+from pipelines.report.drawing.charts import tint
+from pipelines.report.drawing.confusion import matrix_kind
 from pipelines.report.drawing.gallery import sheet, tile
-from pipelines.report.drawing.layout import again, document, header, note, paragraph, scroll, section, table
+from pipelines.report.drawing.layout import (
+    again,
+    document,
+    head_cell,
+    header,
+    note,
+    paragraph,
+    row,
+    scroll,
+    section,
+    table,
+)
 from pipelines.report.drawing.markup import Html, element, text
-from pipelines.report.drawing.strips import Dot, Strip, linear_axis, strips_svg
-from pipelines.report.drawing.wording import count, nats, percent, plural, points
+from pipelines.report.drawing.strips import Dot, Strip, linear_axis, scaled, strips_svg
+from pipelines.report.drawing.wording import NO_VALUE, count, nats, percent, plural, points, signed
 from pipelines.studies.comparison import Side, SideBySide
-from pipelines.studies.statistics import RESAMPLES
+from pipelines.studies.statistics import RESAMPLES, no_interval
 
 IMAGES_SHOWN: Final = 96
 """In each of the groups of images."""
+SETTINGS_IN_TITLE: Final = 3
+"""Of those that differ; the table has all."""
 
 
 def write_comparison_page(path: Path, found: SideBySide, command: str) -> None:
@@ -46,12 +60,16 @@ def comparison_page(found: SideBySide, command: str) -> str:
     Returns:
         The document, the same for the same results.
     """
-    title = f"{found.a.name} and {found.b.name}"
-    low, high = found.comparison.interval
-    said = f"points of test accuracy, A minus B; 95 % bootstrap interval {points(low)} to {points(high)}. " + _verdict(
-        found
-    )
-    contents = [("figures", "Figures"), ("chance", "Chance"), ("confusion", "Confusion"), ("rows", "Images")]
+    title = _title(found)
+    said = "points of test accuracy, A minus B; 95\N{NO-BREAK SPACE}% bootstrap interval "
+    said += f"{_interval(found)}. {_verdict(found)}"
+    contents = [
+        ("settings", "Settings"),
+        ("figures", "Figures"),
+        ("chance", "Chance"),
+        ("confusion", "Confusion"),
+        ("rows", "Images"),
+    ]
     contents.append(("again", "Run it again"))
     opening = header(
         "bpfunc comparison",
@@ -64,16 +82,27 @@ def comparison_page(found: SideBySide, command: str) -> str:
     main = element(
         "main",
         {},
+        _settings(found),
         _figures(found),
         _chance(found),
-        _confusions(found),
+        _confusion(found),
         _rows(found),
         again("The same files give the same page.", command),
     )
     return document(f"{title}: {points(found.comparison.difference)} points", opening, main)
 
 
+def _interval(found: SideBySide) -> str:
+    known = found.comparison
+    if known.interval is None:
+        return no_interval(known.rows, "test images", "differences")
+    return " to ".join(points(end) for end in known.interval)
+
+
 def _verdict(found: SideBySide) -> str:
+    if found.comparison.interval is None:
+        same = abs(found.comparison.difference) < 0.5 / found.comparison.rows
+        return "These test images do not tell the two apart." if same else "So they say nothing of chance."
     low, high = found.comparison.interval
     if low <= 0 <= high:
         return "The interval holds zero: these test images do not tell the two apart."
@@ -100,19 +129,20 @@ def _mistakes(side: Side) -> str:
 
 def _chance(found: SideBySide) -> Html:
     known = found.comparison
-    low, high = known.interval
-    strips = [Strip("A minus B", (Dot(100 * known.difference),), interval=(100 * low, 100 * high))]
+    strips = [Strip("A minus B", (Dot(100 * known.difference),), interval=scaled(known.interval))]
     chart = strips_svg(
         strips,
         linear_axis(strips, include=(0.0,)),
-        words=f"A minus B, {points(known.difference)} points, interval {points(low)} to {points(high)}",
+        words=f"A minus B, {points(known.difference)} points, interval {_interval(found)}",
         below="difference of accuracy in percentage points",
     )
     said = (
         f"The interval is a percentile bootstrap: {count(RESAMPLES)} times, test images are drawn from the file with "
         "replacement, as many as it has, and both are judged on them. It tells how much of the difference could come "
-        "of which images happen to be in the file."
+        "of which images happen to be in the file; both are taken as they are, so another seed may change it further."
     )
+    if known.interval is None:
+        said = f"An interval {_interval(found)}."
     parts = [paragraph(said), scroll("Difference and its interval, picture", chart)]
     if known.p_value is None or known.only_a_right is None or known.only_b_right is None:
         parts.append(note("McNemar's test is for two runs; here a study is compared, so it is left out."))
@@ -120,7 +150,7 @@ def _chance(found: SideBySide) -> Html:
         rows = [
             ["Only A right", count(known.only_a_right)],
             ["Only B right", count(known.only_b_right)],
-            ["McNemar's exact test, p", f"{known.p_value:.4f}"],
+            ["McNemar's exact test, p", "< 0.0001" if known.p_value < 1e-4 else f"{known.p_value:.4f}"],
         ]
         parts += [
             table("McNemar's test", ["Test images", "Number"], rows, style="figures narrow"),
@@ -133,16 +163,75 @@ def _chance(found: SideBySide) -> Html:
     return section("chance", "Is the difference more than chance?", *parts)
 
 
-def _confusions(found: SideBySide) -> Html:
-    parts = [
-        part
-        for letter, side in (("A", found.a), ("B", found.b))
-        for part in (
-            element("h3", {}, text(side.name)),
-            confusion_figure(side.confusion_matrix, side.class_names, linked=False, words=letter),
-        )
+def _value(value: object) -> str:
+    if isinstance(value, list | tuple):
+        between = "-" if all(isinstance(one, int) for one in value) else ", "
+        return between.join(map(str, value)) or "none"
+    if value is None:
+        return NO_VALUE
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value) or "none"
+
+
+def _title(found: SideBySide) -> str:
+    """Name both sides and what differs, such as ``A: run (epochs 30) and B: run2 (epochs 6)``."""
+    names = (found.a.name, found.b.name)
+    differing = [entry for entry in found.settings if entry[0] != "name"]
+    if not differing:
+        return f"{' and '.join(names)}, the same settings"
+    more = ", ..." if len(differing) > SETTINGS_IN_TITLE else ""
+    sides = [
+        ", ".join(f"{_short(name)} {_value(pair[k])}" for name, *pair in differing[:SETTINGS_IN_TITLE]) for k in (0, 1)
     ]
-    return section("confusion", "What is taken for what", *parts)
+    return " and ".join(f"{name} ({words}{more})" for name, words in zip(names, sides, strict=True))
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2].replace("_", " ")
+
+
+def _settings(found: SideBySide) -> Html:
+    heading = "What differs in the settings"
+    if not found.settings:
+        return section("settings", heading, paragraph("Nothing: both have the same settings."))
+    rows = [[name, _value(a), _value(b)] for name, a, b in found.settings]
+    return section(
+        "settings",
+        heading,
+        table("Settings that differ", ["Setting", found.a.name, found.b.name], rows, style="figures"),
+        note("All other settings are the same."),
+    )
+
+
+def _confusion(found: SideBySide) -> Html:
+    """One matrix of differences: blue where A does better, the accent colour where B does."""
+    names, (a, b) = found.class_names, found.matrices
+    gains = np.where(np.eye(len(names), dtype=bool), a - b, b - a)  # how much better A does
+    largest = float(np.abs(gains).max()) or 1.0
+    rows = []
+    for i, name in enumerate(names):
+        cells = []
+        for j in range(len(names)):
+            gain = float(gains[i, j])
+            kind = {"class": "gain" if gain > 0 else "miss" if gain < 0 else "none"}
+            kind |= {"style": f"--tint:{tint(abs(gain), largest)}"} if gain else {}
+            number = element("span", {}, text(signed((a - b)[i, j].item())))
+            both = element("small", {}, text(f"{count(a[i, j].item())} \N{MINUS SIGN} {count(b[i, j].item())}"))
+            cells.append(element("td", kind, element("span", {}, number, text(" "), both)))
+        rows.append(row(head_cell(name, scope="row"), *cells))
+    said = "Rows: true class. Columns: predicted class. Each cell: images of A minus images of B."
+    caption = element("caption", {}, element("span", {}, text(said)))
+    head = element("thead", {}, row(head_cell("True class"), *map(head_cell, names)))
+    matrix = element("table", matrix_kind(len(names)), caption, head, element("tbody", {}, *rows))
+    means = " Counts of a study are means over its runs." if max(found.a.runs, found.b.runs) > 1 else ""
+    return section(
+        "confusion",
+        "What is taken for what: A minus B",
+        scroll("Difference of the confusion matrices, table", matrix),
+        note(
+            "On the diagonal are images named right, off it mistakes. Blue: A does better there. Orange: B does. "
+            f"The deeper the colour, the larger the difference.{means}"
+        ),
+    )
 
 
 def _rows(found: SideBySide) -> Html:

@@ -13,8 +13,32 @@ from bpfunc.keys import Key, generator
 RESAMPLES = 10_000
 FEWEST = 3
 """Fewest figures that get an interval: of two, Student's t takes half their distance times 12.7."""
-NO_INTERVAL = "needs three seeds"
-"""What stands in the place of such an interval."""
+Interval = tuple[float, float]
+_EQUAL = 1e-12
+"""Distance up to which two figures are equal: accuracies are fractions of whole numbers, and rounding is far below."""
+
+
+def no_interval(count: int, unit: str = "seeds", values: str = "accuracies") -> str:
+    """Say why there is no interval, in the words that replace it.
+
+    Args:
+        count: How many figures there are.
+        unit: What each of them is of.
+        values: What they are.
+
+    Returns:
+        A few words that follow "the interval".
+
+    Example:
+        >>> no_interval(2), no_interval(5, values="differences")
+        ('needs three seeds', 'cannot be estimated: all 5 differences are equal')
+    """
+    return f"needs three {unit}" if count < FEWEST else f"cannot be estimated: all {count:,} {values} are equal"
+
+
+def _bounded(figures: NDArray[np.floating]) -> bool:
+    """Whether an interval can be told: of equal figures it would have no width, and claim to be certain."""
+    return len(figures) >= FEWEST and float(np.ptp(figures)) > _EQUAL
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -37,7 +61,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, float(2 * tail / 2**total))
 
 
-def bootstrap_interval(differences: NDArray[np.floating], *, seed: int) -> tuple[float, float]:
+def bootstrap_interval(differences: NDArray[np.floating], *, seed: int) -> Interval | None:
     """95 % percentile interval of a mean over rows.
 
     Args:
@@ -45,12 +69,16 @@ def bootstrap_interval(differences: NDArray[np.floating], *, seed: int) -> tuple
         seed: Of the resampling.
 
     Returns:
-        Lower and upper end.
+        Lower and upper end; None for fewer than `FEWEST` rows and where all differences are equal.
 
     Example:
-        >>> bootstrap_interval(np.ones(10), seed=0)
-        (1.0, 1.0)
+        >>> bootstrap_interval(np.array([0.0, 0.0, 1.0, 1.0]), seed=0)
+        (0.0, 1.0)
+        >>> bootstrap_interval(np.ones(10), seed=0) is None
+        True
     """
+    if not _bounded(differences):
+        return None
     random = generator(Key(seed))
     # Rows with equal differences are alike, so drawing their counts is drawing the rows.
     values, counts = np.unique(differences, return_counts=True)
@@ -62,7 +90,7 @@ def bootstrap_interval(differences: NDArray[np.floating], *, seed: int) -> tuple
 
 def mean_and_interval(
     values: Sequence[float], *, within: tuple[float, float] = (-math.inf, math.inf)
-) -> tuple[float, float, tuple[float, float]]:
+) -> tuple[float, float | None, Interval | None]:
     """Sum up figures of several seeds.
 
     Args:
@@ -71,19 +99,21 @@ def mean_and_interval(
             is cut off there: the mean cannot lie beyond, so what remains holds it as often as the whole does.
 
     Returns:
-        Mean; standard deviation (n - 1 in the denominator, 0 for one value); 95 % confidence interval of the mean by
-        Student's t, NaN for fewer than `FEWEST` values.
+        Mean; standard deviation (n - 1 in the denominator), None for one value; 95 % confidence interval of the mean by
+        Student's t, None for fewer than `FEWEST` values and where all values are equal.
 
     Example:
         >>> mean, deviation, (low, high) = mean_and_interval([0.7, 0.8, 0.9], within=(0.0, 1.0))
         >>> round(mean, 3), round(deviation, 3), round(low, 3), round(high, 3)
         (0.8, 0.1, 0.552, 1.0)
+        >>> mean_and_interval([0.5]), mean_and_interval([0.5, 0.5, 0.5])
+        ((0.5, None, None), (0.5, 0.0, None))
     """
     figures = np.array(values)
     mean, count = float(figures.mean()), len(figures)
-    deviation = float(figures.std(ddof=1)) if count > 1 else 0.0
-    if count < FEWEST:
-        return mean, deviation, (math.nan, math.nan)
+    deviation = float(figures.std(ddof=1)) if count > 1 else None
+    if deviation is None or not _bounded(figures):
+        return mean, deviation, None
     half = student_t(0.975, count - 1) * deviation / math.sqrt(count)
     return mean, deviation, (max(mean - half, within[0]), min(mean + half, within[1]))
 

@@ -6,7 +6,6 @@ A study is a directory with ``config.toml``, a run directory for each seed (``se
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, as_completed
@@ -34,7 +33,7 @@ from pipelines.spec.run_spec import RECORDED, RunSpec
 from pipelines.spec.toml import load_config
 from pipelines.stages.prepare import prepare
 from pipelines.studies.executors import work_lost
-from pipelines.studies.statistics import mean_and_interval
+from pipelines.studies.statistics import Interval, mean_and_interval
 from pipelines.training.engine import settled
 
 BARE_SEED = (r"config\.toml", r"sealed\.txt", "checkpoints/")
@@ -64,11 +63,11 @@ class Study:
     """In the order of the seeds."""
     mean: float
     """Mean test accuracy, a fraction."""
-    deviation: float
-    """Standard deviation between seeds (n - 1 in the denominator); 0 for one seed."""
-    interval: tuple[float, float]
-    """95 % confidence interval of the mean over seeds, by Student's t, cut off at 0 and 1; NaN for fewer than three
-    seeds. The test rows are taken as given."""
+    deviation: float | None
+    """Standard deviation between seeds (n - 1 in the denominator); None for one seed."""
+    interval: Interval | None
+    """95 % confidence interval of the mean over seeds, by Student's t, cut off at 0 and 1; None for fewer than three
+    seeds, and where all accuracies are equal. The test rows are taken as given."""
     confusion_matrix: NDArray[np.float64]
     """(K, K) mean counts; row = true class."""
     recall: Mapping[str, float]
@@ -399,13 +398,12 @@ def study_table(study: Study) -> dict[str, object]:
     Returns:
         A JSON object; accuracies are fractions, times seconds.
     """
-    low, high = study.interval
     return {
         "name": study.name,
         "seeds": len(study.results),
         "mean_test_accuracy": study.mean,
         "standard_deviation": study.deviation,
-        "confidence_interval_95": None if math.isnan(low) else [low, high],
+        "confidence_interval_95": study.interval,
         "class_names": list(study.class_names),
         "mean_confusion_matrix": study.confusion_matrix.tolist(),
         "recall": dict(study.recall),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,14 +9,19 @@ import numpy as np
 
 from bpfunc.metrics import class_figures
 from pipelines.disk.atomic import write_bytes
+from pipelines.disk.ownership import seed_directories
 from pipelines.report.drawing.confusion import confusion_figure
 from pipelines.report.drawing.layout import again, document, facts, header, note, paragraph, scroll, section, table
 from pipelines.report.drawing.markup import Html, element
-from pipelines.report.drawing.strips import Dot, Strip, linear_axis, strips_svg
+from pipelines.report.drawing.strips import Dot, Strip, linear_axis, scaled, strips_svg
 from pipelines.report.drawing.wording import percent, plural, points
+from pipelines.runs.naming import began
+from pipelines.runs.wording import title_in_words
+from pipelines.spec.run_spec import RECORDED
+from pipelines.spec.toml import load_config
 from pipelines.studies.ablation import AblationRow
 from pipelines.studies.ablation_section import ablation_section
-from pipelines.studies.statistics import NO_INTERVAL
+from pipelines.studies.statistics import no_interval
 from pipelines.studies.study import Study
 
 
@@ -37,17 +41,23 @@ def write_study_page(directory: Path, study: Study, command: str, *, ablation: S
         WorkFailed: It cannot be written.
     """
     path = directory / "study.html"
-    write_bytes(path, study_page(study, command, ablation=ablation).encode())
+    title = ""
+    if (directory / "config.toml").is_file():
+        spec = load_config(directory / "config.toml", RECORDED)
+        first = min(map(began, seed_directories(directory)), default=began(directory))
+        title = title_in_words(spec, first, seeds=len(study.results))
+    write_bytes(path, study_page(study, command, ablation=ablation, title=title).encode())
     return path
 
 
-def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = ()) -> str:
+def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = (), title: str = "") -> str:
     """Compose the page of a study as one HTML document that needs nothing beside it.
 
     Args:
         study: All its seeds.
         command: The command line that does it again.
         ablation: What the recipe comes to without each of its ingredients, or nothing.
+        title: The study in words; empty for its name and the number of its seeds.
 
     Returns:
         The document, the same for the same study.
@@ -59,7 +69,7 @@ def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = 
         >>> "<title>small, 2 seeds: 90.000" in page
         True
     """
-    title = f"{study.name}, {plural(len(study.results), 'seed', 'seeds')}"
+    title = title or f"{study.name}, {plural(len(study.results), 'seed', 'seeds')}"
     mean = percent(study.mean, digits=3)
     main = element(
         "main",
@@ -75,26 +85,28 @@ def study_page(study: Study, command: str, *, ablation: Sequence[AblationRow] = 
     contents = [("distribution", "Distribution"), *([("ablation", "Ablation")] if ablation else [])]
     contents += [("seeds", "Seeds"), ("confusion", "Confusion"), ("recall", "Recall"), ("time", "Time")]
     contents += [("again", "Run it again")]
-    low, high = study.interval
-    interval = NO_INTERVAL if math.isnan(low) else f"{percent(low, digits=3)} to {percent(high, digits=3)}"
+    interval = no_interval(len(study.results))
+    if study.interval is not None:
+        interval = " to ".join(percent(end, digits=3) for end in study.interval)
     said = (
         f"mean test accuracy of {plural(len(study.results), 'seed', 'seeds')}. Standard deviation "
-        f"{points(study.deviation, digits=3).lstrip('+')} points; 95 % interval of the mean {interval}."
+        f"{points(study.deviation, digits=3).lstrip('+')} points; "
+        f"95\N{NO-BREAK SPACE}% interval of the mean {interval}."
     )
     if len(study.results) == 1:
         said = "test accuracy of one seed, which tells nothing of how far seeds spread."
-    opening = header("bpfunc study", title, mean, said, ", ".join(study.class_names), contents)
+    kicker = "bpfunc study and ablation" if ablation else "bpfunc study"
+    opening = header(kicker, title, mean, said, f"{', '.join(study.class_names)}; recipe {study.name}", contents)
     return document(f"{title}: {mean} of test images right", opening, main)
 
 
 def _distribution(study: Study) -> Html:
-    low, high = study.interval
     strips = [
         Strip(
             "test",
             tuple(Dot(100 * result.test_accuracy) for result in study.results),
             middle=100 * study.mean,
-            interval=(100 * low, 100 * high),
+            interval=scaled(study.interval),
         )
     ]
     validation = [r.validation_accuracy for r in study.results if r.validation_accuracy is not None]
@@ -109,9 +121,12 @@ def _distribution(study: Study) -> Html:
     )
     said = (
         "A dot is a seed: it decides the first weights, the order of the batches and which rows are held out. The "
-        "upright line is the mean, the grey bar its 95 % confidence interval by Student's t, with the test images "
-        "taken as given."
+        "upright line is the mean"
     )
+    if study.interval is None:
+        said += f". Its 95 % interval {no_interval(len(study.results))}."
+    else:
+        said += ", the grey bar its 95 % confidence interval by Student's t, with the test images taken as given."
     caption = element("figcaption", {}, note(said))
     figure = element("figure", {}, scroll("Accuracy of every seed, picture", chart), caption)
     return section("distribution", "How far seeds spread", figure)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.disk.untrusted.printable import Printable, in_lines, printable
 from pipelines.report.drawing.wording import plural
-from pipelines.studies.statistics import NO_INTERVAL
+from pipelines.studies.statistics import Interval, no_interval
 
 if TYPE_CHECKING:
     from pipelines.studies.ablation import AblationRow
@@ -16,6 +15,10 @@ if TYPE_CHECKING:
     from pipelines.studies.study import Study
     from pipelines.studies.tuning.cross_validation import Trial
     from pipelines.studies.tuning.sweep import TrialResult
+
+
+def _ends(interval: Interval, sign: str) -> str:
+    return " to ".join(f"{100 * end:{sign}.3f}" for end in interval)
 
 
 def study_lines(study: Study) -> Printable:
@@ -28,13 +31,13 @@ def study_lines(study: Study) -> Printable:
         Lines of text; accuracies in percent.
     """
     seeds = ", ".join(f"{100 * result.test_accuracy:.2f}" for result in study.results)
-    low, high = study.interval
+    deviation = "needs two seeds" if study.deviation is None else f"{100 * study.deviation:.3f}"
+    interval = no_interval(len(study.results)) if study.interval is None else f"{_ends(study.interval, '')} %"
     recall = ", ".join(f"{name} {100 * value:.2f} %" for name, value in study.recall.items())
     return in_lines(
         [
-            f"{study.name}, {len(study.results)} seeds: mean test accuracy {100 * study.mean:.3f} %",
-            f"  standard deviation {100 * study.deviation:.3f}, 95 % interval of the mean "
-            + (NO_INTERVAL if math.isnan(low) else f"{100 * low:.3f} to {100 * high:.3f} %"),
+            f"{study.name}, {plural(len(study.results), 'seed', 'seeds')}: mean test accuracy {100 * study.mean:.3f} %",
+            f"  standard deviation {deviation}, 95 % interval of the mean {interval}",
             f"  every seed: {seeds}",
             f"  recall: {recall}",
             f"  training time: {sum(result.train_seconds for result in study.results):.1f} s in all",
@@ -53,8 +56,8 @@ def ablation_lines(rows: Sequence[AblationRow]) -> Printable:
     """
     lines = [f"  {'without':<18} mean %   worth, in points   95 % interval"]
     for row in rows:
-        low, high = row.interval
-        interval = NO_INTERVAL if math.isnan(low) else f"{100 * low:+.3f} to {100 * high:+.3f}"
+        why = no_interval(len(row.every), values="differences")
+        interval = why if row.interval is None else _ends(row.interval, "+")
         lines.append(f"  {row.ingredient:<18} {100 * row.mean:6.3f}   {100 * row.difference:+16.3f}   {interval}")
     return in_lines(lines)
 
@@ -68,12 +71,12 @@ def comparison_lines(found: Comparison) -> Printable:
     Returns:
         Lines of text; accuracies in percent, differences in percentage points.
     """
-    low, high = found.interval
+    why = no_interval(found.rows, "test rows", "differences")
     lines = [
         f"A {100 * found.accuracy[0]:.3f} % ({found.runs[0]} run{'s' * (found.runs[0] > 1)}), "
         f"B {100 * found.accuracy[1]:.3f} % ({found.runs[1]} run{'s' * (found.runs[1] > 1)}), {found.rows} test rows",
         f"  A minus B: {100 * found.difference:+.3f} points, "
-        f"95 % bootstrap interval {100 * low:+.3f} to {100 * high:+.3f}",
+        f"95 % bootstrap interval {why if found.interval is None else _ends(found.interval, '+')}",
     ]
     if found.p_value is not None:
         lines.append(

@@ -36,7 +36,7 @@ if CHROMIUM is None:
     pytest.skip("there is no chromium to open the pages with", allow_module_level=True)
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser; install the extra 'oracles'")
 
-SPEC = RunSpec(model=ModelSpec(hidden=(16,)), train=TrainSpec(epochs=1, batch_size=64, learning_rate=0.05))
+SPEC = RunSpec(model=ModelSpec(hidden=(16,)), train=TrainSpec(epochs=3, batch_size=64, learning_rate=0.05))
 OFF_DIAGONAL = [(i, j) for i in range(3) for j in range(3) if i != j]
 
 
@@ -219,13 +219,76 @@ def test_a_gallery_shows_the_very_pixels_of_the_file(browser: Browser, pages: Pa
     np.testing.assert_array_equal(np.array([grey for _, grey in shown]), images)
 
 
-def test_the_picture_can_be_clicked_too(browser: Browser, pages: Pages, predictions: Predictions) -> None:
-    """A click on a cell of the drawn matrix opens the same gallery as the number in the table."""
+def test_the_whole_cell_can_be_clicked(browser: Browser, pages: Pages, predictions: Predictions) -> None:
+    """A click near the corner of a coloured cell, away from its number, opens the gallery too."""
     anchor = "cell-{}-{}".format(*worst(predictions))
     browser.open(pages.report)
-    browser.click(f"g[data-cell='{anchor}'] rect")
+    (link,) = browser.driver.find_elements("css selector", f".confusion a[href='#{anchor}']")
+    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+    corner = (link.size["width"] // 2 - 4, link.size["height"] // 2 - 4)
+    webdriver.ActionChains(browser.driver).move_to_element_with_offset(link, *corner).click().perform()
     assert browser.seen() == [anchor]
     assert browser.focused("id") == anchor
+
+
+VALUES = "[...document.querySelectorAll('.value')].filter((v) => v.checkVisibility({checkVisibilityCSS: true}))"
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_curves_tell_their_values_under_the_pointer(browser: Browser, pages: Pages, *, script: bool) -> None:
+    """An epoch that is pointed at shows its values in place of those of the kept one, by the style sheet alone."""
+    browser.open(pages.report, script=script)
+    first = browser.driver.find_elements("css selector", ".chart .value")
+    kept = [
+        value.text for value in first if value.is_displayed() and value.value_of_css_property("visibility") != "hidden"
+    ]
+    assert len(kept) == 2
+    assert all(text.startswith("epoch 3, kept: training ") for text in kept)
+    (column, *_) = browser.driver.find_elements("css selector", ".chart .epoch rect")
+    webdriver.ActionChains(browser.driver).scroll_to_element(column).move_to_element(column).perform()
+    told = [v.text for v in first if v.value_of_css_property("visibility") == "visible"]
+    assert told[0].startswith("epoch 1: training ")
+    assert len(told) == 2
+    assert told[1].startswith("epoch 1: training " if script else "epoch 3, kept: ")
+    browser.run("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_curves_tell_their_values_to_keys(browser: Browser, pages: Pages) -> None:
+    """A chart takes the focus; arrows, Home and End move along the epochs, and it says what they show."""
+    browser.open(pages.report)
+    browser.driver.execute_script("document.querySelector('.chart').focus()")
+    assert browser.focused("role") == "slider"
+    assert browser.focused("aria-label") == "Loss in nats, epoch by epoch"
+
+    def told() -> str:
+        (shown, *_) = browser.js(VALUES + ".map((value) => value.textContent)")  # type: ignore[misc]
+        assert browser.focused("aria-valuetext") == shown
+        return str(shown)
+
+    assert told().startswith("epoch 3, kept: ")
+    for key, expected in ((webdriver.Keys.ARROW_LEFT, 2), (webdriver.Keys.HOME, 1), (webdriver.Keys.ARROW_LEFT, 1)):
+        browser.press(key)
+        assert told().startswith(f"epoch {expected}: training ")
+    browser.press(webdriver.Keys.END)
+    assert told().startswith("epoch 3, kept: ")
+    browser.press(webdriver.Keys.ARROW_LEFT, webdriver.Keys.TAB)
+    shown = browser.js(VALUES + ".map((value) => value.textContent.slice(0, 13))")
+    assert shown == ["epoch 3, kept"] * 2
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1280, 800), (390, 844)])
+def test_the_first_screen_has_what_matters(browser: Browser, pages: Pages, width: int, height: int) -> None:
+    """Title, accuracy, what it is compared with, and mistakes with image, classes and probability."""
+    browser.open(pages.report, width=width)
+    ends = browser.js(
+        "['h1', '.headline', '.compared', '.strip li figcaption'].map((name) =>"
+        " document.querySelector(name).getBoundingClientRect().bottom)"
+    )
+    assert isinstance(ends, list)
+    assert ends == sorted(ends)
+    assert ends[-1] <= height
+    title = browser.js("document.querySelector('h1').textContent")
+    assert title == "784-16-3, SGD 0.05, 3 epochs, 1 Jan 2026"
 
 
 def test_keys_alone_lead_there_and_back(browser: Browser, pages: Pages, predictions: Predictions) -> None:

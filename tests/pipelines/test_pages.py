@@ -30,8 +30,9 @@ from pipelines.stages.evaluate import images_of_rows
 from pipelines.studies.ablation import AblationRow
 from pipelines.studies.comparison import SideBySide, side_by_side
 from pipelines.studies.comparison_page import IMAGES_SHOWN, comparison_page
-from pipelines.studies.study import SeedResult, run_study, seed_directory, summarised
+from pipelines.studies.study import SeedResult, run_study, seed_directory, study_table, summarised
 from pipelines.studies.study_page import study_page
+from pipelines.studies.text import comparison_lines, study_lines
 from tests.pipelines.pages import Node, parsed, table_of
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -258,20 +259,34 @@ def test_study_page_of_one_seed_claims_no_spread() -> None:
     assert not re.search(r"\bnan\b", root.one("body").text)
 
 
+def test_equal_seeds_have_words_in_place_of_an_interval() -> None:
+    """Three equal accuracies do not prove that every seed reaches them; page, terminal and JSON tell the same."""
+    study = summarised("small", ("A", "B"), [attrs.evolve(SEEDS[0], seed=seed) for seed in range(3)])
+    why = "cannot be estimated: all 3 accuracies are equal"
+    root = parsed(study_page(study, "bpfunc study"))
+    assert root.one("p", "headline").text.endswith(f"95 % interval of the mean {why}.")
+    assert f"Its 95 % interval {why}." in root.section("distribution").text
+    assert not root.section("distribution").all("line", "interval")
+    assert f"95 % interval of the mean {why}" in study_lines(study)
+    assert study_table(study)["confidence_interval_95"] is None
+
+
 def test_ablation_is_a_section_of_the_study() -> None:
-    """Ingredients keep their order, zero is on the axis, and one seed alone has no interval."""
+    """Ingredients keep their order, zero is on the axis; one seed, or equal differences, have words and no interval."""
     rows = [
         AblationRow("flips", 0.985, 0.001, 0.005, (0.002, 0.008), (0.984, 0.986)),
-        AblationRow("dropout", 0.991, 0.0, -0.001, (float("nan"), float("nan")), (0.991,)),
+        AblationRow("dropout", 0.991, None, -0.001, None, (0.991,)),
+        AblationRow("mixup", 0.98, 0.0, 0.01, None, (0.98, 0.98, 0.98)),
     ]
     root = parsed(study_page(summarised("small", ("A", "B"), SEEDS), "bpfunc study", ablation=rows))
     section, dash = root.section("ablation"), "\N{EN DASH}"
     assert table_of(section)[1:] == [
         ["flips", "98.500 %", "0.100", "+0.500", "+0.200 to +0.800"],
-        ["dropout", "99.100 %", "0.000", "\N{MINUS SIGN}0.100", f"{dash} to {dash}"],
+        ["dropout", "99.100 %", dash, "\N{MINUS SIGN}0.100", "needs three seeds"],
+        ["mixup", "98.000 %", "0.000", "+1.000", "cannot be estimated: all 3 differences are equal"],
     ]
-    assert (len(section.all("circle")), len(section.all("line", "interval"))) == (2, 1)
-    assert any(float(t.text.replace("\N{MINUS SIGN}", "-")) == 0 for t in section.all("text", "tick")[2:-1])
+    assert (len(section.all("circle")), len(section.all("line", "interval"))) == (3, 1)
+    assert any(float(t.text.replace("\N{MINUS SIGN}", "-")) == 0 for t in section.all("text", "tick")[3:-1])
     assert "#ablation" in [a.attributes["href"] for a in root.one("nav").all("a")]
 
 
@@ -326,7 +341,18 @@ def test_comparison_of_two_runs_shows_the_rows_that_differ(study: Path, places: 
     assert figures["Mistakes"] == [str(m["test_mistakes"]) for m in metrics]
     assert figures["Parameters"] == [f"{m['parameters']:,}" for m in metrics]
     assert figures["Test accuracy"] == [f"{100 * m['test_accuracy']:.3f} %" for m in metrics]
-    assert root.one("h1").text == "A: seed-000 and B: seed-001"
+    assert root.one("h1").text == "A: seed-000 (seed 0) and B: seed-001 (seed 1)"
+    assert table_of(root.section("settings")) == [
+        ["Setting", "A: seed-000", "B: seed-001"],
+        ["train.seed", "0", "1"],
+    ]
+    counts = [np.array(m["confusion_matrix"]) for m in metrics]
+    assert len(root.section("confusion").all("table")) == 1
+    for i, row in enumerate(table_of(root.section("confusion"))[1:]):
+        for j, cell in enumerate(row[1:]):
+            told, both = cell.replace("\N{MINUS SIGN}", "-").split(maxsplit=1)
+            assert int(told) == counts[0][i, j] - counts[1][i, j]
+            assert both == f"{counts[0][i, j]} - {counts[1][i, j]}"
     original = np.frombuffer((own_data / "t10k-images-idx3-ubyte").read_bytes()[16:], np.uint8).reshape(30, 784)
     np.testing.assert_array_equal(found.images, original[found.source_index[found.differing]])
 
@@ -347,10 +373,56 @@ def test_comparison_with_a_study_counts_its_runs(study: Path, places: Places) ->
     assert "McNemar's test is for two runs" in root.section("chance").text
 
 
+def test_a_comparison_tells_what_differs_in_the_settings(study: Path, places: Places, tmp_path: Path) -> None:
+    """Every differing setting is in the table, the first three in the title; equal settings are told to be so."""
+    other = attrs.evolve(
+        SPEC,
+        model=ModelSpec(hidden=(4, 5), activation="tanh"),
+        train=attrs.evolve(SPEC.train, epochs=2, momentum=0.5, flip=True),
+    )
+    with ThreadPoolExecutor(1) as pool:
+        list(run_study(other, range(1), tmp_path / "other", places, pool))
+    root = parsed(comparison_page(side_by_side(study, tmp_path / "other", places), "c"))
+    assert root.one("h1").text == (
+        "A: study (hidden 8, activation relu, epochs 1, ...) and B: other (hidden 4-5, activation tanh, epochs 2, ...)"
+    )
+    assert root.one("title").text.startswith(root.one("h1").text)
+    assert root.all("section")[0].attributes["id"] == "settings"
+    assert table_of(root.section("settings"))[1:] == [
+        ["model.hidden", "8", "4-5"],
+        ["model.activation", "relu", "tanh"],
+        ["train.epochs", "1", "2"],
+        ["train.momentum", "0.0", "0.5"],
+        ["train.flip", "no", "yes"],
+    ]
+    same = parsed(comparison_page(side_by_side(study, study, places), "c"))
+    assert same.one("h1").text == "A: study and B: study, the same settings"
+    assert "both have the same settings" in same.section("settings").text
+
+
+def test_a_difference_matrix_is_coloured_by_who_does_better(study: Path, places: Places) -> None:
+    """More hits and fewer mistakes are blue, the opposite is orange; classes are matched by name, not by place."""
+    base = side_by_side(seed_directory(study, 0), seed_directory(study, 1), places)
+    a = attrs.evolve(base.a, class_names=("0", "1", "2"), confusion_matrix=np.array([[8, 2, 0], [1, 9, 0], [0, 0, 9]]))
+    b = attrs.evolve(base.b, class_names=("1", "0", "2"), confusion_matrix=np.array([[9, 1, 0], [5, 5, 0], [0, 3, 6]]))
+    found = attrs.evolve(base, a=a, b=b)
+    section = parsed(comparison_page(found, "c")).section("confusion")
+    cells = [[cell.attributes["class"] for cell in row.all("td")] for row in section.one("tbody").all("tr")]
+    assert cells == [["gain", "gain", "none"], ["none", "none", "none"], ["gain", "none", "gain"]]
+    turned = parsed(comparison_page(attrs.evolve(base, a=b, b=a), "c")).section("confusion")
+    found_styles = sorted(cell.attributes["class"] for cell in turned.one("tbody").all("td"))
+    assert found_styles == ["miss"] * 4 + ["none"] * 5
+
+
 def test_a_run_compared_with_itself_differs_nowhere(study: Path, places: Places) -> None:
-    """No image, no difference, and the interval holds zero."""
+    """No image, no difference, and no interval: one without width would claim to be certain."""
     found = side_by_side(seed_directory(study, 0), seed_directory(study, 0), places)
     root = parsed(comparison_page(found, "c"))
+    why = "cannot be estimated: all 30 differences are equal"
+    assert found.comparison.interval is None
+    assert f"95 % bootstrap interval {why}" in comparison_lines(found.comparison)
+    assert f"95 % bootstrap interval {why}." in root.one("p", "headline").text
+    assert not root.section("chance").all("line", "interval")
     assert "On every test image the two say the same." in root.section("rows").text
     assert "do not tell the two apart" in root.one("p", "headline").text
     assert not root.section("rows").all("li")
@@ -396,6 +468,8 @@ def test_commands_write_their_pages(tmp_path: Path, own_data: Path, cli: Cli) ->
     told = json.loads(done.stdout)
     assert told["page"] == "s/study.html"
     root = parsed((tmp_path / told["page"]).read_text())
+    assert re.fullmatch(r"784-4-3, SGD 0\.05, 1 epoch, 2 seeds, \d{1,2} [A-Z][a-z]{2} \d{4}", root.one("h1").text)
+    assert root.one("title").text.startswith(root.one("h1").text)
     command = root.section("again").one("code").text
     assert command == f"bpfunc study --config s/config.toml --seeds 2 --source {own_data} --out s"
     again = cli(*command.split()[1:], "--quiet", "--json")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import math
 import re
 import struct
 import subprocess
 import sys
 import zlib
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 
@@ -26,11 +28,13 @@ from pipelines.errors import WorkFailed
 from pipelines.report import figures
 from pipelines.report.drawing import bitmaps
 from pipelines.report.drawing.bitmaps import diverging_png, grey_png
-from pipelines.report.drawing.charts import confusion_svg, curves_svg, tint
+from pipelines.report.drawing.charts import curves_svg, tint
+from pipelines.report.drawing.confusion import confusion_figure
 from pipelines.report.drawing.markup import element, text
-from pipelines.report.drawing.wording import percent
+from pipelines.report.drawing.wording import nats, percent
 from pipelines.report.figures import confusion_png, curves_png
 from pipelines.report.findings import (
+    EPOCHS_TOLD,
     Curve,
     Panel,
     check_inputs,
@@ -39,9 +43,12 @@ from pipelines.report.findings import (
     per_class,
     row_shares,
     strongest_units,
+    told_epochs,
     worst_confusion,
 )
-from pipelines.report.page import MISTAKES_SHOWN, UNITS_SHOWN, page
+from pipelines.report.page import MISTAKES_SHOWN, SUREST_SHOWN, UNITS_SHOWN, page
+from pipelines.runs.wording import course_accuracy, title_in_words
+from pipelines.spec.run_spec import ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.report import report
 from tests.pipelines.pages import Node, parsed, table_of
 
@@ -263,33 +270,20 @@ def test_diverging_png_refuses_a_scale_without_length(limit: float) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(confusions)
-def test_confusion_svg_shows_every_count_and_share(confusion: NDArray[np.int64]) -> None:
-    """For 2 to 10 classes: one cell each, hits on the diagonal, counts and row percentages in reading order."""
+def test_every_filled_cell_is_a_coloured_link(confusion: NDArray[np.int64]) -> None:
+    """For 2 to 10 classes: one matrix, a link in each cell that has images, a tint where they are mistakes."""
     classes = len(confusion)
-    svg = parsed(confusion_svg(confusion, TEN[:classes])).one("svg")
-    cells = [r.attributes["class"] for r in svg.all("rect")]
-    assert len(cells) == classes**2
-    assert [i for i, style in enumerate(cells) if style == "hit"] == [k * (classes + 1) for k in range(classes)]
-    assert [t.text for t in svg.all("text", "count")] == [str(c) for c in confusion.ravel()]
-    shares = [f"{100 * share:.1f} %" for share in row_shares(confusion).ravel()]
-    assert [t.text for t in svg.all("text", "share")] == shares
-    assert [t.text for t in svg.all("text", "tick")] == [name for name in TEN[:classes] for _ in "xy"]
-
-
-def test_confusion_svg_puts_true_classes_in_rows() -> None:
-    """A cell lies in the row of its true class and the column of its predicted one, its count inside it."""
-    svg = parsed(confusion_svg(THREE, TEN[:3])).one("svg")
-    corners = np.array([(float(r.attributes["x"]), float(r.attributes["y"])) for r in svg.all("rect")])
-    across, down = corners.reshape(3, 3, 2)[..., 0], corners.reshape(3, 3, 2)[..., 1]
-    assert (np.diff(across, axis=1) > 0).all()
-    assert (np.diff(across, axis=0) == 0).all()
-    assert (np.diff(down, axis=0) > 0).all()
-    assert (np.diff(down, axis=1) == 0).all()
-    counts = np.array([(float(t.attributes["x"]), float(t.attributes["y"])) for t in svg.all("text", "count")])
-    side = float(svg.all("rect")[0].attributes["width"])
-    assert ((counts > corners) & (counts < corners + side)).all()
-    tints = [r.attributes["style"] for r in svg.all("rect", "miss")]
-    assert tints == ["--tint:0.5", "--tint:0", "--tint:0.29", "--tint:0", "--tint:0", "--tint:0"]
+    figure = parsed(confusion_figure(confusion, TEN[:classes], linked=True))
+    cells = [cell for row in figure.one("table", "confusion").one("tbody").all("tr") for cell in row.all("td")[:-1]]
+    assert not figure.all("svg")
+    for cell, (true, predicted) in zip(cells, np.ndindex(classes, classes), strict=True):
+        images = int(confusion[true, predicted])
+        links = [link.attributes["href"] for link in cell.all("a")]
+        assert links == ([f"#cell-{true}-{predicted}"] if images else [])
+        kind = "hit" if true == predicted else "miss" if images else "none"
+        assert cell.attributes["class"] == kind
+        assert cell.attributes.get("style", "").startswith("--tint:0.") == (kind == "miss")
+    assert not parsed(confusion_figure(confusion, TEN[:classes], linked=False)).all("a")
 
 
 def test_the_commonest_mistake_has_the_deepest_tint() -> None:
@@ -327,6 +321,46 @@ def test_curve_names_do_not_overlap(ends: tuple[float, float]) -> None:
     assert abs(first - second) >= 14 - 0.02
     assert (first > second) == (ends[0] < ends[1])
     assert max(first, second) <= float(svg.one("line", "base").attributes["y1"])
+
+
+def test_the_kept_epoch_is_marked() -> None:
+    """A dashed line and a ring on each curve at the kept epoch, in the page; another picture in the PNG file."""
+    marked, plain = (panels(tuple(epoch(n) for n in range(1, 6)), kept) for kept in (3, None))
+    for panel in marked:
+        svg = parsed(curves_svg(panel)).one("svg")
+        mark, rings = svg.one("line", "kept"), svg.all("circle", "ring")
+        assert mark.attributes["x1"] == mark.attributes["x2"]
+        assert [ring.attributes["cx"] for ring in rings] == [mark.attributes["x1"]] * 2
+        on_curves = [f"{ring.attributes['cx']} {ring.attributes['cy']}" for ring in rings]
+        assert all(any(point in line.attributes["d"] for line in svg.all("path", "line")) for point in on_curves)
+        assert svg.one("g", "on").one("text", "value").text.startswith("epoch 3, kept: ")
+    assert not parsed(curves_svg(plain[0])).all("line", "kept")
+    assert curves_png(marked) != curves_png(plain)
+    assert panels((epoch(1),), 7)[0].kept is None
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 100, 1000])
+def test_every_epoch_tells_its_values(epochs: int) -> None:
+    """Columns lie side by side without a gap, each with the values that the history has; of long ones, some."""
+    history = tuple(epoch(n) for n in range(1, epochs + 1))
+    loss, accuracy = panels(history, kept=epochs // 3 or None)
+    for panel in (loss, accuracy):
+        groups = parsed(curves_svg(panel)).one("svg").all("g", "epoch")
+        assert len(groups) == min(epochs, len(told_epochs(panel)))
+        assert len(groups) <= EPOCHS_TOLD + 1
+        edges = [[float(g.one("rect").attributes[k]) for k in ("x", "width")] for g in groups]
+        assert all(abs(x + w - after) < 0.02 for (x, w), (after, _) in itertools.pairwise(edges))
+        for group in groups:
+            x, width = (float(group.one("rect").attributes[k]) for k in ("x", "width"))
+            assert x <= float(group.one("line", "cursor").attributes["x1"]) <= x + width
+            number = int(re.findall(r"epoch (\d+)", group.one("text").text)[0])
+            assert f"training {nats(1 / number)}," in group.one("text").text or panel.percent
+    section = page_of(attrs.evolve(inputs_of(THREE), history=history, kept=epochs)).section("curves")
+    rows = table_of(section)
+    assert rows[0] == ["Epoch", "Loss, training", "Loss, validation", "Accuracy, training", "Accuracy, validation"]
+    assert rows[-1][0] == f"{epochs}, kept"
+    assert len(rows) - 1 == len(section.all("svg")[0].all("g", "epoch"))
+    assert len(page(attrs.evolve(inputs_of(THREE), history=history))) < 300_000
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 50.0, 100.0])
@@ -425,8 +459,8 @@ def test_text_has_the_contrast_that_wcag_asks_for(theme: int) -> None:
     """Every colour of text reaches 4.5 : 1 on every ground that it stands on, in both themes."""
     colours = themes()[theme]
     paper, hit = rgb(colours["paper"]), rgb(colours["hit"])
-    deepest = 0.5 * rgb(colours["accent-rgb"]) + 0.5 * paper
-    for ink, grounds in {"ink": (paper, hit, deepest), "soft": (paper, hit), "accent": (paper,)}.items():
+    tinted = [0.5 * rgb(colours[name]) + 0.5 * paper for name in ("accent-rgb", "gain-rgb")]
+    for ink, grounds in {"ink": (paper, hit, *tinted), "soft": (paper, hit), "accent": (paper,)}.items():
         for ground in grounds:
             assert contrast(rgb(colours[ink]), ground) >= 4.5, (ink, ground * 255)
 
@@ -513,6 +547,49 @@ def test_page_leads_with_the_accuracy() -> None:
     )
 
 
+def test_first_screen_compares_with_the_course_report() -> None:
+    """What it was compared with stands under the headline, and only for the classes that it is of."""
+    assert not page_of(inputs_of(THREE)).all("p", "compared")
+    told = {published: attrs.evolve(inputs_of(THREE), published=published) for published in (0.8, 0.9848)}
+    said = {name: page_of(inputs).one("header").one("p", "compared").text for name, inputs in told.items()}
+    assert "reached 80.00 % on the same three classes" in said[0.8]
+    assert "8.00 percentage points above it" in said[0.8]
+    assert "10.48 percentage points below it" in said[0.9848]
+    names = ("Sneaker", "Dress", "Trouser")
+    assert course_accuracy(names, pinned=True) == 0.9848
+    assert course_accuracy(names, pinned=False) is None
+    assert course_accuracy((*names, "Bag"), pinned=True) is None
+
+
+def test_first_screen_shows_the_surest_mistakes() -> None:
+    """The strip holds the first of the sheet of mistakes, in its order; without a mistake there is none."""
+    root = page_of(inputs_of(confusion_of([10, 15], [0, 20])))
+    strip = [item.attributes["data-row"] for item in root.one("header").one("ul", "strip").all("li")]
+    sheet = [item.attributes["data-row"] for item in root.section("mistakes").all("li")]
+    assert strip == sheet[:SUREST_SHOWN]
+    assert len(strip) == SUREST_SHOWN < len(sheet)
+    assert not page_of(inputs_of(np.diag([3, 4]))).one("header").all("ul", "strip")
+
+
+@pytest.mark.parametrize(
+    ("train", "hidden", "seeds", "title"),
+    [
+        ({"learning_rate": 0.05, "epochs": 30}, (128, 64), None, "784-128-64-3, SGD 0.05, 30 epochs, 25 Nov 2026"),
+        ({"momentum": 0.9, "epochs": 1}, (), None, "784-3, SGD 0.1 with momentum 0.9, 1 epoch, 25 Nov 2026"),
+        (
+            {"optimizer": "adamw", "learning_rate": 0.002},
+            (8,),
+            10,
+            "784-8-3, AdamW 0.002, 40 epochs, 10 seeds, 25 Nov 2026",
+        ),
+    ],
+)
+def test_titles_are_words(train: dict[str, object], hidden: tuple[int, ...], seeds: int | None, title: str) -> None:
+    """Network, optimiser and rate, epochs, seeds and date."""
+    spec = RunSpec(model=ModelSpec(hidden=hidden), train=attrs.evolve(TrainSpec(), **train))
+    assert title_in_words(spec, datetime(2026, 11, 25, 12).timestamp(), seeds=seeds) == title
+
+
 def test_class_table_holds_precision_recall_f1_and_support() -> None:
     """One row for each class, in their order, worked by hand; a dash where there is nothing to divide by."""
     inputs = inputs_of(confusion_of([8, 2, 0], [1, 9, 0], [0, 1, 0]), ("Dress", "Trouser", "Bag"))
@@ -536,7 +613,7 @@ def test_confusion_table_holds_counts_and_row_percentages(classes: int) -> None:
     assert table_of(section) == [["True class", *TEN[:classes], "Images"], *expected]
     assert len(section.one("table").all("td", "hit")) == classes
     assert len(section.one("table").all("td", "miss")) == np.count_nonzero(confusion) - classes
-    assert len(section.all("svg")) == 1
+    assert not section.all("svg")
 
 
 def test_confusion_caption_names_the_commonest_mistake() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from bpfunc import Batch
 from pipelines.artifacts import Trained
@@ -17,7 +17,7 @@ from pipelines.dataset.places import Places
 from pipelines.disk.atomic import exclusive
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
-from pipelines.studies.ablation import INGREDIENTS, ablation_rows, run_ablation, without_each
+from pipelines.studies.ablation import INGREDIENTS, ablation_rows, ablation_table, run_ablation, without_each
 from pipelines.studies.compare import compare
 from pipelines.studies.statistics import bootstrap_interval, mcnemar, mean_and_interval, student_t
 from pipelines.studies.study import (
@@ -29,7 +29,7 @@ from pipelines.studies.study import (
     summarised,
     train_on_worker,
 )
-from pipelines.studies.text import search_lines, study_lines
+from pipelines.studies.text import ablation_lines, search_lines, study_lines
 from pipelines.studies.tuning import cross_validation
 from pipelines.studies.tuning.cross_validation import Trial, load_search, run_search, search_table, write_search
 
@@ -135,15 +135,52 @@ def test_summary_by_hand() -> None:
 @given(values=st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_intervals_stay_within_what_is_possible(values: list[float]) -> None:
     """An accuracy lies in 0..1, and so does what is said of it; where the bounds are far, nothing is cut off."""
-    mean, deviation, (low, high) = mean_and_interval(values, within=(0, 1))
-    _, _, (free_low, free_high) = mean_and_interval(values)
-    assert np.isfinite([mean, deviation]).all()
-    if len(values) < 3:
-        assert np.isnan([low, high, free_low, free_high]).all()
-    else:
+    mean, deviation, interval = mean_and_interval(values, within=(0, 1))
+    _, _, free = mean_and_interval(values)
+    assert (deviation is None) == (len(values) == 1)
+    assert np.isfinite([mean, deviation or 0.0]).all()
+    assert (interval is None) == (free is None)
+    if interval is not None and free is not None:
+        (low, high), (free_low, free_high) = interval, free
+        assert low < high
         assert 0 <= low <= mean + 1e-15
         assert mean - 1e-15 <= high <= 1
         assert (low, high) == (max(free_low, 0), min(free_high, 1))
+
+
+def three_ways(values: list[float]) -> list[tuple[float, float] | None]:
+    """The intervals that every function gives for these figures: a mean of seeds, of pairs of seeds, of test rows."""
+    figures = [SeedResult(k, value, None, 1.0, ((1, 0), (0, 1))) for k, value in enumerate(values)]
+    nothing = [attrs.evolve(result, test_accuracy=0.1) for result in figures]
+    return [
+        mean_and_interval(values)[2],
+        summarised("x", ("A", "B"), figures).interval,
+        ablation_rows(figures, {"flips": nothing})[0].interval,
+        bootstrap_interval(np.array(values), seed=0),
+    ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(value=st.floats(0, 1), count=st.integers(1, 12), other=st.floats(0, 1))
+def test_no_interval_claims_more_than_is_known(value: float, count: int, other: float) -> None:
+    """Law: fewer than three figures, or equal ones, have no interval; all others have one with a width."""
+    assert three_ways([value] * count) == [None] * 4
+    assert three_ways([value, other]) == [None] * 4
+    if abs(value - other) > 1e-6:
+        for interval in three_ways([value] * max(count, 2) + [other]):
+            assert interval is not None
+            assert interval[0] < interval[1]
+
+
+def test_rounding_makes_no_interval() -> None:
+    """0.9 - 0.8 and 0.8 - 0.7 are not the same float, and still the same difference."""
+    pairs = [(0.9, 0.8), (0.8, 0.7), (0.4, 0.3)]
+    assert len({a - b for a, b in pairs}) == 3
+    full, less = ([SeedResult(k, pair[side], None, 1.0, ((1,),)) for k, pair in enumerate(pairs)] for side in (0, 1))
+    (row,) = ablation_rows(full, {"flips": less})
+    assert row.interval is None
+    assert "cannot be estimated: all 3 differences are equal" in ablation_lines([row])
+    assert ablation_table([row])[0]["interval"] is None
 
 
 def test_intervals_of_ordinary_studies_are_not_cut_off() -> None:
@@ -172,7 +209,9 @@ def test_compare_counts_rows(tmp_path: Path, places: Places) -> None:
     both = compare(tmp_path / "a", tmp_path / "b")
     assert both.runs == (2, 2)
     assert both.p_value is None
+    assert both.interval is not None
     assert both.interval[0] <= both.difference <= both.interval[1]
+    assert same.interval is None
     with pytest.raises(UsageProblem, match="neither a run nor a study"):
         compare(tmp_path / "a", tmp_path)
 
@@ -189,7 +228,7 @@ def test_mcnemar_by_hand(a: int, b: int, p: float) -> None:
 def test_bootstrap_interval_is_about_right() -> None:
     """For 400 tosses of a fair coin, within a tenth of the normal approximation; the same for the same seed."""
     tosses = np.arange(400) % 2.0
-    low, high = bootstrap_interval(tosses, seed=0)
+    low, high = bootstrap_interval(tosses, seed=0) or (0, 0)
     assert high - low == pytest.approx(2 * 1.96 * 0.5 / 20, rel=0.1)
     assert (low + high) / 2 == pytest.approx(0.5, abs=0.005)
     assert bootstrap_interval(tosses, seed=0) == (low, high)
@@ -431,7 +470,8 @@ def test_ablation_pairs_by_seed(tmp_path: Path, places: Places) -> None:
     for row in ablation_rows(full, found):
         pairs = [by_seed[r.seed] - r.test_accuracy for r in found[row.ingredient]]
         assert row.difference == pytest.approx(sum(pairs) / 3)
-        assert -1 <= row.interval[0] <= row.difference <= row.interval[1] <= 1
+        if row.interval is not None:
+            assert -1 <= row.interval[0] <= row.difference <= row.interval[1] <= 1
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,17 @@ Lengths are in the units of the view box, which the page shows at about one CSS 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import attrs
 from matplotlib.ticker import MaxNLocator
 
-from bpfunc.arrays.types import FloatArray, IntArray
 from pipelines.artifacts import Reliability
 from pipelines.disk.untrusted.printable import printable
 from pipelines.report.drawing.markup import Html, element, join
 from pipelines.report.drawing.svg import dot, label, line, number, picture
-from pipelines.report.drawing.wording import count, percent, tick_labels
-from pipelines.report.findings import Curve, Panel, largest_wrong_share, row_shares
+from pipelines.report.drawing.wording import nats, percent, tick_labels
+from pipelines.report.findings import Curve, Panel, told_epochs
 
 _WIDTH, _HEIGHT = 360.0, 226.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 74.0, 10.0, 34.0
@@ -24,10 +24,10 @@ _PLOT_RIGHT, _PLOT_BOTTOM = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
 _LABEL_GAP = 14.0
 """Least distance between the base lines of two labels."""
 
-_CELL_MAX, _CELL_MIN = 92.0, 46.0
-_GRID_WIDTH = 276.0
+_HEAD = 34.0
+"""Room above the curves for the values of an epoch and the mark of the kept one."""
 _NAME_LIMIT = 12
-"""Letters of a class name that fit beside the matrix; the tables have room for the rest."""
+"""Letters of a class name that fit beside a drawn matrix; the tables have room for the rest."""
 
 
 @attrs.frozen
@@ -125,7 +125,10 @@ def _spread(heights: list[float], floor: float) -> list[float]:
 
 
 def curves_svg(panel: Panel) -> Html:
-    """Draw one panel of training curves, its lines named at their ends.
+    """Draw one panel of training curves, its lines named at their ends, the kept epoch marked.
+
+    A pointer over an epoch shows its values, by the style sheet alone; without one those of the kept epoch, or of the
+    last, are shown. The page's script moves along the epochs by keys.
 
     Args:
         panel: Loss or accuracy over the epochs.
@@ -152,7 +155,67 @@ def curves_svg(panel: Panel) -> Html:
     ]
     named = " and ".join(curve.name for curve in panel.curves)
     words = f"{panel.title}, {named}, epochs {panel.epochs[0]} to {panel.epochs[-1]}"
-    return picture(_WIDTH, _HEIGHT, words, *_axes(frame, " %" if panel.percent else "", "epochs"), *lines, *names)
+    axes = _axes(frame, " %" if panel.percent else "", "epochs")
+    parts = (*axes, *_kept(frame, panel), *lines, *names, *_epochs(frame, panel))
+    moved = element("g", {"transform": f"translate(0 {number(_HEAD)})"}, *parts)
+    return picture(_WIDTH, _HEIGHT + _HEAD, words, moved, style="curves")
+
+
+def _kept(frame: _Frame, panel: Panel) -> list[Html]:
+    if panel.kept is None:
+        return []
+    x, at = frame.x(panel.kept), panel.epochs.index(panel.kept)
+    rings = [
+        dot(x, frame.y(curve.values[at]), 4.5, f"ring {curve.name}")
+        for curve in panel.curves
+        if not math.isnan(curve.values[at])
+    ]
+    return [line(x, _TOP - 8, x, _PLOT_BOTTOM, "kept"), label(x, _TOP - 12, "kept", "kept", "middle"), *rings]
+
+
+def values_of(panel: Panel, place: int) -> str:
+    """Write out the values of an epoch.
+
+    Args:
+        panel: Curves over epochs.
+        place: Of the epoch in ``panel.epochs``.
+
+    Returns:
+        A line of text.
+
+    Example:
+        >>> values_of(Panel("Loss", False, (1, 2), (Curve("training", (0.5, 0.25)),), kept=2), 1)
+        'epoch 2, kept: training 0.250'
+    """
+    epoch = panel.epochs[place]
+    write = (lambda value: percent(value / 100)) if panel.percent else nats
+    told = ", ".join(f"{curve.name} {write(curve.values[place])}" for curve in panel.curves)
+    return f"epoch {epoch}{', kept' * (epoch == panel.kept)}: {told}"
+
+
+def _epochs(frame: _Frame, panel: Panel) -> list[Html]:
+    """A column for each epoch that is written out, which shows its values while it is pointed at or chosen."""
+    places = told_epochs(panel)
+    chosen = places[-1] if panel.kept is None else panel.epochs.index(panel.kept)
+    at = [frame.x(panel.epochs[place]) for place in places]
+    between = [(left + right) / 2 for left, right in pairwise(at)]
+    edges = [min(_LEFT, at[0] - 8), *between, max(_PLOT_RIGHT, at[-1] + 8)]
+    found = []
+    for place, x, left, right in zip(places, at, edges[:-1], edges[1:], strict=True):
+        box = {"x": number(left), "y": number(_TOP), "width": number(right - left)}
+        dots = [
+            dot(x, frame.y(curve.values[place]), 3, f"dot {curve.name}")
+            for curve in panel.curves
+            if not math.isnan(curve.values[place])
+        ]
+        parts = (
+            element("rect", box | {"height": number(_PLOT_BOTTOM - _TOP)}),
+            line(x, _TOP, x, _PLOT_BOTTOM, "cursor"),
+            *dots,
+            label(0, 11 - _HEAD, values_of(panel, place), "value"),
+        )
+        found.append(element("g", {"class": "epoch on" if place == chosen else "epoch"}, *parts))
+    return found
 
 
 def _axes(frame: _Frame, unit: str, below: str) -> list[Html]:
@@ -252,77 +315,3 @@ def cell_anchor(true: int, predicted: int) -> str:
         'cell-0-2'
     """
     return f"cell-{true}-{predicted}"
-
-
-def _cell(x: float, y: float, side: float, anchor: str, cell: tuple[float, float, float, bool]) -> Html:
-    """Draw one cell of (count, share of the row, largest share off the diagonal, whether it is a hit)."""
-    images, share, largest, hit = cell
-    box = {"x": number(x + 1), "y": number(y + 1), "width": number(side - 2), "height": number(side - 2)}
-    style = {"class": "hit"} if hit else {"class": "miss", "style": f"--tint:{tint(share, largest)}"}
-    middle = x + side / 2
-    muted = "" if images else " none"
-    return element(
-        "g",
-        # A pointer may click the picture; a keyboard finds the same links in the table.
-        {"data-cell": anchor} if anchor else {},
-        element("rect", box | style),
-        label(middle, y + side / 2 - 1, count(images), f"count{muted}", "middle"),
-        label(middle, y + side / 2 + 13, percent(share, digits=1), f"share{muted}", "middle"),
-    )
-
-
-def confusion_svg(confusion: IntArray | FloatArray, class_names: tuple[str, ...], *, linked: bool = False) -> Html:
-    """Draw a confusion matrix: hits in grey, mistakes in the accent colour, deeper where commoner.
-
-    Args:
-        confusion: (K, K) counts, or mean counts as floats; row = true class, column = predicted class.
-        class_names: K names.
-        linked: Whether a click on a cell leads to the images behind it.
-
-    Returns:
-        An ``svg`` element.
-
-    Example:
-        >>> import numpy as np
-        >>> picture = confusion_svg(np.array([[3, 1], [0, 4]]), ("Bag", "Coat"))
-        >>> picture.count("<rect"), "75.0" in picture
-        (4, True)
-    """
-    size = len(class_names)
-    shares = row_shares(confusion)
-    largest = largest_wrong_share(confusion)
-    side = min(_CELL_MAX, max(_CELL_MIN, _GRID_WIDTH / size))
-    names = [shortened(name) for name in class_names]
-    longest = max(len(name) for name in names)
-    left, turned = 22.0 + 6.6 * longest, longest * 6.6 > side
-    top = 24.0 + (5.0 * longest if turned else 12.0)
-    cells = [
-        _cell(
-            left + j * side,
-            top + i * side,
-            side,
-            cell_anchor(i, j) if linked and confusion[i, j] else "",
-            (confusion[i, j].item(), float(shares[i, j]), largest, i == j),
-        )
-        for i in range(size)
-        for j in range(size)
-    ]
-    # Slanted heads lean over the last column.
-    width = left + size * side + (5.6 * longest - side / 2 if turned and 5.6 * longest > side / 2 else 2)
-    words = "Confusion matrix; the table beside it holds the numbers"
-    return picture(width, top + size * side + 2, words, *_headings(names, left, top, side, turned=turned), *cells)
-
-
-def _headings(names: list[str], left: float, top: float, side: float, *, turned: bool) -> list[Html]:
-    middle = len(names) * side / 2
-    upright = {"transform": f"rotate(-90 12 {number(top + middle)})"}
-    parts = [
-        label(left + middle, 12, "predicted", "axis", "middle"),
-        element("g", upright, label(12, top + middle, "true", "axis", "middle")),
-    ]
-    for i, name in enumerate(names):
-        x, y = left + (i + 0.5) * side, top - 7
-        slant = {"transform": f"rotate(-40 {number(x)} {number(y)})"} if turned else {}
-        head = label(x, y, name, "tick", "start" if turned else "middle")
-        parts += [label(left - 7, top + (i + 0.5) * side + 4, name, "tick", "end"), element("g", slant, head)]
-    return parts

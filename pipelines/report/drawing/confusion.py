@@ -1,51 +1,55 @@
-"""A confusion matrix as a picture and as a table, side by side where there is room."""
+"""A confusion matrix: one table whose cells are coloured, and links to the images behind them."""
 
 from __future__ import annotations
 
-from typing import Final
-
 from bpfunc.arrays.types import FloatArray, IntArray
-from pipelines.report.drawing.charts import confusion_svg
+from pipelines.report.drawing.charts import tint
 from pipelines.report.drawing.gallery import cell_link
 from pipelines.report.drawing.layout import head_cell, row, scroll
-from pipelines.report.drawing.markup import Html, element, text
+from pipelines.report.drawing.markup import Html, element, join, text
 from pipelines.report.drawing.wording import count, percent, plural
-from pipelines.report.findings import row_shares, worst_confusion
-
-_NAMES_SIDE_BY_SIDE: Final = 28
-"""Letters of all class names together up to which picture and table share a row."""
+from pipelines.report.findings import largest_wrong_share, row_shares, worst_confusion
 
 
-def confusion_figure(
-    confusion: IntArray | FloatArray, names: tuple[str, ...], *, linked: bool, words: str = ""
-) -> Html:
+def confusion_figure(confusion: IntArray | FloatArray, names: tuple[str, ...], *, linked: bool) -> Html:
     """Show a confusion matrix.
 
     Args:
         confusion: (K, K) counts, or mean counts as floats; row = true class, column = predicted class.
         names: K class names.
         linked: Whether the page has a gallery behind each cell.
-        words: Whose matrix it is, where a page has several.
 
     Returns:
-        Picture and table.
+        A table and what is to be seen in it.
 
     Example:
         >>> import numpy as np
         >>> figure = confusion_figure(np.array([[3, 1], [0, 4]]), ("Bag", "Coat"), linked=True)
-        >>> figure.count("<a href="), figure.count("<rect")
-        (3, 4)
+        >>> figure.count("<a href="), figure.count("<td class=")
+        (3, 6)
     """
-    name = f"Confusion matrix{words and ', ' + words}"
-    figure = element(
+    return element(
         "figure",
         {},
-        scroll(f"{name}, picture", confusion_svg(confusion, names, linked=linked)),
+        scroll("Confusion matrix, table", _table(confusion, names, linked=linked)),
         element("figcaption", {}, text(_said(confusion, names))),
     )
-    numbers = scroll(f"{name}, table", _table(confusion, names, linked=linked))
-    layout = "pair" if sum(map(len, names)) <= _NAMES_SIDE_BY_SIDE else "stack"
-    return element("div", {"class": layout}, figure, numbers)
+
+
+def matrix_kind(classes: int) -> dict[str, str]:
+    """Attributes of a table that shows a matrix over classes, for the style sheet.
+
+    Args:
+        classes: How many there are.
+
+    Returns:
+        Attribute name -> value.
+
+    Example:
+        >>> matrix_kind(3)
+        {'class': 'confusion', 'style': '--classes:3'}
+    """
+    return {"class": "confusion", "style": f"--classes:{classes}"}
 
 
 def _said(confusion: IntArray | FloatArray, names: tuple[str, ...]) -> str:
@@ -61,15 +65,18 @@ def _said(confusion: IntArray | FloatArray, names: tuple[str, ...]) -> str:
 
 
 def _table(confusion: IntArray | FloatArray, names: tuple[str, ...], *, linked: bool) -> Html:
-    shares = row_shares(confusion)
+    shares, largest = row_shares(confusion), largest_wrong_share(confusion)
     rows = []
     for i, name in enumerate(names):
         cells = []
         for j, images in enumerate(confusion[i].tolist()):
-            style = "hit" if i == j else "miss" if images else "none"
+            kind = {"class": "hit" if i == j else "miss" if images else "none"}
+            if kind["class"] == "miss":
+                kind["style"] = f"--tint:{tint(float(shares[i, j]), largest)}"
             share = element("small", {}, text(percent(float(shares[i, j]), digits=1)))
-            number = cell_link(i, j, images, names) if linked else text(count(images))
-            cells.append(element("td", {"class": style}, number, text(" "), share))
+            said = join([element("span", {}, text(count(images))), text(" "), share])
+            cell = cell_link(i, j, images, names, said) if linked and images else element("span", {}, said)
+            cells.append(element("td", kind, cell))
         total = element("td", {"class": "total"}, text(count(confusion[i].sum().item())))
         rows.append(row(head_cell(name, scope="row"), *cells, total))
     heads = [head_cell("True class"), *(head_cell(name) for name in names), head_cell("Images", style="total")]
@@ -79,4 +86,4 @@ def _table(confusion: IntArray | FloatArray, names: tuple[str, ...], *, linked: 
         element("span", {}, text("Rows: true class. Columns: predicted class. Percentages are of the row.")),
     )
     body = (caption, element("thead", {}, row(*heads)), element("tbody", {}, *rows))
-    return element("table", {"class": "confusion"}, *body)
+    return element("table", matrix_kind(len(names)), *body)

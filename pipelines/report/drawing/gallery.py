@@ -16,7 +16,7 @@ from pipelines.report.drawing.bitmaps import data_uri, grey_png
 from pipelines.report.drawing.charts import cell_anchor
 from pipelines.report.drawing.layout import paragraph
 from pipelines.report.drawing.markup import Html, element, text
-from pipelines.report.drawing.wording import count, percent, plural
+from pipelines.report.drawing.wording import percent, plural
 from pipelines.report.findings import Sample, behind, spread
 
 TILE: Final = str(2 * IMAGE_SIDE)
@@ -93,11 +93,12 @@ def _line(mark: Html, name: Html, probability: float, tag: str) -> Html:
     return element("span", {}, element(tag, {}, mark, name), text(" "), share)
 
 
-def sheet(tiles: Sequence[Html]) -> Html:
+def sheet(tiles: Sequence[Html], *, style: str = "sheet") -> Html:
     """Lay tiles out as a grid.
 
     Args:
         tiles: List items.
+        style: Class names of the style sheet.
 
     Returns:
         A list.
@@ -106,33 +107,28 @@ def sheet(tiles: Sequence[Html]) -> Html:
         >>> sheet([element("li", {}, text("a"))])
         '<ul class="sheet"><li>a</li></ul>'
     """
-    return element("ul", {"class": "sheet"}, *tiles)
+    return element("ul", {"class": style}, *tiles)
 
 
-def cell_link(true: int, predicted: int, images: int, names: Sequence[str]) -> Html:
-    """Write a cell's count as a link to the images behind it; an empty cell's is plain.
+def cell_link(true: int, predicted: int, images: int, names: Sequence[str], said: Html) -> Html:
+    """Make a cell of the matrix a link to the images behind it.
 
     Args:
         true: Index of the true class.
         predicted: Index of the class that the network says.
         images: How many there are.
         names: Of the classes.
+        said: What the cell shows.
 
     Returns:
         A link that says where it leads.
 
     Example:
-        >>> cell_link(0, 1, 3, ("Bag", "Coat")).startswith('<a href="#cell-0-1" data-gallery="" aria-label="')
+        >>> 'aria-label="Bag taken for Coat, 3 images: show them"' in cell_link(0, 1, 3, ("Bag", "Coat"), text("3"))
         True
-        >>> cell_link(0, 1, 0, ("Bag", "Coat"))
-        '0'
     """
-    if not images:
-        return text("0")
     words = f"{_heading(true, predicted, images, names)}: show them"
-    return element(
-        "a", {"href": f"#{cell_anchor(true, predicted)}", "data-gallery": "", "aria-label": words}, text(count(images))
-    )
+    return element("a", {"href": f"#{cell_anchor(true, predicted)}", "data-gallery": "", "aria-label": words}, said)
 
 
 def _heading(true: int, predicted: int, images: int, names: Sequence[str]) -> str:

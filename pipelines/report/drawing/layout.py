@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
@@ -75,7 +76,7 @@ def _own_file(name: str) -> str:
 
 
 def header(
-    kicker: str, title: str, headline: str, said: str, beneath: str, contents: Sequence[tuple[str, str]]
+    kicker: str, title: str, headline: str, said: str, beneath: str, contents: Sequence[tuple[str, str]], *more: Html
 ) -> Html:
     """Open a page: what it is, its one figure, and where its sections are.
 
@@ -86,6 +87,7 @@ def header(
         said: What the figure means.
         beneath: Smaller words.
         contents: (anchor, name) of each section.
+        *more: What else belongs on the first screen.
 
     Returns:
         A ``header`` element.
@@ -94,14 +96,17 @@ def header(
         >>> header("report", "Bags", "98 %", "accuracy", "Bag, Coat", [("facts", "Facts")]).count("<a href=")
         1
     """
+    # A title of several parts breaks between them.
+    parts = [element("span", {}, text(part)) for part in re.split(r"(?<=,) ", title)]
     links = [element("li", {}, element("a", {"href": f"#{anchor}"}, text(name))) for anchor, name in contents]
     return element(
         "header",
         {},
         element("p", {"class": "kicker"}, text(kicker)),
-        element("h1", {}, text(title)),
+        element("h1", {}, join(parts, " ")),
         element("p", {"class": "headline"}, element("strong", {}, text(headline)), element("span", {}, text(said))),
         element("p", {"class": "classes"}, text(beneath)),
+        *more,
         element("nav", {"aria-label": "Contents"}, element("ul", {}, *links)),
     )
 

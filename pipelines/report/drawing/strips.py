@@ -49,6 +49,22 @@ class Strip:
         return [value for value in found if math.isfinite(value)]
 
 
+def scaled(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Turn an interval of fractions into one of percent.
+
+    Args:
+        interval: Both ends, or None.
+
+    Returns:
+        The same times 100.
+
+    Example:
+        >>> scaled((0.25, 0.5)), scaled(None)
+        ((25.0, 50.0), None)
+    """
+    return None if interval is None else (100 * interval[0], 100 * interval[1])
+
+
 def linear_axis(strips: Sequence[Strip], *, include: tuple[float, ...] = (), ticks: int = 5) -> Axis:
     """Choose an axis that holds every value, its ends on round numbers.
 
@@ -149,7 +165,7 @@ def strips_svg(strips: Sequence[Strip], axis: Axis, *, words: str, below: str, p
         top += _LINE + _PITCH * max(stacked, default=0)
         ground = top - _LINE / 2
         drawn.append(line(left, ground, _WIDTH - _RIGHT, ground, "grid"))
-        if strip.interval is not None and all(map(math.isfinite, strip.interval)):
+        if strip.interval is not None:
             drawn.append(line(x(strip.interval[0]), ground, x(strip.interval[1]), ground, "interval"))
         drawn += [
             dot(x(d.value), ground - _PITCH * k, _RADIUS, f"dot {d.style}") for d, k in zip(dots, stacked, strict=True)

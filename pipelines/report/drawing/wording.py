@@ -52,6 +52,23 @@ def count(number: float) -> str:
     return f"{number:,.0f}" if number == round(number) else f"{number:,.1f}"
 
 
+def signed(number: float) -> str:
+    """Write a difference of counts, its sign always shown.
+
+    Args:
+        number: A whole number, or a difference of means.
+
+    Returns:
+        Such as ``+12`` or ``0``, with a minus sign instead of a hyphen.
+
+    Example:
+        >>> signed(12), signed(-2.5), signed(0)
+        ('+12', '−2.5', '0')
+    """
+    sign = "+" if number > 0 else "\N{MINUS SIGN}" if number < 0 else ""
+    return sign + count(abs(number))
+
+
 def plural(number: float, singular: str, several: str) -> str:
     """Write a count with its noun.
 
