@@ -19,7 +19,7 @@ from bpfunc import Batch, fold_in, make_step
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly_arrays
 from bpfunc.batches.batch import batches_per_epoch, class_indices
 from bpfunc.gradient.modes import GradientFn, Value, value, value_and_grad
-from bpfunc.layers import Context, Layer
+from bpfunc.layers import Context, ConvParams, Layer
 from bpfunc.layers.combinators import named, serial
 from bpfunc.layers.dense import DenseParams
 from bpfunc.layers.mirror import mirror_averaged
@@ -580,8 +580,8 @@ def _seen_operation(
 def _work(stage: Pass, layer: Layer, watch: _Watch, place: str) -> int:
     """Count the floating-point operations of a layer over the batch.
 
-    Forward it is the layer's own count. Backward, a dense layer multiplies two matrices of that size, one for the
-    weights and one for the input where that is needed, and sums the bias; others multiply once for each number.
+    Forward it is the layer's own count. Backward, a layer of products, dense or a convolution, takes as many for the
+    weights, as many for the input where that is needed, and sums the bias; others multiply once for each number.
 
     Args:
         stage: Which pass.
@@ -595,13 +595,15 @@ def _work(stage: Pass, layer: Layer, watch: _Watch, place: str) -> int:
     takes, gives = watch.seen["forward", place].takes, watch.seen["forward", place].gives
     assert gives is not None
     rows, width_in, width_out = len(takes), takes.shape[1:], gives.shape[1:]
+    forward = rows * layer.flops(width_in, width_out)
     if stage == "forward":
-        return rows * layer.flops(width_in, width_out)
+        return forward
     seen = watch.seen["backward", place]
-    product = 2 * rows * math.prod(width_in) * math.prod(width_out)
-    if not tree_leaves_with_path(seen.kept):
+    if not isinstance(seen.params, DenseParams | ConvParams):
         return 0 if seen.gives is None else rows * math.prod(width_in)
-    return product + rows * math.prod(width_out) + (0 if seen.gives is None else product)
+    bias = rows * math.prod(width_out)
+    product = forward - (0 if seen.params.bias is None else bias)
+    return product + bias + (0 if seen.gives is None else product)
 
 
 def norm(array: FloatArray) -> float:

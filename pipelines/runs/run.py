@@ -21,14 +21,16 @@ from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpoint_paths, newest_checkpoint, saving
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
+from pipelines.runs.feature_maps import feature_maps
 from pipelines.runs.metrics import metrics, read_metrics, write_metrics
 from pipelines.runs.model_card import NAME as CARD, CardInputs, model_card
 from pipelines.runs.naming import BEGAN
 from pipelines.runs.network import read_network, trained_network, with_history, write_network
 from pipelines.runs.predictions import write_predictions
-from pipelines.runs.wording import _weights, command, facts_in_words, lineage_in_words
+from pipelines.runs.wording import command, facts_in_words, first_weight, lineage_in_words
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
+from pipelines.stages.encode import scaled
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.examine import examine
 from pipelines.stages.prepare import prepare
@@ -285,16 +287,18 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
         Typed inputs of the report stage.
     """
     trained = finished.trained
+    example = scaled(evaluation.images[:1], finished.prepared.meta.scaling)
     return ReportInputs(
         title=f"{spec.name}, seed {spec.train.seed}",
         evaluation=evaluation,
         history=trained.history,
-        first_layer=_weights(trained)[0],
+        first_layer=first_weight(trained),
         facts=facts_in_words(spec, trained),
         lineage=lineage_in_words(finished),
         command=command(finished.directory, finished.source),
         flow=examined_run(spec, finished).flow,
         config=to_toml(spec),
+        maps=feature_maps(trained, example, len(evaluation.class_names)),
     )
 
 

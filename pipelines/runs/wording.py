@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bpfunc.arrays.types import FloatArray
 from bpfunc.tree import tree_leaves_with_path, tree_size
-from pipelines.artifacts import EngineUsed, Trained
+from pipelines.artifacts import PIXELS, EngineUsed, Trained
 from pipelines.disk.atomic import sha256_of
 from pipelines.disk.untrusted.printable import shell
 from pipelines.report.drawing.wording import plural
@@ -18,8 +18,16 @@ LINEAGE_FILES = ("config.toml", "params.safetensors", "predictions.parquet")
 """Files of a run that its report names by their hashes."""
 
 
-def _weights(trained: Trained) -> list[FloatArray]:
-    return [leaf for path, leaf in tree_leaves_with_path(trained.params) if path.endswith("weight")]
+def first_weight(trained: Trained) -> FloatArray:
+    """Pick the weight of the first layer that has one.
+
+    Args:
+        trained: The network.
+
+    Returns:
+        (784, H) of a dense layer, (KH, KW, 1, F) of a convolution.
+    """
+    return next(leaf for path, leaf in tree_leaves_with_path(trained.params) if path.endswith("weight"))
 
 
 def facts_in_words(spec: RunSpec, trained: Trained) -> dict[str, str]:
@@ -32,7 +40,8 @@ def facts_in_words(spec: RunSpec, trained: Trained) -> dict[str, str]:
     Returns:
         Label -> value, in the order to show.
     """
-    layers = " - ".join(map(str, (_weights(trained)[0].shape[0], *spec.model.hidden, len(spec.dataset.classes))))
+    widths = (PIXELS, *spec.model.blocks, *spec.model.hidden, len(spec.dataset.classes))
+    layers = " - ".join(map(str, widths))
     return {
         "Network": network_in_words(spec, layers),
         "Parameters": f"{tree_size(trained.params):,}",
@@ -90,7 +99,7 @@ def network_in_words(spec: RunSpec, layers: str) -> str:
 
     Args:
         spec: Of the run.
-        layers: Its widths.
+        layers: Its blocks and widths.
 
     Returns:
         A sentence without its full stop.
@@ -102,6 +111,8 @@ def network_in_words(spec: RunSpec, layers: str) -> str:
     words = f"{layers}, {spec.model.activation} between, softmax at the end"
     if spec.model.dropout or spec.model.input_dropout:
         words += f"; dropout {spec.model.dropout} in hidden layers, {spec.model.input_dropout} on inputs"
+    if spec.model.batch_norm:
+        words += "; batch normalisation after each convolution"
     if spec.model.mirror:
         words += "; a prediction averages image and mirror image, at the cost of two passes"
     return words
@@ -128,6 +139,8 @@ def training_in_words(spec: TrainSpec) -> str:
         f"label smoothing {spec.label_smoothing}": spec.label_smoothing,
         f"mixup {spec.mixup}": spec.mixup,
         "random mirror images": spec.flip,
+        f"random shifts by up to {plural(spec.shift, 'pixel', 'pixels')}": spec.shift,
+        f"random squares of {spec.cutout} x {spec.cutout} blanked": spec.cutout,
         f"weights averaged at decay {spec.average}": spec.average,
     }
     return ", ".join([words, *(text for text, present in extras.items() if present)])

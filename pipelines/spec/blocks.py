@@ -1,4 +1,4 @@
-"""Blocks of a convolutional network, as a configuration names them: a text for each, such as ``conv 32`` and ``pool``."""
+"""Blocks of a convolutional network, as a configuration names them: texts such as ``conv 32`` and ``pool``."""
 
 from __future__ import annotations
 

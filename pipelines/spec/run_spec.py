@@ -100,8 +100,9 @@ def _check_widths(_instance: object, attribute: attrs.Attribute[tuple[int, ...]]
 def _check_blocks(_instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
     if len(value) > BLOCKS_LIMIT:
         raise ValueError(f"{attribute.name}: expected at most {BLOCKS_LIMIT} blocks, found {len(value)}")
-    for _ in block_shapes(value):
-        pass
+    kinds = {block.kind for block, _, _ in block_shapes(value)}
+    if value and "conv" not in kinds:
+        raise ValueError(f"{attribute.name}: expected a 'conv' among the blocks, found {', '.join(value)}")
 
 
 def _check_name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
@@ -142,17 +143,16 @@ class ModelSpec:
     mirror: bool = False
     """Whether a prediction averages the probabilities of an image and its mirror image; it costs two passes."""
     blocks: tuple[str, ...] = attrs.field(default=(), validator=_check_blocks, metadata=LATER)
-    """Blocks that an image goes through before the hidden layers, such as ``conv 32`` or ``conv 32 5`` (filters of
-    5 x 5, not 3 x 3), ``pool`` (the largest of 2 x 2 pixels), ``mean_pool``, ``global_pool``; none for dense layers alone."""
+    """Blocks that an image goes through before the hidden layers, such as ``conv 32``, ``conv 32 5`` (filters of 5 x 5,
+    not 3 x 3), ``pool`` (the largest of 2 x 2 pixels), ``mean_pool``, ``global_pool``; none for a dense network."""
     batch_norm: bool = attrs.field(default=False, metadata=LATER)
     """Whether each convolution is followed by batch normalisation, before its activation."""
 
     def __attrs_post_init__(self) -> None:
         """Check what no field can check alone."""
-        weights, image = 0, IMAGE
-        for block, before, image in block_shapes(self.blocks):
-            weights += block.weights(before)
-        rows, columns, channels = image
+        steps = list(block_shapes(self.blocks))
+        rows, columns, channels = steps[-1][2] if steps else IMAGE
+        weights = sum(block.weights(before) for block, before, _ in steps)
         weights += sum(before * after for before, after in pairwise((rows * columns * channels, *self.hidden, 10)))
         if weights > PARAMETER_LIMIT:
             where = "blocks, hidden" if self.blocks else "hidden"

@@ -241,8 +241,8 @@ def reasons_table(spec: RunSpec) -> dict[str, object]:
         spec: Any run.
 
     Returns:
-        Field -> value, as from `recorded_table`; the engine stands there only where it is not NumPy, so that what was named
-        before there was a choice keeps its name.
+        Field -> value, as from `recorded_table`; the engine stands there only where it is not NumPy, so that what was
+        named before there was a choice keeps its name.
 
     Example:
         >>> from pipelines.spec.run_spec import RECORDED

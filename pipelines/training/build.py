@@ -49,7 +49,7 @@ def as_it_is(layer: Layer) -> Layer:
 
 
 def build_model(spec: ModelSpec, classes: int, *, each: Callable[[Layer], Layer] = as_it_is) -> Layer:
-    """Build the network: blocks, hidden dense layers, each with activation and dropout, and a dense layer to the logits.
+    """Build the network: blocks, hidden dense layers with activation and dropout, and a dense layer to the logits.
 
     Args:
         spec: Blocks, widths, activation, dropout.
@@ -102,14 +102,15 @@ def parameter_count(spec: ModelSpec, classes: int) -> int:
         Weights, biases, and scales of batch normalisation.
 
     Example:
-        >>> parameter_count(ModelSpec(hidden=(8,)), 3), parameter_count(ModelSpec(blocks=("conv 4", "pool"), hidden=()), 3)
-        (6307, 2395)
+        >>> parameter_count(ModelSpec(hidden=(8,)), 3)
+        6307
+        >>> parameter_count(ModelSpec(blocks=("conv 4", "pool"), hidden=()), 3)
+        2395
     """
-    count, image = 0, IMAGE
-    for block, before, image in block_shapes(spec.blocks):
-        count += block.weights(before) + block.filters * (2 if spec.batch_norm else 1)
-    widths = (math.prod(image), *spec.hidden, classes)
-    return count + sum(before * after + after for before, after in pairwise(widths))
+    steps = list(block_shapes(spec.blocks))
+    widths = (math.prod(steps[-1][2] if steps else IMAGE), *spec.hidden, classes)
+    kernels = sum(block.weights(before) + block.filters * (2 if spec.batch_norm else 1) for block, before, _ in steps)
+    return kernels + sum(before * after + after for before, after in pairwise(widths))
 
 
 def build_loss(spec: TrainSpec) -> Loss:
