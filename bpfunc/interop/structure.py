@@ -204,7 +204,7 @@ def from_tensors(layer: Layer, tensors: Mapping[str, FloatArray], path: str = ""
     Example:
         >>> from bpfunc import rms_norm
         >>> from_tensors(rms_norm(), {"scale": np.ones(2)})
-        (NormParams(scale=array([1., 1.]), shift=None), ())
+        (NormParams(scale=float64[2], shift=None), ())
     """
     kind = maker_of(layer, path).name
     if kind not in COMBINATORS:
@@ -263,6 +263,12 @@ def _shapes(layer: Layer, kind: str, tensors: Mapping[str, FloatArray], path: st
         width, weight = setting(layer, "width", int), tensors.get(inside(path, "weight"))
         weights = {"weight": (1 if weight is None or weight.ndim != 2 else len(weight), width)}
         return weights | ({"bias": (width,)} if setting(layer, "use_bias", bool) else {})
+    if kind == "conv2d":
+        features = setting(layer, "features", int)
+        weight = tensors.get(inside(path, "weight"))
+        channels = 1 if weight is None or weight.ndim != 4 else weight.shape[2]
+        weights = {"weight": (*setting(layer, "kernel", tuple), channels, features)}
+        return weights | ({"bias": (features,)} if setting(layer, "use_bias", bool) else {})
     scale = tensors.get(inside(path, "scale"))
     return dict.fromkeys(NORM_FIELDS.get(kind, ()), (1 if scale is None else scale.size,))
 

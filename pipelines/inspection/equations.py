@@ -73,13 +73,14 @@ LAYERS: Mapping[str, Formulas] = {
         ),
     ),
     "batch_norm": Formulas(
-        ("n = (x - mean) / sqrt(variance + e), by channel", "y = n scale + bias"),
+        ("n = (x - mean) / sqrt(variance + e), by channel", "y = n scale + shift"),
         (
-            "dscale = sum of dy n, dbias = sum of dy",
+            "dscale = sum of dy n",
+            "dshift = sum of dy",
             "dx = (scale / sqrt(variance + e)) (dy - mean of dy - n (mean of dy n))",
         ),
         (
-            "Each channel is shifted and scaled to mean 0 and variance 1 over the batch, then to what was learned.",
+            "Each channel is brought to mean 0 and variance 1 over the batch, then scaled and shifted as was learned.",
             "Mean and variance depend on every example, so what goes back to one depends on all of them.",
         ),
     ),

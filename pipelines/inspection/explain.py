@@ -544,6 +544,8 @@ def _operation(stage: Pass, place: str, layer: Layer, watch: _Watch) -> Operatio
     lines = known.forward if stage == "forward" else known.backward
     if seen.gives is None:
         lines = tuple(line for line in lines if not line.startswith("dx"))
+    if isinstance(seen.params, DenseParams | ConvParams) and seen.params.bias is None:
+        lines = tuple(line.replace(" + b", "") for line in lines if not line.startswith("db"))
     return _seen_operation(stage, place, layer.name, lines, seen, grads, _work(stage, layer, watch, place))
 
 

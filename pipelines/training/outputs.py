@@ -31,8 +31,8 @@ def network_outputs(spec: ModelSpec, classes: int, params: Tree, layer_state: Tr
     Example:
         >>> from bpfunc.keys import Key
         >>> spec = ModelSpec(blocks=("conv 2", "global_pool"), hidden=())
-        >>> params, state, _ = build_model(spec, 3).init(Key(0), (PIXELS,))
-        >>> network_outputs(spec, 3, params, state, np.zeros((300, PIXELS), np.float32)).shape
+        >>> params, state, _ = build_model(spec, 3).init(Key(0), (784,))
+        >>> network_outputs(spec, 3, params, state, np.zeros((300, 784), np.float32)).shape
         (300, 3)
     """
     model = build_model(spec, classes)
