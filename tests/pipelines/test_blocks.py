@@ -13,13 +13,14 @@ from hypothesis import given, settings, strategies as st
 
 from bpfunc import Key
 from bpfunc.interop import network_file
-from bpfunc.tree import tree_allclose, tree_size
-from pipelines.artifacts import PIXELS
+from bpfunc.tree import tree_allclose, tree_leaves_with_path, tree_size
+from pipelines.artifacts import PIXELS, EngineUsed, Trained
 from pipelines.dataset.places import Places
 from pipelines.errors import UsageProblem
 from pipelines.inspection.explain import explain
 from pipelines.inspection.gradcheck import check_model
 from pipelines.runs.checkpoints import checkpoint_paths
+from pipelines.runs.feature_maps import feature_maps
 from pipelines.runs.network import probabilities, read_network
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.run import evaluate_run, reopen_run, report_run, resume_run, train_run
@@ -245,3 +246,25 @@ def test_a_step_is_explained(places: Places) -> None:
     assert operations["forward", "conv2d(4, 3 x 3)"].flops == first + 4 * places_of_map
     assert operations["backward", "conv2d(2, 3 x 3)"].flops == 2 * second + 2 * places_of_map
     assert all(one.formulas for one in found.operations if one.stage == "forward")
+
+
+def test_the_last_maps_are_what_the_dense_layer_reads() -> None:
+    """The maps of the last block, laid out as a row, give the network's outputs; a dense network has no maps."""
+    spec = ModelSpec(blocks=("conv 4", "pool", "conv 2 3 2", "mean_pool"), hidden=(), mirror=True)
+    params, state, _ = build_model(spec, 3).init(Key(0), (PIXELS,))
+    inputs = np.random.default_rng(0).random((1, PIXELS)).astype(np.float32)
+    trained = Trained(spec, params, state, (), 1, 0.0, EngineUsed())
+    maps = feature_maps(trained, inputs, 3)
+    assert [(one.block, one.maps.shape) for one in maps] == [
+        ("conv 4", (28, 28, 4)), ("pool", (14, 14, 4)), ("conv 2 3 2", (7, 7, 2)), ("mean_pool", (3, 3, 2)),
+    ]  # fmt: skip
+    last = dict(tree_leaves_with_path(params))
+    weight, bias = (
+        next(leaf for path, leaf in reversed(last.items()) if path.endswith(name)) for name in ("weight", "bias")
+    )
+    unmirrored = attrs.evolve(spec, mirror=False)
+    outputs = network_outputs(unmirrored, 3, params, state, inputs)
+    np.testing.assert_allclose(maps[-1].maps.reshape(1, -1) @ weight + bias, outputs, rtol=1e-5, atol=1e-6)
+    dense = ModelSpec(hidden=(4,))
+    params, state, _ = build_model(dense, 3).init(Key(0), (PIXELS,))
+    assert feature_maps(Trained(dense, params, state, (), 1, 0.0, EngineUsed()), inputs, 3) == ()
