@@ -41,7 +41,7 @@ class Block:
     """Pixels from one window to the next."""
 
     def out_shape(self, image: ImageShape) -> ImageShape:
-        """Compute the shape of the image that comes out; a convolution keeps the size but for its stride.
+        """Compute the shape of the image that comes out; a convolution of stride 1 keeps the size.
 
         Args:
             image: Shape of the image that goes in.
