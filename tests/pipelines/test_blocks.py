@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ from pipelines.spec.settings import field_names
 from pipelines.spec.toml import from_toml, reasons_table, to_toml
 from pipelines.stages.evaluate import images_of_rows
 from pipelines.training.build import build_augmentation, build_model, parameter_count
-from pipelines.training.engine import choose_engine
+from pipelines.training.engine import choose_engine, why_numpy
 from pipelines.training.interrupts import Interrupted
 from pipelines.training.outputs import PART, network_outputs
 from pipelines.training.progress import Progress
@@ -176,6 +177,9 @@ def test_rows_are_run_in_parts() -> None:
 def test_the_engine_is_numpy() -> None:
     """``auto`` takes NumPy; ``compiled`` names the layer that it does not know, or what is not installed."""
     assert choose_engine(SPEC) == "numpy"
+    if importlib.util.find_spec("numba") is not None:
+        assert why_numpy(SPEC).startswith("NumPy trained this: the compiled engine does not know this training: ")
+    assert why_numpy(RunSpec()) == ""
     with pytest.raises(UsageProblem, match=r"compiled engine (does not know .*reshape|is not installed)"):
         choose_engine(attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, engine="compiled")))
 
@@ -258,10 +262,8 @@ def test_the_last_maps_are_what_the_dense_layer_reads() -> None:
     assert [(one.block, one.maps.shape) for one in maps] == [
         ("conv 4", (28, 28, 4)), ("pool", (14, 14, 4)), ("conv 2 3 2", (7, 7, 2)), ("mean_pool", (3, 3, 2)),
     ]  # fmt: skip
-    last = dict(tree_leaves_with_path(params))
-    weight, bias = (
-        next(leaf for path, leaf in reversed(last.items()) if path.endswith(name)) for name in ("weight", "bias")
-    )
+    leaves = [leaf for _, leaf in tree_leaves_with_path(params)]
+    weight, bias = leaves[-2:]
     unmirrored = attrs.evolve(spec, mirror=False)
     outputs = network_outputs(unmirrored, 3, params, state, inputs)
     np.testing.assert_allclose(maps[-1].maps.reshape(1, -1) @ weight + bias, outputs, rtol=1e-5, atol=1e-6)
