@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from bpfunc import Key
+from bpfunc import Batch, Key
 from bpfunc.interop import network_file
 from bpfunc.tree import tree_allclose, tree_leaves_with_path, tree_size
 from pipelines.artifacts import PIXELS, EngineUsed, Trained
 from pipelines.dataset.places import Places
 from pipelines.errors import UsageProblem
 from pipelines.inspection.explain import explain
+from pipelines.inspection.explain_numbers import EXAMPLES, NUMBERS, arrays_of, plan
 from pipelines.inspection.gradcheck import check_model
 from pipelines.runs.checkpoints import checkpoint_paths
 from pipelines.runs.feature_maps import feature_maps
@@ -36,6 +38,7 @@ from pipelines.training.interrupts import Interrupted
 from pipelines.training.outputs import PART, network_outputs
 from pipelines.training.progress import Progress
 from pipelines.training.rows import read_training_rows
+from tests.conftest import Cli
 
 MODEL = ModelSpec(blocks=("conv 4", "pool", "conv 3 5 2", "mean_pool"), hidden=(8,), batch_norm=True, mirror=True)
 SPEC = RunSpec(
@@ -153,8 +156,6 @@ def test_records_of_dense_networks_keep_their_bytes() -> None:
 
 def test_images_are_moved_and_blanked() -> None:
     """Shift and cutout reach the training: pixels move, and a square of zeros appears."""
-    from bpfunc import Batch
-
     batch = Batch(np.ones((8, PIXELS), np.float32), np.eye(3, dtype=np.float32)[[0] * 8])
     for train in (TrainSpec(shift=3), TrainSpec(cutout=6)):
         augmentation = build_augmentation(train)
@@ -270,3 +271,46 @@ def test_the_last_maps_are_what_the_dense_layer_reads() -> None:
     dense = ModelSpec(hidden=(4,))
     params, state, _ = build_model(dense, 3).init(Key(0), (PIXELS,))
     assert feature_maps(Trained(dense, params, state, (), 1, 0.0, EngineUsed()), inputs, 3) == ()
+
+
+def test_the_commands_take_such_a_network(cli: Cli, own_data: Path, tmp_path: Path) -> None:
+    """run, evaluate, predict, explain and resume: each ends with 0, and the run says why NumPy trained it."""
+    (tmp_path / "c.toml").write_text(to_toml(SPEC))
+    own = ("--source", str(own_data))
+    done = cli("run", "--recipe", "conv", "--config", "c.toml", *own, "--out", "r", "--json")
+    assert done.returncode == 0, done.stderr
+    if importlib.util.find_spec("numba") is not None:
+        assert "NumPy trained this: " in done.stderr
+    metrics = json.loads(done.stdout)
+    assert metrics["engine"] == "numpy"
+    np.save(tmp_path / "i.npy", np.zeros((2, 28, 28), np.uint8))
+    for command in (
+        ("evaluate", "r", *own),
+        ("resume", "r", *own),
+        ("predict", "r", "i.npy"),
+        ("explain", "--config", "c.toml", *own, "--html", "step.html"),
+        ("export", "r", "--to", "safetensors", "--out", "network.safetensors"),
+    ):
+        done = cli(*command)
+        assert done.returncode == 0, (command, done.stderr)
+    assert "conv2d" in (tmp_path / "step.html").read_text()
+    refused = cli("train", "--config", "c.toml", *own, "--engine", "compiled")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: the compiled engine ")
+    assert refused.stderr.count("\n") == 3
+
+
+def test_the_page_of_a_step_stays_small() -> None:
+    """Of a network that makes many numbers of an image, fewer examples are on the page; of a dense one all of them."""
+    rows = Batch(
+        np.random.default_rng(0).random((16, PIXELS)).astype(np.float32), np.eye(3, dtype=np.float32)[[0] * 16]
+    )
+    shown = {}
+    for blocks in ((), ("conv 16", "pool", "conv 32")):
+        spec = RunSpec(model=ModelSpec(blocks=blocks, hidden=(8,)), train=TrainSpec(batch_size=16))
+        drawn = plan([explain(rows, spec, ("A", "B", "C"))])
+        shown[blocks] = drawn.examples
+        numbers = sum(array.size for array in arrays_of(drawn, drawn.first).values())
+        assert numbers < 2 * NUMBERS
+    assert shown[()] == EXAMPLES
+    assert 1 <= shown["conv 16", "pool", "conv 32"] < EXAMPLES
