@@ -19,12 +19,13 @@ from bpfunc.tree import tree_allclose, tree_leaves_with_path, tree_size
 from pipelines.artifacts import PIXELS, EngineUsed, Trained
 from pipelines.dataset.places import Places
 from pipelines.errors import UsageProblem
+from pipelines.inference import export
 from pipelines.inspection.explain import explain
 from pipelines.inspection.explain_numbers import EXAMPLES, NUMBERS, arrays_of, plan
 from pipelines.inspection.gradcheck import check_model
 from pipelines.runs.checkpoints import checkpoint_paths
 from pipelines.runs.feature_maps import feature_maps
-from pipelines.runs.network import probabilities, read_network
+from pipelines.runs.network import Network, probabilities, read_network
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.run import evaluate_run, reopen_run, report_run, resume_run, train_run
 from pipelines.spec.blocks import FORMS, block_shapes
@@ -314,3 +315,17 @@ def test_the_page_of_a_step_stays_small() -> None:
         assert numbers < 2 * NUMBERS
     assert shown[()] == EXAMPLES
     assert 1 <= shown["conv 16", "pool", "conv 32"] < EXAMPLES
+
+
+def test_a_layer_that_another_format_lacks_is_named(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer's refusal becomes one message that says which format and what to choose; nothing is written."""
+    finished = train_run(SPEC, places, now=datetime(2026, 1, 1))
+
+    def refuse(network: Network) -> bytes:
+        raise ValueError("layers[1]: conv2d(4, 3 x 3) is not known to the writer")
+
+    monkeypatch.setattr(export, "_writers", lambda: {"onnx": refuse})
+    out = places.runs / "network.onnx"
+    with pytest.raises(UsageProblem, match=r"cannot be written as onnx: layers\[1\]: conv2d\(4, 3 x 3\) is not known"):
+        export.export(finished.directory, "onnx", out)
+    assert not out.exists()
