@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Literal, TypeVar
 
@@ -242,6 +243,20 @@ class _Watch:
             *((name[len("parts['") : -len("']")], layer) for (name, _), layer in zip(model.parts, inner, strict=True))
         )
 
+    def complete(self) -> None:
+        """Take the cotangents that a chain leaves out, of layers before the first one with parameters, to show them."""
+        for place, after in reversed(list(pairwise([*self.layers, "loss"]))):
+            if ("backward", place) in self.seen:
+                continue
+            back, forward = self.seen["backward", after], self.seen["forward", after]
+            dy = (
+                back.gives
+                if after == "loss"
+                else self.layers[after].backward(forward.params, forward.kept, back.takes)[1]
+            )
+            assert dy is not None
+            self.seen["backward", place] = _Seen(dy, None, self.seen["forward", place].params, (), [0.0])
+
     def layer(self, layer: Layer, place: str) -> Layer:
         """Watch a layer: its forward and backward pass do what they did."""
         self.layers[place] = layer
@@ -415,6 +430,7 @@ def explain_step(
         watch, watched = _watching(model, loss, transform, state, batch)
         for _ in range(REPEATS):
             after, metrics = watched(state, batch)
+        watch.complete()
         ctx = Context(train=True, key=fold_in(state.key, state.step))
         later = value(model, loss, after.params, after.layer_state, batch, ctx)
         known = _known_loss(loss) if loss_formulas is None else loss_formulas
