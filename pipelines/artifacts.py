@@ -322,6 +322,16 @@ class Evaluation:
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
+class FeatureMaps:
+    """What a block of a convolutional network makes of one image."""
+
+    block: str
+    """As the configuration names it, such as ``conv 32``."""
+    maps: FloatArray
+    """(H, W, C): one map for each channel."""
+
+
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class ReportInputs:
     """Everything that `report` draws, already computed: the stage draws and writes, it calculates no result."""
 
@@ -330,7 +340,7 @@ class ReportInputs:
     evaluation: Evaluation
     history: tuple[EpochRecord, ...]
     first_layer: FloatArray
-    """(784, H) weights of the first dense layer."""
+    """(784, H) weights of the first layer where it is dense, (KH, KW, C, F) filters where it is a convolution."""
     facts: Mapping[str, str]
     """Label -> value, in the order to show: architecture, parameters, optimiser, seed, train seconds, ..."""
     lineage: Mapping[str, str]
@@ -347,6 +357,8 @@ class ReportInputs:
     """The epoch that the network is of; None where it is not known."""
     published: float | None = None
     """Accuracy of the course report, a fraction; None where the run is of other classes or images."""
+    maps: tuple[FeatureMaps, ...] = ()
+    """Of the first test image, block by block; empty for a dense network."""
 
 
 @attrs.frozen

@@ -133,7 +133,7 @@ def _forward(
 
 
 def _flops(in_shape: Shape, out_shape: Shape) -> int:
-    return 8 * out_shape[0]
+    return 8 * math.prod(out_shape)
 
 
 def batch_norm(*, momentum: float = 0.1, eps: float = 1e-5) -> Layer:

@@ -61,7 +61,16 @@ def export(run: Path, target: Target, out: Path | None = None) -> tuple[Path, ..
     with_card = target == "safetensors" and (run / CARD).is_file()
     if with_card:
         _check_card(path)
-    write_output(path, _writers()[target](read_network(run)))
+    network = read_network(run)
+    try:
+        data = _writers()[target](network)
+    except ValueError as unknown:  # a layer that the other format has no word for
+        raise UsageProblem(
+            f"cannot be written as {target}: {first_line(unknown)}",
+            where=f"--to {target}",
+            remedy="choose safetensors or npz",
+        ) from None
+    write_output(path, data)
     if not with_card:
         return (path,)
     name = printable_json(json_text(path.name, ascii_only=False))

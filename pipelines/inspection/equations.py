@@ -63,6 +63,50 @@ LAYERS: Mapping[str, Formulas] = {
             "dx of unit {unit_before} before = {deltas} = {dx}",
         ),
     ),
+    "conv2d": Formulas(
+        ("r = the pixels of a window as a row", "y = r W + b, at each place"),
+        ("dW = sum over places of r^T dy", "db = sum over places of dy", "dx = sum over windows of dy W^T"),
+        (
+            "Each filter adds up the pixels of a window, each times a weight, and does so at every place of the image.",
+            "All places share the weights, so the gradient of a weight is a sum over places and examples. "
+            "A pixel is in several windows, so what goes back to it is a sum as well.",
+        ),
+    ),
+    "batch_norm": Formulas(
+        ("n = (x - mean) / sqrt(variance + e), by channel", "y = n scale + shift"),
+        (
+            "dscale = sum of dy n",
+            "dshift = sum of dy",
+            "dx = (scale / sqrt(variance + e)) (dy - mean of dy - n (mean of dy n))",
+        ),
+        (
+            "Each channel is brought to mean 0 and variance 1 over the batch, then scaled and shifted as was learned.",
+            "Mean and variance depend on every example, so what goes back to one depends on all of them.",
+        ),
+    ),
+    "max_pool2d": Formulas(
+        ("y = the largest x of each window",),
+        ("dx = dy at the largest x of its window, else 0",),
+        (
+            "Of each window the largest number of each channel goes on.",
+            "What comes back goes to the pixel that was the largest.",
+        ),
+    ),
+    "avg_pool2d": Formulas(
+        ("y = mean of each window",),
+        ("dx = dy / pixels of the window",),
+        ("Of each window the mean of each channel goes on.", "What comes back is shared by the window's pixels."),
+    ),
+    "reshape": Formulas(
+        ("y = x in another shape",),
+        ("dx = dy in the shape of x",),
+        ("A row of pixels becomes an image.", "Each number goes back to its place."),
+    ),
+    "flatten": Formulas(
+        ("y = x as a row",),
+        ("dx = dy in the shape of x",),
+        ("The image that comes out of the blocks is laid out as a row.", "Each number goes back to its place."),
+    ),
     "dropout": Formulas(
         ("y = x m / (1 - rate), m = 0 or 1 at random",),
         ("dx = dy m / (1 - rate)",),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Literal, TypeVar
 
@@ -19,7 +20,7 @@ from bpfunc import Batch, fold_in, make_step
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly_arrays
 from bpfunc.batches.batch import batches_per_epoch, class_indices
 from bpfunc.gradient.modes import GradientFn, Value, value, value_and_grad
-from bpfunc.layers import Context, Layer
+from bpfunc.layers import Context, ConvParams, Layer
 from bpfunc.layers.combinators import named, serial
 from bpfunc.layers.dense import DenseParams
 from bpfunc.layers.mirror import mirror_averaged
@@ -242,6 +243,20 @@ class _Watch:
             *((name[len("parts['") : -len("']")], layer) for (name, _), layer in zip(model.parts, inner, strict=True))
         )
 
+    def complete(self) -> None:
+        """Take the cotangents that a chain leaves out, of layers before the first one with parameters, to show them."""
+        for place, after in reversed(list(pairwise([*self.layers, "loss"]))):
+            if ("backward", place) in self.seen:
+                continue
+            back, forward = self.seen["backward", after], self.seen["forward", after]
+            dy = (
+                back.gives
+                if after == "loss"
+                else self.layers[after].backward(forward.params, forward.kept, back.takes)[1]
+            )
+            assert dy is not None
+            self.seen["backward", place] = _Seen(dy, None, self.seen["forward", place].params, (), [0.0])
+
     def layer(self, layer: Layer, place: str) -> Layer:
         """Watch a layer: its forward and backward pass do what they did."""
         self.layers[place] = layer
@@ -415,6 +430,7 @@ def explain_step(
         watch, watched = _watching(model, loss, transform, state, batch)
         for _ in range(REPEATS):
             after, metrics = watched(state, batch)
+        watch.complete()
         ctx = Context(train=True, key=fold_in(state.key, state.step))
         later = value(model, loss, after.params, after.layer_state, batch, ctx)
         known = _known_loss(loss) if loss_formulas is None else loss_formulas
@@ -544,6 +560,8 @@ def _operation(stage: Pass, place: str, layer: Layer, watch: _Watch) -> Operatio
     lines = known.forward if stage == "forward" else known.backward
     if seen.gives is None:
         lines = tuple(line for line in lines if not line.startswith("dx"))
+    if isinstance(seen.params, DenseParams | ConvParams) and seen.params.bias is None:
+        lines = tuple(line.replace(" + b", "") for line in lines if not line.startswith("db"))
     return _seen_operation(stage, place, layer.name, lines, seen, grads, _work(stage, layer, watch, place))
 
 
@@ -580,8 +598,8 @@ def _seen_operation(
 def _work(stage: Pass, layer: Layer, watch: _Watch, place: str) -> int:
     """Count the floating-point operations of a layer over the batch.
 
-    Forward it is the layer's own count. Backward, a dense layer multiplies two matrices of that size, one for the
-    weights and one for the input where that is needed, and sums the bias; others multiply once for each number.
+    Forward it is the layer's own count. Backward, a layer of products, dense or a convolution, takes as many for the
+    weights, as many for the input where that is needed, and sums the bias; others multiply once for each number.
 
     Args:
         stage: Which pass.
@@ -595,13 +613,15 @@ def _work(stage: Pass, layer: Layer, watch: _Watch, place: str) -> int:
     takes, gives = watch.seen["forward", place].takes, watch.seen["forward", place].gives
     assert gives is not None
     rows, width_in, width_out = len(takes), takes.shape[1:], gives.shape[1:]
+    forward = rows * layer.flops(width_in, width_out)
     if stage == "forward":
-        return rows * layer.flops(width_in, width_out)
+        return forward
     seen = watch.seen["backward", place]
-    product = 2 * rows * math.prod(width_in) * math.prod(width_out)
-    if not tree_leaves_with_path(seen.kept):
+    if not isinstance(seen.params, DenseParams | ConvParams):
         return 0 if seen.gives is None else rows * math.prod(width_in)
-    return product + rows * math.prod(width_out) + (0 if seen.gives is None else product)
+    bias = rows * math.prod(width_out)
+    product = forward - (0 if seen.params.bias is None else bias)
+    return product + bias + (0 if seen.gives is None else product)
 
 
 def norm(array: FloatArray) -> float:

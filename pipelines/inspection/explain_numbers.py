@@ -19,7 +19,9 @@ from pipelines.disk.untrusted.printable import printable
 from pipelines.inspection.explain import DenseArrays, Explained
 
 EXAMPLES = 16
-"""Examples of the batch that can be chosen; the first ones."""
+"""Most examples of the batch that can be chosen; the first ones."""
+NUMBERS = 2**19
+"""Most numbers of a moment that the page holds; of a network that makes many of an image, fewer examples are shown."""
 SMALL = 16
 """Up to so many units, a layer is drawn with all of them."""
 CHOSEN = 12
@@ -91,7 +93,9 @@ def plan(moments: Sequence[Explained]) -> Plan:
     shapes = [[(layer.layer, layer.x.shape[1], layer.y.shape[1]) for layer in one.layers] for one in moments]
     if any(shape != shapes[0] for shape in shapes):
         raise ValueError("expected steps of one network, found different layers")
-    examples = min(EXAMPLES, max(len(one.inputs) for one in moments))
+    each = sum(layer.x.shape[1] + 2 * layer.y.shape[1] for layer in first.layers)
+    most = min(EXAMPLES, max(NUMBERS // each, 1))
+    examples = min(most, max(len(one.inputs) for one in moments))
     parts: list[list[int]] = [[]]
     for index, layer in enumerate(first.layers):
         if layer.dense is not None or layer.x.shape[1] != layer.y.shape[1]:
@@ -172,7 +176,7 @@ def arrays_of(drawn: Plan, one: Explained) -> dict[str, FloatArray]:
     Returns:
         Arrays by name.
     """
-    rows, loss = EXAMPLES, one.loss_arrays
+    rows, loss = drawn.examples, one.loss_arrays
     found: dict[str, FloatArray] = {"x": one.layers[0].x[:rows], "l": loss.losses[:rows], "r": loss.weights[:rows]}
     for name, array in (("p", loss.probabilities), ("t", loss.targets)):
         if array is not None:

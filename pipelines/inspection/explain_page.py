@@ -19,7 +19,6 @@ from pipelines.inspection.explain_filled import data, facts, fill, formula, say,
 from pipelines.inspection.explain_legend import legend
 from pipelines.inspection.explain_numbers import (
     CLASSES,
-    EXAMPLES,
     Found,
     Numbers,
     Plan,
@@ -99,7 +98,9 @@ def _top(drawn: Plan, first: Numbers) -> Html:
     examples = [_choice("example", index, _example(drawn, first, index), True) for index in range(drawn.examples)]
     shown = [
         element(
-            "span", {"data-moment": str(i)} | _hidden(i), text(f"{min(EXAMPLES, len(one.inputs))} of {len(one.inputs)}")
+            "span",
+            {"data-moment": str(i)} | _hidden(i),
+            text(f"{min(drawn.examples, len(one.inputs))} of {len(one.inputs)}"),
         )
         for i, one in enumerate(drawn.moments)
     ]

@@ -16,7 +16,8 @@ from bpfunc.layers import INFERENCE, Layer
 from bpfunc.losses import Loss
 from bpfunc.tree import Tree, replace_leaf, tree_cast, tree_leaves, tree_leaves_with_path, tree_map
 from pipelines.artifacts import PIXELS
-from pipelines.spec.run_spec import RunSpec
+from pipelines.spec.blocks import block_shapes
+from pipelines.spec.run_spec import ModelSpec, RunSpec
 from pipelines.training.build import build_loss, build_model
 
 Subject = Literal["op", "loss", "layer", "model"]
@@ -24,6 +25,8 @@ Subject = Literal["op", "loss", "layer", "model"]
 ROWS = 4
 NARROW = 4
 """Widest hidden layer of the network whose every parameter is moved in turn."""
+NARROW_FILTERS = 2
+"""Most filters of a convolution of that network."""
 DRAWS = 20
 KINK_DISTANCE = 1e-3
 """How far the inputs of an activation keep from zero, where some have a kink: central differences step over less."""
@@ -68,8 +71,16 @@ def check_derivatives(spec: RunSpec) -> Iterator[Checked]:
     for index, (path, layer, in_shape) in enumerate(leaf_layers(model, (PIXELS,))):
         yield from check_layer(f"{path} {layer.name}", layer, in_shape, fold_in(key, 200 + index))
     yield from check_model(spec, fold_in(key, 300))
-    narrow = attrs.evolve(spec.model, hidden=tuple(min(width, NARROW) for width in spec.model.hidden))
-    yield from check_model(attrs.evolve(spec, model=narrow), fold_in(key, 400), sweep=True)
+    yield from check_model(attrs.evolve(spec, model=_narrow(spec.model)), fold_in(key, 400), sweep=True)
+
+
+def _narrow(spec: ModelSpec) -> ModelSpec:
+    """The same network with few units and filters."""
+    blocks = [
+        f"conv {min(block.filters, NARROW_FILTERS)} {block.size} {block.stride}" if block.kind == "conv" else text
+        for text, (block, _, _) in zip(spec.blocks, block_shapes(spec.blocks), strict=True)
+    ]
+    return attrs.evolve(spec, hidden=tuple(min(width, NARROW) for width in spec.hidden), blocks=tuple(blocks))
 
 
 def op_names() -> tuple[str, ...]:

@@ -86,6 +86,6 @@ def _operation_lines(one: Operation) -> list[str]:
     shape = f"{shape_in_words(one.takes)} -> {'-' if one.gives is None else shape_in_words(one.gives)}"
     size = "-" if one.norm is None else f"{one.norm:.4g}"
     work = "-" if one.flops is None else f"{one.flops:,}"
-    lines = [f"  {name:<27}{shape:<28}{size:>10}{work:>13}{time_in_words(one.seconds):>11}"]
+    lines = [f"  {name:<26} {shape:<27} {size:>10}{work:>13}{time_in_words(one.seconds):>11}"]
     lines += [f"      {line}" for line in one.formulas]
     return lines + [f"      |d{g.name}| = {g.norm:.4g}  {shape_in_words(g.shape)}" for g in one.gradients]

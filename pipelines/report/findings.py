@@ -324,7 +324,7 @@ class Units:
     index: tuple[int, ...]
     """Their numbers, the strongest first."""
     weight: FloatArray
-    """(shown, 784), in the order of ``index``."""
+    """(shown, D), in the order of ``index``."""
     total: int
     """Units in the layer."""
     limit: float
@@ -335,7 +335,7 @@ def strongest_units(first_layer: FloatArray, *, most: int) -> Units:
     """Choose the units whose weights have the largest Euclidean norm.
 
     Args:
-        first_layer: (784, H) weights; one column for each unit.
+        first_layer: (D, H) weights, such as D = 784; one column for each unit.
         most: How many to show at most.
 
     Returns:
@@ -397,8 +397,9 @@ def check_inputs(inputs: ReportInputs) -> None:
     if not rows or classes < 2:
         raise _misfit("nothing to report on", "evaluation", "give at least one test row and two classes")
     layer = inputs.first_layer
-    if layer.ndim != 2 or layer.shape[0] != PIXELS or not layer.shape[1]:
-        raise _misfit(f"shape {layer.shape}", "first_layer", f"give ({PIXELS}, H), H at least 1")
+    dense = layer.ndim == 2 and layer.shape[0] == PIXELS
+    if not (dense or layer.ndim == 4) or not layer.size:
+        raise _misfit(f"shape {layer.shape}", "first_layer", f"give ({PIXELS}, H) or (KH, KW, C, F), H, F at least 1")
     for name, array, expected in (
         ("probabilities", evaluation.probabilities, (rows, classes)),
         ("label", evaluation.label, (rows,)),

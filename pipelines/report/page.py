@@ -21,6 +21,7 @@ from pipelines.report.drawing.gallery import galleries, picture, said_of, sheet
 from pipelines.report.drawing.layout import again, details, document, facts, header, note, paragraph, section, table
 from pipelines.report.drawing.markup import Html, element, text, text_lines
 from pipelines.report.drawing.wording import count, nats, percent, plural, points
+from pipelines.report.filters import filters
 from pipelines.report.findings import (
     Panel,
     mistakes,
@@ -63,7 +64,7 @@ def page(inputs: ReportInputs) -> str:
         _curves(inputs),
         calibration(evaluation.calibration),
         _mistakes(evaluation),
-        _weights(inputs.first_layer),
+        filters(inputs) if inputs.first_layer.ndim == 4 else _weights(inputs.first_layer),
         gradient_flow(inputs.flow),
         facts("facts", "Facts", inputs.facts),
         facts("lineage", "Lineage", inputs.lineage),

@@ -122,8 +122,9 @@ def _front_matter(inputs: CardInputs) -> str:
 def _summary(inputs: CardInputs) -> str:
     names = inputs.network.class_names
     classes = markdown(", ".join(names))
+    kind = "convolutional" if inputs.network.spec.model.blocks else "dense"
     return (
-        f"A dense network that says which of {len(names)} classes a 28 x 28 grey image shows: {classes}. "
+        f"A {kind} network that says which of {len(names)} classes a 28 x 28 grey image shows: {classes}. "
         "It was trained from scratch by backpropagation written out in NumPy."
     )
 
@@ -181,9 +182,24 @@ def _use(network: Network) -> str:
             f"```python\n{BPFUNC_EXAMPLE}```",
             "The tensors alone, which need nothing but safetensors:",
             f"```python\n{SAFETENSORS_EXAMPLE}```",
-            f"Each layer is `x @ weight + bias`, with {between} between the layers and softmax at the end{mirror}.",
+            f"{_layers(network)}, with {between} between the layers and softmax at the end{mirror}.",
             _table(("tensor", "dtype", "shape"), tensors, code=True),
         ]
+    )
+
+
+def _layers(network: Network) -> str:
+    """How the tensors become outputs, up to the activations."""
+    spec = network.spec.model
+    if not spec.blocks:
+        return "Each layer is `x @ weight + bias`"
+    images = "images (B, 28, 28, 1), channels last"
+    if spec.batch_norm:
+        images += ", and each convolution is followed by batch normalisation with the tensors of `layer_state`"
+    blocks = ", ".join(f"`{block}`" for block in spec.blocks)
+    return (
+        f"The blocks {blocks} take {images}; the image that comes out is laid out as a row, and each layer after that "
+        "is `x @ weight + bias`"
     )
 
 

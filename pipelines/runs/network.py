@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bpfunc import Key
 from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.interop.network_file import network_entry
-from bpfunc.layers import INFERENCE, Layer
+from bpfunc.layers import Layer
 from bpfunc.ops import softmax
 from bpfunc.tree import STATIC, Tree
 from pipelines.artifacts import PIXELS, EngineUsed, PreparedMeta, Scaling, Trained
@@ -31,6 +31,7 @@ from pipelines.spec.toml import to_toml
 from pipelines.stages.encode import scaled
 from pipelines.training.build import build_model
 from pipelines.training.engine import engine_metadata, engine_used
+from pipelines.training.outputs import network_outputs
 
 NAME = "params.safetensors"
 PARAMS_FORMAT = "bpfunc-params-3"
@@ -106,10 +107,11 @@ def probabilities(network: Network, images: NDArray[np.uint8]) -> FloatArray:
     """
     # What overflows shows in the figures; a warning would only interrupt them.
     with np.errstate(over="ignore", invalid="ignore"):
-        logits, _, _ = network.model.forward(
-            network.params, network.layer_state, scaled(images, network.scaling), INFERENCE
+        inputs = scaled(images, network.scaling)
+        outputs = network_outputs(
+            network.spec.model, len(network.class_names), network.params, network.layer_state, inputs
         )
-        return softmax(logits)[0]
+        return softmax(outputs)[0]
 
 
 def write_network(run: Path, network: Network) -> None:

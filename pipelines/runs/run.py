@@ -21,14 +21,23 @@ from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpoint_paths, newest_checkpoint, saving
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
+from pipelines.runs.feature_maps import feature_maps
 from pipelines.runs.metrics import metrics, read_metrics, write_metrics
 from pipelines.runs.model_card import NAME as CARD, CardInputs, model_card
 from pipelines.runs.naming import BEGAN, began
 from pipelines.runs.network import read_network, trained_network, with_history, write_network
 from pipelines.runs.predictions import write_predictions
-from pipelines.runs.wording import _weights, command, course_accuracy, facts_in_words, lineage_in_words, title_in_words
+from pipelines.runs.wording import (
+    command,
+    course_accuracy,
+    facts_in_words,
+    first_weight,
+    lineage_in_words,
+    title_in_words,
+)
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
+from pipelines.stages.encode import scaled
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.examine import examine
 from pipelines.stages.prepare import prepare
@@ -285,11 +294,12 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
         Typed inputs of the report stage.
     """
     trained = finished.trained
+    example = scaled(evaluation.images[:1], finished.prepared.meta.scaling)
     return ReportInputs(
         title=title_in_words(spec, began(finished.directory)),
         evaluation=evaluation,
         history=trained.history,
-        first_layer=_weights(trained)[0],
+        first_layer=first_weight(trained),
         facts=facts_in_words(spec, trained),
         lineage=lineage_in_words(finished),
         command=command(finished.directory, finished.source),
@@ -298,6 +308,7 @@ def report_inputs(spec: RunSpec, finished: Finished, evaluation: Evaluation) -> 
         recipe=f"recipe {spec.name}, seed\N{NO-BREAK SPACE}{spec.train.seed}",
         kept=trained.epoch,
         published=course_accuracy(evaluation.class_names, pinned=spec.dataset.pinned),
+        maps=feature_maps(trained, example, len(evaluation.class_names)),
     )
 
 

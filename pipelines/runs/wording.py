@@ -47,7 +47,7 @@ def title_in_words(spec: RunSpec, began: float | None = None, *, seeds: int | No
     if train.momentum and train.optimizer == "sgd":
         optimizer += f" with momentum {train.momentum:g}"
     parts = [
-        "-".join(map(str, (PIXELS, *spec.model.hidden, len(spec.dataset.classes)))),
+        "-".join(map(str, (PIXELS, *spec.model.blocks, *spec.model.hidden, len(spec.dataset.classes)))),
         optimizer,
         plural(train.epochs, "epoch", "epochs"),
     ]
@@ -75,8 +75,16 @@ def course_accuracy(class_names: tuple[str, ...], *, pinned: bool) -> float | No
     return COURSE_ACCURACY if pinned and set(class_names) == COURSE_CLASSES else None
 
 
-def _weights(trained: Trained) -> list[FloatArray]:
-    return [leaf for path, leaf in tree_leaves_with_path(trained.params) if path.endswith("weight")]
+def first_weight(trained: Trained) -> FloatArray:
+    """Pick the weight of the first layer that has one.
+
+    Args:
+        trained: The network.
+
+    Returns:
+        (784, H) of a dense layer, (KH, KW, 1, F) of a convolution.
+    """
+    return next(leaf for path, leaf in tree_leaves_with_path(trained.params) if path.endswith("weight"))
 
 
 def facts_in_words(spec: RunSpec, trained: Trained) -> dict[str, str]:
@@ -89,7 +97,8 @@ def facts_in_words(spec: RunSpec, trained: Trained) -> dict[str, str]:
     Returns:
         Label -> value, in the order to show.
     """
-    layers = " - ".join(map(str, (_weights(trained)[0].shape[0], *spec.model.hidden, len(spec.dataset.classes))))
+    widths = (PIXELS, *spec.model.blocks, *spec.model.hidden, len(spec.dataset.classes))
+    layers = " - ".join(map(str, widths))
     return {
         "Network": network_in_words(spec, layers),
         "Parameters": f"{tree_size(trained.params):,}",
@@ -147,7 +156,7 @@ def network_in_words(spec: RunSpec, layers: str) -> str:
 
     Args:
         spec: Of the run.
-        layers: Its widths.
+        layers: Its blocks and widths.
 
     Returns:
         A sentence without its full stop.
@@ -159,6 +168,8 @@ def network_in_words(spec: RunSpec, layers: str) -> str:
     words = f"{layers}, {spec.model.activation} between, softmax at the end"
     if spec.model.dropout or spec.model.input_dropout:
         words += f"; dropout {spec.model.dropout} in hidden layers, {spec.model.input_dropout} on inputs"
+    if spec.model.batch_norm:
+        words += "; batch normalisation after each convolution"
     if spec.model.mirror:
         words += "; a prediction averages image and mirror image, at the cost of two passes"
     return words
@@ -185,6 +196,8 @@ def training_in_words(spec: TrainSpec) -> str:
         f"label smoothing {spec.label_smoothing}": spec.label_smoothing,
         f"mixup {spec.mixup}": spec.mixup,
         "random mirror images": spec.flip,
+        f"random shifts by up to {plural(spec.shift, 'pixel', 'pixels')}": spec.shift,
+        f"random squares of {spec.cutout} x {spec.cutout} blanked": spec.cutout,
         f"weights averaged at decay {spec.average}": spec.average,
     }
     return ", ".join([words, *(text for text, present in extras.items() if present)])

@@ -12,6 +12,8 @@ from typing import Literal, TypeVar
 
 import attrs
 
+from pipelines.spec.blocks import BLOCKS_LIMIT, IMAGE, block_shapes
+
 ScalingName = Literal["unit", "standard", "pixel", "mirrored"]
 
 
@@ -20,6 +22,11 @@ PARAMETER_LIMIT = 1 << 27
 
 
 SpecT = TypeVar("SpecT", bound=attrs.AttrsInstance)
+
+
+LATER = {"left out": True}
+"""Metadata of a field that came after the first runs: a record leaves it out at its default, so that what was made
+before keeps its bytes and its name."""
 
 
 @attrs.frozen
@@ -60,6 +67,24 @@ class _at_least:  # noqa: N801 - it reads as a function in the declarations
             raise ValueError(f"{attribute.name}: expected a whole number of at least {self.low}, found {value}")
 
 
+@attrs.frozen
+class _whole_within:  # noqa: N801 - it reads as a function in the declarations
+    """A validator for whole numbers in a range."""
+
+    low: int
+    high: int
+
+    @property
+    def range(self) -> str:
+        """Such as ``[0, 28]``."""
+        return f"[{self.low}, {self.high}]"
+
+    def __call__(self, _instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+        """Refuse a value outside."""
+        if not self.low <= value <= self.high:
+            raise ValueError(f"{attribute.name}: expected a whole number in {self.range}, found {value}")
+
+
 def _check_classes(_instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
     if not 2 <= len(value) <= 10:
         raise ValueError(f"classes: expected 2 to 10 classes, found {len(value)} ({', '.join(value) or 'none'})")
@@ -70,10 +95,14 @@ def _check_classes(_instance: object, attribute: attrs.Attribute[tuple[str, ...]
 def _check_widths(_instance: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
     if any(width < 1 for width in value):
         raise ValueError(f"{attribute.name}: expected widths of at least 1, found {', '.join(map(str, value))}")
-    widths = (784, *value, 10)
-    weights = sum(before * after for before, after in pairwise(widths))
-    if weights > PARAMETER_LIMIT:
-        raise ValueError(f"{attribute.name}: expected widths of at most {PARAMETER_LIMIT} weights, found {weights}")
+
+
+def _check_blocks(_instance: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    if len(value) > BLOCKS_LIMIT:
+        raise ValueError(f"{attribute.name}: expected at most {BLOCKS_LIMIT} blocks, found {len(value)}")
+    kinds = {block.kind for block, _, _ in block_shapes(value)}
+    if value and "conv" not in kinds:
+        raise ValueError(f"{attribute.name}: expected a 'conv' among the blocks, found {', '.join(value)}")
 
 
 def _check_name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
@@ -101,18 +130,35 @@ class DatasetSpec:
 
 @attrs.frozen(kw_only=True)
 class ModelSpec:
-    """The network: dense layers with an activation between them, softmax in the loss."""
+    """The network: perhaps blocks of convolution, dense layers with an activation between them, softmax in the loss."""
 
     hidden: tuple[int, ...] = attrs.field(default=(128, 64), validator=_check_widths)
-    """Widths of the hidden layers."""
+    """Widths of the hidden layers, which are dense; they follow the blocks where there are any."""
     activation: Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh"] = "relu"
-    """Function after each hidden layer."""
+    """Function after each hidden layer and each convolution."""
     dropout: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
     """Part of each hidden layer's outputs that is dropped in training."""
     input_dropout: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
     """Part of the inputs that is dropped in training."""
     mirror: bool = False
     """Whether a prediction averages the probabilities of an image and its mirror image; it costs two passes."""
+    blocks: tuple[str, ...] = attrs.field(default=(), validator=_check_blocks, metadata=LATER)
+    """Blocks that an image goes through before the hidden layers, such as ``conv 32``, ``conv 32 5`` (filters of 5 x 5,
+    not 3 x 3), ``pool`` (the largest of 2 x 2 pixels), ``mean_pool``, ``global_pool``; none for a dense network."""
+    batch_norm: bool = attrs.field(default=False, metadata=LATER)
+    """Whether each convolution is followed by batch normalisation, before its activation."""
+
+    def __attrs_post_init__(self) -> None:
+        """Check what no field can check alone."""
+        steps = list(block_shapes(self.blocks))
+        rows, columns, channels = steps[-1][2] if steps else IMAGE
+        weights = sum(block.weights(before) for block, before, _ in steps)
+        weights += sum(before * after for before, after in pairwise((rows * columns * channels, *self.hidden, 10)))
+        if weights > PARAMETER_LIMIT:
+            where = "blocks, hidden" if self.blocks else "hidden"
+            raise ValueError(f"{where}: expected widths of at most {PARAMETER_LIMIT} weights, found {weights}")
+        if self.batch_norm and not self.blocks:
+            raise ValueError("batch_norm: follows convolutions, and blocks has none")
 
 
 @attrs.frozen(kw_only=True)
@@ -139,6 +185,10 @@ class TrainSpec:
     """How much examples are mixed in pairs: shares drawn from Beta(mixup, mixup); 0 for none."""
     flip: bool = False
     """Whether each image is mirrored with probability 1/2 each time it is seen."""
+    shift: int = attrs.field(default=0, validator=_whole_within(0, 28), metadata=LATER)
+    """Most pixels that each image is moved by along each axis each time it is seen; black moves in."""
+    cutout: int = attrs.field(default=0, validator=_whole_within(0, 28), metadata=LATER)
+    """Side of a square in pixels that is blanked in each image each time it is seen; 0 for none."""
     average: float = attrs.field(default=0.0, validator=_within(0, 1, open_high=True))
     """Decay of the exponential average of the weights, which is then the result; 0 for no average."""
     validation_fraction: float = attrs.field(default=0.1, validator=_within(0, 0.9))
@@ -177,6 +227,8 @@ class RunSpec:
             raise ValueError(
                 "dataset.scaling: a mirror image does not commute with 'pixel'; choose 'mirrored', 'standard' or 'unit'"
             )
+        if self.dataset.scaling != "unit" and (self.train.shift or self.train.cutout):
+            raise ValueError("dataset.scaling: what train.shift and train.cutout move in is 0, black for 'unit' alone")
 
 
 RECORDED = RunSpec(train=TrainSpec(engine="numpy"))

@@ -210,6 +210,30 @@ def to_table(spec: attrs.AttrsInstance) -> dict[str, object]:
     return table
 
 
+def recorded_table(spec: attrs.AttrsInstance) -> dict[str, object]:
+    """Turn a specification into plain values as a record keeps them: a field that came later stands there if it is set.
+
+    Args:
+        spec: Any specification.
+
+    Returns:
+        Field -> value, as from `to_table`.
+
+    Example:
+        >>> from pipelines.spec.run_spec import ModelSpec
+        >>> [name for name in to_table(ModelSpec()) if name not in recorded_table(ModelSpec())]
+        ['blocks', 'batch_norm']
+    """
+    table = to_table(spec)
+    for field in attrs.fields(type(spec)):
+        value = getattr(spec, field.name)
+        if attrs.has(type(value)):
+            table[field.name] = recorded_table(value)
+        elif field.metadata.get("left out") and value == field.default:
+            del table[field.name]
+    return table
+
+
 def reasons_table(spec: RunSpec) -> dict[str, object]:
     """List what the figures of a training depend on, for a name that stands for its reasons.
 
@@ -217,16 +241,16 @@ def reasons_table(spec: RunSpec) -> dict[str, object]:
         spec: Any run.
 
     Returns:
-        Field -> value, as from `to_table`; the engine stands there only where it is not NumPy, so that what was named
-        before there was a choice keeps its name.
+        Field -> value, as from `recorded_table`; the engine stands there only where it is not NumPy, so that what was
+        named before there was a choice keeps its name.
 
     Example:
         >>> from pipelines.spec.run_spec import RECORDED
         >>> "engine" in reasons_table(RECORDED)["train"]
         False
     """
-    table = to_table(spec)
-    train = {name: value for name, value in to_table(spec.train).items() if (name, value) != ("engine", "numpy")}
+    table = recorded_table(spec)
+    train = {name: value for name, value in recorded_table(spec.train).items() if (name, value) != ("engine", "numpy")}
     return table | {"train": train}
 
 
@@ -237,13 +261,13 @@ def to_toml(spec: RunSpec) -> str:
         spec: Any run.
 
     Returns:
-        TOML text with every field.
+        TOML text with every field of `recorded_table`.
 
     Example:
         >>> from_toml(to_toml(RunSpec()), RunSpec(name="other"), where="example") == RunSpec()
         True
     """
-    table = to_table(spec)
+    table = recorded_table(spec)
     lines = [_toml_line(name, value) for name, value in table.items() if not isinstance(value, dict)]
     for name, value in table.items():
         if isinstance(value, dict):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bpfunc import Batch, confusion_matrix, cross_entropy
 from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.gradient.modes import value
-from bpfunc.layers import INFERENCE
+from bpfunc.layers import INFERENCE, identity
 from bpfunc.ops import softmax
 from pipelines.artifacts import (
     Calibration,
@@ -23,7 +23,7 @@ from pipelines.dataset.sealed_split import read_test
 from pipelines.errors import DataProblem
 from pipelines.stages.encode import unscaled
 from pipelines.stages.examine import reliability
-from pipelines.training.build import build_model
+from pipelines.training.outputs import network_outputs
 
 
 def evaluate(
@@ -48,14 +48,14 @@ def evaluate(
         See `pipelines.stages.prepare`, which calls the stages in order.
     """
     split = read_test(test)
-    model = build_model(trained.model, len(meta.class_names))
-    rows = Batch(split.pixels, split.target)
+    classes = len(meta.class_names)
     # What overflows shows in the figures; a warning would only interrupt them.
     with np.errstate(over="ignore", invalid="ignore"):
-        found = value(model, cross_entropy(), trained.params, trained.layer_state, rows, INFERENCE)
-        probabilities, _ = softmax(found.outputs)
-        calibration = None if temperature is None else _calibration(temperature, found.outputs, split.label)
-    matrix = confusion_matrix(predicted_classes(probabilities, split.label), split.label, len(meta.class_names))
+        outputs = network_outputs(trained.model, classes, trained.params, trained.layer_state, split.pixels)
+        found = value(identity(), cross_entropy(), (), (), Batch(outputs, split.target), INFERENCE)
+        probabilities, _ = softmax(outputs)
+        calibration = None if temperature is None else _calibration(temperature, outputs, split.label)
+    matrix = confusion_matrix(predicted_classes(probabilities, split.label), split.label, classes)
     return Evaluation(
         class_names=meta.class_names,
         probabilities=probabilities,

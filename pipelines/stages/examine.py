@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc import Batch, Context, fit_temperature, fold_in, predict, value_and_grad
+from bpfunc import Batch, Context, fit_temperature, fold_in, value_and_grad
 from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.batches.batch import class_indices
 from bpfunc.metrics import expected_calibration_error, log_loss, mean
@@ -13,6 +13,7 @@ from pipelines.artifacts import Examined, ParameterFlow, Reliability, Temperatur
 from pipelines.dataset.streaming import Stream
 from pipelines.spec.run_spec import RunSpec
 from pipelines.training.build import build_loss, build_model
+from pipelines.training.outputs import network_outputs
 from pipelines.training.replay import first_step
 
 BINS = 15
@@ -55,8 +56,8 @@ def temperature(validation_rows: Batch | None, spec: RunSpec, trained: Trained) 
     """
     if validation_rows is None:
         return Temperature(None, "No validation images are held out, so there is nothing to fit it on.", 0, None, None)
-    model = build_model(spec.model, validation_rows.targets.shape[1])
-    logits = predict(model, trained.params, trained.layer_state, validation_rows.inputs)
+    classes = validation_rows.targets.shape[1]
+    logits = network_outputs(spec.model, classes, trained.params, trained.layer_state, validation_rows.inputs)
     label = class_indices(validation_rows.targets)
     before = reliability(logits, label)
     if not np.isfinite(logits).all():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from bpfunc import layers
-from bpfunc.batches.augment import Augmentation, compose, flip_horizontal, mixup
-from bpfunc.layers import Layer, dense, dropout
+from bpfunc.batches.augment import Augmentation, compose, cutout, flip_horizontal, mixup, shift
+from bpfunc.layers import Layer, avg_pool2d, batch_norm, conv2d, dense, dropout, flatten, max_pool2d, reshape
 from bpfunc.layers.combinators import serial
 from bpfunc.layers.mirror import mirror_averaged
 from bpfunc.losses import Loss, cross_entropy
@@ -16,7 +17,8 @@ from bpfunc.training.step import TrainState
 from bpfunc.transforms import EmaState, GradientTransform, chain, ema_of_params, find_state
 from bpfunc.transforms.schedules import Schedule, constant, cosine, one_cycle
 from bpfunc.tree import Tree
-from pipelines.artifacts import IMAGE_SIDE, PIXELS
+from pipelines.artifacts import IMAGE_SIDE
+from pipelines.spec.blocks import IMAGE, block_shapes
 from pipelines.spec.run_spec import ModelSpec, TrainSpec
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
@@ -47,10 +49,10 @@ def as_it_is(layer: Layer) -> Layer:
 
 
 def build_model(spec: ModelSpec, classes: int, *, each: Callable[[Layer], Layer] = as_it_is) -> Layer:
-    """Build the network: hidden dense layers, each with its activation and dropout, and a dense layer to the logits.
+    """Build the network: blocks, hidden dense layers with activation and dropout, and a dense layer to the logits.
 
     Args:
-        spec: Widths, activation, dropout.
+        spec: Blocks, widths, activation, dropout.
         classes: K, number of outputs.
         each: What is made of each layer before they are composed, such as one that is watched.
 
@@ -62,6 +64,7 @@ def build_model(spec: ModelSpec, classes: int, *, each: Callable[[Layer], Layer]
         'serial(dense(8), relu, dense(3))'
     """
     parts = [dropout(spec.input_dropout)] if spec.input_dropout else []
+    parts += _image_layers(spec)
     for width in spec.hidden:
         parts += [dense(width), ACTIVATIONS[spec.activation]()]
         if spec.dropout:
@@ -70,22 +73,44 @@ def build_model(spec: ModelSpec, classes: int, *, each: Callable[[Layer], Layer]
     return mirror_averaged(network, image_shape=(IMAGE_SIDE, IMAGE_SIDE)) if spec.mirror else network
 
 
+def _image_layers(spec: ModelSpec) -> Iterator[Layer]:
+    """The layers of the blocks, from rows of pixels to rows of numbers; none where there are no blocks."""
+    if not spec.blocks:
+        return
+    yield reshape(IMAGE)
+    for block, (rows, _, _), _ in block_shapes(spec.blocks):
+        if block.kind == "conv":
+            yield conv2d(block.filters, block.size, stride=block.stride, use_bias=not spec.batch_norm)
+            if spec.batch_norm:
+                yield batch_norm()
+            yield ACTIVATIONS[spec.activation]()
+        elif block.kind == "pool":
+            yield max_pool2d(block.size)
+        else:
+            yield avg_pool2d(block.size or rows)
+    yield flatten()
+
+
 def parameter_count(spec: ModelSpec, classes: int) -> int:
     """Count a network's parameters without making it.
 
     Args:
-        spec: Widths.
+        spec: Blocks and widths.
         classes: K, number of outputs.
 
     Returns:
-        Weights and biases.
+        Weights, biases, and scales of batch normalisation.
 
     Example:
         >>> parameter_count(ModelSpec(hidden=(8,)), 3)
         6307
+        >>> parameter_count(ModelSpec(blocks=("conv 4", "pool"), hidden=()), 3)
+        2395
     """
-    widths = (PIXELS, *spec.hidden, classes)
-    return sum(before * after + after for before, after in pairwise(widths))
+    steps = list(block_shapes(spec.blocks))
+    widths = (math.prod(steps[-1][2] if steps else IMAGE), *spec.hidden, classes)
+    kernels = sum(block.weights(before) + block.filters * (2 if spec.batch_norm else 1) for block, before, _ in steps)
+    return kernels + sum(before * after + after for before, after in pairwise(widths))
 
 
 def build_loss(spec: TrainSpec) -> Loss:
@@ -151,7 +176,7 @@ def build_augmentation(spec: TrainSpec) -> Augmentation | None:
     """Build what happens to each batch of training images.
 
     Args:
-        spec: Whether images are mirrored at random, and mixed.
+        spec: Whether images are mirrored at random, moved, blanked in part, and mixed.
 
     Returns:
         ``(key, batch) -> batch``, or None where nothing happens.
@@ -161,6 +186,10 @@ def build_augmentation(spec: TrainSpec) -> Augmentation | None:
         True
     """
     chosen = [flip_horizontal()] if spec.flip else []
+    if spec.shift:
+        chosen.append(shift(spec.shift))
+    if spec.cutout:
+        chosen.append(cutout(spec.cutout))
     if spec.mixup:
         chosen.append(mixup(spec.mixup))
     return compose(*chosen) if chosen else None

@@ -20,6 +20,7 @@ from pipelines.training.build import build_loss, build_model, build_transform
 from pipelines.training.replay import first_state
 
 FIELD = "train.engine"
+OTHER = "choose numpy or auto"
 DIGITS = 5
 """Of the largest number of threads that a file may name."""
 
@@ -55,17 +56,34 @@ def choose_engine(spec: RunSpec, gradient: GradientMaker = value_and_grad) -> En
 
 def _why_not(spec: RunSpec, gradient: GradientMaker) -> tuple[str, str]:
     """Why a training cannot be compiled, and what to do about it; empty where it can be."""
-    other, settings = "choose numpy or auto", spec.train
+    settings = spec.train
     if gradient is not value_and_grad:
-        return "the compiled engine does not share a batch out among processes", other
+        return "the compiled engine does not share a batch out among processes", OTHER
     model, loss = build_model(spec.model, len(spec.dataset.classes)), build_loss(settings)
     try:
         choice.choose_engine("compiled", model, loss, build_transform(settings, constant(settings.learning_rate)))
     except ImportError as missing:
         return f"the compiled engine is not installed: {first_line(missing)}", "pip install 'bpfunc[fast]'"
     except (TypeError, ValueError) as unknown:
-        return f"the compiled engine does not know this training: {first_line(unknown)}", other
+        return f"the compiled engine does not know this training: {first_line(unknown)}", OTHER
     return "", ""
+
+
+def why_numpy(spec: RunSpec) -> str:
+    """Say why ``auto`` takes NumPy although machine code is installed.
+
+    Args:
+        spec: Any.
+
+    Returns:
+        A sentence; empty where another engine is asked for, machine code trains, or is not installed.
+
+    Example:
+        >>> why_numpy(RECORDED)
+        ''
+    """
+    reason, remedy = _why_not(spec, value_and_grad) if spec.train.engine == "auto" else ("", "")
+    return f"NumPy trained this: {reason}" if reason and remedy == OTHER else ""
 
 
 def settled(spec: RunSpec) -> RunSpec:

@@ -272,12 +272,14 @@ def report(
 
 def _train(spec: RunSpec, places: Places, *, quiet: bool, every: float, sealed: bool = False) -> Finished:
     from pipelines.runs.run import train_run
-    from pipelines.training.engine import telling
+    from pipelines.training.engine import telling, why_numpy
 
     observe = progress(spec, quiet=quiet)
     with telling(partial(say, quiet=quiet)):
         finished = train_run(spec, places, now=datetime.now(), observe=observe, sealed=sealed, every=every)
     say(f"data: {describe_decision(finished.decision)}, {finished.prepared.path}", quiet=quiet)
+    if reason := why_numpy(spec):
+        say(reason, quiet=quiet)
     return finished
 
 
