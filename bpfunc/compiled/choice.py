@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from bpfunc.gradient.modes import GradientMaker, value_and_grad
+from bpfunc.gradient.penalty import Penalised
 from bpfunc.layers import Layer
 from bpfunc.losses import Loss
 from bpfunc.transforms import GradientTransform
@@ -37,7 +38,8 @@ def choose_engine(
         model: The network.
         loss: On its outputs.
         transform: The optimiser.
-        gradient: How the gradient of a batch is computed; machine code knows the plain one alone.
+        gradient: How the gradient of a batch is computed; machine code knows the plain one, and the one with the
+            penalty of `bpfunc.gradient.penalty.penalised`, which does not go with clipping by a norm.
 
     Returns:
         ``numpy`` where that is asked for; else ``compiled`` where the extra ``fast`` is installed and the engine knows
@@ -71,12 +73,11 @@ def choose_engine(
 
 def _check_known(model: Layer, loss: Loss, transform: GradientTransform, gradient: GradientMaker) -> None:
     """Raise what prevents a training from being compiled."""
-    if gradient is not value_and_grad:
-        raise ValueError('engine="compiled" takes plain gradients, and this training changes how they are computed')
+    alpha = penalty_of(gradient)
     try:  # imported here, because they need the extra and take a while
         from bpfunc.compiled.losses import loss_of
         from bpfunc.compiled.network import formula_of, network_of
-        from bpfunc.compiled.optimizer import clipped_form
+        from bpfunc.compiled.optimizer import clipped_form, penalised_form
     except ModuleNotFoundError as missing:
         raise ModuleNotFoundError(
             f"engine=\"compiled\" needs {missing.name}; add it with: pip install 'bpfunc[fast]'", name=missing.name
@@ -85,4 +86,30 @@ def _check_known(model: Layer, loss: Loss, transform: GradientTransform, gradien
         if links:
             formula_of(links, np.dtype(np.float64))
     loss_of(loss)
-    clipped_form(transform)
+    penalised_form(alpha, *clipped_form(transform))
+
+
+def penalty_of(gradient: GradientMaker) -> float:
+    """Find the penalty that is part of a gradient.
+
+    Args:
+        gradient: How the gradient of a batch is computed.
+
+    Returns:
+        Its ``alpha``; 0 for plain gradients.
+
+    Raises:
+        ValueError: It is computed in another way.
+
+    Example:
+        >>> from bpfunc.gradient.penalty import penalised
+        >>> penalty_of(value_and_grad), penalty_of(penalised(0.5))
+        (0.0, 0.5)
+    """
+    if gradient is value_and_grad:
+        return 0.0
+    if type(gradient) is Penalised:
+        return gradient.alpha
+    raise ValueError(
+        'engine="compiled" takes plain gradients, or those of `penalised`; this training computes them in another way'
+    )

@@ -57,6 +57,8 @@ class Plan(NamedTuple):
     """Constants of the loss, float64."""
     limits: FloatArray
     """(1,) float64, the norm that the whole gradient is brought to where it is larger; 0 where it is not."""
+    penalty: FloatArray
+    """(1,) float64, of the squares of the weights; 0 for none, and then they are not summed."""
 
 
 class Rows(NamedTuple):
@@ -87,6 +89,8 @@ class Memory(NamedTuple):
     """Work space of the loss."""
     norms: FloatArray
     """(threads,) float64."""
+    squares: FloatArray
+    """(steps, threads) float64, of the weights that each thread owns, before the step."""
 
 
 class Steps(NamedTuple):
@@ -346,6 +350,24 @@ def _backward(t, threads, counter, passed, count, plan, memory, constants, code,
     return passed
 
 
+@njit(nogil=True, fastmath={"reassoc"})  # in the order that vectors add up in
+def _sum_of_squares(values):
+    total = 0.0
+    for value in values:
+        total += np.float64(value) * np.float64(value)
+    return total
+
+
+@njit(nogil=True)
+def _weigh(t, threads, step, plan, memory):
+    """Add up the squares of the weights that this thread owns."""
+    total = 0.0
+    for layer in range(len(plan.weight_at)):
+        start, stop = _owned(t, threads, plan, layer, 0)
+        total += _sum_of_squares(memory.params[start:stop])
+    memory.squares[step, t] = total
+
+
 @njit(nogil=True)
 def _clip_and_update(t, threads, counter, passed, plan, memory, constants, code):
     """Shrink the whole gradient where its norm is above the limit, then update."""
@@ -353,8 +375,7 @@ def _clip_and_update(t, threads, counter, passed, plan, memory, constants, code)
     for layer in range(len(plan.weight_at)):
         for part in range(2):
             start, stop = _owned(t, threads, plan, layer, part)
-            for value in memory.grads[start:stop]:
-                total += np.float64(value) * np.float64(value)
+            total += _sum_of_squares(memory.grads[start:stop])
     memory.norms[t] = total
     passed = wait_for_all(counter, threads, passed)
     if passed < 0:
@@ -398,6 +419,8 @@ def _thread_of_epoch(t, threads, counter, batch_size, plan, rows, memory, steps,
     for step in range(len(steps.constants)):
         first = step * batch_size
         count = min(batch_size, len(rows.chosen) - first)
+        if plan.penalty[0] != 0:
+            _weigh(t, threads, step, plan, memory)
         passed = _forward(t, threads, counter, passed, step, first, count, plan, rows, memory, steps, code, own)
         if passed >= 0:
             passed = _backward(t, threads, counter, passed, count, plan, memory, steps.constants[step], code, own)

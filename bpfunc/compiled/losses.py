@@ -19,6 +19,7 @@ from bpfunc.layers import ShapeError
 from bpfunc.losses import Loss, cross_entropy, focal, focal_cross_entropy, kl_divergence, squared_error, squared_errors
 from bpfunc.losses.base import Targets, paired
 from bpfunc.losses.focal import _slope as focal_slope
+from bpfunc.losses.scaled import unscaled
 from bpfunc.losses.sigmoid_cross_entropy import _of_one_logit, sigmoid_cross_entropy
 from bpfunc.ops.elementwise import formulas_of
 from bpfunc.transforms.formula import traced_function
@@ -35,17 +36,20 @@ class LossForm:
         derivative: ``outputs -> (x0, x1, x2) -> (derivative,)``, number by number, for that many outputs. ``x2`` is the
             target. Elementwise: ``x0`` is the output. Focal loss: ``x0`` is the log-probability, ``x1`` the
             probability, and the derivative is by ``x0``. Not called for softmax cross-entropy.
+        factor: What loss and derivative are multiplied by.
     """
 
     kind: int
     derivative: Callable[[int], Derivative]
+    factor: float = 1.0
 
 
 def loss_of(loss: Loss) -> LossForm:
     """Recognise a loss by all its functions.
 
     Args:
-        loss: One of `bpfunc.losses`, in any settings, or one made by `bpfunc.losses.elementwise.elementwise_loss`.
+        loss: One of `bpfunc.losses`, in any settings, or one made by `bpfunc.losses.elementwise.elementwise_loss`;
+            times a number, where `bpfunc.losses.scaled.scaled` made it so.
 
     Returns:
         Its form.
@@ -59,6 +63,11 @@ def loss_of(loss: Loss) -> LossForm:
         >>> loss_of(huber(delta=0.5)).kind == ELEMENTWISE
         True
     """
+    inner, factor = unscaled(loss)
+    return attrs.evolve(_form_of(inner), factor=factor)
+
+
+def _form_of(loss: Loss) -> LossForm:
     derivatives = (loss.vjp, loss.jvp, loss.vjp_jvp)
     bare, settings = _bound(loss.forward)
     if derivatives == _derivatives(squared_error()):

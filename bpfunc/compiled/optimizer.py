@@ -8,6 +8,7 @@ import numpy as np
 from bpfunc.arrays.types import FloatArray
 from bpfunc.compiled.loops import counted, loop_of, refused_by_name, traced_once
 from bpfunc.compiled.machine import PRECISIONS
+from bpfunc.gradient.penalty import PULL
 from bpfunc.transforms import GradientTransform
 from bpfunc.transforms.base import chained, fused
 from bpfunc.transforms.elementwise import Arrays, Elementwise, FillFn, Part
@@ -104,6 +105,32 @@ def clipped_form(transform: GradientTransform) -> tuple[float, Elementwise]:
     if not transform.links or whole is None:
         return 0.0, elementwise_form(transform)
     return first.norm_limit, elementwise_form(fused(transform.init, whole))
+
+
+def penalised_form(alpha: float, limit: float, chain: Elementwise) -> Elementwise:
+    """Put the gradient of an L2 penalty before an optimiser.
+
+    Args:
+        alpha: Of the penalty; 0 for none.
+        limit: Norm that the gradient is brought to where it is larger; 0 for none.
+        chain: The optimiser.
+
+    Returns:
+        The chain, whose first part is `bpfunc.gradient.penalty.PULL` where there is a penalty.
+
+    Raises:
+        ValueError: There are both: the norm is one of the gradient with the penalty.
+
+    Example:
+        >>> from bpfunc.optimizers import sgd
+        >>> len(penalised_form(0.5, 0.0, elementwise_form(sgd(0.1))).parts)
+        2
+    """
+    if not alpha:
+        return chain
+    if limit:
+        raise ValueError("a compiled epoch does not take a penalty on the weights together with clip_by_global_norm")
+    return attrs.evolve(chain, parts=(PULL, *chain.parts))
 
 
 def _compiled(parts: tuple[Part, ...], step: int, add: bool) -> FillFn:

@@ -14,9 +14,10 @@ from threadpoolctl import ThreadpoolController
 from bpfunc.arrays.aligned import keep_freed_memory
 from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.batches.batch import Batch, RowBatches, Sampler, batches_per_epoch, row_count, shuffled
+from bpfunc.compiled.choice import penalty_of
 from bpfunc.compiled.losses import LossForm, loss_of
 from bpfunc.compiled.network import Network, layout_of, network_of, precision_of
-from bpfunc.compiled.optimizer import clipped_form
+from bpfunc.compiled.optimizer import clipped_form, penalised_form
 from bpfunc.compiled.work import (
     Lesson,
     Training,
@@ -28,18 +29,12 @@ from bpfunc.compiled.work import (
     silence,
     training,
 )
+from bpfunc.gradient.modes import GradientMaker, value_and_grad
 from bpfunc.keys import Key, fold_in
 from bpfunc.layers import Layer
-from bpfunc.layers.sameness import same
 from bpfunc.losses import Loss
-from bpfunc.metrics import (
-    Mean,
-    Metric,
-    accuracy,
-    binary_accuracy,
-    mean_absolute_error,
-    mean_squared_error,
-)
+from bpfunc.metrics import Mean, Metric
+from bpfunc.metrics.base import reads_inputs
 from bpfunc.metrics.of_loss import metric_for
 from bpfunc.training.loop import merge_metrics
 from bpfunc.training.step import StepMetrics, TrainState
@@ -186,6 +181,7 @@ def compiled_fold(
     Example:
         >>> from bpfunc.layers import dense
         >>> from bpfunc.losses import squared_error
+        >>> from bpfunc.metrics import mean_squared_error
         >>> from bpfunc.optimizers import sgd
         >>> from bpfunc.training.step import init_train_state
         >>> model, optimizer = dense(1), sgd(0.1)
@@ -246,6 +242,7 @@ def compiled_step(
     transform: GradientTransform,
     *,
     metric: Metric | None = None,
+    gradient: GradientMaker = value_and_grad,
     threads: int | None = None,
     listen: Callable[[], None] = silence,
 ) -> CompiledStep:
@@ -259,6 +256,7 @@ def compiled_step(
         loss: As there.
         transform: As there.
         metric: As there.
+        gradient: `bpfunc.gradient.modes.value_and_grad`, or what `bpfunc.gradient.penalty.penalised` returns.
         threads: As there.
         listen: Called before the threads set to work and about ten times a second while they do, in the thread that
             waits for them; what it raises ends the work within a step.
@@ -288,7 +286,7 @@ def compiled_step(
 
     Reference: Rumelhart, Hinton and Williams (1986); the compiler: Lam, Pitrou and Seibert, "Numba" (2015).
     """
-    return CompiledStep(_engine(model, loss, transform, metric, threads, listen))
+    return CompiledStep(_engine(model, loss, transform, metric, threads, gradient, listen))
 
 
 NO_BATCH = "there is no batch to learn from; is the data set empty?"
@@ -303,8 +301,10 @@ class Engine:
     loss: Loss
     form: LossForm
     transform: GradientTransform
+    gradient: GradientMaker
     chain: Elementwise
     limit: float
+    penalty: float
     metric: Metric
     controller: ThreadpoolController
     threads: int
@@ -312,7 +312,8 @@ class Engine:
 
     def __reduce__(self) -> tuple[Callable[..., Engine], tuple[object, ...]]:
         """Pickle what it is made of: another process makes its own machine code of that."""
-        return _engine, (self.model, self.loss, self.transform, self.metric, self.threads, self.listen)
+        made_of = (self.model, self.loss, self.transform, self.metric, self.threads, self.gradient, self.listen)
+        return _engine, made_of
 
     def through(
         self, state: TrainState, data: Batch, rows: IntArray, batch_size: int
@@ -356,7 +357,7 @@ class Engine:
     def begin(self, state: TrainState, taught: Lesson, batch_size: int) -> Training:
         """Prepare a training; what is to be learned first fits the network."""
         check_fit(layout_of(self.network, state.params), taught, precision_of(state.params))
-        return training(self.network, self.chain, self.limit, self.form, state, batch_size, self.threads)
+        return training(self.network, self.chain, self.limit, self.form, state, batch_size, self.threads, self.penalty)
 
     def learn(self, begun: Training, data: Batch, taught: Lesson, step: int) -> StepMetrics:
         """Go through a lesson, as much at a time as memory should hold outputs for."""
@@ -364,10 +365,11 @@ class Engine:
         at_once = min(max(CHUNK // (size * taught.targets.shape[1]), 1), STEPS) * size
         for first in range(0, len(taught.rows), at_once):
             chunk = slice(first, first + at_once)
-            part = attrs.evolve(taught, rows=taught.rows[chunk], scale=taught.scale[chunk])
+            totals = taught.totals[first // size : (first + at_once) // size]
+            part = attrs.evolve(taught, rows=taught.rows[chunk], scale=taught.scale[chunk], totals=totals)
             with self.controller.limit(limits=1, user_api="blas"):
-                outputs = advance(begun, part, step + first // size, self.listen)
-            found = self._measured(outputs, data, part.rows)
+                seen = advance(begun, part, step + first // size, self.listen)
+            found = self._measured(seen.outputs, data, part.rows, penalty=seen.penalty)
             merged = found if merged is None else merge_metrics(merged, found, self.metric)
         assert merged is not None  # a lesson has rows
         return merged
@@ -381,22 +383,17 @@ class Engine:
         """Let the metric refuse targets that it is not for before anything runs."""
         self._measured(np.zeros((1, outputs), data.inputs.dtype), data, np.zeros(1, np.intp))
 
-    def _measured(self, outputs: FloatArray, data: Batch, rows: IntArray) -> StepMetrics:
-        reads_inputs = not any(same(self.metric, known) for known in _OUTPUTS_ONLY)
-        inputs = data.inputs[rows] if reads_inputs else np.zeros((len(rows), 0), outputs.dtype)
+    def _measured(self, outputs: FloatArray, data: Batch, rows: IntArray, *, penalty: float = 0.0) -> StepMetrics:
+        inputs = data.inputs[rows] if reads_inputs(self.metric) else np.zeros((len(rows), 0), outputs.dtype)
         weights = None if data.weights is None else data.weights[rows]
         batch = Batch(inputs, data.targets[rows], weights)
         losses = self.loss.forward(outputs, batch.targets)[0].astype(np.float64)
         if weights is None:
-            mean = Mean(float(losses.sum()), float(len(rows)))
+            mean = Mean(penalty + float(losses.sum()), float(len(rows)))
         else:
             counted = weights.astype(np.float64)
-            mean = Mean(float(np.dot(losses, counted)), float(counted.sum()))
+            mean = Mean(penalty + float(np.dot(losses, counted)), float(counted.sum()))
         return StepMetrics(mean, self.metric.measure(outputs, batch), self.metric)
-
-
-_OUTPUTS_ONLY = (accuracy(), binary_accuracy(), mean_absolute_error(), mean_squared_error())
-"""Metrics that do not look at the inputs, which are then not gathered for them."""
 
 
 def _engine(
@@ -405,17 +402,23 @@ def _engine(
     transform: GradientTransform,
     metric: Metric | None,
     threads: int | None,
+    gradient: GradientMaker = value_and_grad,
     listen: Callable[[], None] = silence,
 ) -> Engine:
     keep_freed_memory()
-    network, form, (limit, chain) = network_of(model), loss_of(loss), clipped_form(transform)
+    network, form, (limit, plain) = network_of(model), loss_of(loss), clipped_form(transform)
+    penalty = penalty_of(gradient)
+    chain = penalised_form(penalty, limit, plain)
     controller = ThreadpoolController()
     blas = [library["num_threads"] for library in controller.select(user_api="blas").info()]
     among = max(blas, default=1) if threads is None else _whole("threads", threads)
     if isinstance(threads, bool) or not 1 <= among <= MOST_THREADS:
         raise ValueError(f"a compiled epoch takes 1 to {MOST_THREADS} threads, got {threads}")
     measured = metric_for(loss) if metric is None else metric
-    return Engine(model, network, loss, form, transform, chain, limit, measured, controller, among, listen)
+    return Engine(
+        *(model, network, loss, form, transform, gradient),
+        *(chain, limit, penalty, measured, controller, among, listen),
+    )
 
 
 def _whole(name: str, number: int) -> int:

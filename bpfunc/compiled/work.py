@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
-from functools import reduce
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
 from typing import Any
 
 import attrs
@@ -31,6 +31,7 @@ from bpfunc.compiled.network import (
     unpacked,
 )
 from bpfunc.gradient.modes import WRONG_WEIGHTS
+from bpfunc.gradient.penalty import PULL, Penalised
 from bpfunc.keys import fold_in, philox_key
 from bpfunc.layers import Layer, ShapeError
 from bpfunc.losses import Loss
@@ -51,13 +52,15 @@ class Lesson:
         data: (N, D).
         targets: (N, K) rows, as the loss sees them.
         rows: (n,) in their order.
-        scale: (n,) what each of them counts in the mean of its batch.
+        scale: (n,) what each of them counts in the mean of its batch, times the factor of the loss.
+        totals: (S,) float64, the weight of all rows of each batch; only a penalty asks for it.
     """
 
     data: FloatArray
     targets: FloatArray
     rows: IntArray
     scale: FloatArray
+    totals: FloatArray = attrs.field(factory=partial(np.zeros, 0))
 
     def __attrs_post_init__(self) -> None:
         """Check everything that machine code takes for granted."""
@@ -133,7 +136,8 @@ def lesson(
         in_rows(data.inputs, dtype),
         targets,
         order,
-        (weights * np.repeat(each, np.diff(starts, append=len(order)))).astype(dtype),
+        (form.factor * weights * np.repeat(each, np.diff(starts, append=len(order)))).astype(dtype),
+        totals,
     )
 
 
@@ -261,6 +265,7 @@ def training(
     state: TrainState,
     batch_size: int,
     threads: int,
+    penalty: float = 0.0,
 ) -> Training:
     """Prepare a training: check everything but the data, and copy parameters and state into buffers.
 
@@ -272,6 +277,7 @@ def training(
         state: Where to start; it stays as it is.
         batch_size: Rows in a batch, at least 1.
         threads: How many work, at least 1.
+        penalty: ``alpha`` of the penalty whose gradient is the first part of the chain; 0 for none.
 
     Returns:
         The training.
@@ -295,7 +301,7 @@ def training(
         >>> begun = training(network_of(model), optimizer.elementwise, 0.0, loss_of(loss), state, 1, threads=1)
         >>> data = Batch(np.eye(2, dtype=np.float32), np.array([0, 1]))
         >>> taught = lesson(loss, loss_of(loss), data, np.arange(2), 1, 2, np.dtype(np.float32))
-        >>> advance(begun, taught, state.step).shape
+        >>> advance(begun, taught, state.step).outputs.shape
         (2, 2)
     """
     if not 1 <= batch_size <= LARGEST or threads < 1:
@@ -305,7 +311,7 @@ def training(
     fitting_rows(PRECISIONS, state.params, state.params, *slots)
     tree_rows(chain.close(slots), state.optimizer_state)
     table, rules = packed(layout, [state.params, *slots], dtype), rules_of(chain, state.params)
-    plan, activations = _plan(network, layout, rules, limit, form, batch_size, dtype)
+    plan, activations = _plan(network, layout, rules, (limit, penalty), form, batch_size, dtype)
     derivative, _ = traced_function(form.derivative(int(layout.widths[-1])), 3, dtype)
     code = Code(
         update_of(rules.formulas, dtype),
@@ -328,6 +334,7 @@ def training(
         outputs=empty((0, outputs), dtype),
         probabilities=empty((batch_size * outputs,), dtype),
         norms=np.zeros(threads),
+        squares=np.zeros((0, threads)),
     )
     own = tuple(
         Own(np.zeros(16, np.int32), np.array([1, 0], dtype), np.frombuffer(b"NT", np.uint8)) for _ in range(threads)
@@ -340,7 +347,7 @@ def _plan(
     network: Network,
     layout: Layout,
     rules: Rules,
-    limit: float,
+    settings: tuple[float, float],
     form: LossForm,
     batch_size: int,
     dtype: Precision,
@@ -370,7 +377,7 @@ def _plan(
         np.array([1 / (1 - rate) for rate in rates], dtype),
         np.array(told, np.float64),
         np.array(of_loss, np.float64),
-        np.array([limit], np.float64),
+        *(np.array([setting], np.float64) for setting in settings),
     )
     return plan, tuple(formula for formula, _ in traced.values())
 
@@ -390,7 +397,20 @@ def silence() -> None:
     """
 
 
-def advance(training: Training, lesson: Lesson, step: int, listen: Callable[[], None] = silence) -> FloatArray:
+@attrs.frozen(eq=False)
+class Found:
+    """What some steps found.
+
+    Args:
+        outputs: (n, K) the network's outputs for the rows of the lesson.
+        penalty: Sum over the steps of the penalty times the weight of the batch.
+    """
+
+    outputs: FloatArray
+    penalty: float
+
+
+def advance(training: Training, lesson: Lesson, step: int, listen: Callable[[], None] = silence) -> Found:
     """Make one step for each batch of the lesson.
 
     Args:
@@ -401,7 +421,7 @@ def advance(training: Training, lesson: Lesson, step: int, listen: Callable[[], 
             them, and the training is of no more use.
 
     Returns:
-        (n, K) the network's outputs for the rows of the lesson, before the update of their batch.
+        What was found before the update of each batch.
 
     Raises:
         ShapeError: Inputs or targets have another width than the network.
@@ -421,16 +441,19 @@ def advance(training: Training, lesson: Lesson, step: int, listen: Callable[[], 
         >>> begun = training(network_of(model), optimizer.elementwise, 0.0, loss_of(loss), state, 1, threads=1)
         >>> data = Batch(np.eye(2, dtype=np.float32), np.array([0, 1]))
         >>> taught = lesson(loss, loss_of(loss), data, np.arange(2), 1, 2, np.dtype(np.float32))
-        >>> advance(begun, taught, state.step).dtype
+        >>> advance(begun, taught, state.step).outputs.dtype
         dtype('float32')
     """
     dtype = training.table.dtype
     check_fit(training.layout, lesson, dtype)
     listen()
     steps = -(-len(lesson.rows) // training.batch_size)
-    told = Steps(_constants(training.rules, step, steps, dtype), _keys(training, step, steps))
+    alpha = float(training.plan.penalty[0])
+    strengths = [Penalised(alpha).strength(total) for total in lesson.totals.tolist()]
+    told = Steps(_constants(training.rules, step, steps, dtype, strengths), _keys(training, step, steps))
     outputs = empty((len(lesson.rows), lesson.targets.shape[1]), dtype)
-    memory, met = training.memory._replace(outputs=outputs), training.met
+    squares = np.zeros((steps if alpha else 0, training.among))
+    memory, met = training.memory._replace(outputs=outputs, squares=squares), training.met
     met[0] = 0
     rows = Rows(lesson.data, lesson.targets, lesson.rows, lesson.scale)
 
@@ -442,7 +465,8 @@ def advance(training: Training, lesson: Lesson, step: int, listen: Callable[[], 
 
     work(0, 1, Steps(told.constants[:0], told.keys[:0]))  # compiles, before anybody waits for anybody
     _together(lambda number: work(number, training.among, told), training.among, met, listen)
-    return outputs
+    counted = squares.sum(axis=1)[lesson.totals != 0] if alpha else squares
+    return Found(outputs, alpha / 2 * float(counted.sum()))
 
 
 def _keys(training: Training, step: int, steps: int) -> Any:
@@ -457,11 +481,13 @@ def _keys(training: Training, step: int, steps: int) -> Any:
     return found
 
 
-def _constants(rules: Rules, step: int, steps: int, dtype: Precision) -> FloatArray:
+def _constants(rules: Rules, step: int, steps: int, dtype: Precision, strengths: Sequence[float]) -> FloatArray:
+    pulling = attrs.evolve(PULL, numbers=lambda now: (strengths[now - step],))
+    told = [tuple([pulling if part is PULL else part for part in parts]) for parts in rules.parts]
     table = [
         [
             number
-            for parts, formula, fixed in zip(rules.parts, rules.formulas, rules.settings, strict=True)
+            for parts, formula, fixed in zip(told, rules.formulas, rules.settings, strict=True)
             for number in counted(constants(parts, fixed, now), formula)
         ]
         for now in range(step, step + steps)

@@ -13,23 +13,18 @@ from functools import partial
 from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
-import attrs
 import numpy as np
 
 from bpfunc import layers
 from bpfunc.arrays.ranges import number, times_power
-from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
-from bpfunc.batches.batch import Batch
-from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
+from bpfunc.arrays.types import FloatArray, FloatDType, Shape
 from bpfunc.keys import Key, uniform
-from bpfunc.layers import Context, DenseParams, Layer
+from bpfunc.layers import DenseParams, Layer
 from bpfunc.layers.combinators import SerialParams, serial
-from bpfunc.losses import Loss
 from bpfunc.training.consumers import EpochLike
 from bpfunc.training.step import TrainState
 from bpfunc.transforms import GradientTransform, chain, momentum, scale_by_learning_rate
 from bpfunc.transforms.schedules import Schedule, constant
-from bpfunc.tree import Tree
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "identity": layers.identity,
@@ -112,85 +107,6 @@ def dense_params(params: SerialParams) -> list[DenseParams]:
         [(2, 5), (5, 3)]
     """
     return [layer for layer in params.layers if isinstance(layer, DenseParams)]
-
-
-def scaled(loss: Loss, factor: float) -> Loss:
-    """Multiply a loss, and so all its derivatives, by a number.
-
-    Args:
-        loss: Any loss.
-        factor: Any number, such as 1/2 before a square.
-
-    Returns:
-        A loss on the same outputs and targets.
-
-    Example:
-        >>> from bpfunc.losses import squared_error
-        >>> scaled(squared_error(), 0.5).forward(np.array([[3.0]]), np.array([[1.0]]))[0]
-        array([2.])
-    """
-
-    def forward(outputs: FloatArray, targets: FloatArray | IntArray) -> tuple[FloatArray, Tree]:
-        losses, residual = loss.forward(outputs, targets)
-        return factor * losses, residual
-
-    return attrs.evolve(
-        loss,
-        forward=forward,
-        vjp=lambda residual, dlosses: loss.vjp(residual, factor * dlosses),
-        jvp=lambda residual, outputs_dot: factor * loss.jvp(residual, outputs_dot),
-        vjp_jvp=lambda residual, outputs_dot, dlosses, dlosses_dot: loss.vjp_jvp(
-            residual, outputs_dot, factor * dlosses, factor * dlosses_dot
-        ),
-    )
-
-
-def penalised(alpha: float) -> GradientMaker:
-    """Add an L2 penalty on the weights of a `network`: ``alpha / (2 n) sum W^2``, ``n`` the weight of the batch.
-
-    Dividing by the rows of the batch is scikit-learn's way; the smaller the batch, the stronger the penalty.
-
-    Args:
-        alpha: At least 0; nothing is added where it is 0.
-
-    Returns:
-        A maker of gradients for `bpfunc.training.step.make_step`.
-
-    Raises:
-        ValueError: alpha is negative.
-
-    Example:
-        >>> from bpfunc.keys import Key
-        >>> from bpfunc.layers import INFERENCE
-        >>> from bpfunc.losses import squared_error
-        >>> model, batch = network((1, 1), "relu", dtype=np.float64), Batch(np.zeros((4, 1)), np.zeros((4, 1)))
-        >>> params = SerialParams((DenseParams(np.array([[3.0]]), np.zeros(1)),))
-        >>> value, grads = penalised(2.0)(model, squared_error())(params, ((),), batch, INFERENCE)
-        >>> float(value.loss), grads.layers[0].weight.tolist()
-        (2.25, [[1.5]])
-    """
-    alpha = number("penalised", "alpha", alpha, "[0, inf)")
-    if alpha == 0:
-        return value_and_grad
-
-    def maker(model: Layer, loss: Loss) -> GradientFn:
-        plain = value_and_grad(model, loss)
-
-        def gradient(params: SerialParams, state: Tree, batch: Batch, ctx: Context) -> tuple[Value, Tree]:
-            value, grads = plain(params, state, batch, ctx)
-            rows = len(batch.targets) if batch.weights is None else batch.weights.sum(dtype=np.float64)
-            strength = alpha / float(rows) if rows else 0.0
-            squares = sum(float(np.vdot(layer.weight, layer.weight)) for layer in dense_params(params))
-            penalty = value.loss.dtype.type(strength / 2 * squares)
-            pulled = (
-                DenseParams(g.weight + strength * p.weight, g.bias) if isinstance(p, DenseParams) else g
-                for g, p in zip(grads.layers, params.layers, strict=True)
-            )
-            return attrs.evolve(value, loss=value.loss + penalty), SerialParams(tuple(pulled))
-
-        return gradient
-
-    return maker
 
 
 def folded_momentum(rate: float | Schedule, decay: float, *, nesterov: bool = False) -> GradientTransform:

@@ -9,10 +9,9 @@ import numpy as np
 from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import BoolArray, FloatArray
-from bpfunc.batches.batch import Batch
 from bpfunc.layers import ShapeError
-from bpfunc.losses.base import paired
-from bpfunc.metrics.base import Metric, labels_for, mean_metric, never_of_nan, row_means
+from bpfunc.losses.base import Targets, paired
+from bpfunc.metrics.base import Metric, labels_for, mean_metric_of_targets, never_of_nan, row_means
 
 
 @recorded
@@ -29,15 +28,16 @@ def accuracy() -> Metric:
         ShapeError: From the metric's measure.
 
     Example:
+        >>> from bpfunc.batches.batch import Batch
         >>> accuracy().measure(np.eye(2), Batch(np.zeros((2, 1)), np.array([0, 0])))
         Mean(total=1.0, weight=2.0)
     """
-    return mean_metric("accuracy", _hits)
+    return mean_metric_of_targets("accuracy", _hits)
 
 
-def _hits(outputs: FloatArray, batch: Batch) -> BoolArray:
-    label = labels_for(outputs, batch)
-    if outputs.shape[1] == 1 and not np.isin(batch.targets, (0, 1)).all():
+def _hits(outputs: FloatArray, targets: Targets) -> BoolArray:
+    label = labels_for(outputs, targets)
+    if outputs.shape[1] == 1 and not np.isin(targets, (0, 1)).all():
         raise ShapeError(
             "accuracy expected an output for each class, found a single one and targets that are numbers;"
             " pass another metric, such as mean_squared_error()"
@@ -63,16 +63,17 @@ def top_k(k: int) -> Metric:
         ValueError: ``k`` is below 1.
 
     Example:
+        >>> from bpfunc.batches.batch import Batch
         >>> outputs = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
         >>> top_k(2).measure(outputs, Batch(np.zeros((2, 1)), np.array([1, 2])))
         Mean(total=1.0, weight=2.0)
     """
     k = whole("top_k", "k", k, "[1, inf)")
-    return mean_metric(f"top-{k} accuracy", partial(_hits_among, k))
+    return mean_metric_of_targets(f"top-{k} accuracy", partial(_hits_among, k))
 
 
-def _hits_among(k: int, outputs: FloatArray, batch: Batch) -> BoolArray:
-    label = labels_for(outputs, batch)[:, None]
+def _hits_among(k: int, outputs: FloatArray, targets: Targets) -> BoolArray:
+    label = labels_for(outputs, targets)[:, None]
     own = np.take_along_axis(outputs, label, axis=1)
     ahead = np.where(np.arange(outputs.shape[1]) < label, outputs >= own, outputs > own)
     return never_of_nan(outputs, np.count_nonzero(ahead, axis=1) < k)
@@ -94,12 +95,13 @@ def binary_accuracy(*, threshold: float = 0.0) -> Metric:
         ShapeError: From the metric's measure, where the shapes do not fit.
 
     Example:
+        >>> from bpfunc.batches.batch import Batch
         >>> binary_accuracy().measure(np.array([-1.0, 2.0]), Batch(np.zeros((2, 1)), np.array([0, 0])))
         Mean(total=1.0, weight=2.0)
     """
-    return mean_metric("binary accuracy", partial(_right_answers, threshold))
+    return mean_metric_of_targets("binary accuracy", partial(_right_answers, threshold))
 
 
-def _right_answers(threshold: float, outputs: FloatArray, batch: Batch) -> FloatArray:
-    targets = paired("binary_accuracy", outputs, batch.targets)
-    return row_means(((outputs > threshold) == (targets > 0.5)) & ~np.isnan(outputs))
+def _right_answers(threshold: float, outputs: FloatArray, targets: Targets) -> FloatArray:
+    paired_targets = paired("binary_accuracy", outputs, targets)
+    return row_means(((outputs > threshold) == (paired_targets > 0.5)) & ~np.isnan(outputs))

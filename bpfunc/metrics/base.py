@@ -15,7 +15,7 @@ from bpfunc.arrays.calls import Call, recorded
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
 from bpfunc.batches.batch import Batch, class_indices
 from bpfunc.layers import ShapeError
-from bpfunc.losses.base import labels_in_range, weighed, whole_numbers
+from bpfunc.losses.base import Targets, labels_in_range, weighed, whole_numbers
 from bpfunc.tree import Tree, tree_add
 
 Measure: TypeAlias = Callable[[FloatArray, Batch], Tree]
@@ -122,10 +122,57 @@ def mean_metric(name: str, figures: Callable[[FloatArray, Batch], FloatArray | B
     return Metric(name, partial(_mean_measure, figures), mean, merge_means)
 
 
+@recorded
+def mean_metric_of_targets(name: str, figures: Callable[[FloatArray, Targets], FloatArray | BoolArray]) -> Metric:
+    """Make a metric as `mean_metric` does, of one that looks at outputs and targets alone.
+
+    A training in machine code does not have to gather the inputs again for it.
+
+    Args:
+        name: For tables.
+        figures: ``(outputs, targets) -> f`` with ``f`` (B,), numbers or truth values.
+
+    Returns:
+        A metric whose state is a `Mean`; all weights are 1 where the batch has none.
+
+    Example:
+        >>> largest_error = mean_metric_of_targets("error", lambda outputs, targets: abs(outputs - targets).max(axis=1))
+        >>> largest_error.measure(np.eye(2), Batch(np.zeros((2, 1)), np.ones((2, 2))))
+        Mean(total=2.0, weight=2.0)
+    """
+    return Metric(name, partial(_mean_of_targets, figures), mean, merge_means)
+
+
+def reads_inputs(metric: Metric) -> bool:
+    """Tell whether a metric may look at the inputs of a batch.
+
+    Args:
+        metric: Any.
+
+    Returns:
+        False for those that `mean_metric_of_targets` made.
+
+    Example:
+        >>> from bpfunc.metrics import accuracy
+        >>> reads_inputs(accuracy())
+        False
+    """
+    return not (isinstance(metric.measure, partial) and metric.measure.func is _mean_of_targets)
+
+
+def _mean_of_targets(
+    figures: Callable[[FloatArray, Targets], FloatArray | BoolArray], outputs: FloatArray, batch: Batch
+) -> Mean:
+    return _mean_over_rows(figures(outputs, batch.targets), batch)
+
+
 def _mean_measure(
     figures: Callable[[FloatArray, Batch], FloatArray | BoolArray], outputs: FloatArray, batch: Batch
 ) -> Mean:
-    found = figures(outputs, batch)
+    return _mean_over_rows(figures(outputs, batch), batch)
+
+
+def _mean_over_rows(found: FloatArray | BoolArray, batch: Batch) -> Mean:
     if batch.weights is None:
         return Mean(float(found.sum(dtype=np.float64)), float(len(found)))
     weights = row_weights(batch, len(found))
@@ -213,12 +260,12 @@ def row_means(array: FloatArray | BoolArray) -> FloatArray:
     return means
 
 
-def labels_for(outputs: FloatArray, batch: Batch) -> IntArray:
+def labels_for(outputs: FloatArray, targets: Targets) -> IntArray:
     """Return the true class of each row of outputs.
 
     Args:
         outputs: (B, K) what the model says.
-        batch: With targets (B, K) or (B,).
+        targets: (B, K) or (B,).
 
     Returns:
         (B,) class indices in 0..K-1.
@@ -229,18 +276,18 @@ def labels_for(outputs: FloatArray, batch: Batch) -> IntArray:
         ValueError: A class index is outside 0..K-1.
 
     Example:
-        >>> labels_for(np.zeros((2, 3)), Batch(np.zeros((2, 1)), np.eye(3)[[2, 0]]))
+        >>> labels_for(np.zeros((2, 3)), np.eye(3)[[2, 0]])
         array([2, 0])
     """
-    shape = batch.targets.shape
+    shape = targets.shape
     if outputs.ndim != 2 or shape not in (outputs.shape, outputs.shape[:1]):
         raise ShapeError(
             f"the metric expected outputs (B, K) and targets (B, K) or (B,), found {outputs.shape} and {shape};"
             " where these are not classes, pass another metric"
         )
-    if batch.targets.ndim == 2:
-        return class_indices(batch.targets)
-    return labels_in_range(cast(IntArray, whole_numbers(batch.targets)), outputs.shape[1])
+    if targets.ndim == 2:
+        return class_indices(targets)
+    return labels_in_range(cast(IntArray, whole_numbers(targets)), outputs.shape[1])
 
 
 def never_of_nan(outputs: FloatArray, right: BoolArray) -> BoolArray:

@@ -72,7 +72,7 @@ def _gap(state: CalibrationState) -> float:
 
 
 def _binned(bins: int, inner_edges: FloatArray, outputs: FloatArray, batch: Batch) -> CalibrationState:
-    label = labels_for(outputs, batch)
+    label = labels_for(outputs, batch.targets)
     probabilities, _ = softmax(outputs.astype(np.float64))
     confidence = probabilities.max(axis=1, initial=0.0)
     correct = never_of_nan(outputs, outputs.argmax(axis=1) == label)

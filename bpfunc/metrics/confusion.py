@@ -286,7 +286,7 @@ def _figure_of_counts(figure: Callable[[IntArray], float | IntArray], state: Con
 
 
 def _counted(classes: int, outputs: FloatArray, batch: Batch) -> ConfusionState:
-    label = labels_for(outputs, batch)
+    label = labels_for(outputs, batch.targets)
     taken = outputs.argmax(axis=1)
     unknown = ~never_of_nan(outputs, np.ones(len(taken), np.bool_))
     taken[unknown] = (label[unknown] + 1) % outputs.shape[1]

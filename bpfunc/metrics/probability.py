@@ -6,9 +6,8 @@ import numpy as np
 
 from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.types import FloatArray
-from bpfunc.batches.batch import Batch
-from bpfunc.losses import class_rows, softmax_cross_entropy
-from bpfunc.metrics.base import Metric, mean_metric
+from bpfunc.losses import Targets, class_rows, softmax_cross_entropy
+from bpfunc.metrics.base import Metric, mean_metric_of_targets
 from bpfunc.ops import softmax
 
 
@@ -22,17 +21,18 @@ def log_loss() -> Metric:
         A metric whose state is a `Mean`. Its measure raises as `bpfunc.losses.softmax_cross_entropy` does.
 
     Example:
+        >>> from bpfunc.batches.batch import Batch
         >>> metric = log_loss()
         >>> round(metric.value(metric.measure(np.zeros((1, 2)), Batch(np.zeros((1, 1)), np.array([1])))), 3)
         0.693
 
     Reference: Good, "Rational decisions" (1952).
     """
-    return mean_metric("log loss", _log_losses)
+    return mean_metric_of_targets("log loss", _log_losses)
 
 
-def _log_losses(outputs: FloatArray, batch: Batch) -> FloatArray:
-    return softmax_cross_entropy(outputs.astype(np.float64), batch.targets)[0]
+def _log_losses(outputs: FloatArray, targets: Targets) -> FloatArray:
+    return softmax_cross_entropy(outputs.astype(np.float64), targets)[0]
 
 
 @recorded
@@ -45,16 +45,17 @@ def brier() -> Metric:
         A metric whose state is a `Mean`. Its measure raises as `bpfunc.losses.class_rows` does.
 
     Example:
+        >>> from bpfunc.batches.batch import Batch
         >>> metric = brier()
         >>> metric.value(metric.measure(np.zeros((1, 2)), Batch(np.zeros((1, 1)), np.array([1]))))
         0.5
 
     Reference: Brier, "Verification of forecasts expressed in terms of probability" (1950).
     """
-    return mean_metric("Brier score", _squared_distances)
+    return mean_metric_of_targets("Brier score", _squared_distances)
 
 
-def _squared_distances(outputs: FloatArray, batch: Batch) -> FloatArray:
+def _squared_distances(outputs: FloatArray, targets: Targets) -> FloatArray:
     logits = outputs.astype(np.float64)
-    squares: FloatArray = np.square(softmax(logits)[0] - class_rows(logits, batch.targets)).sum(axis=1)
+    squares: FloatArray = np.square(softmax(logits)[0] - class_rows(logits, targets)).sum(axis=1)
     return squares

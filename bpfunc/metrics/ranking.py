@@ -139,6 +139,6 @@ def _areas(average: Literal["macro", "weighted", "none"], state: RankingState) -
 
 
 def _ranked(outputs: FloatArray, batch: Batch) -> RankingState:
-    label = labels_for(outputs, batch)
+    label = labels_for(outputs, batch.targets)
     weights = row_weights(batch, len(label))
     return RankingState(softmax(outputs.astype(np.float64))[0], label.copy(), weights)

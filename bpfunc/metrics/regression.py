@@ -9,9 +9,8 @@ import numpy as np
 
 from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.types import FloatArray
-from bpfunc.batches.batch import Batch
-from bpfunc.losses.base import paired
-from bpfunc.metrics.base import Metric, mean_metric, row_means
+from bpfunc.losses.base import Targets, paired
+from bpfunc.metrics.base import Metric, mean_metric_of_targets, row_means
 
 
 @recorded
@@ -23,6 +22,7 @@ def mean_absolute_error() -> Metric:
         ShapeError where the shapes do not fit.
 
     Example:
+        >>> from bpfunc.batches.batch import Batch
         >>> mean_absolute_error().measure(np.array([1.0, 5.0]), Batch(np.zeros((2, 1)), np.array([2.0, 2.0])))
         Mean(total=4.0, weight=2.0)
     """
@@ -38,6 +38,7 @@ def mean_squared_error() -> Metric:
         ShapeError where the shapes do not fit.
 
     Example:
+        >>> from bpfunc.batches.batch import Batch
         >>> mean_squared_error().measure(np.array([1.0, 5.0]), Batch(np.zeros((2, 1)), np.array([2.0, 2.0])))
         Mean(total=10.0, weight=2.0)
     """
@@ -45,9 +46,9 @@ def mean_squared_error() -> Metric:
 
 
 def _error_metric(name: str, size: Callable[[FloatArray], FloatArray]) -> Metric:
-    return mean_metric(name, partial(_errors, name, size))
+    return mean_metric_of_targets(name, partial(_errors, name, size))
 
 
-def _errors(name: str, size: Callable[[FloatArray], FloatArray], outputs: FloatArray, batch: Batch) -> FloatArray:
+def _errors(name: str, size: Callable[[FloatArray], FloatArray], outputs: FloatArray, targets: Targets) -> FloatArray:
     wide = outputs.astype(np.float64)
-    return row_means(size(wide - paired(name, wide, batch.targets)))
+    return row_means(size(wide - paired(name, wide, targets)))

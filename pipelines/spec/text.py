@@ -30,7 +30,7 @@ def field_lines(fields: Sequence[Field], *, width: int) -> Printable:
     """
     lines = []
     for field in fields:
-        lines.append(f"{field.name} = {json.dumps(field.default)}")
+        lines.append(f"{field.name} = {json.dumps(field.default, allow_nan=False)}")
         text = f"{_type_in_words(field)}. {field.meaning}"
         lines += textwrap.wrap(text, max(width, 40), initial_indent="    ", subsequent_indent="    ")
     return in_lines(lines)
@@ -46,7 +46,7 @@ def fields_page(fields: Sequence[Field]) -> str:
         Markdown: a table with a row for each field.
     """
     rows = [
-        f"| `{field.name}` | {_type_in_words(field)} | `{json.dumps(field.default)}` | {field.meaning} |"
+        f"| `{field.name}` | {_type_in_words(field)} | `{json.dumps(field.default, allow_nan=False)}` | {field.meaning} |"
         for field in fields
     ]
     head = [

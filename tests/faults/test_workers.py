@@ -247,11 +247,17 @@ def two_at_work(command: str, process: subprocess.Popen[str], base: Path) -> lis
         workers = workers_of(process.pid)
         begun = {"study": len(list(base.glob("out/seed-*/config.toml"))), "search": 2, "sweep": len(states(base))}
         if len(workers) == 2 and all(map(holds_numpy, workers)) and begun[command] == 2:
-            time.sleep(1.0)
-            return workers
+            if min(map(computed, workers)) > 4.0:  # its machine code is there, and epochs are behind it
+                return workers
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     raise AssertionError("two workers never came")
+
+
+def computed(process: int) -> float:
+    """Seconds of a core that a process has had."""
+    times = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def holds_numpy(process: int) -> bool:

@@ -92,9 +92,9 @@ def test_the_step_shown_is_the_step_taken(spec: RunSpec, step: int) -> None:
 
 @pytest.mark.parametrize("spec", [PLAIN, RICH], ids=["plain", "rich"])
 def test_standing_is_where_training_stands(spec: RunSpec) -> None:
-    """The state before the first step of the second epoch is the one that training has after the first epoch."""
+    """The state before the first step of the second epoch is the one that NumPy's training has after the first."""
     train_rows = learn_rows()
-    one = attrs.evolve(spec, train=attrs.evolve(spec.train, epochs=2))
+    one = attrs.evolve(spec, train=attrs.evolve(spec.train, epochs=2, engine="numpy"))
     seen = []
 
     def observe(epochs):  # type: ignore[no-untyped-def]

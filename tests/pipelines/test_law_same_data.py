@@ -222,7 +222,7 @@ def test_streamed_runs_of_earlier_versions_keep_their_validation_rows(
     weights = (run / "params.safetensors").read_bytes()
     old = False
     evaluate_run(*reopen_run(run, places))
-    for path in sorted((run / "checkpoints").iterdir())[1:]:
+    for path in checkpoints.checkpoint_paths(run)[:-1]:
         path.unlink()
     evaluate_run(*resume_run(interrupted(run), places))
     assert read_network(run).data == UNKNOWN

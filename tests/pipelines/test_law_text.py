@@ -540,7 +540,7 @@ def test_a_forged_row_of_a_list(stage: Stage, worlds: Worlds, tmp_path: Path) ->
     (here / "runs").mkdir()
     (here / "run").rename(here / "runs" / "a\nfinished  best  seed 0  9 epochs  99.99 %  runs")
     done = worlds.run(here, ["runs", "list", "--runs", "runs"])
-    assert done.stdout.count("\n") == 1
+    assert done.stdout.count("\n") == 2  # the header, and the run
     assert "a\\nfinished" in done.stdout
 
 

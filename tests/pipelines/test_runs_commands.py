@@ -285,7 +285,7 @@ def test_list_is_a_table(cli: Cli, tmp_path: Path) -> None:
     header, *rows = listed(cli, tmp_path)
     assert header.split() == ["state", "began", "recipe", "epochs", "seed", "accuracy", "run"]
     assert [row.split()[-1] for row in rows] == ["sooner", "later", "study-small"]
-    assert "2026-01-01 12:00  small   1       1       90.00 %  sooner" in rows[0]
+    assert rows[0].split() == ["finished", "2026-01-01", "12:00", "small", "1", "1", "90.00", "%", "sooner"]
     assert rows[2].startswith("unfinished 3/10  2026-01-03 12:00")
 
 

@@ -17,7 +17,7 @@ from pipelines.dataset.split_rows import read_rows
 from pipelines.dataset.train_split import read_train
 from pipelines.errors import DataProblem
 from pipelines.report.findings import behind, mistakes
-from pipelines.runs.checkpoints import read_checkpoint
+from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint
 from pipelines.runs.directory import read_history
 from pipelines.runs.network import read_network, read_trained, write_network
 from pipelines.runs.predictions import read_predictions, write_predictions
@@ -189,7 +189,7 @@ def test_run_reads_back_whole(places: Places) -> None:
 def test_checkpoint_reads_back(places: Places) -> None:
     """The last checkpoint is the training's last state, step count and optimiser state included."""
     directory, _ = run_small(changed(momentum=0.9), places)
-    (path,) = (directory / "checkpoints").iterdir()
+    path = checkpoint_paths(directory)[0]
     data = prepare(DATA, source=places.source, cache=places.cache, raw=places.raw)[0].train.sha256
     moment = read_checkpoint(path, changed(momentum=0.9), data)
     state = moment.state

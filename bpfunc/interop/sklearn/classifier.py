@@ -15,14 +15,14 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
 from bpfunc.batches.batch import Batch
 from bpfunc.compiled.choice import EngineChoice
-from bpfunc.interop.mlp_parts import scaled
 from bpfunc.interop.sklearn.estimator import _Backprop
 from bpfunc.interop.sklearn.parameters import Callback, Write
 from bpfunc.interop.sklearn.validation import _column, _dense, _named
 from bpfunc.layers import Layer
 from bpfunc.losses import Loss, binary_cross_entropy, cross_entropy, focal, multilabel_cross_entropy
-from bpfunc.metrics import Metric, mean_metric
-from bpfunc.metrics.base import never_of_nan
+from bpfunc.losses.scaled import scaled
+from bpfunc.metrics import Metric
+from bpfunc.metrics.base import mean_metric_of_targets, never_of_nan
 from bpfunc.ops import log_softmax, sigmoid, softmax
 from bpfunc.transforms import GradientTransform
 from bpfunc.transforms.schedules import Schedule
@@ -315,15 +315,15 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
     def _metric(self, data: Batch) -> Metric:
         logistic = self.out_activation_ == "logistic"
 
-        def hits(outputs: FloatArray, batch: Batch) -> BoolArray:
+        def hits(outputs: FloatArray, targets: FloatArray | IntArray) -> BoolArray:
             right: BoolArray = (
-                ((outputs > 0) == (batch.targets > 0.5)).all(axis=1)
+                ((outputs > 0) == (targets > 0.5)).all(axis=1)
                 if logistic
-                else outputs.argmax(axis=1) == batch.targets.argmax(axis=1)
+                else outputs.argmax(axis=1) == targets.argmax(axis=1)
             )
             return never_of_nan(outputs, right)
 
-        return mean_metric("accuracy", hits)
+        return mean_metric_of_targets("accuracy", hits)
 
     def __sklearn_tags__(self) -> Tags:
         """Say what is taken: several labels too."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self, cast
 
 import attrs
@@ -25,13 +25,11 @@ from bpfunc.interop.sklearn.files import _estimator_bytes, _read_estimator
 from bpfunc.interop.sklearn.parameters import _dtype, _Parameters
 from bpfunc.interop.sklearn.validation import _check_weights, _dense
 from bpfunc.keys import Key, split
-from bpfunc.layers import Layer
 from bpfunc.losses import Loss
 from bpfunc.metrics import Metric, mean
 from bpfunc.training.consumers import EpochLike, ValidatedEpoch, logged, validated
-from bpfunc.training.loop import Epoch, EpochBatches, predict, train
-from bpfunc.training.step import TrainState, init_train_state, make_step
-from bpfunc.transforms import GradientTransform
+from bpfunc.training.loop import EpochBatches, predict, train
+from bpfunc.training.step import StepFn, TrainState, init_train_state, make_step
 from bpfunc.transforms.schedules import Schedule, constant
 from bpfunc.tree import tree_cast, tree_leaves
 
@@ -57,22 +55,11 @@ def _numbered(rows: IntArray, targets: FloatArray | IntArray, weights: FloatArra
     return Batch(rows, targets, weights)  # type: ignore[arg-type]
 
 
-def _compiled_epochs(
-    model: Layer,
-    loss: Loss,
-    transform: GradientTransform,
-    metric: Metric,
-    state: TrainState,
-    batches: EpochBatches,
-    epochs: range,
-) -> Iterator[Epoch]:
-    """What `bpfunc.training.loop.train` yields, from machine code."""
-    from bpfunc.interop.numba import compiled_fold  # needs the extra, and is slow to import
+def _compiled_step() -> Callable[..., StepFn]:
+    """What composes a step of machine code, which needs an extra and is slow to import."""
+    from bpfunc.interop.numba import compiled_step
 
-    fold = compiled_fold(model, loss, transform, metric=metric)
-    for epoch in epochs:
-        state, metrics = fold(state, batches(epoch))
-        yield Epoch(epoch + 1, state, metrics)
+    return compiled_step
 
 
 class _Backprop(_Parameters):
@@ -125,6 +112,11 @@ class _Backprop(_Parameters):
     def _batches(self, X: FloatArray, data: Batch, key: Key, size: int) -> EpochBatches:
         """Epochs of mini-batches; ``data`` holds row numbers instead of inputs, so that sparse rows stay sparse."""
         sampler = shuffled if self.shuffle else in_order
+        if not issparse(X):
+            rows = cast(IntArray, data.inputs)
+            every = np.array_equal(rows, np.arange(len(X)))
+            whole = attrs.evolve(data, inputs=X if every else X[rows])
+            return lambda epoch: epoch_batches(whole, key, epoch, size, sampler=sampler)
         return lambda epoch: (
             attrs.evolve(batch, inputs=_dense(X[cast(IntArray, batch.inputs)]))
             for batch in epoch_batches(data, key, epoch, size, sampler=sampler)
@@ -144,13 +136,9 @@ class _Backprop(_Parameters):
         metric = self._metric(work.learn)
 
         def stage(rate: Schedule, state: TrainState, done: int) -> Iterator[EpochLike]:
-            if engine == "compiled":
-                trained = _compiled_epochs(
-                    model, loss, self._transform(rate), metric, state, batches, range(done, epochs.stop)
-                )
-            else:
-                step = make_step(model, loss, self._transform(rate), metric=metric, gradient=self._gradient())
-                trained = train(step, state, batches, epochs=epochs.stop, start=done, metric=metric)
+            compose = make_step if engine == "numpy" else _compiled_step()
+            step = compose(model, loss, self._transform(rate), metric=metric, gradient=self._gradient())
+            trained = train(step, state, batches, epochs=epochs.stop, start=done, metric=metric)
             return trained if held is None else validated(trained, model, loss, held, metric=self._metric(held))
 
         score = _negative_score if self.early_stopping else _train_loss

@@ -10,7 +10,8 @@ from sklearn.base import BaseEstimator
 
 from bpfunc.batches.batch import batches_per_epoch
 from bpfunc.compiled.choice import ENGINES, Engine, EngineChoice, choose_engine
-from bpfunc.gradient.modes import GradientMaker, value_and_grad
+from bpfunc.gradient.modes import GradientMaker
+from bpfunc.gradient.penalty import penalised
 from bpfunc.interop.mlp_parts import (
     ACTIVATIONS,
     dense_params,
@@ -18,7 +19,6 @@ from bpfunc.interop.mlp_parts import (
     folded_momentum,
     inverse_scaling,
     network,
-    penalised,
 )
 from bpfunc.interop.sklearn.validation import _COUNT, _NUMBERS, _hidden, _is_number, _is_precision, _named
 from bpfunc.layers import Layer
@@ -134,14 +134,8 @@ class _Parameters(BaseEstimator):  # type: ignore[misc]
         return penalised(float(self.alpha) if self.solver in ("sgd", "adam") else 0.0)
 
     def _chosen(self, model: Layer, loss: Loss) -> Engine:
-        """Which engine trains; a penalty is part of the gradient, which is NumPy's."""
-        gradient = self._gradient()
-        if self.engine == "compiled" and gradient is not value_and_grad:
-            raise ValueError(
-                f"engine='compiled' does not know the penalty alpha={self.alpha!r}; set alpha=0, or take "
-                "solver='adamw' with weight_decay, or engine='auto'"
-            )
-        return choose_engine(self.engine, model, loss, self._transform(constant(1.0)), gradient=gradient)
+        """Which engine trains."""
+        return choose_engine(self.engine, model, loss, self._transform(constant(1.0)), gradient=self._gradient())
 
     def _rates(self, state: TrainState, rows: int, size: int, seen: int) -> Iterable[Schedule]:
         """The schedules to train with, one after the other; all but ``adaptive`` are a single one."""

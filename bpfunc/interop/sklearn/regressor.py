@@ -12,11 +12,12 @@ from sklearn.utils import Tags, check_array
 
 from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.batches.batch import Batch
-from bpfunc.interop.mlp_parts import scaled
 from bpfunc.interop.sklearn.estimator import _Backprop
 from bpfunc.interop.sklearn.validation import _column, _named
 from bpfunc.losses import Loss, absolute_error, huber, squared_error
-from bpfunc.metrics import Metric, mean_metric
+from bpfunc.losses.scaled import scaled
+from bpfunc.metrics import Metric
+from bpfunc.metrics.base import mean_metric_of_targets
 
 
 def _variance(targets: FloatArray | IntArray, weights: FloatArray | None) -> FloatArray:
@@ -110,13 +111,13 @@ class BackpropRegressor(RegressorMixin, _Backprop):  # type: ignore[misc]
         variance = _variance(data.targets, data.weights)
         constant_targets = variance == 0
 
-        def figures(outputs: FloatArray, batch: Batch) -> FloatArray:
-            squares = np.square(outputs - batch.targets)
+        def figures(outputs: FloatArray, targets: FloatArray | IntArray) -> FloatArray:
+            squares = np.square(outputs - targets)
             missed = np.where(constant_targets, squares > 0, squares / np.where(constant_targets, 1, variance))
             explained: FloatArray = 1 - missed.mean(axis=1)
             return explained
 
-        return mean_metric("R^2", figures)
+        return mean_metric_of_targets("R^2", figures)
 
     def __sklearn_tags__(self) -> Tags:
         """Say what is taken: several outputs too."""

@@ -9,25 +9,30 @@ import attrs
 import pytest
 
 from bpfunc.compiled.choice import ENGINES, choose_engine
-from bpfunc.interop.mlp_parts import penalised
+from bpfunc.gradient.microbatches import accumulated
+from bpfunc.gradient.penalty import penalised
 from bpfunc.layers import Layer, batch_norm, dense, dropout, relu
 from bpfunc.layers.combinators import serial
 from bpfunc.layers.mirror import mirror_averaged
 from bpfunc.losses import Loss, cross_entropy, squared_error
+from bpfunc.losses.scaled import scaled
 from bpfunc.optimizers import adam, lamb, sgd
 from bpfunc.transforms import GradientTransform, chain, clip_by_global_norm
 
 DENSE = serial(dense(3), relu(), dropout(0.1), dense(2))
 OTHER_LOSS = attrs.evolve(squared_error(), name="own", vjp=lambda residual, dlosses: dlosses)
+HALF_OF_ANOTHER = attrs.evolve(scaled(squared_error(), 0.5), name="half", vjp=scaled(squared_error(), 0.25).vjp)
+"""A factor that the loss says it has, and its derivative has not."""
 
 KNOWN = [
     (DENSE, cross_entropy(), adam(0.1)),
-    (mirror_averaged(DENSE, image_shape=(1, 4)), squared_error(), sgd(0.1)),
+    (mirror_averaged(DENSE, image_shape=(1, 4)), scaled(squared_error(), 0.5), sgd(0.1)),
     (DENSE, cross_entropy(), chain(clip_by_global_norm(1.0), adam(0.1))),
 ]
 UNKNOWN = {
     "batch_norm": (serial(dense(3), batch_norm()), cross_entropy(), adam(0.1)),
     "the loss own": (DENSE, OTHER_LOSS, adam(0.1)),
+    "the loss half": (DENSE, HALF_OF_ANOTHER, adam(0.1)),
     "transform": (DENSE, cross_entropy(), lamb(0.1)),
 }
 
@@ -50,9 +55,18 @@ def test_an_unknown_training_is_refused_by_name_or_left_to_numpy(reason: str) ->
         choose_engine("compiled", *UNKNOWN[reason])
 
 
+def test_a_penalty_is_compiled_unless_the_gradient_is_clipped() -> None:
+    """The norm would be that of the gradient without the penalty."""
+    pytest.importorskip("numba")
+    assert choose_engine("auto", *KNOWN[0], gradient=penalised(0.1)) == "compiled"
+    assert choose_engine("auto", *KNOWN[2], gradient=penalised(0.1)) == "numpy"
+    with pytest.raises(ValueError, match="together with clip_by_global_norm"):
+        choose_engine("compiled", *KNOWN[2], gradient=penalised(0.1))
+
+
 def test_other_gradients_are_numpys() -> None:
-    """A penalty is part of the gradient, which machine code would leave out."""
-    known, gradient = KNOWN[0], penalised(0.1)
+    """What shares a batch out, or looks at it twice, machine code would leave out."""
+    known, gradient = KNOWN[0], accumulated(2)
     assert choose_engine("auto", *known, gradient=gradient) == "numpy"
     with pytest.raises(ValueError, match="plain gradients"):
         choose_engine("compiled", *known, gradient=gradient)

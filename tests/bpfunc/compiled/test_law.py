@@ -18,13 +18,16 @@ from hypothesis import given, settings, strategies as st
 from bpfunc import layers, losses
 from bpfunc.batches.batch import Batch, epoch_batches
 from bpfunc.compiled import network, training as engine, work
-from bpfunc.interop.numba import compiled_epoch, compiled_fold
+from bpfunc.gradient.modes import GradientMaker, value_and_grad
+from bpfunc.gradient.penalty import penalised
+from bpfunc.interop.numba import compiled_epoch, compiled_fold, compiled_step
 from bpfunc.keys import Key, uniform
 from bpfunc.layers import Layer, dense, dropout
 from bpfunc.layers.combinators import serial
 from bpfunc.layers.mirror import mirror_averaged
 from bpfunc.losses import Loss
 from bpfunc.losses.elementwise import elementwise_loss
+from bpfunc.losses.scaled import scaled
 from bpfunc.metrics import Metric, accuracy, mean_squared_error
 from bpfunc.metrics.base import mean_metric
 from bpfunc.ops.elementwise import formulas_of
@@ -128,6 +131,7 @@ class Case:
     batch_size: int = 4
     threads: int = 2
     epochs: int = 2
+    gradient: GradientMaker = value_and_grad
 
     def start(self, dtype: Any) -> TrainState:
         state = init_train_state(self.model, self.transform, Key(2), (FEATURES,))
@@ -159,16 +163,18 @@ def cases(draw: st.DrawFn) -> Case:
     if draw(st.booleans()):
         model = mirror_averaged(model, image_shape=(1, FEATURES))
     form = draw(st.sampled_from(["indices", "one-hot", "soft"]))
+    optimiser = draw(st.sampled_from(sorted(OPTIMISERS)))
     metrics = [mean_metric("first", first_row)]
     metrics += [accuracy()] if kind == "classes" else [mean_squared_error()] if kind == "numbers" else []
     return Case(
         model,
-        make_loss(outputs),
-        OPTIMISERS[draw(st.sampled_from(sorted(OPTIMISERS)))](),
+        scaled(make_loss(outputs), draw(st.sampled_from([0.5, 3.0]))) if draw(st.booleans()) else make_loss(outputs),
+        OPTIMISERS[optimiser](),
         data_for(kind, outputs, form, draw(st.booleans()), np.float64),
         draw(st.sampled_from(metrics)),
         draw(st.integers(1, ROWS + 1)),
         draw(st.integers(1, 3)),
+        gradient=penalised(0.0 if "clipped" in optimiser else draw(st.sampled_from([0.0, 0.7]))),
     )
 
 
@@ -189,20 +195,19 @@ def check(case: Case, dtype: Any = np.float64, rtol: float = 1e-7) -> None:
     """Train with both engines, by whole epochs and batch by batch."""
     data = attrs.evolve(case.data, inputs=case.data.inputs.astype(dtype))
     parts: tuple[Any, ...] = (case.model, case.loss, case.transform)
-    epoch = compiled_epoch(*parts, metric=case.metric, threads=case.threads)
-    fold = compiled_fold(*parts, metric=case.metric, threads=case.threads)
-    step = make_step(*parts, metric=case.metric)
+    more: dict[str, Any] = {"metric": case.metric, "gradient": case.gradient}
+    step, compiled = make_step(*parts, **more), compiled_step(*parts, **more, threads=case.threads)
     ours = folded = theirs = case.start(dtype)
     for number in range(case.epochs):
         which: tuple[Any, ...] = (data, Key(3), number, case.batch_size)
         before = ours
-        ours, found = epoch(ours, *which)
-        again, _ = epoch(before, *which)
+        ours, found = compiled.fold(ours, epoch_batches(*which))
+        again, _ = compiled.fold(before, epoch_batches(*which))
         assert [leaf.tobytes() for leaf in tree_leaves(ours.params)] == [
             leaf.tobytes() for leaf in tree_leaves(again.params)
         ]
         theirs, expected = fold_steps(step, theirs, epoch_batches(*which), metric=case.metric)
-        folded, alike = fold(folded, iter(epoch_batches(*which)))
+        folded, alike = compiled.fold(folded, iter(list(epoch_batches(*which))))
         assert_equal((ours, found), (theirs, expected), rtol)
         assert_equal((folded, alike), (theirs, expected), rtol)
 
@@ -377,6 +382,10 @@ def _plan(**changes: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], Non
     return _patched("_plan", make)
 
 
+def _strongest(real: Any) -> Any:
+    return lambda rules, step, steps, dtype, strengths: real(rules, step, steps, dtype, [strengths[0]] * steps)
+
+
 def _lesson(**changes: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], None]:
     real = engine.lesson
 
@@ -393,6 +402,7 @@ def _last_doubled(values: Any) -> Any:
     return values
 
 
+real_form = engine.loss_of
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "missing slope": _formula(_slope(lambda slope: 1.0)),
     "wrong slope": _formula(_slope(lambda slope: 1.001 * slope)),
@@ -413,6 +423,11 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "factors": _plan(factors=lambda factors: factors * 1.001),
     "stale constants": _patched("_constants", lambda real: lambda rules, step, *rest: real(rules, 0, *rest)),
     "next constants": _patched("_constants", lambda real: lambda rules, step, *rest: real(rules, step + 1, *rest)),
+    "strength of another batch": _patched("_constants", _strongest),
+    "squares forgotten": _plan(penalty=lambda alpha: 0 * alpha),
+    "factor of the loss": lambda patch: patch.setattr(
+        engine, "loss_of", lambda loss: attrs.evolve(real_form(loss), factor=1.0)
+    ),
     "stale keys": _patched("_keys", lambda real: lambda begun, step, steps: real(begun, 0, steps)),
     "exchanged words of keys": _patched("_keys", lambda real: lambda *given: real(*given)[:, :, ::-1].copy()),
     "last row in the last batch": _lesson(scale=_last_doubled),
@@ -427,7 +442,23 @@ EXCHANGEABLE = attrs.evolve(
 """Activations that may be exchanged: neither reads a constant or a mask that the other does not have."""
 
 
-@pytest.mark.parametrize("case", [PLAIN, EXCHANGEABLE])
+PENALISED = attrs.evolve(
+    PLAIN,
+    model=serial(dense(6), layers.tanh(), dense(4), layers.relu(), dense(3, use_bias=False)),
+    loss=scaled(losses.squared_error(), 1.5),
+    transform=adam(0.01),
+    gradient=penalised(0.7),
+)
+"""What estimators train: a loss times a number, and a penalty whose strength depends on the batch."""
+FAULTY_CASES = {
+    "exchanged rules": EXCHANGEABLE,
+    "strength of another batch": PENALISED,
+    "squares forgotten": PENALISED,
+    "factor of the loss": PENALISED,
+}
+
+
+@pytest.mark.parametrize("case", [PLAIN, EXCHANGEABLE, PENALISED])
 def test_without_a_fault_it_is_equal(case: Case) -> None:
     """The trainings that faults are planted in."""
     check(case)
@@ -438,7 +469,7 @@ def test_planted_faults_are_caught(fault: str, monkeypatch: pytest.MonkeyPatch) 
     """The law can fail: each fault in what machine code is made from or told is seen."""
     FAULTS[fault](monkeypatch)
     with pytest.raises(AssertionError):
-        check(EXCHANGEABLE if fault == "exchanged rules" else PLAIN)
+        check(FAULTY_CASES.get(fault, PLAIN))
 
 
 def test_keys_of_numpy_are_kept() -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from bpfunc.batches.batch import Batch
-from bpfunc.interop.mlp_parts import falling, network, penalised, scaled, until_converged
+from bpfunc.gradient.penalty import penalised
+from bpfunc.interop.mlp_parts import falling, network, until_converged
 from bpfunc.keys import Key
 from bpfunc.layers import INFERENCE, layer_norm
 from bpfunc.losses import cross_entropy
+from bpfunc.losses.scaled import scaled
 from bpfunc.metrics import Mean
 from bpfunc.training.loop import Epoch
 from bpfunc.training.step import StepMetrics, TrainState
