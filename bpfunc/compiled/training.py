@@ -416,8 +416,19 @@ def _engine(
         raise ValueError(f"a compiled epoch takes 1 to {MOST_THREADS} threads, got {threads}")
     measured = metric_for(loss) if metric is None else metric
     return Engine(
-        *(model, network, loss, form, transform, gradient),
-        *(chain, limit, penalty, measured, controller, among, listen),
+        model=model,
+        network=network,
+        loss=loss,
+        form=form,
+        transform=transform,
+        gradient=gradient,
+        chain=chain,
+        limit=limit,
+        penalty=penalty,
+        metric=measured,
+        controller=controller,
+        threads=among,
+        listen=listen,
     )
 
 

@@ -30,7 +30,7 @@ def field_lines(fields: Sequence[Field], *, width: int) -> Printable:
     """
     lines = []
     for field in fields:
-        lines.append(f"{field.name} = {json.dumps(field.default, allow_nan=False)}")
+        lines.append(f"{field.name} = {_default(field)}")
         text = f"{_type_in_words(field)}. {field.meaning}"
         lines += textwrap.wrap(text, max(width, 40), initial_indent="    ", subsequent_indent="    ")
     return in_lines(lines)
@@ -45,10 +45,7 @@ def fields_page(fields: Sequence[Field]) -> str:
     Returns:
         Markdown: a table with a row for each field.
     """
-    rows = [
-        f"| `{field.name}` | {_type_in_words(field)} | `{json.dumps(field.default, allow_nan=False)}` | {field.meaning} |"
-        for field in fields
-    ]
+    rows = [f"| `{field.name}` | {_type_in_words(field)} | `{_default(field)}` | {field.meaning} |" for field in fields]
     head = [
         "# Fields of a configuration",
         "",
@@ -59,3 +56,7 @@ def fields_page(fields: Sequence[Field]) -> str:
         "| --- | --- | --- | --- |",
     ]
     return "\n".join([*head, *rows]) + "\n"
+
+
+def _default(field: Field) -> str:
+    return json.dumps(field.default, allow_nan=False)

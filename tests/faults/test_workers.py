@@ -246,9 +246,9 @@ def two_at_work(command: str, process: subprocess.Popen[str], base: Path) -> lis
     for _ in range(6000):
         workers = workers_of(process.pid)
         begun = {"study": len(list(base.glob("out/seed-*/config.toml"))), "search": 2, "sweep": len(states(base))}
-        if len(workers) == 2 and all(map(holds_numpy, workers)) and begun[command] == 2:
-            if min(map(computed, workers)) > 4.0:  # its machine code is there, and epochs are behind it
-                return workers
+        here = len(workers) == 2 and all(map(holds_numpy, workers)) and begun[command] == 2
+        if here and min(map(computed, workers)) > 4.0:  # their machine code is there, and epochs are behind them
+            return workers
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     raise AssertionError("two workers never came")

@@ -296,7 +296,7 @@ def test_what_is_no_run_is_refused(copy: Path, command: str) -> None:
             assert known, advice
             options = {option for words in known for parameter in TREE[words] for option in parameter.opts}
             assert set(re.findall(r"(?<= )--[a-z-]+", advice)) <= options, advice
-    with pytest.raises(UsageProblem, match="this is a (study|sweep)"):
+    with pytest.raises(UsageProblem, match=r"this is a (study|sweep)"):
         app(
             [*command.split(), "study" if command != "compare" else "sweep", *words[len(command.split()) + 1 :]],
             standalone_mode=False,
