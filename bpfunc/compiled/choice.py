@@ -108,7 +108,7 @@ def penalty_of(gradient: GradientMaker) -> float:
     """
     if gradient is value_and_grad:
         return 0.0
-    if type(gradient) is Penalised:
+    if isinstance(gradient, Penalised):
         return gradient.alpha
     raise ValueError(
         'engine="compiled" takes plain gradients, or those of `penalised`; this training computes them in another way'
