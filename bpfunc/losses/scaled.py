@@ -26,6 +26,8 @@ def scaled(loss: Loss, factor: float) -> Loss:
         >>> from bpfunc.losses import squared_error
         >>> scaled(squared_error(), 0.5).forward(np.array([[3.0]]), np.array([[1.0]]))[0]
         array([2.])
+
+    Reference: the losses of Pedregosa et al., "Scikit-learn: machine learning in Python" (2011), have such factors.
     """
     return attrs.evolve(
         loss,
@@ -37,7 +39,7 @@ def scaled(loss: Loss, factor: float) -> Loss:
 
 
 def unscaled(loss: Loss) -> tuple[Loss, float]:
-    """Find what `scaled` was given.
+    """Find what a scaled loss was made of; see `scaled`.
 
     Args:
         loss: Any loss, scaled any number of times.

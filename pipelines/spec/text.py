@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.disk.untrusted.printable import Printable, in_lines
+from pipelines.spec.toml import toml_value
 
 if TYPE_CHECKING:
     from pipelines.spec.fields import Field
@@ -30,7 +30,7 @@ def field_lines(fields: Sequence[Field], *, width: int) -> Printable:
     """
     lines = []
     for field in fields:
-        lines.append(f"{field.name} = {_default(field)}")
+        lines.append(f"{field.name} = {toml_value(field.default)}")
         text = f"{_type_in_words(field)}. {field.meaning}"
         lines += textwrap.wrap(text, max(width, 40), initial_indent="    ", subsequent_indent="    ")
     return in_lines(lines)
@@ -45,7 +45,7 @@ def fields_page(fields: Sequence[Field]) -> str:
     Returns:
         Markdown: a table with a row for each field.
     """
-    rows = [f"| `{field.name}` | {_type_in_words(field)} | `{_default(field)}` | {field.meaning} |" for field in fields]
+    rows = [f"| `{field.name}` | {_type_in_words(field)} | `{toml_value(field.default)}` | {field.meaning} |" for field in fields]
     head = [
         "# Fields of a configuration",
         "",
@@ -56,7 +56,3 @@ def fields_page(fields: Sequence[Field]) -> str:
         "| --- | --- | --- | --- |",
     ]
     return "\n".join([*head, *rows]) + "\n"
-
-
-def _default(field: Field) -> str:
-    return json.dumps(field.default, allow_nan=False)

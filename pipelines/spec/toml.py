@@ -276,5 +276,24 @@ def to_toml(spec: RunSpec) -> str:
 
 
 def _toml_line(name: str, value: object) -> str:
-    # JSON's texts, lists, numbers and truth values are TOML's; what a terminal would obey is written as a number.
-    return f"{name} = " + printable_toml(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    return f"{name} = {toml_value(value)}"
+
+
+def toml_value(value: object) -> str:
+    """Write a text, a number, a truth value or a list of these as TOML.
+
+    Args:
+        value: The value.
+
+    Returns:
+        Its text; what a terminal would obey is written as a number.
+
+    Raises:
+        ValueError: A number is NaN or infinite.
+
+    Example:
+        >>> toml_value(["a", 1, True])
+        '["a", 1, true]'
+    """
+    # JSON's texts, lists, numbers and truth values are TOML's.
+    return printable_toml(json.dumps(value, ensure_ascii=False, allow_nan=False))
