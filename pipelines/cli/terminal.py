@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,6 +18,7 @@ from pipelines.training.interrupts import Interrupted
 
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
+    from pipelines.studies.executors import Told
     from pipelines.training.progress import Observer, Progress
 
 
@@ -134,13 +135,6 @@ def _bar(epochs: Iterator[Progress], *, total: int) -> Iterator[Progress]:
             figure = f"validation {accuracy:.2%}" if accuracy is not None else ""
             bar.update(task, advance=1, description=f"loss {moment.record.train_loss:.4f} {figure}")
             yield moment
-
-
-class Told(Protocol):
-    """Takes one finished piece of work: its line, its accuracy, and how many are done where that is not one more."""
-
-    def __call__(self, line: str, accuracy: float | None, done: int | None = None) -> None:
-        """Take it."""
 
 
 @contextlib.contextmanager

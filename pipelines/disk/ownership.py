@@ -178,19 +178,27 @@ def _described_by_contents(path: Path, place: str) -> tuple[str, str]:
     return "this is not a run directory: it has no config.toml", "`bpfunc runs list` lists the runs"
 
 
-def study_command(path: Path) -> str:
-    """Write the command that goes on with a study, with the seeds that are there.
+def study_command(path: Path, seeds: int | None = None, source: Path | None = None, *, ablate: bool = False) -> str:
+    """Write the command that goes on with a study.
 
     Args:
         path: Directory of the study.
+        seeds: How many; those that are there where None.
+        source: The directory of IDX files that was named, or None.
+        ablate: Whether to leave out each ingredient in turn; it is gone on with where it was begun.
 
     Returns:
         A shell command.
+
+    Example:
+        >>> study_command(Path("first"), 3)
+        'bpfunc study --config first/config.toml --seeds 3 --out first'
     """
-    seeds = seed_directories(path)
-    count = ["--seeds", str(1 + int(seeds[-1].name.removeprefix("seed-")))] if seeds else []
-    ablate = ["--ablate"] if (path / "without").is_dir() else []
-    return shell(["bpfunc", "study", "--config", f"{path}/config.toml", *count, *ablate, "--out", str(path)])
+    there = [int(seed.name.removeprefix("seed-")) for seed in seed_directories(path)]
+    count = 1 + max(there, default=-1) if seeds is None else seeds
+    words = ["bpfunc", "study", "--config", f"{path}/config.toml", *(["--seeds", str(count)] if count else [])]
+    words += ["--ablate"] if ablate or (path / "without").is_dir() else []
+    return shell([*words, *(["--source", str(source)] if source is not None else []), "--out", str(path)])
 
 
 def check_output(path: Path, *, reads: Iterable[Path] = ()) -> None:

@@ -45,7 +45,10 @@ def fields_page(fields: Sequence[Field]) -> str:
     Returns:
         Markdown: a table with a row for each field.
     """
-    rows = [f"| `{field.name}` | {_type_in_words(field)} | `{toml_value(field.default)}` | {field.meaning} |" for field in fields]
+    rows = [
+        f"| `{field.name}` | {_type_in_words(field)} | `{toml_value(field.default)}` | {field.meaning} |"
+        for field in fields
+    ]
     head = [
         "# Fields of a configuration",
         "",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
+
+import attrs
 
 from pipelines.disk.waiting import wait_until
 from pipelines.errors import UsageProblem, WorkFailed, first_line
+from pipelines.spec.run_spec import RunSpec
 from pipelines.studies.workers import ProcessExecutor, WorkerLost
+from pipelines.training.engine import make_machine_code, telling
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -21,6 +26,56 @@ RETRIES = 2
 CONNECT_SECONDS = 10
 WORKER_SECONDS = 60
 """How long a scheduler without workers is waited for."""
+
+T = TypeVar("T")
+
+
+class Told(Protocol):
+    """Takes one finished training: its line, its accuracy, and how many are done where that is not one more."""
+
+    def __call__(self, line: str, accuracy: float | None, done: int | None = None) -> None:
+        """Take it."""
+
+
+def _nobody(line: str, accuracy: float | None, done: int | None = None) -> None:
+    pass
+
+
+@attrs.frozen(kw_only=True)
+class Workers:
+    """What runs many trainings, and who is told of them."""
+
+    executor: str = "processes"
+    """See `open_executor`."""
+    jobs: int = 1
+    """Processes at a time."""
+    threads: int = 1
+    """Threads of a process's matrix products."""
+    say: Callable[[str], None] = lambda message: None
+    """Takes a message, such as that machine code is being made."""
+    progress: Callable[[int], AbstractContextManager[Told]] = lambda total: nullcontext(_nobody)
+    """Takes the number of trainings; gives what is told of each as it ends."""
+
+    @contextmanager
+    def begin(self, spec: RunSpec, total: int) -> Iterator[tuple[Executor, Told]]:
+        """Open the executor; before that, make machine code once that all processes of this machine then find.
+
+        Args:
+            spec: The first training, with its engine chosen; its data is prepared already.
+            total: Number of trainings.
+
+        Yields:
+            The executor, and what is told of each training.
+
+        Raises:
+            PipelineError: See `open_executor`.
+        """
+        if self.executor == "processes":
+            with telling(self.say):
+                make_machine_code(spec)
+        pool = open_executor(self.executor, jobs=self.jobs, threads=self.threads)
+        with self.progress(total) as told, pool as executor:
+            yield executor, told
 
 
 @contextmanager
@@ -52,6 +107,59 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
         raise UsageProblem(
             f"unknown executor {name!r}", where="--executor", remedy="write processes, or dask://HOST:PORT"
         )
+
+
+def run_jobs(
+    executor: Executor,
+    jobs: Iterable[Callable[[], T | None]],
+    unfinished: Callable[[], str],
+    *,
+    where: str,
+    at_a_time: int | None = None,
+) -> Iterator[T]:
+    """Run jobs, and yield the result of each as it ends.
+
+    Args:
+        executor: Any; its workers may be on other machines.
+        jobs: Functions that can be pickled, in the order in which they begin. After a result of None no more begin.
+        unfinished: Says what is not finished, where a worker was lost; called when all workers have left.
+        where: The directory or the name of the work, for messages.
+        at_a_time: How many are handed to the executor before one of them has ended; all of them where None.
+
+    Yields:
+        The results but None; of jobs that ended together, in the order in which they began.
+
+    Raises:
+        WorkFailed: A worker was lost.
+        Exception: That of a job; the jobs that have not begun are dropped.
+
+    Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> with ThreadPoolExecutor(1) as pool:
+        ...     list(run_jobs(pool, [lambda: 1, lambda: 2, lambda: None], lambda: "some", where="here"))
+        [1, 2]
+    """
+    waiting, running = iter(jobs), dict[Future[T | None], None]()
+    try:
+        while True:
+            for job in islice(waiting, None if at_a_time is None else at_a_time - len(running)):
+                running[executor.submit(job)] = None
+            if not running:
+                return
+            done = wait(running, return_when=FIRST_COMPLETED).done
+            for future in [future for future in running if future in done]:
+                del running[future]
+                result = future.result()
+                if result is None:
+                    waiting = iter(())
+                else:
+                    yield result
+    except BrokenExecutor as lost:
+        wait(running)
+        raise work_lost(lost, unfinished(), where=where) from None
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def work_lost(lost: BrokenExecutor, left: str, *, where: str) -> WorkFailed:

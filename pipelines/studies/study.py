@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, as_completed
+from concurrent.futures import Executor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -17,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.metrics import class_figures
+from pipelines.artifacts import Prepared
 from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_hashes, lineage_table, require_same
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import TEMPORARY, make_directory, remove_directory, write_bytes
 from pipelines.disk.file_names import file_name_fault
 from pipelines.disk.json_text import write_json
 from pipelines.disk.ownership import kind_of
-from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
 from pipelines.runs.metrics import read_metrics
@@ -32,7 +33,7 @@ from pipelines.runs.run import evaluate_run, resume_run, train_run
 from pipelines.spec.run_spec import RECORDED, RunSpec
 from pipelines.spec.toml import load_config
 from pipelines.stages.prepare import prepare
-from pipelines.studies.executors import work_lost
+from pipelines.studies.executors import run_jobs
 from pipelines.studies.statistics import Interval, mean_and_interval
 from pipelines.training.engine import settled
 
@@ -146,6 +147,28 @@ def run_study(
     """
     spec = study_spec(directory, spec)
     prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+    yield from run_seeds(spec, seeds, directory, places, executor, prepared)
+
+
+def run_seeds(
+    spec: RunSpec, seeds: Sequence[int], directory: Path, places: Places, executor: Executor, prepared: Prepared
+) -> Iterator[SeedResult]:
+    """Do what `run_study` does, with an engine that is chosen and data that is prepared.
+
+    Args:
+        spec: The recipe, from `study_spec`.
+        seeds: Which seeds.
+        directory: Of the study.
+        places: Where data and cache lie.
+        executor: What runs the seeds.
+        prepared: The recipe's data.
+
+    Yields:
+        Results as they come.
+
+    Raises:
+        PipelineError: See `run_study`.
+    """
     open_study(directory, spec)
     write_bytes(directory / ASKED, f"{len(seeds)}\n".encode())
     there = {seed: read_seed(directory, seed) for seed in seeds}
@@ -154,20 +177,16 @@ def run_study(
     for found in done:
         _require_data(directory, found, data)
     yield from done
-    missing = [seed for seed, found in there.items() if found is None]
-    futures = {executor.submit(train_on_worker, spec, seed, directory, places): seed for seed in missing}
-    try:
-        for future in as_completed(futures):
-            found = copy_back(directory, futures[future], future.result())
-            _require_data(directory, found, data)
-            yield found
-    except BrokenExecutor as lost:
+
+    def unfinished() -> str:
         left = [str(seed) for seed in seeds if read_seed(directory, seed) is None]
-        told = f"{len(left)} of {len(seeds)} seeds ({', '.join(left)}); their checkpoints stay"
-        raise work_lost(lost, told, where=str(directory)) from None
-    finally:
-        for future in futures:
-            future.cancel()
+        return f"{len(left)} of {len(seeds)} seeds ({', '.join(left)}); their checkpoints stay"
+
+    jobs = [partial(train_on_worker, spec, seed, directory, places) for seed, found in there.items() if found is None]
+    for seed, files in run_jobs(executor, jobs, unfinished, where=str(directory)):
+        found = copy_back(directory, seed, files)
+        _require_data(directory, found, data)
+        yield found
 
 
 def _require_data(directory: Path, found: SeedResult, data: DataHashes) -> None:
@@ -232,7 +251,7 @@ def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> See
     return found
 
 
-def train_on_worker(spec: RunSpec, seed: int, directory: Path, places: Places) -> dict[str, bytes]:
+def train_on_worker(spec: RunSpec, seed: int, directory: Path, places: Places) -> tuple[int, dict[str, bytes]]:
     """Do what `train_seed` does, at a worker, and hand back what it wrote.
 
     Args:
@@ -242,14 +261,14 @@ def train_on_worker(spec: RunSpec, seed: int, directory: Path, places: Places) -
         places: Where data and cache lie, seen from the worker.
 
     Returns:
-        File name -> bytes, of the run directory without its checkpoints.
+        The seed, and file name -> bytes of the run directory without its checkpoints.
 
     Raises:
         PipelineError: See the stages.
     """
     train_seed(spec, seed, directory, places)
     files = (path for path in seed_directory(directory, seed).iterdir() if path.is_file())
-    return {path.name: path.read_bytes() for path in files if not path.name.startswith(TEMPORARY)}
+    return seed, {path.name: path.read_bytes() for path in files if not path.name.startswith(TEMPORARY)}
 
 
 def copy_back(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedResult:
@@ -366,27 +385,6 @@ def require_same_data(results: Sequence[SeedResult]) -> None:
         "the seeds of a study are of different data",
         remedy="remove those of one of them, and train them again",
     )
-
-
-def study_command(directory: Path, seeds: int, source: Path | None, *, ablate: bool = False) -> str:
-    """Write the command line that makes a study again from its own configuration.
-
-    Args:
-        directory: Of the study.
-        seeds: How many.
-        source: The directory of IDX files that was named, or None.
-        ablate: Whether each ingredient was left out in turn.
-
-    Returns:
-        A shell command; in the same directory it goes on where the study stands.
-
-    Example:
-        >>> study_command(Path("first"), 3, None)
-        'bpfunc study --config first/config.toml --seeds 3 --out first'
-    """
-    place = [] if source is None else ["--source", str(source)]
-    words = ["bpfunc", "study", "--config", str(directory / "config.toml"), "--seeds", str(seeds)]
-    return shell([*words, *(["--ablate"] if ablate else []), *place, "--out", str(directory)])
 
 
 def study_table(study: Study) -> dict[str, object]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -15,8 +18,11 @@ from bpfunc import Batch
 from pipelines.artifacts import Trained
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import exclusive
+from pipelines.disk.json_text import json_value
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
+from pipelines.stages.prepare import prepare as stage_prepare
+from pipelines.studies import conduct, executors
 from pipelines.studies.ablation import INGREDIENTS, ablation_rows, ablation_table, run_ablation, without_each
 from pipelines.studies.compare import compare
 from pipelines.studies.statistics import bootstrap_interval, mcnemar, mean_and_interval, student_t
@@ -61,6 +67,36 @@ def test_finished_seeds_are_never_trained_again(tmp_path: Path, places: Places) 
     assert sorted(second, key=lambda r: r.seed)[:2] == sorted(first, key=lambda r: r.seed)
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert [r.seed for r in sorted(second, key=lambda r: r.seed)] == [0, 1, 2]
+
+
+def test_a_study_is_one_call(tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds, ablation, tables and page; data is prepared once and refused before machine code is made, also once."""
+    made, told, totals, prepared = list[str](), list[str](), list[int](), list[DatasetSpec]()
+
+    @contextmanager
+    def progress(total: int) -> Iterator[Callable[..., None]]:
+        totals.append(total)
+        yield lambda line, accuracy, done=None: told.append(line)
+
+    def prepare(spec: DatasetSpec, **named: Path) -> object:
+        prepared.append(spec)
+        return stage_prepare(spec, **named)
+
+    monkeypatch.setattr(executors, "make_machine_code", lambda spec: made.append(spec.name))
+    monkeypatch.setattr(executors, "open_executor", lambda *_, **__: ThreadPoolExecutor(1))
+    monkeypatch.setattr(conduct, "prepare", prepare)
+    workers = executors.Workers(progress=progress)
+    spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, momentum=0.9))
+    with pytest.raises(DataProblem):
+        conduct.conduct_study(spec, 2, tmp_path / "s", attrs.evolve(places, source=tmp_path / "nowhere"), workers)
+    assert (made, told, totals, (tmp_path / "s").exists()) == ([], [], [], False)
+    done = conduct.conduct_study(spec, 2, tmp_path / "s", places, workers, ablate=True)
+    assert (made, totals, len(told), len(prepared)) == (["small"], [4], 4, 2)
+    assert json.loads((tmp_path / "s" / "study.json").read_text()) == json_value(study_table(done.study))
+    assert [row.ingredient for row in done.ablation] == ["momentum"]
+    assert json.loads((tmp_path / "s" / "ablation.json").read_text())[0]["mean"] == done.ablation[0].mean
+    command = re.sub(r"<[^>]*>", "", done.page.read_text())
+    assert f"--seeds 2 --ablate --source {places.source} --out {tmp_path / 's'}" in command
 
 
 def test_what_a_killed_seed_left_is_taken_up(tmp_path: Path, places: Places) -> None:
@@ -376,7 +412,8 @@ def test_half_written_files_do_not_come_home(tmp_path: Path, places: Places) -> 
     """What a killed worker left unpublished is no file of the run."""
     study(tmp_path / "s", places, range(1))
     (tmp_path / "s" / "seed-000" / ".tmp-params-1-0").write_bytes(b"half")
-    names = train_on_worker(SPEC, 0, tmp_path / "s", places).keys()
+    _, files = train_on_worker(SPEC, 0, tmp_path / "s", places)
+    names = files.keys()
     assert "metrics.json" in names
     assert not any(name.startswith(".") for name in names)
 

@@ -39,7 +39,7 @@ from pipelines.runs.naming import RUNS
 from pipelines.training.threads import use_threads
 
 if TYPE_CHECKING:
-    from pipelines.studies.study import SeedResult
+    from pipelines.studies.executors import Workers
 
 
 def study(
@@ -71,13 +71,10 @@ def study(
     """
     use_threads(threads)
     from pipelines.dataset.places import Places
-    from pipelines.disk.ownership import check_new_directory
-    from pipelines.stages.prepare import prepare
-    from pipelines.studies.ablation import ablation_rows, ablation_table, run_ablation, without_each, write_ablation
-    from pipelines.studies.executors import open_executor
-    from pipelines.studies.study import run_study, study_command, study_spec, study_table, summarised, write_study
+    from pipelines.studies.ablation import ablation_table
+    from pipelines.studies.conduct import conduct_study
+    from pipelines.studies.study import study_table
     from pipelines.studies.text import ablation_lines, study_lines
-    from pipelines.training.engine import make_machine_code, telling
 
     spec = merged_spec(
         recipe,
@@ -89,43 +86,24 @@ def study(
         unpinned=unpinned,
         settings=settings,
     )
-    directory = out or RUNS / f"study-{spec.name}"
-    check_new_directory(directory, "study", reads=[directory / "config.toml"])
-    places = Places(source=source, cache=cache, raw=raw)
-    spec = study_spec(directory, spec)
-    # Both once, here: the workers then find them.
-    prepared, _ = prepare(spec.dataset, source=source, cache=cache, raw=raw)
-    if executor == "processes":
-        with telling(partial(say, quiet=quiet)):
-            make_machine_code(spec)
-    results = []
-    total = seeds * (1 + len(without_each(spec)) * ablate)
-    with overall("study", total, quiet=quiet) as told, open_executor(executor, jobs=jobs, threads=threads) as pool:
-        for result in run_study(spec, range(seeds), directory, places, pool):
-            results.append(result)
-            figures = f"{100 * result.test_accuracy:.2f} %, {result.train_seconds:.1f} s"
-            told(f"seed {result.seed}: {figures}", result.test_accuracy)
-        without: dict[str, list[SeedResult]] = {}
-        for name, result in run_ablation(spec, range(seeds), directory, places, pool) if ablate else ():
-            without.setdefault(name, []).append(result)
-            told(f"without {name}, seed {result.seed}: {100 * result.test_accuracy:.2f} %", None)
-    found = summarised(spec.name, prepared.meta.class_names, results)
-    write_study(directory, found)
-    rows = ablation_rows(results, without)
-    if ablate:
-        write_ablation(directory, rows)
-    # Drawn after the numbers are safe.
-    from pipelines.studies.study_page import write_study_page
-
-    page = write_study_page(directory, found, study_command(directory, seeds, source, ablate=ablate), ablation=rows)
+    directory, places = out or RUNS / f"study-{spec.name}", Places(source=source, cache=cache, raw=raw)
+    workers = _workers("study", executor, jobs, threads, quiet=quiet)
+    done = conduct_study(spec, seeds, directory, places, workers, ablate=ablate)
     if as_json:
-        document = {"study": str(directory), "page": str(page), **study_table(found)}
-        print_json(document | {"ablation": ablation_table(rows)} if ablate else document)
+        document = {"study": str(directory), "page": str(done.page), **study_table(done.study)}
+        print_json(document | {"ablation": ablation_table(done.ablation)} if ablate else document)
     else:
-        print_text(study_lines(found))
+        print_text(study_lines(done.study))
         if ablate:
-            print_text(ablation_lines(rows))
-        print_text(in_lines([f"study: {directory / 'study.json'}", f"page: {page}"]))
+            print_text(ablation_lines(done.ablation))
+        print_text(in_lines([f"study: {directory / 'study.json'}", f"page: {done.page}"]))
+
+
+def _workers(name: str, executor: str, jobs: int, threads: int, *, quiet: bool) -> Workers:
+    from pipelines.studies.executors import Workers
+
+    bar = partial(overall, name, quiet=quiet)
+    return Workers(executor=executor, jobs=jobs, threads=threads, say=partial(say, quiet=quiet), progress=bar)
 
 
 def search(
