@@ -462,9 +462,8 @@ def test_wrong_searches_are_named(tmp_path: Path, text: str, message: str) -> No
         load_search(tmp_path / "search.toml")
 
 
-def test_every_ingredient_is_removed_alone() -> None:
-    """A recipe that has all ingredients loses exactly one field group in each variant."""
-    rich = RunSpec(
+RICH = {
+    "dense": RunSpec(
         dataset=DatasetSpec(scaling="mirrored", scaling_offset=0.1),
         model=ModelSpec(dropout=0.1, input_dropout=0.1, mirror=True, activation="gelu"),
         train=TrainSpec(
@@ -477,10 +476,23 @@ def test_every_ingredient_is_removed_alone() -> None:
             average=0.9,
             keep="best",
         ),
-    )
-    variants = without_each(rich)
-    assert list(variants) == list(INGREDIENTS)
-    for name, variant in variants.items():
+    ),
+    "convolutional": RunSpec(
+        model=ModelSpec(blocks=("conv 4", "pool"), batch_norm=True),
+        train=TrainSpec(flip=True, shift=2, cutout=6),
+    ),
+}
+
+
+def test_every_ingredient_is_in_a_recipe() -> None:
+    """Two recipes between them have all of them."""
+    assert {name for rich in RICH.values() for name in without_each(rich)} == set(INGREDIENTS)
+
+
+@pytest.mark.parametrize("rich", RICH.values(), ids=RICH)
+def test_every_ingredient_is_removed_alone(rich: RunSpec) -> None:
+    """A recipe loses exactly one field group in each variant."""
+    for name, variant in without_each(rich).items():
         changed = {
             f"{section.name}.{field.name}"
             for section in (attrs.fields(RunSpec).dataset, attrs.fields(RunSpec).model, attrs.fields(RunSpec).train)
