@@ -6,11 +6,13 @@ from functools import partial
 
 import attrs
 
+from bpfunc.arrays.calls import recorded
 from bpfunc.arrays.types import FloatArray
 from bpfunc.losses.base import Loss, Targets
 from bpfunc.tree import Tree
 
 
+@recorded
 def scaled(loss: Loss, factor: float) -> Loss:
     """Multiply a loss, and so all its derivatives, by a number.
 

@@ -164,7 +164,7 @@ def test_all_members_are_found() -> None:
     """Every layer and loss that the package names is among those tried."""
     assert {name for name in layers.__all__ if name in makers("Layer")} >= {"dense", "relu", "dropout", "batch_norm"}
     assert {"serial", "parallel", "named", "residual", "mirror_averaged"} <= makers("Layer").keys()
-    assert {name for name in losses.__all__ if inspect.isfunction(getattr(losses, name))} >= LOSSES.keys()
+    assert {name for name in losses.__all__ if inspect.isfunction(getattr(losses, name))} >= LOSSES.keys() - {"scaled"}
     assert len(OPS) >= 14
     assert len(LOSSES) >= 8
 

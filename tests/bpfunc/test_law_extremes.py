@@ -240,7 +240,7 @@ def test_softmax(z: list[float], dtype: Any) -> None:
 
 # Losses.
 
-LOSSES = makers("Loss")
+LOSSES = {name: maker for name, maker in makers("Loss").items() if name != "scaled"}  # that one is made of others
 TARGETS = st.sampled_from([0.0, 1.0, 0.5, 1e-38, 1e-310])
 
 
