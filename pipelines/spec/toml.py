@@ -105,14 +105,9 @@ def merged(base: SpecT, table: Mapping[str, object], *, where: str, path: str = 
         3
     """
     types = get_type_hints(type(base))
+    check_fields(table, list(types), where=where, path=path)
     changes: dict[str, object] = {}
     for name, value in table.items():
-        if name not in types:
-            raise UsageProblem(
-                f"unknown field {path}{name[:100]}{_did_you_mean(name, list(types))}",
-                where=where,
-                remedy=f"the fields here are {', '.join(types)}",
-            )
         current = getattr(base, name)
         if attrs.has(type(current)):
             if not isinstance(value, Mapping):
@@ -124,6 +119,30 @@ def merged(base: SpecT, table: Mapping[str, object], *, where: str, path: str = 
         return attrs.evolve(base, **changes)  # type: ignore[misc]
     except ValueError as error:
         raise UsageProblem(f"{path}{error}", where=where, remedy="choose a value in that range") from None
+
+
+def check_fields(table: Mapping[str, object], known: Sequence[str], *, where: str, path: str = "") -> None:
+    """Refuse a table that has a field which nobody reads.
+
+    Args:
+        table: From a document.
+        known: The fields that are read.
+        where: File, for the message.
+        path: What the table's fields are called by, such as ``train.``.
+
+    Raises:
+        UsageProblem: There is another field.
+
+    Example:
+        >>> check_fields({"seed": 1}, ["seed", "recipe"], where="example")
+    """
+    for name in table:
+        if name not in known:
+            raise UsageProblem(
+                f"unknown field {path}{name[:100]}{_did_you_mean(name, known)}",
+                where=where,
+                remedy=f"the fields here are {', '.join(known)}",
+            )
 
 
 def _checked(wanted: object, value: object, field: str, where: str) -> object:

@@ -451,7 +451,11 @@ def test_a_search_resumes_only_what_is_the_same(tmp_path: Path, places: Places) 
         ("folds = [", "cannot read the search"),
         ('recipe = "report"\nfolds = 1\ntake = 1\n[variant.a]', "folds = 1"),
         ('recipe = "report"\nfolds = 3\ntake = 4\n[variant.a]', "take = 4"),
-        ('recipe = "report"\nfolds = 3\ntake = 1', "no variant"),
+        ('recipe = "report"\nfolds = 3\ntake = 1', "does not say variant"),
+        ('recipe = "report"\n[variant.a]', "does not say folds and take"),
+        ('recipe = "report"\nfolds = 3\ntake = 1\nvariant = {}', "there is no table"),
+        ('recipe = "report"\nfolds = 3\ntake = 1\n[bsae]\n[variant.a]', "unknown field bsae .did you mean base"),
+        ('recipe = "report"\n[parameters]', "the space of a sweep"),
         ('recipe = "report"\nfolds = 3\ntake = 1\n[variant.a.train]\nepohcs = 1', "unknown field train.epohcs"),
     ],
 )

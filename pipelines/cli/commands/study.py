@@ -128,6 +128,7 @@ def search(
     use_threads(threads)
     from pipelines.dataset.places import Places
     from pipelines.disk.ownership import check_new_directory
+    from pipelines.stages.prepare import prepare
     from pipelines.studies.executors import open_executor
     from pipelines.studies.text import search_lines, search_trial_line
     from pipelines.studies.tuning.cross_validation import (
@@ -141,13 +142,15 @@ def search(
 
     plan = load_search(space, settings_with(engine, settings))
     check_new_directory(out, "search", reads=[space], writes=("search.json",))
-    plan = settled_search(plan)
-    with telling(partial(say, quiet=quiet)):  # once, here: the workers then find it
+    plan, places = settled_search(plan), Places(source=source, cache=cache, raw=raw)
+    for spec in plan.variants.values():
+        prepare(spec.dataset, source=source, cache=cache, raw=raw)
+    with telling(partial(say, quiet=quiet)):  # once, here, as the data: the workers then find it
         make_machine_code(next(iter(plan.variants.values())))
     trials = []
     total = plan.take * len(plan.variants)
     with overall("search", total, quiet=quiet) as told, open_executor("processes", jobs=jobs, threads=threads) as pool:
-        for trial in run_search(plan, out, Places(source=source, cache=cache, raw=raw), pool):
+        for trial in run_search(plan, out, places, pool):
             trials.append(trial)
             told(search_trial_line(trial), trial.validation_accuracy)
     table = search_table(trials)
@@ -189,6 +192,7 @@ def sweep(
     from pipelines.disk.json_text import write_json
     from pipelines.disk.ownership import check_new_directory
     from pipelines.spec.toml import to_toml
+    from pipelines.stages.prepare import prepare
     from pipelines.studies.executors import open_executor
     from pipelines.studies.text import trial_line
     from pipelines.studies.tuning.space import load_space, with_settings
@@ -200,7 +204,8 @@ def sweep(
     directory = out or RUNS / f"sweep-{space.stem}"
     check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
     asked, plan = plan, attrs.evolve(plan, base=settled(plan.base))
-    if executor == "processes":  # once, here: the workers then find it
+    prepare(plan.base.dataset, source=source, cache=cache, raw=raw)
+    if executor == "processes":  # once, here, as the data: the workers then find it
         with telling(partial(say, quiet=quiet)):
             make_machine_code(plan.base)
     make_directory(directory)

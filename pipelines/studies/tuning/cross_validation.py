@@ -26,10 +26,11 @@ from pipelines.dataset.places import Places
 from pipelines.disk.file_names import file_name_fault, same_file_name
 from pipelines.disk.json_text import write_json
 from pipelines.disk.untrusted.documents import read_json, read_toml
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import UsageProblem, WorkFailed
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, flat
-from pipelines.spec.toml import load_recipe, merged, reasons_table
+from pipelines.spec.toml import check_fields, load_recipe, merged, reasons_table
 from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
 from pipelines.studies.executors import work_lost
@@ -86,17 +87,27 @@ def load_search(path: Path, changes: Mapping[str, object] | None = None) -> Sear
         UsageProblem: The file cannot be read or is not valid, a variant's name cannot be part of a file's name, or a
             change is of a field that the search or a variant sets: neither is taken over the other in silence.
     """
-    table = read_toml(path, "search")
+    table, where = read_toml(path, "search"), str(path)
+    if "parameters" in table:
+        raise UsageProblem("this is the space of a sweep", where=where, remedy=f"`bpfunc sweep {shell([where])}`")
+    check_fields(table, ("recipe", "folds", "take", "base", "variant"), where=where)
+    missing = [name for name in ("recipe", "folds", "take", "variant") if name not in table]
+    if missing:
+        raise UsageProblem(
+            f"the search does not say {' and '.join(missing)}",
+            where=where,
+            remedy="write recipe = NAME, folds = K, take = how many of them are judged, and tables [variant.NAME]",
+        )
     folds, take, recipe = table.get("folds"), table.get("take"), table.get("recipe")
     variants = table.get("variant")
     if not isinstance(folds, int) or not isinstance(take, int) or not 1 <= take <= folds or folds < 2:
         raise UsageProblem(
             f"folds = {folds!r} and take = {take!r}",
-            where=str(path),
+            where=where,
             remedy="whole numbers, 2 <= folds, 1 <= take <= folds",
         )
     if not isinstance(recipe, str) or not isinstance(variants, dict) or not variants:
-        raise UsageProblem("no recipe or no variant", where=str(path), remedy="add recipe = ... and [variant.NAME]")
+        raise UsageProblem("recipe is not a text, or there is no table [variant.NAME]", where=where, remedy="add it")
     _check_names(list(variants), path)
     base = merged(load_recipe(recipe), _table(table, "base", path), where=f"{path}, base")
     base = merged(base, changes or {}, where=OPTION)

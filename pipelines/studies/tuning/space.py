@@ -9,10 +9,11 @@ from typing import Literal, TypeAlias
 import attrs
 
 from pipelines.disk.untrusted.documents import read_toml
+from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import flat
-from pipelines.spec.toml import load_recipe, merged
+from pipelines.spec.toml import check_fields, load_recipe, merged
 
 Value: TypeAlias = str | int | float | bool | Sequence["Value"]
 
@@ -63,11 +64,11 @@ def load_space(path: Path, changes: Mapping[str, object] | None = None) -> Space
     """
     where = str(path)
     table = read_toml(path, "space")
-    unknown = table.keys() - {"recipe", "fixed", "parameters", "pruner", "seed"}
+    if "variant" in table:
+        raise UsageProblem("this is a search", where=where, remedy=f"`bpfunc search {shell([where])} --out DIR`")
+    check_fields(table, ("recipe", "fixed", "parameters", "pruner", "seed"), where=where)
     recipe, fixed, ranges = table.get("recipe", "report"), table.get("fixed", {}), table.get("parameters")
     pruner, seed = table.get("pruner", "median"), table.get("seed", 0)
-    if unknown:
-        raise UsageProblem(f"unknown field {min(unknown)}", where=where, remedy="see docs/scale.md")
     if pruner not in ("median", "hyperband", "none"):
         raise UsageProblem(f"pruner: found {pruner!r}", where=where, remedy="write median, hyperband or none")
     if not isinstance(recipe, str) or not isinstance(fixed, dict) or type(seed) is not int or seed < 0:
