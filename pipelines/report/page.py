@@ -112,7 +112,7 @@ def _compared(inputs: ReportInputs) -> list[Html]:
     place = f"{points(abs(better)).lstrip('+')} percentage points {'above' if better >= 0 else 'below'} it"
     said = (
         f"Compared with: the course report, which reached {percent(inputs.published)} on the same three classes with "
-        f"two hidden layers. This run is {place}. Its test images are not known."
+        f"two hidden layers. This run is {place}. The report does not say which test images it took."
     )
     return [element("p", {"class": "compared"}, text(said))]
 
