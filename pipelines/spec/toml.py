@@ -122,7 +122,7 @@ def merged(base: SpecT, table: Mapping[str, object], *, where: str, path: str = 
 
 
 def check_fields(table: Mapping[str, object], known: Sequence[str], *, where: str, path: str = "") -> None:
-    """Refuse a table that has a field which nobody reads.
+    """Refuse a table with a field that is not read.
 
     Args:
         table: From a document.
