@@ -78,7 +78,8 @@ def train_run(
         PipelineError: See the stages.
         Interrupted: A signal came; where the training stood has been saved.
     """
-    choose_engine(spec, gradient)  # one that is not there or does not know the training is refused before all else
+    if spec.train.engine == "compiled":  # where it is not there, or does not know the training, nothing else is begun
+        choose_engine(spec, gradient)
     prepared, decision = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     data = data_hashes(prepared, spec.dataset)
     directory = new_run_directory(places.out, places.runs, spec, now)
