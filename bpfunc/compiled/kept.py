@@ -18,14 +18,15 @@ import platform
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bpfunc.compiled.observer import told
 
 numba: Any = import_module("numba")  # which says nothing of its types
 _caching: Any = import_module("numba.core.caching")
@@ -114,37 +115,6 @@ class _File:
             raise
 
 
-_observer: ContextVar[Callable[[Path], None] | None] = ContextVar("_observer", default=None)
-
-
-@contextlib.contextmanager
-def observed(observer: Callable[[Path], None]) -> Iterator[None]:
-    """Call a function the first time within the block that machine code is made because none is kept.
-
-    Args:
-        observer: Takes the directory where the code will be kept, before it is made.
-
-    Yields:
-        Nothing.
-
-    Example:
-        >>> with observed(print):
-        ...     pass
-    """
-    token = _observer.set(observer)
-    try:
-        yield
-    finally:
-        _observer.reset(token)
-
-
-def _is_made() -> None:
-    observer = _observer.get()
-    if observer is not None:
-        _observer.set(None)
-        observer(directory())
-
-
 class _Content(_caching.CompileResultCacheImpl):  # type: ignore[misc]  # numba has no types
     """How numba turns machine code into bytes and back; where these are kept is not its business here."""
 
@@ -169,7 +139,7 @@ class _Store(_caching.FunctionCache):  # type: ignore[misc]
             target_context.refresh()
             found = self._load_overload(sig, target_context)
         if found is None:
-            _is_made()
+            told(directory())
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bpfunc import Batch
 from bpfunc.compiled import choice
+from bpfunc.compiled.observer import observed
 from bpfunc.gradient.modes import GradientMaker, value_and_grad
 from bpfunc.training.step import StepFn
 from bpfunc.transforms.schedules import Schedule, constant
@@ -167,11 +168,6 @@ def telling(tell: Callable[[str], None]) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    try:
-        from bpfunc.compiled.kept import observed
-    except ImportError:  # without the extra no machine code is made
-        yield
-        return
     words = "making machine code for this training, which takes some seconds and is done once; it is kept in {}"
     with observed(lambda directory: tell(words.format(directory))):
         yield
