@@ -1,16 +1,16 @@
 """What every docstring example may take for granted: ``import numpy as np``; and whose extra must be installed."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-ONNX = ("chain", "foreign", "layers", "links", "nodes", "norms", "operators", "products")
+ROOT = Path(__file__).parent
 EXTRAS = {
     "sklearn": ["bpfunc/interop/sklearn"],
     "onnx": [
-        "bpfunc/interop/onnx.py",
-        *(f"bpfunc/interop/onnx_{part}.py" for part in ONNX),
+        *(str(path.relative_to(ROOT)) for path in ROOT.glob("bpfunc/interop/onnx*.py")),
         "tests/bpfunc/interop/hostile_files.py",
         "tests/conformance/foreign_graphs.py",
     ],

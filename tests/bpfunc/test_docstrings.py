@@ -7,10 +7,12 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 
 import pytest
 
 import bpfunc
+from bpfunc import interop
 
 EXTRAS = {
     "bpfunc.interop.numba": "numba",
@@ -28,11 +30,7 @@ EXTRAS = {
         f"bpfunc.interop.sklearn.{part}": "sklearn"
         for part in ("classifier", "estimator", "files", "parameters", "regressor", "validation")
     },
-    "bpfunc.interop.onnx": "onnx",
-    **{
-        f"bpfunc.interop.onnx_{part}": "onnx"
-        for part in ("chain", "foreign", "layers", "links", "nodes", "norms", "operators", "products")
-    },
+    **{f"bpfunc.interop.{path.stem}": "onnx" for path in Path(interop.__path__[0]).glob("onnx*.py")},
 }
 """Modules that need an extra, and the package by which to see whether it is installed."""
 
