@@ -16,7 +16,7 @@ import bpfunc
 
 ROOT = Path(__file__).parents[1]
 PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
-NEEDS = {"onnx.md": ("onnx", "onnxruntime"), "sklearn.md": ("sklearn",)}
+NEEDS = {"engine.md": ("numba",), "onnx.md": ("onnx", "onnxruntime"), "sklearn.md": ("sklearn",)}
 """Pages whose code needs libraries of extras."""
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
