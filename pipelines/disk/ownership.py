@@ -36,6 +36,8 @@ RUN_FILES = (
 ENTRY_FILES = (r"train\.parquet", r"test\.parquet", r"manifest\.json")
 """Names of all files of a cache entry, as regular expressions."""
 
+ASKED = "seeds.txt"
+"""A file in the directory of a study, there before the first seed: how many seeds the last command asked for."""
 _ONLY_IN_A_RUN = ("params.safetensors", "history.parquet", "predictions.parquet", "sealed.txt")
 _IDX = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IGNORECASE)
 _SEED = re.compile(r"seed-[0-9]{3,}")
@@ -73,7 +75,7 @@ def kind_of(directory: Path) -> Kind | None:
     if not has("config.toml"):
         return None
     whole = _is_whole_config(directory / "config.toml")
-    if (whole and has("study.json")) or seed_directories(directory):
+    if (whole and (has("study.json") or has(ASKED))) or seed_directories(directory):
         return "study"
     begun = whole and (directory / "checkpoints").is_dir()
     saved = any((directory / "checkpoints").glob("epoch-*.safetensors"))

@@ -11,12 +11,12 @@ from typing import Literal
 import attrs
 
 from pipelines.disk.atomic import foreign_files, is_claimed, remove_directory
-from pipelines.disk.ownership import RUN_FILES, kind_of, seed_directories
+from pipelines.disk.ownership import ASKED, RUN_FILES, kind_of, seed_directories
 from pipelines.disk.untrusted.documents import read_json
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.runs.directory import read_config
 from pipelines.runs.metrics import fraction, read_metrics
-from pipelines.runs.naming import ASKED, began, read_note
+from pipelines.runs.naming import began, read_note
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import flat
 from pipelines.spec.toml import load_config, to_table

@@ -17,8 +17,6 @@ RUNS = Path("data/runs")
 """Where runs lie whose place is not given."""
 BEGAN = "checkpoints/began.txt"
 """A file in the directory of a run: when it began, as ISO 8601."""
-ASKED = "seeds.txt"
-"""A file in the directory of a study: how many seeds the last command asked for."""
 LATEST = "latest"
 """Names the run that began last."""
 _STAMP = re.compile(r"(\d{8}-\d{6}-\d{6})-")

@@ -24,11 +24,10 @@ from pipelines.dataset.places import Places
 from pipelines.disk.atomic import TEMPORARY, make_directory, remove_directory, write_bytes
 from pipelines.disk.file_names import file_name_fault
 from pipelines.disk.json_text import write_json
-from pipelines.disk.ownership import kind_of
+from pipelines.disk.ownership import ASKED, kind_of
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.directory import read_config, write_config
 from pipelines.runs.metrics import read_metrics
-from pipelines.runs.naming import ASKED
 from pipelines.runs.run import evaluate_run, resume_run, train_run
 from pipelines.spec.run_spec import RECORDED, RunSpec
 from pipelines.spec.toml import load_config

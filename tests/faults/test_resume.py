@@ -269,10 +269,13 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_and_exits_130(number: int, places: Places, tmp_path: Path, slow_config: Path) -> None:
+def test_signal_saves_and_exits_130(
+    number: int, places: Places, tmp_path: Path, slow_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A signal in the middle of training leaves a checkpoint and says how to go on; going on ends as never stopped."""
     out = tmp_path / "run"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1"}
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # also for the run here, whose file names its threads
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
         command(places, "train", "--config", slow_config, "--out", out), env=environment, stderr=subprocess.PIPE
     )

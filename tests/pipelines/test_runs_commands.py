@@ -14,10 +14,10 @@ import pytest
 
 from pipelines.disk.atomic import foreign_files
 from pipelines.disk.json_text import sealed_json
-from pipelines.disk.ownership import RUN_FILES
+from pipelines.disk.ownership import ASKED, RUN_FILES
 from pipelines.errors import UsageProblem
 from pipelines.runs.listing import list_runs, list_studies, read_entry, remove_run, unwanted
-from pipelines.runs.naming import ASKED, BEGAN
+from pipelines.runs.naming import BEGAN
 from pipelines.spec.run_spec import RunSpec, TrainSpec
 from pipelines.spec.toml import to_toml
 

@@ -19,6 +19,7 @@ from pipelines.artifacts import Trained
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import exclusive
 from pipelines.disk.json_text import json_value
+from pipelines.disk.ownership import ASKED, check_new_directory, kind_of
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.prepare import prepare as stage_prepare
@@ -29,8 +30,10 @@ from pipelines.studies.statistics import bootstrap_interval, mcnemar, mean_and_i
 from pipelines.studies.study import (
     SeedResult,
     copy_back,
+    open_study,
     read_seed,
     run_study,
+    study_spec,
     study_table,
     summarised,
     train_on_worker,
@@ -464,6 +467,16 @@ def test_wrong_searches_are_named(tmp_path: Path, text: str, message: str) -> No
     (tmp_path / "search.toml").write_text(text)
     with pytest.raises(UsageProblem, match=message):
         load_search(tmp_path / "search.toml")
+
+
+def test_a_study_killed_before_its_first_seed_goes_on(tmp_path: Path, places: Places) -> None:
+    """Configuration and number of seeds are all that is there then; it is a study, listed as one and gone on with."""
+    begun = tmp_path / "s"
+    open_study(begun, study_spec(begun, SPEC))
+    (begun / ASKED).write_text("2\n")
+    check_new_directory(begun, "study", reads=[begun / "config.toml"])
+    assert kind_of(begun) == "study"
+    assert len(study(begun, places, range(2))) == 2
 
 
 RICH = {
