@@ -129,7 +129,6 @@ def search(
     from pipelines.dataset.places import Places
     from pipelines.disk.ownership import check_new_directory
     from pipelines.stages.prepare import prepare
-    from pipelines.studies.executors import open_executor
     from pipelines.studies.text import search_lines, search_trial_line
     from pipelines.studies.tuning.cross_validation import (
         load_search,
@@ -138,18 +137,16 @@ def search(
         settled_search,
         write_search,
     )
-    from pipelines.training.engine import make_machine_code, telling
 
     plan = load_search(space, settings_with(engine, settings))
     check_new_directory(out, "search", reads=[space], writes=("search.json",))
     plan, places = settled_search(plan), Places(source=source, cache=cache, raw=raw)
-    for spec in plan.variants.values():
-        prepare(spec.dataset, source=source, cache=cache, raw=raw)
-    with telling(partial(say, quiet=quiet)):  # once, here, as the data: the workers then find it
-        make_machine_code(next(iter(plan.variants.values())))
+    specs = list(plan.variants.values())
+    for dataset in {spec.dataset for spec in specs}:
+        prepare(dataset, source=source, cache=cache, raw=raw)
     trials = []
-    total = plan.take * len(plan.variants)
-    with overall("search", total, quiet=quiet) as told, open_executor("processes", jobs=jobs, threads=threads) as pool:
+    workers = _workers("search", "processes", jobs, threads, quiet=quiet)
+    with workers.begin(specs[0], plan.take * len(specs)) as (pool, told):
         for trial in run_search(plan, out, places, pool):
             trials.append(trial)
             told(search_trial_line(trial), trial.validation_accuracy)
@@ -193,24 +190,20 @@ def sweep(
     from pipelines.disk.ownership import check_new_directory
     from pipelines.spec.toml import to_toml
     from pipelines.stages.prepare import prepare
-    from pipelines.studies.executors import open_executor
     from pipelines.studies.text import trial_line
     from pipelines.studies.tuning.space import load_space, with_settings
     from pipelines.studies.tuning.storage import storage_url
     from pipelines.studies.tuning.sweep import best_trial, run_sweep, sweep_results, sweep_table
-    from pipelines.training.engine import make_machine_code, settled, telling
+    from pipelines.training.engine import settled
 
     plan, places = load_space(space, settings_with(engine, settings)), Places(source=source, cache=cache, raw=raw)
     directory = out or RUNS / f"sweep-{space.stem}"
     check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
     asked, plan = plan, attrs.evolve(plan, base=settled(plan.base))
     prepare(plan.base.dataset, source=source, cache=cache, raw=raw)
-    if executor == "processes":  # once, here, as the data: the workers then find it
-        with telling(partial(say, quiet=quiet)):
-            make_machine_code(plan.base)
     make_directory(directory)
     url = storage or storage_url(directory)
-    with overall("sweep", trials, quiet=quiet) as told, open_executor(executor, jobs=jobs, threads=threads) as pool:
+    with _workers("sweep", executor, jobs, threads, quiet=quiet).begin(plan.base, trials) as (pool, told):
         for trial in run_sweep(plan, url, trials, places, pool, jobs=jobs):
             told(trial_line(trial), trial.validation_accuracy, trial.number + 1)
     results = sweep_results(plan, url, places)
