@@ -1,6 +1,6 @@
 """Measure bpfunc beside its peers: ``python -m tests.benchmarks [name...]``.
 
-Leaves ``results.json``, ``results.md`` and ``epochs.png`` in the output directory. Results of other names that are
+Leaves ``results.json``, ``results.md`` and pictures in the output directory. Results of other names that are
 there already stay. With ``--publish`` the figures go into ``docs/performance.md`` as well.
 """
 
@@ -19,10 +19,14 @@ from pathlib import Path
 import attrs
 
 from tests.benchmarks.peers import PEERS, PREDICTORS
-from tests.benchmarks.publish import markdown, publish, write_plot
+from tests.benchmarks.pictures import draw
+from tests.benchmarks.publish import markdown, publish
 from tests.benchmarks.settings import GRID, OPTIMIZERS, ROOT, Cell, Settings
 
-NAMES = ("epochs", "prediction", "memory", "cold_start", "whole_process", "step_profile")
+NAMES = (
+    *("recipes", "estimators", "recipe_process", "whole_process", "epochs", "prediction", "cold_start", "memory"),
+    "step_profile",
+)
 """Modules with a function `measure`."""
 LIBRARIES = ("bpfunc", "numpy", "numba", "torch", "jax", "optax", "scikit-learn", "onnxruntime")
 
@@ -47,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = markdown(results)
     (options.out / "results.md").write_text(text, encoding="utf-8")
-    write_plot(results, options.out / "epochs.png")
+    draw(results, options.out)
     print(text)
     if options.publish:
         publish(results)

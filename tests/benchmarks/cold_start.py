@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from tests.benchmarks.processes import ProcessFailedError, ProcessTime, in_turns
 from tests.benchmarks.settings import Settings, python
 
-OURS = {"import bpfunc": ("-c", "import bpfunc"), "bpfunc --help": ("-m", "pipelines", "--help")}
+OURS = {
+    "import bpfunc": ("-c", "import bpfunc"),
+    "bpfunc --help": ("-m", "pipelines", "--help"),
+    "first step, NumPy": ("-c", "from tests.benchmarks import ours; ours.first_step('numpy')"),
+}
+if find_spec("numba"):
+    OURS["first step, kept machine code"] = ("-c", "from tests.benchmarks import ours; ours.first_step('compiled')")
 PEERS = {
     "import torch": ("-c", "import torch"),
     "import jax, optax": ("-c", "import jax.numpy, optax"),

@@ -1,7 +1,7 @@
 """The one place that builds "ours", in each configuration that is offered.
 
-A new configuration is one line in `CONFIGURATIONS` and a function that takes a `Problem`; the grid, memory and the
-checks then measure it too. `PREDICTORS` and `COMMANDS` do the same for prediction and for whole processes.
+An engine of `ENGINES` is a function here that takes a `Problem`; the grid, memory and the checks measure it, recipes,
+estimators and whole processes name it. `PREDICTORS` does the same for prediction.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import bpfunc as bp
 from tests.benchmarks.problem import Floats, Layers, Problem, Runner
 from tests.benchmarks.settings import CLASSES, Optimizer
 
-CONFIGURATIONS = {
-    "bpfunc": "tests.benchmarks.ours:plain",
-    **({"bpfunc compiled": "tests.benchmarks.ours:compiled"} if find_spec("numba") else {}),
-}
-"""Name -> function that makes a `Runner`; what needs an extra that is not installed is left out."""
+ENGINES = {"bpfunc": "numpy", **({"bpfunc compiled": "compiled"} if find_spec("numba") else {})}
+"""Name in tables -> name of the engine; what needs an extra that is not installed is left out."""
+CONFIGURATIONS = {name: f"tests.benchmarks.ours:{engine}" for name, engine in ENGINES.items()}
+"""Name -> function that makes a `Runner`."""
 Epoch: TypeAlias = Callable[..., tuple[bp.TrainState, bp.StepMetrics]]
 """``(state, *arguments of epoch_batches) -> (state, metrics)``."""
 PREDICTORS = {"bpfunc": "tests.benchmarks.ours:predictor"}
 """Name -> function that makes ``inputs -> logits``."""
-COMMANDS = {"bpfunc": ("-m", "pipelines", "train")}
+COMMANDS = {name: ("-m", "pipelines", "train", "--engine", engine) for name, engine in ENGINES.items()}
 """Name -> arguments of Python that train from the command line."""
 
 
@@ -58,7 +57,7 @@ def layers_of(params: bp.SerialParams) -> Layers:
     return [(part.weight, part.bias) for part in params.layers if part != ()]
 
 
-def plain(problem: Problem) -> Runner:
+def numpy(problem: Problem) -> Runner:
     """Plain NumPy, put together as the README does: an epoch as a fold of `make_step`'s step over `epoch_batches`."""
     model, transform = network(problem.cell.hidden), transform_of(problem.optimizer)
     step = bp.make_step(model, bp.cross_entropy(), transform)
@@ -99,3 +98,13 @@ def predictor(layers: Layers, threads: int) -> Callable[[Floats], Floats]:
     _, state, _ = model.init(bp.Key(0), (len(layers[0][0]),))
     params = params_of(layers)
     return lambda inputs: bp.predict(model, params, state, inputs)
+
+
+def first_step(engine: str) -> None:
+    """From nothing to one step of momentum on 128 rows."""
+    model, transform, make = network((128, 64)), bp.sgd(0.05, momentum=0.9), bp.make_step
+    if engine == "compiled":
+        from bpfunc.interop.numba import compiled_step as make
+    state = bp.init_train_state(model, transform, bp.Key(0), (784,))
+    batch = bp.Batch(np.ones((128, 784), np.float32), np.eye(CLASSES, dtype=np.float32)[[0] * 128])
+    make(model, bp.cross_entropy(), transform)(state, batch)

@@ -6,12 +6,16 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.benchmarks.settings import CLASSES, INPUTS, Cell, Optimizer
+
+if TYPE_CHECKING:
+    from pipelines.spec.run_spec import DatasetSpec
 
 Floats = NDArray[np.float32]
 Layers = list[tuple[Floats, Floats]]
@@ -83,7 +87,7 @@ def mean_loss(layers: Layers, inputs: Floats, labels: NDArray[np.int64]) -> floa
 def write_rows(folder: Path, rows: int | None) -> None:
     """Put the rows where every worker finds them: those of the bundle, or random ones of the same form."""
     if rows is None:
-        inputs, labels = _bundle()
+        inputs, labels = bundle()
     else:
         rng = np.random.default_rng(2)
         labels = rng.integers(0, CLASSES, rows)
@@ -97,13 +101,14 @@ def read_rows(folder: Path) -> tuple[Floats, NDArray[np.int64]]:
     return np.load(folder / "inputs.npy"), np.load(folder / "labels.npy")
 
 
-def _bundle() -> tuple[Floats, NDArray[np.int64]]:
+def bundle(spec: DatasetSpec | None = None) -> tuple[Floats, NDArray[np.int64]]:
+    """Training rows of the bundle, scaled as a specification says: between 0 and 1 where there is none."""
     from pipelines.spec.run_spec import DatasetSpec
     from pipelines.stages.acquire import acquire
     from pipelines.stages.decode import decode
     from pipelines.stages.encode import encode
     from pipelines.stages.select import select
 
-    spec = DatasetSpec()
+    spec = DatasetSpec() if spec is None else spec
     split = encode(select(decode(acquire(spec)), spec), spec).train
     return split.pixels, split.label.astype(np.int64)

@@ -108,8 +108,9 @@ class Settings:
 
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "PJRT_NPROC", "NPROC")
-WORKAROUNDS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-"""Some machines set these for the sake of old OpenBLAS builds, which they slow down; nobody here is to inherit them."""
+WORKAROUNDS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE")
+"""Some machines set these, for the sake of old OpenBLAS builds or of clean disks; all are slower so, and a person's own
+computer has none of them."""
 
 
 def child_environment(threads: int) -> dict[str, str]:

@@ -10,12 +10,13 @@ import attrs
 import numpy as np
 import pytest
 
-from tests.benchmarks import epochs, images, ours
+from tests.benchmarks import epochs, estimators, images, ours, recipes
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.epochs import Comparison, EpochTime, compared
 from tests.benchmarks.problem import Problem, Runner, mean_loss
 from tests.benchmarks.publish import BEGIN, END, publish
 from tests.benchmarks.settings import Cell, Settings
+from tests.benchmarks.targets import targets
 from tests.benchmarks.whole_process import _layers
 from tests.benchmarks.worker import WorkerFailedError
 
@@ -30,16 +31,17 @@ def records_of(folder: Path, name: str) -> list[dict[str, object]]:
 
 def test_runs_without_peers(tmp_path: Path) -> None:
     """Ours and the floor are measured in every part that does not train for long."""
-    names = ("epochs", "prediction", "memory", "cold_start", "step_profile")
+    names = ("recipes", "epochs", "prediction", "memory", "cold_start", "step_profile")
     main([*names, *TINY, "--optimizers", "SGD", "AdamW", "--peers", "none", "--out", str(tmp_path)])
     times = records_of(tmp_path, "epochs")
     assert {time["runner"] for time in times} == {*ours.CONFIGURATIONS, "products", "copy"}
     assert all(time["seconds"] > 0 for time in times)
-    assert all(record["seconds"] > 0 for name in ("prediction", "cold_start") for record in records_of(tmp_path, name))
+    for name in ("recipes", "prediction", "cold_start"):
+        assert all(record["seconds"] > 0 for record in records_of(tmp_path, name))
     assert all(record["total"] > record["imported"] > 0 for record in records_of(tmp_path, "memory"))
     profile = {(r["part"], r["optimizer"]): r["microseconds"] for r in records_of(tmp_path, "step_profile")}
     assert profile["whole step", "SGD"] > profile["update", "SGD"] > 0
-    assert "Seconds for an epoch" in (tmp_path / "results.md").read_text()
+    assert "### The grid" in (tmp_path / "results.md").read_text()
 
 
 def test_peers_compute_the_same(tmp_path: Path) -> None:
@@ -52,9 +54,47 @@ def test_peers_compute_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "epochs.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_recipes_and_estimators_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both engines and the peers train the same; the page has a table and a picture, and says which bounds are kept."""
+    for library in ("torch", "sklearn", "matplotlib"):
+        pytest.importorskip(library)
+    monkeypatch.setattr(recipes, "RECIPES", ("report", "best"))
+    monkeypatch.setattr(estimators, "TABLES", dict(itertools.islice(estimators.TABLES.items(), 1)))
+    main(["recipes", "estimators", *TINY, "--peers", "torch", "scikit-learn", "--out", str(tmp_path)])
+    for name, peer in (("recipes", "torch"), ("estimators", "scikit-learn")):
+        assert {record["runner"] for record in records_of(tmp_path, name)} == {*ours.ENGINES, peer}
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "estimators, compiled / scikit-learn, worst" in (tmp_path / "results.md").read_text()
+
+
+def untrained(recipe: recipes.Recipe) -> recipes.Trainer:
+    """A peer that learns nothing."""
+    return lambda: 20.0
+
+
+def test_a_recipe_that_is_trained_otherwise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The losses of the first epoch are compared before anything is timed."""
+    monkeypatch.setattr(recipes, "RECIPES", ("report",))
+    monkeypatch.setattr(recipes, "PEERS", {"torch": "tests.benchmarks.test_suite:untrained"})
+    with pytest.raises(WorkerFailedError, match=r"torch trains something else: loss 20.0000 where"):
+        recipes.measure(Settings(threads=1, quick=True, rows=70))
+
+
+def test_bounds_are_judged_by_hand() -> None:
+    """The better engine counts where one may choose, and a bound that is met exactly is kept."""
+    record = {"table": "a", "rounds": (1.0,), "score": 1.0}
+    times = {"bpfunc": 8.5, "bpfunc compiled": 4.0, "scikit-learn": 10.0}
+    records = [{**record, "runner": name, "seconds": took} for name, took in times.items()]
+    text = targets({"estimators": {"records": records}})
+    assert "| estimators, compiled / scikit-learn, geometric mean | <= 0.4 | 0.40 | yes |" in text
+    assert "| estimators, NumPy alone / scikit-learn, geometric mean | <= 0.85 | 0.85 | yes |" in text
+    records[0]["seconds"] = 8.6
+    assert "| <= 0.85 | 0.86 | no |" in targets({"estimators": {"records": records}})
+
+
 def too_fast(problem: Problem) -> Runner:
     """A configuration that trains with another rate than it was told."""
-    return ours.plain(attrs.evolve(problem, optimizer=attrs.evolve(problem.optimizer, rate=0.5)))
+    return ours.numpy(attrs.evolve(problem, optimizer=attrs.evolve(problem.optimizer, rate=0.5)))
 
 
 def test_another_computation_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

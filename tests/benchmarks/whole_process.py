@@ -62,15 +62,16 @@ def measure(settings: Settings) -> tuple[ProcessTime, ...]:
         folder = Path(name)
         config = folder / "config.toml"
         config.write_text(CONFIG)
-        entry = _prepare(config, folder / "cache", settings.threads)
+        entry = prepare(folder / "cache", settings.threads, "--config", str(config))
         commands = {ours: _ours(ours, folder, config, settings.threads) for ours in COMMANDS}
         commands |= {peer: _script(peer, folder, entry) for peer in SCRIPTS if settings.offers(peer)}
         times = in_turns(commands, threads=settings.threads, rounds=1 if settings.quick else 5, warm_up=1)
-        return tuple(_judged(time, folder, entry) for time in times)
+        return tuple(judged(time, folder, entry) for time in times)
 
 
-def _prepare(config: Path, cache: Path, threads: int) -> Path:
-    command = python("-m", "pipelines", "data", "prepare", "--config", str(config), "--cache", str(cache), "--json")
+def prepare(cache: Path, threads: int, *options: str) -> Path:
+    """Prepare the data, and give the directory of its cache entry."""
+    command = python("-m", "pipelines", "data", "prepare", *options, "--cache", str(cache), "--json")
     done = subprocess.run(
         command, cwd=ROOT, env=child_environment(threads), capture_output=True, text=True, check=False
     )
@@ -91,8 +92,8 @@ def _script(name: str, folder: Path, entry: Path) -> Callable[[int], Sequence[st
     )
 
 
-def _judged(time: ProcessTime, folder: Path, entry: Path) -> ProcessTime:
-    """Add the accuracy, or take the time away where it does not suffice."""
+def judged(time: ProcessTime, folder: Path, entry: Path) -> ProcessTime:
+    """Add the accuracy of the saved networks, or take the time away where it does not suffice."""
     paths = [*folder.glob(f"{time.name} *.safetensors"), *folder.glob(f"{time.name} */params.safetensors")]
     if time.seconds is not None:
         accuracy = min(_accuracy(path, entry) for path in paths)
