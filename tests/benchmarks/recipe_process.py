@@ -1,4 +1,4 @@
-"""The recipe `best` as whole processes, from the prepared cache to the saved network: our command and a torch script."""
+"""The recipe `best` as whole processes, from the prepared cache to the saved network, beside a torch script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seconds for an epoch of each recipe, with all that the recipe asks for, beside torch as its experts would write it."""
+"""Seconds for an epoch of each recipe, with all that the recipe asks for, beside torch as its experts write it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipes in torch, eager, with fused optimisers, rows gathered by index, and the library's own tools for the rest."""
+"""The recipes in torch: eager, fused optimisers, rows gathered by index, and torch's own tools for the rest."""
 
 from __future__ import annotations
 
