@@ -24,8 +24,8 @@ from tests.benchmarks.publish import markdown, publish
 from tests.benchmarks.settings import GRID, OPTIMIZERS, ROOT, Cell, Settings
 
 NAMES = (
-    *("recipes", "estimators", "recipe_process", "whole_process", "epochs", "prediction", "cold_start", "memory"),
-    "step_profile",
+    *("recipes", "estimators", "recipe_process", "whole_process", "epochs", "images", "prediction"),
+    *("cold_start", "memory", "step_profile"),
 )
 """Modules with a function `measure`."""
 LIBRARIES = ("bpfunc", "numpy", "numba", "torch", "jax", "optax", "scikit-learn", "onnxruntime")

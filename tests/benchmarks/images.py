@@ -1,4 +1,4 @@
-"""A step of small convolutional networks beside torch's, in turns: ``python -m tests.benchmarks.images``.
+"""A step of small convolutional networks beside torch's, in turns.
 
 Forward, backward and update of SGD with momentum, float32, from the same weights on the same batches; the losses of the
 first steps must agree. Peak memory is that of a process that did nothing else; what the imports take is told apart.
@@ -6,9 +6,8 @@ first steps must agree. Peak memory is that of a process that did nothing else; 
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +133,10 @@ def measure(settings: Settings) -> list[dict[str, object]]:
         settings: Threads and rounds.
 
     Returns:
-        For each network and runner seconds of a step, and bytes.
+        For each network and runner seconds of a step, and bytes; nothing without torch.
     """
+    if not settings.offers("torch eager"):
+        return []
     found: list[dict[str, object]] = []
     for title, network in NETWORKS.items():
         with tempfile.TemporaryDirectory() as name:
@@ -157,33 +158,3 @@ def measure(settings: Settings) -> list[dict[str, object]]:
                     facts = {"seconds": seconds.median, "rounds": seconds.rounds, "cores": seconds.cores}
                     found.append({"network": title, "runner": worker.name, **facts, **worker.ask("memory")})
     return found
-
-
-def lines(records: Sequence[dict[str, Any]]) -> list[str]:
-    """A table of what was measured: milliseconds, megabytes, and both over torch's."""
-    table = [
-        "| network | runner | ms a step | / torch | cores | peak MB | without imports | / torch |",
-        "|" + "---|" * 8,
-    ]
-    for record in records:
-        peer = next(r for r in records if r["network"] == record["network"] and r["runner"] == "torch eager")
-        held = record["total"] - record["imported"]
-        table.append(
-            f"| {record['network']} | {record['runner']} | {1e3 * record['seconds']:.2f} | "
-            f"{record['seconds'] / peer['seconds']:.2f} | {record['cores']:.2f} | {record['total'] / 1e6:.0f} | "
-            f"{held / 1e6:.0f} | {record['total'] / peer['total']:.2f} |"
-        )
-    return table
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.images", description=__doc__)
-    parser.add_argument("--threads", type=int, default=2, choices=(1, 2))
-    parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args(arguments)
-    print("\n".join(lines(measure(Settings(threads=options.threads, quick=options.quick)))))
-
-
-if __name__ == "__main__":
-    main()

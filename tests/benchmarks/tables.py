@@ -108,6 +108,18 @@ def _latency(records: Sequence[Record]) -> str:
     return table(["network", "rows", *(f"{runner}, microseconds" for runner in runners)], rows)
 
 
+def _images(records: Sequence[Record]) -> str:
+    rows = []
+    for (network,), group in by_runner(records, "network").items():
+        peer = group["torch eager"]
+        for runner, one in group.items():
+            held, total = (f"{size / 1e6:.0f}" for size in (one["total"] - one["imported"], one["total"]))
+            step = (number(1e3 * one["seconds"], 2), spread(one, peer), number(one["cores"], 2))
+            rows.append([network, runner, *step, total, held, number(one["total"] / peer["total"], 2)])
+    head = ["network", "runner", "ms a step", "/ torch", "cores", "peak MB", "without imports", "/ torch"]
+    return table(head, rows)
+
+
 def _memory(records: Sequence[Record]) -> str:
     rows = []
     for record in records:
@@ -164,6 +176,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Any], str]]] = {
         _processes,
     ),
     "epochs": ("The grid, seconds for an epoch", "Networks 784-h1-h2-3 on 18,000 rows, four optimisers.", _epochs),
+    "images": (
+        "Convolution, a step",
+        "Forward, backward and SGD with momentum of two small networks over 28 x 28 pixels, on NumPy alone.",
+        _images,
+    ),
     "prediction": ("Prediction", "From array to array.", _latency),
     "cold_start": ("Cold start", "Whole processes, from nothing until the first thing is done.", _processes),
     "memory": ("Peak memory of training", "Of a process that does nothing else.", _memory),

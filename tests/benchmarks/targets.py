@@ -15,7 +15,7 @@ ENGINES = {"bpfunc compiled": "compiled", "bpfunc": "NumPy alone"}
 
 def targets(results: Mapping[str, Any]) -> str:
     """Write the table of bounds."""
-    every = (_recipes, _processes, _estimators, _grid, _prediction, _start, _memory)
+    every = (_recipes, _processes, _estimators, _grid, _images, _prediction, _start, _memory)
     rows = [
         [
             what,
@@ -94,6 +94,13 @@ def _grid(results: Mapping[str, Any]) -> Iterator[Target]:
         yield f"{what}, geometric mean", "<=", mean, _mean(ratios)
         if worst is not None:
             yield f"{what}, worst", "<=", worst, max(ratios, default=None)
+
+
+def _images(results: Mapping[str, Any]) -> Iterator[Target]:
+    for (network,), group in by_runner(_records(results, "images"), "network").items():
+        ours, peer = group["bpfunc"], group["torch eager"]
+        yield f"convolution {network}, NumPy alone / torch", "<=", 2.0, ratio(ours, peer)
+        yield f"convolution {network}, peak memory / torch", "<=", 1.5, ours["total"] / peer["total"]
 
 
 def _prediction(results: Mapping[str, Any]) -> Iterator[Target]:
