@@ -18,7 +18,7 @@ test-fast: $(STAMP)  ## the library's own tests: under 30 seconds
 	$(BIN)/python -m pytest -q tests/bpfunc --ignore=tests/bpfunc/interop -m "not slow"
 
 test: $(STAMP)  ## the whole suite: about 6 minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 conformance:  ## the suite with torch, JAX, optax, scikit-learn, ONNX and a browser: about 9 minutes
 	$(MAKE) test EXTRAS=test,oracles
