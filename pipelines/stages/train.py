@@ -17,7 +17,7 @@ from bpfunc.metrics import mean
 from bpfunc.training.loop import Epoch
 from bpfunc.training.not_finite import finite_gradient, finite_step, fold_finite_steps
 from bpfunc.training.step import StepFn, StepMetrics, TrainState
-from pipelines.artifacts import EngineUsed, EpochRecord, PreparedTrain, Trained
+from pipelines.artifacts import EngineUsed, EpochRecord, Trained
 from pipelines.dataset.streaming import Stream, stream_rows
 from pipelines.spec.run_spec import RunSpec
 from pipelines.training.build import (
@@ -31,40 +31,7 @@ from pipelines.training.engine import choose_engine, compiled_training, try_step
 from pipelines.training.interrupts import Interrupted
 from pipelines.training.progress import BestSoFar, Observer, Progress, never_stop, no_observer
 from pipelines.training.replay import _batches, first_state
-from pipelines.training.rows import training_rows
 from pipelines.training.threads import matrix_threads, threads_told
-
-
-def train(
-    prepared: PreparedTrain,
-    spec: RunSpec,
-    *,
-    observe: Observer = no_observer,
-    start: Progress | None = None,
-    stop: Callable[[], bool] = never_stop,
-) -> Trained:
-    """Train the network that a spec describes.
-
-    Args:
-        prepared: The training split in the cache.
-        spec: Network and training; its seed decides split, start and order.
-        observe: What else happens after each epoch.
-        start: Where an interrupted training stood; what follows is what would have followed then, bit for bit.
-        stop: Asked before each step whether to leave.
-
-    Returns:
-        The network of the last epoch or the best, as the spec says, and the history.
-
-    Raises:
-        DataProblem: The cache entry is not what it was.
-        NotFiniteError: A loss or gradient is not finite, and the spec says to stop then.
-        Interrupted: ``stop`` said so.
-
-    Example:
-        See `pipelines.stages.prepare`, which calls the stages in order.
-    """
-    train_rows, validation_rows = training_rows(prepared, spec)
-    return fit(train_rows, validation_rows, spec, observe=observe, start=start, stop=stop)
 
 
 def fit(

@@ -69,29 +69,6 @@ def first_state(spec: RunSpec) -> TrainState:
     return init_train_state(model, transform, _keys(spec.train.seed)[0], (PIXELS,))
 
 
-def state_at_step(train_rows: Batch, spec: RunSpec, step: int) -> tuple[TrainState, Batch]:
-    """Train up to a step, and stop before it.
-
-    Args:
-        train_rows: Rows to learn from.
-        spec: Network and training; its seed decides.
-        step: Updates made before, from 0.
-
-    Returns:
-        The state before that step, and the batch that it takes.
-
-    Raises:
-        ValueError: The training has no such step.
-
-    Example:
-        >>> train_rows = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
-        >>> state, batch = state_at_step(train_rows, RunSpec(train=TrainSpec(batch_size=32)), 1)
-        >>> state.step, len(batch.inputs)
-        (1, 8)
-    """
-    return next(standings(train_rows, spec, (step,)))
-
-
 def standings(train_rows: Batch, spec: RunSpec, steps: Sequence[int]) -> Iterator[tuple[TrainState, Batch]]:
     """Train once, and stop before each of several steps.
 
