@@ -121,7 +121,7 @@ def test_without_validation_rows_there_is_no_temperature(places: Places) -> None
     """Nothing is fitted on other rows in their place: the figures are of the network as trained, and it says why."""
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, validation_fraction=0.0))
     _, values = evaluate_run(spec, trained_run(spec, places))
-    told = values["calibration"]
+    told = values.calibration
     assert isinstance(told, dict)
     assert told["temperature"] is None
     assert told["why_none"].startswith("No validation images are held out")
