@@ -18,7 +18,7 @@ from pipelines.runs.run import evaluate_run, examined_run, reopen_run, train_run
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.examine import gradient_flow, reliability, temperature
 from pipelines.stages.train import fit
-from pipelines.training.replay import first_step
+from pipelines.training.replay import standings, training_on
 
 SPEC = RunSpec(
     name="small",
@@ -52,7 +52,7 @@ def test_gradient_at_the_start_is_the_one_that_training_takes(flip: bool) -> Non
     """One epoch of one batch moves each array by rate times gradient, dropout and mirroring included."""
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, flip=flip))
     train_rows = rows()
-    start, batch = first_step(train_rows, spec)
+    start, batch = next(standings(train_rows, training_on(train_rows, spec), (0,)))
     trained = fit(train_rows, None, spec)
     moved = tree_map(lambda before, after: (before - after) / 0.5, start.params, trained.params)
     taken = [np.sqrt(np.mean(np.square(leaf))) for _, leaf in tree_leaves_with_path(moved)]
