@@ -23,7 +23,7 @@ from bpfunc.arrays.types import readonly_arrays
 from pipelines.artifacts import IMAGE_SIDE, PIXELS
 from pipelines.dataset.entry import parse_meta
 from pipelines.disk.parquet import matrix_of, open_parquet, row_bytes
-from pipelines.disk.untrusted.files import check_unfolding, open_file, open_input, read_stream, remedy_for
+from pipelines.disk.untrusted.files import check_unfolding, open_input, read_stream, remedy_for
 from pipelines.errors import DataProblem, first_line
 from pipelines.inference.images import converted, is_ready, is_small_and_grey
 from pipelines.stages.encode import scaled, unscaled
@@ -143,11 +143,11 @@ def _read(path: Path, convert: Convert) -> Iterator[Images]:
     try:
         with open_input(path) as file:
             source = file if file.seekable() else _drained(file)
-            first_step = source.read(len(_NPY))
+            head = source.read(len(_NPY))
             source.seek(0)
-            if path.suffix.lower() in (".npy", ".npz") or first_step == _NPY:
+            if path.suffix.lower() in (".npy", ".npz") or head == _NPY:
                 yield from _read_array(source, path, convert)
-            elif path.suffix.lower() == ".parquet" or first_step[:4] == b"PAR1":
+            elif path.suffix.lower() == ".parquet" or head[:4] == b"PAR1":
                 yield from _read_table(source, path, convert)
             else:
                 yield from _read_picture_file(source, path, convert)
@@ -174,7 +174,7 @@ def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
 
 
 def _read_picture_file(file: Source, path: Path, convert: Convert) -> Iterator[Images]:
-    picture = _picture(file, path)
+    picture = read_picture(file, path)
     if convert == "never" and not is_small_and_grey(picture):
         height, width, _ = picture.shape
         raise DataProblem(
@@ -188,11 +188,12 @@ def _read_picture_file(file: Source, path: Path, convert: Convert) -> Iterator[I
         yield Images(str(path), 0, converted(picture).reshape(1, PIXELS), "converted")
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
+def read_picture(file: Source, path: Path) -> NDArray[np.uint8]:
     """Read a picture upright, in red, green and blue; the first one of an animation.
 
     Args:
-        path: The file.
+        file: The open file, seekable.
+        path: Its path, for messages.
 
     Returns:
         (H, W, 3) uint8; what is transparent lies on white, 16 bits become 8.
@@ -201,14 +202,6 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         DataProblem: It is not a picture, damaged, has more than `PIXEL_LIMIT` pixels, or has so many more pixels than
             its file has bytes that it was made to fill the memory.
     """
-    try:
-        with open_file(path) as file:
-            return _picture(file, path)
-    except OSError as error:
-        raise DataProblem(f"cannot read: {error.strerror}", where=str(path), remedy=remedy_for(error)) from None
-
-
-def _picture(file: Source, path: Path) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     try:
@@ -246,7 +239,7 @@ def _check_pixels(size: int, shape: tuple[int, int], each: int) -> None:
     check_unfolding(size, width * height * each, limit=PIXEL_LIMIT * each)
 
 
-def webp_size(first_step: bytes) -> tuple[int, int]:
+def webp_size(head: bytes) -> tuple[int, int]:
     """Read the size of a WebP picture from its first bytes.
 
     Args:
@@ -261,16 +254,16 @@ def webp_size(first_step: bytes) -> tuple[int, int]:
 
     Reference: Zern, Massimino and Alakuijala, "WebP image format", RFC 9649 (2024).
     """
-    if first_step[:4] != b"RIFF" or first_step[8:12] != b"WEBP" or len(first_step) < 30:
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
         return 0, 0
     little = partial(int.from_bytes, byteorder="little")
-    kind = first_step[12:16]
+    kind = head[12:16]
     if kind == b"VP8X":
-        return 1 + little(first_step[24:27]), 1 + little(first_step[27:30])
+        return 1 + little(head[24:27]), 1 + little(head[27:30])
     if kind == b"VP8L":
-        bits = little(first_step[21:25])
+        bits = little(head[21:25])
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return little(first_step[26:28]) & 0x3FFF, little(first_step[28:30]) & 0x3FFF
+    return little(head[26:28]) & 0x3FFF, little(head[28:30]) & 0x3FFF
 
 
 def _colours(image: Image.Image) -> NDArray[np.uint8]:
@@ -332,13 +325,13 @@ def read_npy(file: Source) -> NDArray[Any]:
     Raises:
         ValueError: It is not such a file, holds objects, or promises more numbers than it has bytes for.
     """
-    first_step = file.read(12)
-    if first_step[:4] == b"PK\x03\x04":
+    head = file.read(12)
+    if head[:4] == b"PK\x03\x04":
         raise ValueError("it is a zip archive, as numpy.savez writes them: save one array with numpy.save")
-    if first_step[:6] != _NPY:
+    if head[:6] != _NPY:
         raise ValueError("it does not begin as numpy.save begins a file")
-    width = 2 if first_step[6] == 1 else 4
-    if int.from_bytes(first_step[8 : 8 + width], "little") > NPY_HEADER_LIMIT:
+    width = 2 if head[6] == 1 else 4
+    if int.from_bytes(head[8 : 8 + width], "little") > NPY_HEADER_LIMIT:
         raise ValueError(f"its header is larger than {NPY_HEADER_LIMIT} bytes")
     file.seek(8)
     read = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0

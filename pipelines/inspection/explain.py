@@ -18,7 +18,7 @@ import numpy as np
 
 from bpfunc import Batch, fold_in, make_step
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly_arrays
-from bpfunc.batches.batch import batches_per_epoch, class_indices
+from bpfunc.batches.batch import class_indices
 from bpfunc.gradient.modes import GradientFn, Value, value, value_and_grad
 from bpfunc.layers import Context, ConvParams, Layer
 from bpfunc.layers.combinators import named, serial
@@ -34,8 +34,7 @@ from pipelines.artifacts import IMAGE_SIDE
 from pipelines.disk.json_text import json_value
 from pipelines.inspection.equations import Formulas, layer_formulas, loss_formulas, update_formulas
 from pipelines.spec.run_spec import RunSpec
-from pipelines.training.build import build_loss, build_model, build_schedule, build_transform
-from pipelines.training.replay import standings
+from pipelines.training.replay import standings, training_on
 
 REPEATS = 5
 """How often the step is taken for its times; it is a pure function, so nothing else comes of it."""
@@ -345,19 +344,16 @@ def explain_moments(
     Raises:
         ValueError: The training does not have such a step, or the order is another.
     """
-    settings = spec.train
-    each = batches_per_epoch(len(learn.inputs), settings.batch_size)
-    schedule = build_schedule(settings, settings.epochs * each)
-    transform, loss = build_transform(settings, schedule), build_loss(settings)
-    model = build_model(spec.model, learn.targets.shape[1])
-    for state, batch in standings(learn, spec, steps):
+    settings, training = spec.train, training_on(learn, spec)
+    each = training.epoch_steps
+    for state, batch in standings(learn, training, steps):
         found = explain_step(
-            model, loss, transform, state, batch,
+            training.model, training.loss, training.transform, state, batch,
             name=spec.name, class_names=class_names, image_shape=(IMAGE_SIDE, IMAGE_SIDE),
-            update_formulas=update_formulas(settings), learning_rate=schedule(state.step),
+            update_formulas=update_formulas(settings), learning_rate=training.schedule(state.step),
             loss_formulas=loss_formulas(settings),
         )  # fmt: skip
-        yield attrs.evolve(found, seed=settings.seed, steps=settings.epochs * each, epoch=state.step // each + 1)
+        yield attrs.evolve(found, seed=settings.seed, steps=training.steps, epoch=state.step // each + 1)
 
 
 def last_step(learn: Batch, spec: RunSpec) -> int:
@@ -374,7 +370,7 @@ def last_step(learn: Batch, spec: RunSpec) -> int:
         >>> last_step(Batch(np.zeros((40, 784)), np.zeros((40, 3))), RunSpec())
         39
     """
-    return spec.train.epochs * batches_per_epoch(len(learn.inputs), spec.train.batch_size) - 1
+    return training_on(learn, spec).steps - 1
 
 
 def explain_step(

@@ -18,7 +18,7 @@ from bpfunc.tree import Tree, replace_leaf, tree_cast, tree_leaves, tree_leaves_
 from pipelines.artifacts import PIXELS
 from pipelines.spec.blocks import block_shapes
 from pipelines.spec.run_spec import ModelSpec, RunSpec
-from pipelines.training.build import build_loss, build_model
+from pipelines.training.build import build_model, build_training
 
 Subject = Literal["op", "loss", "layer", "model"]
 
@@ -269,8 +269,8 @@ def check_model(spec: RunSpec, key: Key, *, sweep: bool = False) -> Iterator[Che
     Yields:
         A finding for each array and mode.
     """
-    classes = len(spec.dataset.classes)
-    model, loss = build_model(spec.model, classes), build_loss(spec.train)
+    training, classes = build_training(spec), len(spec.dataset.classes)
+    model, loss = training.model, training.loss
     init_params, state, _ = model.init(fold_in(key, 0), (PIXELS,))
     params, ctx = tree_cast(init_params, np.float64), Context(train=True, key=fold_in(key, 1))
     targets = np.abs(_numbers(fold_in(key, 2), (ROWS, classes)))

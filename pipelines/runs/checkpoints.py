@@ -24,6 +24,7 @@ from pipelines.errors import DataProblem
 from pipelines.runs.directory import check_made_by
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
+from pipelines.training.build import build_training
 from pipelines.training.engine import engine_metadata, engine_used
 from pipelines.training.interrupts import Interrupted
 from pipelines.training.progress import BestSoFar, Observer, Progress
@@ -187,7 +188,7 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | N
             raise ValueError(f"the file is smaller than the history of {epochs} epochs")
     except (ValueError, KeyError) as error:
         raise DataProblem(f"damaged checkpoint: {error}", where=str(path), remedy=REMEDY) from None
-    first = first_state(spec)
+    first = first_state(build_training(spec))
     like = (first, (first.params, first.layer_state), np.zeros((epochs, len(attrs.fields(EpochRecord)))))
     state, (params, layer_state), numbers = read_sealed_tensors(path, like, remedy=REMEDY)
     try:

@@ -175,8 +175,8 @@ def _state(path: Path) -> State:
 
 def _accuracy(path: Path) -> float | None:
     try:
-        return fraction(read_metrics(path).get("test_accuracy"))
-    except (DataProblem, ValueError):
+        return read_metrics(path).test_accuracy
+    except DataProblem:
         return None
 
 

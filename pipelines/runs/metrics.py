@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from types import NoneType
 
+import attrs
 import numpy as np
 
 import bpfunc
@@ -17,55 +18,115 @@ from pipelines.artifacts import Calibration, Evaluation, Prepared, Reliability, 
 from pipelines.dataset.data_hashes import DataHashes, lineage_hashes, lineage_table
 from pipelines.disk.atomic import write_bytes
 from pipelines.disk.json_text import json_value, read_sealed_json, sealed_json
-from pipelines.errors import DataProblem, first_line
+from pipelines.disk.untrusted.values import record
+from pipelines.errors import DataProblem
 from pipelines.runs.directory import EVALUATE_AGAIN
 from pipelines.spec.run_spec import RunSpec
 
 
-def metrics(
+def _finite(value: float | None) -> float | None:
+    """Put None where a number is NaN or infinite, which JSON does not have."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+@attrs.frozen(kw_only=True)
+class RunMetrics:
+    """The figures of a run: accuracies are fractions, losses nats (None where they are not finite), times seconds."""
+
+    test_accuracy: float
+    test_loss: float | None = attrs.field(converter=_finite)
+    test_rows: int
+    test_mistakes: int
+    class_names: tuple[str, ...]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+    """True class by predicted class, counts."""
+    recall: Mapping[str, float]
+    """Class name -> fraction."""
+    validation_accuracy: float | None
+    """None where no rows were held out, as the loss."""
+    validation_loss: float | None = attrs.field(converter=_finite)
+    train_accuracy: float | None = attrs.field(converter=_finite)
+    train_loss: float | None = attrs.field(converter=_finite)
+    calibration: Mapping[str, object] | None = None
+    """See `calibration_table`."""
+    train_seconds: float
+    epochs: int
+    kept_epoch: int
+    steps: int
+    parameters: int
+    recipe: str
+    seed: int
+    engine: str | None = None
+    """None in files of earlier versions, as the threads."""
+    threads: int | None = None
+    versions: Mapping[str, str]
+    lineage: Mapping[str, object]
+    """See `lineage`."""
+    command: str
+    """The command line that does it again."""
+
+    def __attrs_post_init__(self) -> None:
+        """Check what the types do not say; a checksum says that figures were written, not that they are figures."""
+        rows, names = self.confusion_matrix, self.class_names
+        if [len(row) for row in rows] != [len(names)] * len(names) or any(count < 0 for row in rows for count in row):
+            raise ValueError("confusion_matrix: expected a count for each pair of classes")
+        if not self.recall.keys() >= set(names):
+            raise ValueError("recall: expected a number for each class")
+        shares = {"test_accuracy": self.test_accuracy} | {f"recall.{name}": self.recall[name] for name in names}
+        for name, share in shares.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name}: expected a number of 0 to 1, found {share}")
+
+    @property
+    def data(self) -> DataHashes:
+        """Which data the run was trained and evaluated on; `UNKNOWN` where the lineage does not say."""
+        return lineage_hashes(self.lineage)
+
+
+def run_metrics(
     spec: RunSpec, prepared: Prepared, trained: Trained, evaluation: Evaluation, command: str, partitions: str = ""
-) -> dict[str, object]:
-    """Compose what ``metrics.json`` holds.
+) -> RunMetrics:
+    """Compose the figures of a run.
 
     Args:
         spec: What was run.
         prepared: The data.
         trained: The network.
-        evaluation: What it says of the test split.
+        evaluation: Its outputs on the test split.
         command: The command line that does it again.
         partitions: SHA-256 of the partitions that were streamed; empty where none were.
 
     Returns:
-        A JSON object; accuracies are fractions, losses nats (None where they are not finite), times seconds.
+        The figures.
     """
     last, kept = trained.history[-1], trained.history[trained.epoch - 1]
     matrix = evaluation.confusion_matrix
-    return {
-        "test_accuracy": evaluation.accuracy,
-        "test_loss": json_value(evaluation.loss),
-        "test_rows": int(matrix.sum()),
-        "test_mistakes": int(matrix.sum() - np.trace(matrix)),
-        "class_names": list(evaluation.class_names),
-        "confusion_matrix": matrix.tolist(),
-        "recall": dict(zip(evaluation.class_names, class_figures(matrix).recall.tolist(), strict=True)),
-        "validation_accuracy": kept.validation_accuracy,
-        "validation_loss": json_value(kept.validation_loss),
-        "train_accuracy": json_value(kept.train_accuracy),
-        "train_loss": json_value(kept.train_loss),
-        "calibration": calibration_table(evaluation.calibration),
-        "train_seconds": trained.train_seconds,
-        "epochs": last.epoch,
-        "kept_epoch": kept.epoch,
-        "steps": last.step,
-        "parameters": tree_size(trained.params),
-        "recipe": spec.name,
-        "seed": spec.train.seed,
-        "engine": trained.engine.name,
-        "threads": trained.engine.threads,
-        "versions": library_versions(),
-        "lineage": lineage(prepared, partitions),
-        "command": command,
-    }
+    return RunMetrics(
+        test_accuracy=evaluation.accuracy,
+        test_loss=evaluation.loss,
+        test_rows=int(matrix.sum()),
+        test_mistakes=int(matrix.sum() - np.trace(matrix)),
+        class_names=evaluation.class_names,
+        confusion_matrix=tuple(map(tuple, matrix.tolist())),
+        recall=dict(zip(evaluation.class_names, class_figures(matrix).recall.tolist(), strict=True)),
+        validation_accuracy=kept.validation_accuracy,
+        validation_loss=kept.validation_loss,
+        train_accuracy=kept.train_accuracy,
+        train_loss=kept.train_loss,
+        calibration=calibration_table(evaluation.calibration),
+        train_seconds=trained.train_seconds,
+        epochs=last.epoch,
+        kept_epoch=kept.epoch,
+        steps=last.step,
+        parameters=tree_size(trained.params),
+        recipe=spec.name,
+        seed=spec.train.seed,
+        engine=trained.engine.name,
+        threads=trained.engine.threads,
+        versions=library_versions(),
+        lineage=lineage(prepared, partitions),
+        command=command,
+    )
 
 
 def calibration_table(found: Calibration | None) -> dict[str, object] | None:
@@ -94,17 +155,29 @@ def calibration_table(found: Calibration | None) -> dict[str, object] | None:
     }
 
 
-def write_metrics(run: Path, values: Mapping[str, object]) -> None:
+def metrics_table(values: RunMetrics) -> dict[str, object]:
+    """Turn figures into plain values: what ``metrics.json`` holds.
+
+    Args:
+        values: The figures.
+
+    Returns:
+        A JSON object.
+    """
+    return attrs.asdict(values)
+
+
+def write_metrics(run: Path, values: RunMetrics) -> None:
     """Write ``metrics.json``.
 
     Args:
         run: The run directory.
-        values: From `metrics`.
+        values: The figures.
     """
-    write_bytes(run / "metrics.json", sealed_json(values))
+    write_bytes(run / "metrics.json", sealed_json(metrics_table(values)))
 
 
-def read_metrics(run: Path) -> dict[str, object]:
+def read_metrics(run: Path) -> RunMetrics:
     """Read ``metrics.json`` back.
 
     Args:
@@ -114,9 +187,14 @@ def read_metrics(run: Path) -> dict[str, object]:
         What `write_metrics` was given.
 
     Raises:
-        DataProblem: There is none, or it is damaged.
+        DataProblem: There is none, it is damaged, or a figure is missing or of another type.
     """
-    return read_sealed_json(run / "metrics.json", remedy=EVALUATE_AGAIN)
+    path = run / "metrics.json"
+    values = read_sealed_json(path, remedy=EVALUATE_AGAIN)
+    try:
+        return record(RunMetrics, values)
+    except ValueError as error:
+        raise DataProblem(f"damaged figures: {error}", where=str(path), remedy=EVALUATE_AGAIN) from None
 
 
 def read_data_hashes(run: Path) -> DataHashes:
@@ -131,45 +209,12 @@ def read_data_hashes(run: Path) -> DataHashes:
     Raises:
         DataProblem: There is no ``metrics.json``, it is damaged, or it names no sources.
     """
-    found = lineage_hashes(read_metrics(run).get("lineage"))
+    found = read_metrics(run).data
     if not found.sources:
         raise DataProblem(
             "the metrics do not name the data", where=str(run / "metrics.json"), remedy="run `bpfunc evaluate` on it"
         )
     return found
-
-
-def checked_figures(values: dict[str, object], run: Path) -> dict[str, object]:
-    """Check that figures have the types that tables and lists show: a seal says that they were written, not by what.
-
-    Args:
-        values: From `read_metrics`.
-        run: The run directory, for the message.
-
-    Returns:
-        The same values.
-
-    Raises:
-        DataProblem: A figure is missing or of another type.
-    """
-    try:
-        names, matrix, recall = values["class_names"], values["confusion_matrix"], values["recall"]
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError("class_names are not texts")
-        rows = matrix if isinstance(matrix, list) else []
-        counts = [count for row in rows if isinstance(row, list) and len(row) == len(names) for count in row]
-        if len(counts) != len(names) ** 2 or not all(type(count) is int and count >= 0 for count in counts):
-            raise ValueError("confusion_matrix is not a row of whole numbers for each class")
-        if not isinstance(recall, dict):
-            raise ValueError("recall is not a number for each class")
-        for share in (values["test_accuracy"], *(recall[name] for name in names)):
-            fraction(share)
-        if type(values["train_seconds"]) not in (int, float) or type(values["test_loss"]) not in (int, float, NoneType):
-            raise ValueError("train_seconds or test_loss is not a number")
-    except (ValueError, KeyError) as error:
-        where = str(run / "metrics.json")
-        raise DataProblem(f"damaged figures: {first_line(error)}", where=where, remedy=EVALUATE_AGAIN) from None
-    return values
 
 
 def fraction(value: object) -> float:

@@ -176,22 +176,6 @@ def read_network(run: Path) -> Network:
     return network
 
 
-def read_trained(run: Path) -> Trained:
-    """Read a finished run's network and history back.
-
-    Args:
-        run: The run directory.
-
-    Returns:
-        The network as `pipelines.stages.train.train` gave it.
-
-    Raises:
-        UsageProblem: There is no such run.
-        DataProblem: A file of it is not what it should be, or is of another configuration.
-    """
-    return with_history(run, read_network(run))
-
-
 def with_history(run: Path, network: Network) -> Trained:
     """Join a network that was read to the history of its run.
 
@@ -200,7 +184,7 @@ def with_history(run: Path, network: Network) -> Trained:
         network: From `read_network`.
 
     Returns:
-        The network as `pipelines.stages.train.train` gave it.
+        The network as `pipelines.stages.train.fit` gave it.
 
     Raises:
         DataProblem: The history is not what it should be, or does not have the network's epoch.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from bpfunc.training.not_finite import NotFiniteError
 from bpfunc.tree import tree_allclose
 from pipelines.artifacts import Evaluation, Examined, Prepared, ReportFiles, ReportInputs
 from pipelines.dataset.cache_key import Decision
-from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_hashes, require_recorded
+from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, require_recorded
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import exclusive, make_directory, remove_directory, remove_leftovers, write_bytes
 from pipelines.disk.ownership import RUN_FILES
@@ -22,7 +22,7 @@ from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.runs.checkpoints import EVERY_SECONDS, checkpoint_hashes, checkpoint_paths, newest_checkpoint, saving
 from pipelines.runs.directory import SEALED, Finished, new_run_directory, read_config, write_config, write_history
 from pipelines.runs.feature_maps import feature_maps
-from pipelines.runs.metrics import metrics, read_metrics, write_metrics
+from pipelines.runs.metrics import RunMetrics, read_metrics, run_metrics, write_metrics
 from pipelines.runs.model_card import NAME as CARD, CardInputs, model_card
 from pipelines.runs.naming import BEGAN, began
 from pipelines.runs.network import read_network, trained_network, with_history, write_network
@@ -212,13 +212,13 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
 def _evaluated_on(directory: Path, data: DataHashes) -> DataHashes:
     """The data that ``metrics.json`` names, for a network of an earlier version, which names none."""
     try:
-        known = lineage_hashes(read_metrics(directory).get("lineage"))
+        known = read_metrics(directory).data
     except DataProblem:
         return UNKNOWN
     return known if known.partitions else attrs.evolve(known, partitions=data.partitions, parts=data.parts)
 
 
-def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping[str, object]]:
+def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, RunMetrics]:
     """Open the test split, measure, and write ``predictions.parquet``, the model card and ``metrics.json``.
 
     Args:
@@ -226,7 +226,7 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
         finished: The trained run.
 
     Returns:
-        The evaluation, and what ``metrics.json`` holds.
+        The evaluation, and the figures that ``metrics.json`` holds.
 
     Raises:
         UsageProblem: Another process works on the run.
@@ -235,7 +235,7 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, Mapping
     prepared, temperature = finished.prepared, examined_run(spec, finished).temperature
     evaluation = evaluate(prepared.test, prepared.meta, finished.trained, temperature=temperature)
     again = command(finished.directory, finished.source)
-    values = metrics(spec, prepared, finished.trained, evaluation, again, finished.data.partitions)
+    values = run_metrics(spec, prepared, finished.trained, evaluation, again, finished.data.partitions)
     with exclusive(finished.directory):
         write_predictions(finished.directory, evaluation)
         write_model_card(spec, finished, evaluation)

@@ -4,54 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pipelines.disk.untrusted.printable import Printable, in_lines, printable
 from pipelines.report.drawing.wording import plural
 
 if TYPE_CHECKING:
     from pipelines.runs.listing import RunEntry, StudyEntry
+    from pipelines.runs.metrics import RunMetrics
 
 
 TRUE_PREDICTED = "true \\ predicted"
 
 
-def result_table(values: Mapping[str, object]) -> Printable:
+def result_table(values: RunMetrics) -> Printable:
     """Lay out the figures of a run: accuracy, recall of each class, confusion matrix.
 
     Args:
-        values: What ``metrics.json`` holds.
+        values: The figures.
 
     Returns:
-        Lines of text.
+        Lines of text, such as
 
-    Example:
-        >>> print(result_table({"class_names": ["A", "B"], "confusion_matrix": [[9, 1], [0, 10]], "test_accuracy": 0.95,
-        ...     "test_loss": 0.1, "train_seconds": 2.0, "recall": {"A": 0.9, "B": 1.0}}))
-        test accuracy 95.00 % (1 mistake in 20), loss 0.1000, trained in 2.0 s
-        <BLANKLINE>
-          true \\ predicted      A      B   recall
-          A                     9      1   90.0 %
-          B                     0     10  100.0 %
+            test accuracy 95.00 % (1 mistake in 20), loss 0.1000, trained in 2.0 s
+
+              true \\ predicted      A      B   recall
+              A                     9      1   90.0 %
+              B                     0     10  100.0 %
     """
-    names = cast("list[str]", values["class_names"])
-    matrix = cast("list[list[int]]", values["confusion_matrix"])
-    recall = cast("Mapping[str, float]", values["recall"])
-    total = sum(map(sum, matrix))
-    mistakes = total - sum(row[k] for k, row in enumerate(matrix))
-    width = max(6, *(len(name) for name in names))
+    width = max(6, *(len(name) for name in values.class_names))
     first = max(16, width)
-    loss = cast("float | None", values["test_loss"])
+    loss = "not finite" if values.test_loss is None else f"{values.test_loss:.4f}"
     lines = [
-        f"test accuracy {cast('float', values['test_accuracy']):.2%}".replace("%", " %")
-        + f" ({mistakes} mistake{'' if mistakes == 1 else 's'} in {total}), "
-        f"loss {'not finite' if loss is None else f'{loss:.4f}'}, trained in {values['train_seconds']:.1f} s",
+        f"test accuracy {100 * values.test_accuracy:.2f} % ({plural(values.test_mistakes, 'mistake', 'mistakes')} "
+        f"in {values.test_rows}), loss {loss}, trained in {values.train_seconds:.1f} s",
         "",
-        f"  {TRUE_PREDICTED:<{first}} " + " ".join(f"{name:>{width}}" for name in names) + "   recall",
+        f"  {TRUE_PREDICTED:<{first}} " + " ".join(f"{name:>{width}}" for name in values.class_names) + "   recall",
     ]
-    for name, row in zip(names, matrix, strict=True):
+    for name, row in zip(values.class_names, values.confusion_matrix, strict=True):
         figures = " ".join(f"{count:>{width}}" for count in row)
-        lines.append(f"  {name:<{first}} {figures}  {100 * recall[name]:5.1f} %")
+        lines.append(f"  {name:<{first}} {figures}  {100 * values.recall[name]:5.1f} %")
     return in_lines(lines)
 
 

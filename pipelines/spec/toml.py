@@ -6,13 +6,14 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import get_type_hints
 
 import attrs
 
 from pipelines.disk.untrusted.documents import read_toml, toml_table
 from pipelines.disk.untrusted.printable import printable_toml
-from pipelines.errors import PipelineError, UsageProblem
+from pipelines.disk.untrusted.values import checked
+from pipelines.errors import UsageProblem
 from pipelines.spec.recipes import recipe_names, recipe_text
 from pipelines.spec.run_spec import RunSpec, SpecT
 
@@ -107,14 +108,16 @@ def merged(base: SpecT, table: Mapping[str, object], *, where: str, path: str = 
     types = get_type_hints(type(base))
     check_fields(table, list(types), where=where, path=path)
     changes: dict[str, object] = {}
-    for name, value in table.items():
-        current = getattr(base, name)
-        if attrs.has(type(current)):
-            if not isinstance(value, Mapping):
-                raise _wrong(path + name, "a table", value, where)
-            changes[name] = merged(current, value, where=where, path=f"{path}{name}.")
-        else:
-            changes[name] = _checked(types[name], value, path + name, where)
+    try:
+        for name, value in table.items():
+            current = getattr(base, name)
+            if attrs.has(type(current)):
+                inner = checked(Mapping[str, object], value, path + name)
+                changes[name] = merged(current, inner, where=where, path=f"{path}{name}.")
+            else:
+                changes[name] = checked(types[name], value, path + name)
+    except ValueError as error:
+        raise UsageProblem(str(error), where=where, remedy="fix the value") from None
     try:
         return attrs.evolve(base, **changes)  # type: ignore[misc]
     except ValueError as error:
@@ -143,44 +146,6 @@ def check_fields(table: Mapping[str, object], known: Sequence[str], *, where: st
                 where=where,
                 remedy=f"the fields here are {', '.join(known)}",
             )
-
-
-def _checked(wanted: object, value: object, field: str, where: str) -> object:
-    """Return the value if it has the wanted type; whole numbers may stand for real ones, lists for tuples."""
-    if get_origin(wanted) is Literal:
-        if value not in get_args(wanted):
-            raise _wrong(field, f"one of {', '.join(map(repr, get_args(wanted)))}", value, where)
-        return value
-    if get_origin(wanted) is tuple:
-        if not isinstance(value, list | tuple):
-            raise _wrong(field, "a list", value, where)
-        return tuple(_checked(get_args(wanted)[0], item, f"{field}[{i}]", where) for i, item in enumerate(value))
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    if wanted is float and type(value) is int:
-        try:
-            return float(value)
-        except OverflowError:
-            raise _wrong(field, "a number that a float can hold", value, where) from None
-    if type(value) is int and wanted is int and not -(2**63) <= value < 2**63:
-        raise _wrong(field, "a whole number of at most 64 bits", value, where)
-    if type(value) is not wanted:
-        raise _wrong(field, names[wanted], value, where)  # type: ignore[index]
-    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-        raise _wrong(field, "a text in UTF-8", value, where)
-    return value
-
-
-def _wrong(field: str, expected: str, value: object, where: str) -> PipelineError:
-    return UsageProblem(f"{field}: expected {expected}, found {_shown(value)}", where=where, remedy="fix the value")
-
-
-def _shown(value: object) -> str:
-    """A value as it is written, unless it is too long for a message."""
-    try:
-        text = repr(value)
-    except ValueError:  # a whole number of thousands of digits
-        return "a number without end"
-    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def near_name(name: str, known: Sequence[str]) -> str | None:

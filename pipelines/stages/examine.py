@@ -12,9 +12,8 @@ from bpfunc.tree import Tree, tree_leaves_with_path
 from pipelines.artifacts import Examined, ParameterFlow, Reliability, Temperature, Trained
 from pipelines.dataset.streaming import Stream
 from pipelines.spec.run_spec import RunSpec
-from pipelines.training.build import build_loss, build_model
 from pipelines.training.outputs import network_outputs
-from pipelines.training.replay import first_step
+from pipelines.training.replay import standings, training_on
 
 BINS = 15
 """Of how sure the network is: as many as in the paper that made the error known."""
@@ -113,8 +112,9 @@ def gradient_flow(train_rows: Batch | Stream, spec: RunSpec, trained: Trained) -
     Returns:
         One record for each array of parameters.
     """
-    state, batch = first_step(train_rows, spec)
-    gradient = value_and_grad(build_model(spec.model, len(spec.dataset.classes)), build_loss(spec.train))
+    training = training_on(train_rows, spec)
+    state, batch = next(standings(train_rows, training, (0,)))
+    gradient = value_and_grad(training.model, training.loss)
     context = Context(train=True, key=fold_in(state.key, state.step))
     _, first = gradient(state.params, state.layer_state, batch, context)
     _, last = gradient(trained.params, trained.layer_state, batch, context)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import attrs
 
@@ -41,29 +40,15 @@ from pipelines.stages.encode import encode
 from pipelines.stages.select import select
 from pipelines.stages.store import store
 
-
-@attrs.frozen
-class Stage:
-    """One stage of the pipeline, for keys and pictures."""
-
-    name: str
-    takes: str
-    gives: str
-    version: int
-
-
-def _stage(name: str, takes: str, gives: str, module: ModuleType) -> Stage:
-    return Stage(name, takes, gives, module.VERSION)
-
-
-CACHED_STAGES = (
-    _stage("acquire", "DatasetSpec", "Acquired", acquire_stage),
-    _stage("decode", "Acquired", "Decoded", decode_stage),
-    _stage("select", "Decoded", "Selected", select_stage),
-    _stage("encode", "Selected", "Encoded", encode_stage),
-    _stage("store", "Encoded", "Prepared", store_stage),
-)
-"""The stages whose result is cached; a change of what one computes raises its VERSION, and so every key."""
+CACHED_STAGES = {
+    "acquire": acquire_stage.VERSION,
+    "decode": decode_stage.VERSION,
+    "select": select_stage.VERSION,
+    "encode": encode_stage.VERSION,
+    "store": store_stage.VERSION,
+}
+"""Name -> version of the stages whose result is cached; a stage that computes something else gets a new VERSION, which
+changes every key."""
 
 
 def key_reasons(spec: DatasetSpec, source: Acquired) -> dict[str, object]:
@@ -81,7 +66,7 @@ def key_reasons(spec: DatasetSpec, source: Acquired) -> dict[str, object]:
     """
     numbers = class_numbers(spec.classes, pinned=spec.pinned)
     return {
-        "stages": {stage.name: stage.version for stage in CACHED_STAGES},
+        "stages": dict(CACHED_STAGES),
         "class_numbers": list(numbers),
         "class_names": list(class_names(numbers, pinned=spec.pinned)),
         "scaling": spec.scaling,

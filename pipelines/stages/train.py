@@ -7,64 +7,23 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import attrs
 import numpy as np
 
 from bpfunc import Batch, cross_entropy, evaluate, make_step
-from bpfunc.batches.batch import batches_per_epoch
 from bpfunc.gradient.modes import GradientMaker, value_and_grad
 from bpfunc.metrics import mean
 from bpfunc.training.loop import Epoch
 from bpfunc.training.not_finite import finite_gradient, finite_step, fold_finite_steps
 from bpfunc.training.step import StepFn, StepMetrics, TrainState
-from pipelines.artifacts import EngineUsed, EpochRecord, PreparedTrain, Trained
-from pipelines.dataset.streaming import Stream, stream_rows
+from pipelines.artifacts import EngineUsed, EpochRecord, Trained
+from pipelines.dataset.streaming import Stream
 from pipelines.spec.run_spec import RunSpec
-from pipelines.training.build import (
-    build_loss,
-    build_model,
-    build_schedule,
-    build_transform,
-    result_params,
-)
-from pipelines.training.engine import choose_engine, compiled_training, try_step
+from pipelines.training.build import Training, result_params
+from pipelines.training.engine import compiled_training, engine_of, try_step
 from pipelines.training.interrupts import Interrupted
 from pipelines.training.progress import BestSoFar, Observer, Progress, never_stop, no_observer
-from pipelines.training.replay import _batches, first_state
-from pipelines.training.rows import training_rows
+from pipelines.training.replay import first_state, training_batches, training_on
 from pipelines.training.threads import matrix_threads, threads_told
-
-
-def train(
-    prepared: PreparedTrain,
-    spec: RunSpec,
-    *,
-    observe: Observer = no_observer,
-    start: Progress | None = None,
-    stop: Callable[[], bool] = never_stop,
-) -> Trained:
-    """Train the network that a spec describes.
-
-    Args:
-        prepared: The training split in the cache.
-        spec: Network and training; its seed decides split, start and order.
-        observe: What else happens after each epoch.
-        start: Where an interrupted training stood; what follows is what would have followed then, bit for bit.
-        stop: Asked before each step whether to leave.
-
-    Returns:
-        The network of the last epoch or the best, as the spec says, and the history.
-
-    Raises:
-        DataProblem: The cache entry is not what it was.
-        NotFiniteError: A loss or gradient is not finite, and the spec says to stop then.
-        Interrupted: ``stop`` said so.
-
-    Example:
-        See `pipelines.stages.prepare`, which calls the stages in order.
-    """
-    train_rows, validation_rows = training_rows(prepared, spec)
-    return fit(train_rows, validation_rows, spec, observe=observe, start=start, stop=stop)
 
 
 def fit(
@@ -99,7 +58,8 @@ def fit(
     last = start
     # What overflows is found by the check of the gradient; a warning would say it a second time, and less well.
     with np.errstate(over="ignore", invalid="ignore"):
-        for progress in observe(_epochs(train_rows, validation_rows, spec, start, stop, gradient)):
+        training = training_on(train_rows, spec)
+        for progress in observe(_epochs(train_rows, validation_rows, training, start, stop, gradient)):
             last = progress
     if last is None:
         raise ValueError("a training needs at least one epoch")
@@ -123,16 +83,13 @@ def _better(record: EpochRecord, other: EpochRecord) -> bool:
 def _epochs(
     train_rows: Batch | Stream,
     validation_rows: Batch | None,
-    spec: RunSpec,
+    training: Training,
     start: Progress | None,
     stop: Callable[[], bool],
     gradient: GradientMaker,
 ) -> Iterator[Progress]:
-    settings, classes = spec.train, len(spec.dataset.classes)
-    rows = stream_rows(train_rows) if isinstance(train_rows, Stream) else len(train_rows.inputs)
-    schedule = build_schedule(settings, settings.epochs * batches_per_epoch(rows, settings.batch_size))
-    model, transform = build_model(spec.model, classes), build_transform(settings, schedule)
-    state = first_state(spec) if start is None else start.state
+    settings, model, loss, transform = training.spec.train, training.model, training.loss, training.transform
+    state = first_state(training) if start is None else start.state
     skipped = 0
 
     def listen() -> None:
@@ -149,22 +106,21 @@ def _epochs(
         skipped += seen.loss.weight == 0
         return state, seen
 
-    checked = make_step(model, build_loss(settings), transform, gradient=finite_gradient(gradient))
+    checked = make_step(model, loss, transform, gradient=finite_gradient(gradient))
     careful = finite_step(partial(attentive, checked), on_nan=settings.on_nan)
     begun = settings.engine if start is None else start.engine.name  # what began a training goes on with it
     threads = threads_told() if start is None else start.engine.threads
-    name = choose_engine(attrs.evolve(spec, train=attrs.evolve(settings, engine=begun)), gradient)
-    if name == "compiled":
-        plain, threads = compiled_training(spec, schedule, threads=threads, listen=listen)
-        try_step(plain, spec)  # so that the seconds of the first epoch are those of its updates
+    if engine_of(training, begun, gradient) == "compiled":
+        plain, threads = compiled_training(training, threads=threads, listen=listen)
+        try_step(plain, training)  # so that the seconds of the first epoch are those of its updates
         engine = EngineUsed("compiled", threads)
     else:
-        plain = partial(attentive, make_step(model, build_loss(settings), transform, gradient=gradient))
+        plain = partial(attentive, make_step(model, loss, transform, gradient=gradient))
         engine = EngineUsed("numpy", matrix_threads())
     kept, history = (None, ()) if start is None else (start.kept, start.history)
     started = time.perf_counter()
     for number in range(len(history), settings.epochs):
-        state, seen = fold_finite_steps(plain, counted, state, partial(_batches, train_rows, settings, number))
+        state, seen = fold_finite_steps(plain, counted, state, partial(training_batches, train_rows, training, number))
         epoch = Epoch(number + 1, state, seen)
         seconds = time.perf_counter() - started
         params = result_params(settings, epoch.state)
@@ -172,7 +128,7 @@ def _epochs(
         if validation_rows is not None:
             found = evaluate(model, cross_entropy(), params, epoch.state.layer_state, validation_rows)
             figures = (mean(found.loss), mean(found.metric))
-        record = _record(epoch, schedule(epoch.state.step - 1), figures, seconds, skipped)
+        record = _record(epoch, training.schedule(epoch.state.step - 1), figures, seconds, skipped)
         if kept is None or settings.keep == "last" or _better(record, history[kept.epoch - 1]):
             kept = BestSoFar(params, epoch.state.layer_state, epoch.number)
         history, skipped = (*history, record), 0

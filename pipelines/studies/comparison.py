@@ -15,8 +15,8 @@ from bpfunc.metrics import confusion_matrix
 from pipelines.artifacts import predicted_classes
 from pipelines.dataset.data_hashes import TEST_ROLES, DataHashes, differences
 from pipelines.dataset.places import Places
-from pipelines.errors import DataProblem, first_line
-from pipelines.runs.directory import EVALUATE_AGAIN, read_config
+from pipelines.errors import DataProblem
+from pipelines.runs.directory import read_config
 from pipelines.runs.metrics import read_metrics
 from pipelines.runs.predictions import read_predictions
 from pipelines.spec.settings import flat
@@ -138,15 +138,15 @@ def _side(path: Path, letter: str) -> tuple[Side, IntArray, IntArray]:
     labels = [table.label.astype(np.int64) for table in tables]
     says = [predicted_classes(table.probabilities, own) for table, own in zip(tables, labels, strict=True)]
     counts = [confusion_matrix(guess, own, len(names)) for guess, own in zip(says, labels, strict=True)]
-    figures = [_figures(run) for run in runs]
+    figures = [read_metrics(run) for run in runs]
     side = Side(
         name=f"{letter}: {path.name}",
         runs=len(runs),
         class_names=names,
         confusion_matrix=counts[0] if len(runs) == 1 else np.mean(counts, axis=0),
-        loss=float(np.mean([loss for loss, _, _ in figures])),
-        parameters=figures[0][1],
-        train_seconds=float(np.mean([seconds for _, _, seconds in figures])),
+        loss=float(np.mean([math.nan if known.test_loss is None else known.test_loss for known in figures])),
+        parameters=figures[0].parameters,
+        train_seconds=float(np.mean([known.train_seconds for known in figures])),
         right=np.mean([t.right[order] for t, order in zip(tables, orders, strict=True)], axis=0),
         says=predicted_classes(probabilities, label),
         probability=probabilities.max(axis=1),
@@ -162,15 +162,3 @@ def _settings(path: Path) -> dict[str, object]:
     if runs != [path]:
         del found["train.seed"]
     return found
-
-
-def _figures(run: Path) -> tuple[float, int, float]:
-    """Test loss (NaN where it is not finite), number of parameters and training time of a run."""
-    values = read_metrics(run)
-    try:
-        loss, parameters, seconds = (values[name] for name in ("test_loss", "parameters", "train_seconds"))
-        return math.nan if loss is None else float(str(loss)), int(str(parameters)), float(str(seconds))
-    except (ValueError, KeyError) as error:
-        raise DataProblem(
-            f"damaged metrics.json: {first_line(error)}", where=str(run / "metrics.json"), remedy=EVALUATE_AGAIN
-        ) from None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bpfunc.metrics import class_figures
 from pipelines.artifacts import Prepared
-from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_hashes, lineage_table, require_same
+from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, data_hashes, lineage_table, require_same
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import TEMPORARY, make_directory, remove_directory, write_bytes
 from pipelines.disk.file_names import file_name_fault
@@ -317,30 +317,18 @@ def read_seed(directory: Path, seed: int) -> SeedResult | None:
     Raises:
         DataProblem: Its metrics.json is damaged.
     """
-    path = seed_directory(directory, seed) / "metrics.json"
-    if not path.is_file():
+    run = seed_directory(directory, seed)
+    if not (run / "metrics.json").is_file():
         return None
-    values = read_metrics(path.parent)
-    try:
-        validation, matrix = values["validation_accuracy"], values["confusion_matrix"]
-        if not isinstance(matrix, list):
-            raise TypeError("the confusion matrix is not a list")
-        return SeedResult(
-            seed=int(_number(values["seed"])),
-            test_accuracy=_number(values["test_accuracy"]),
-            validation_accuracy=None if validation is None else _number(validation),
-            train_seconds=_number(values["train_seconds"]),
-            confusion_matrix=tuple(tuple(int(count) for count in row) for row in matrix),
-            data=lineage_hashes(values.get("lineage")),
-        )
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DataProblem(f"damaged metrics: {error}", where=str(path), remedy="remove that seed's directory") from None
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"expected a number, found {type(value).__name__}")
-    return float(value)
+    found = read_metrics(run)
+    return SeedResult(
+        found.seed,
+        found.test_accuracy,
+        found.validation_accuracy,
+        found.train_seconds,
+        found.confusion_matrix,
+        found.data,
+    )
 
 
 def summarised(name: str, class_names: Sequence[str], results: Sequence[SeedResult]) -> Study:

@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
+import attrs
+
 from bpfunc import layers
 from bpfunc.batches.augment import Augmentation, compose, cutout, flip_horizontal, mixup, shift
+from bpfunc.batches.batch import batches_per_epoch
 from bpfunc.layers import Layer, avg_pool2d, batch_norm, conv2d, dense, dropout, flatten, max_pool2d, reshape
 from bpfunc.layers.combinators import serial
 from bpfunc.layers.mirror import mirror_averaged
@@ -19,7 +22,7 @@ from bpfunc.transforms.schedules import Schedule, constant, cosine, one_cycle
 from bpfunc.tree import Tree
 from pipelines.artifacts import IMAGE_SIDE
 from pipelines.spec.blocks import IMAGE, block_shapes
-from pipelines.spec.run_spec import ModelSpec, TrainSpec
+from pipelines.spec.run_spec import ModelSpec, RunSpec, TrainSpec
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "relu": layers.relu,
@@ -30,6 +33,53 @@ ACTIVATIONS: dict[str, Callable[[], Layer]] = {
     "silu": layers.silu,
     "tanh": layers.tanh,
 }
+
+
+@attrs.frozen
+class Training:
+    """The parts of a training, built once from its specification."""
+
+    spec: RunSpec
+    model: Layer
+    loss: Loss
+    schedule: Schedule
+    transform: GradientTransform
+    augmentation: Augmentation | None
+    epoch_steps: int
+    """Updates in an epoch."""
+
+    @property
+    def steps(self) -> int:
+        """Updates in the whole training."""
+        return self.spec.train.epochs * self.epoch_steps
+
+
+def build_training(spec: RunSpec, rows: int = 1) -> Training:
+    """Build the parts of a training.
+
+    Args:
+        spec: Network and training.
+        rows: Rows that an epoch learns from; they decide how long the schedule is.
+
+    Returns:
+        Model, loss, schedule, optimiser and augmentation.
+
+    Example:
+        >>> build_training(RunSpec(train=TrainSpec(epochs=3, batch_size=10)), 25).steps
+        9
+    """
+    settings = spec.train
+    epoch_steps = batches_per_epoch(rows, settings.batch_size)
+    schedule = build_schedule(settings, settings.epochs * epoch_steps)
+    return Training(
+        spec,
+        build_model(spec.model, len(spec.dataset.classes)),
+        build_loss(settings),
+        schedule,
+        build_transform(settings, schedule),
+        build_augmentation(settings),
+        epoch_steps,
+    )
 
 
 def as_it_is(layer: Layer) -> Layer:

@@ -13,11 +13,10 @@ from bpfunc.compiled import choice
 from bpfunc.compiled.observer import observed
 from bpfunc.gradient.modes import GradientMaker, value_and_grad
 from bpfunc.training.step import StepFn
-from bpfunc.transforms.schedules import Schedule, constant
 from pipelines.artifacts import PIXELS, EngineName, EngineUsed
 from pipelines.errors import UsageProblem, first_line
 from pipelines.spec.run_spec import RECORDED, RunSpec  # noqa: F401  # an example takes the first
-from pipelines.training.build import build_loss, build_model, build_transform
+from pipelines.training.build import Training, build_training
 from pipelines.training.replay import first_state
 
 FIELD = "train.engine"
@@ -44,10 +43,30 @@ def choose_engine(spec: RunSpec, gradient: GradientMaker = value_and_grad) -> En
         >>> choose_engine(RECORDED)
         'numpy'
     """
-    asked = spec.train.engine
+    return "numpy" if spec.train.engine == "numpy" else engine_of(build_training(spec), spec.train.engine, gradient)
+
+
+def engine_of(training: Training, asked: str, gradient: GradientMaker = value_and_grad) -> EngineName:
+    """Settle what runs a training whose parts are built.
+
+    Args:
+        training: Its parts.
+        asked: ``auto``, ``numpy`` or ``compiled``.
+        gradient: See `choose_engine`.
+
+    Returns:
+        See `choose_engine`.
+
+    Raises:
+        UsageProblem: See `choose_engine`.
+
+    Example:
+        >>> engine_of(build_training(RECORDED), "numpy")
+        'numpy'
+    """
     if asked == "numpy":
         return "numpy"
-    reason, remedy = _why_not(spec, gradient)
+    reason, remedy = _why_not(training, gradient)
     if not reason:
         return "compiled"
     if asked == "auto":
@@ -55,14 +74,12 @@ def choose_engine(spec: RunSpec, gradient: GradientMaker = value_and_grad) -> En
     raise UsageProblem(reason, where=FIELD, remedy=remedy)
 
 
-def _why_not(spec: RunSpec, gradient: GradientMaker) -> tuple[str, str]:
+def _why_not(training: Training, gradient: GradientMaker) -> tuple[str, str]:
     """Why a training cannot be compiled, and what to do about it; empty where it can be."""
-    settings = spec.train
     if gradient is not value_and_grad:
         return "the compiled engine does not share a batch out among processes", OTHER
-    model, loss = build_model(spec.model, len(spec.dataset.classes)), build_loss(settings)
     try:
-        choice.choose_engine("compiled", model, loss, build_transform(settings, constant(settings.learning_rate)))
+        choice.choose_engine("compiled", training.model, training.loss, training.transform)
     except ImportError as missing:
         return f"the compiled engine is not installed: {first_line(missing)}", "pip install 'bpfunc[fast]'"
     except (TypeError, ValueError) as unknown:
@@ -83,7 +100,7 @@ def why_numpy(spec: RunSpec) -> str:
         >>> why_numpy(RECORDED)
         ''
     """
-    reason, remedy = _why_not(spec, value_and_grad) if spec.train.engine == "auto" else ("", "")
+    reason, remedy = _why_not(build_training(spec), value_and_grad) if spec.train.engine == "auto" else ("", "")
     return f"NumPy trained this: {reason}" if reason and remedy == OTHER else ""
 
 
@@ -107,13 +124,12 @@ def settled(spec: RunSpec) -> RunSpec:
 
 
 def compiled_training(
-    spec: RunSpec, schedule: Schedule, *, threads: int | None = None, listen: Callable[[], None] = lambda: None
+    training: Training, *, threads: int | None = None, listen: Callable[[], None] = lambda: None
 ) -> tuple[StepFn, int]:
     """Build the training step of the compiled engine.
 
     Args:
-        spec: Network and training.
-        schedule: Of the learning rate.
+        training: Its parts.
         threads: How many share the work; as many as the matrix products take where None.
         listen: Asked several times a second while it works; what it raises ends the work.
 
@@ -127,10 +143,7 @@ def compiled_training(
     """
     from bpfunc.interop.numba import compiled_step
 
-    settings = spec.train
-    model = build_model(spec.model, len(spec.dataset.classes))
-    transform = build_transform(settings, schedule)
-    step = compiled_step(model, build_loss(settings), transform, threads=threads, listen=listen)
+    step = compiled_step(training.model, training.loss, training.transform, threads=threads, listen=listen)
     return step, step.threads
 
 
@@ -144,18 +157,19 @@ def make_machine_code(spec: RunSpec) -> None:
         UsageProblem: See `choose_engine`.
     """
     if choose_engine(spec) == "compiled":
-        try_step(compiled_training(spec, constant(spec.train.learning_rate), threads=1)[0], spec)
+        training = build_training(spec)
+        try_step(compiled_training(training, threads=1)[0], training)
 
 
-def try_step(step: StepFn, spec: RunSpec) -> None:
+def try_step(step: StepFn, training: Training) -> None:
     """Take a step on an empty picture and forget it: what machine code it needs is there afterwards.
 
     Args:
         step: From `compiled_training`.
-        spec: Network and training.
+        training: Its parts.
     """
-    classes = len(spec.dataset.classes)
-    step(first_state(spec), Batch(np.zeros((1, PIXELS), np.float32), np.zeros((1, classes), np.float32)))
+    classes = len(training.spec.dataset.classes)
+    step(first_state(training), Batch(np.zeros((1, PIXELS), np.float32), np.zeros((1, classes), np.float32)))
 
 
 @contextmanager

@@ -4,100 +4,100 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np  # noqa: F401  # examples take it
+
 from bpfunc import Batch, Key, epoch_batches, fold_in, init_train_state, make_step, split
 from bpfunc.batches.augment import augmented
-from bpfunc.batches.batch import batches_per_epoch
 from bpfunc.training.step import TrainState
-from bpfunc.transforms.schedules import constant
 from pipelines.artifacts import PIXELS
-from pipelines.dataset.streaming import Stream, stream_batches
-from pipelines.spec.run_spec import RunSpec, TrainSpec
-from pipelines.training.build import build_augmentation, build_loss, build_model, build_schedule, build_transform
+from pipelines.dataset.streaming import Stream, stream_batches, stream_rows
+from pipelines.spec.run_spec import RunSpec, TrainSpec  # noqa: F401  # examples take the second
+from pipelines.training.build import Training, build_training
 
 
-def first_step(train_rows: Batch | Stream, spec: RunSpec) -> tuple[TrainState, Batch]:
-    """Where a training begins.
+def training_on(train_rows: Batch | Stream, spec: RunSpec) -> Training:
+    """Build the parts of a training on given rows.
 
     Args:
         train_rows: Rows to learn from.
-        spec: Network and training; its seed decides.
+        spec: Network and training.
 
     Returns:
-        The state before the first step, and the first batch, mirror images and all.
+        The parts; the number of rows decides how long the schedule is.
 
     Example:
-        >>> import numpy as np
-        >>> state, batch = first_step(Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40]),
-        ...                          RunSpec(train=TrainSpec(batch_size=32)))
-        >>> state.step, batch.inputs.shape
-        (0, (32, 784))
+        >>> training_on(Batch(np.zeros((40, 784)), np.zeros((40, 3))), RunSpec()).epoch_steps
+        1
     """
-    return first_state(spec), next(_batches(train_rows, spec.train, 0))
+    rows = stream_rows(train_rows) if isinstance(train_rows, Stream) else len(train_rows.inputs)
+    return build_training(spec, rows)
 
 
-def _batches(train_rows: Batch | Stream, settings: TrainSpec, epoch: int) -> Iterator[Batch]:
-    """Batches of an epoch, augmented."""
-    _, order_key, _, augment_key = _keys(settings.seed)
-    if isinstance(train_rows, Stream):
-        plain = stream_batches(train_rows, order_key, epoch, settings.batch_size)
-    else:
-        plain = epoch_batches(train_rows, order_key, epoch, settings.batch_size)
-    augmentation = build_augmentation(settings)
-    return iter(plain if augmentation is None else augmented(plain, fold_in(augment_key, epoch), augmentation))
+def training_keys(seed: int) -> tuple[Key, ...]:
+    """Return the keys of a training.
 
+    Args:
+        seed: Seed of the training.
 
-def _keys(seed: int) -> tuple[Key, ...]:
-    """Keys of the start, of the order of batches, of the split, and of the augmentation."""
+    Returns:
+        Keys of the first parameters, of the order of batches, of the split, and of the augmentation.
+
+    Example:
+        >>> len(training_keys(0))
+        4
+    """
     return split(Key(seed), 4)
 
 
-def first_state(spec: RunSpec) -> TrainState:
-    """Make the state that a training begins with.
-
-    Args:
-        spec: Network, optimiser and seed.
-
-    Returns:
-        Step 0 of it.
-
-    Example:
-        >>> first_state(RunSpec()).step
-        0
-    """
-    model = build_model(spec.model, len(spec.dataset.classes))
-    transform = build_transform(spec.train, constant(spec.train.learning_rate))
-    return init_train_state(model, transform, _keys(spec.train.seed)[0], (PIXELS,))
-
-
-def state_at_step(train_rows: Batch, spec: RunSpec, step: int) -> tuple[TrainState, Batch]:
-    """Train up to a step, and stop before it.
+def training_batches(train_rows: Batch | Stream, training: Training, epoch: int) -> Iterator[Batch]:
+    """Read the batches of an epoch, augmented.
 
     Args:
         train_rows: Rows to learn from.
-        spec: Network and training; its seed decides.
-        step: Updates made before, from 0.
+        training: From `training_on`.
+        epoch: Number of the epoch, from 0.
 
     Returns:
-        The state before that step, and the batch that it takes.
-
-    Raises:
-        ValueError: The training has no such step.
+        An iterator over the batches.
 
     Example:
-        >>> train_rows = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
-        >>> state, batch = state_at_step(train_rows, RunSpec(train=TrainSpec(batch_size=32)), 1)
-        >>> state.step, len(batch.inputs)
-        (1, 8)
+        >>> rows = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
+        >>> training = training_on(rows, RunSpec(train=TrainSpec(batch_size=32)))
+        >>> [len(batch.inputs) for batch in training_batches(rows, training, 0)]
+        [32, 8]
     """
-    return next(standings(train_rows, spec, (step,)))
+    settings, augmentation = training.spec.train, training.augmentation
+    _, order_key, _, augment_key = training_keys(settings.seed)
+    batches = stream_batches if isinstance(train_rows, Stream) else epoch_batches
+    plain = batches(train_rows, order_key, epoch, settings.batch_size)  # type: ignore[arg-type]
+    return iter(plain if augmentation is None else augmented(plain, fold_in(augment_key, epoch), augmentation))
 
 
-def standings(train_rows: Batch, spec: RunSpec, steps: Sequence[int]) -> Iterator[tuple[TrainState, Batch]]:
+def first_state(training: Training) -> TrainState:
+    """Make the state that a training begins with.
+
+    Args:
+        training: Its parts.
+
+    Returns:
+        The state before the first step.
+
+    Example:
+        >>> first_state(build_training(RunSpec())).step
+        0
+    """
+    key = training_keys(training.spec.train.seed)[0]
+    return init_train_state(training.model, training.transform, key, (PIXELS,))
+
+
+def standings(
+    train_rows: Batch | Stream, training: Training, steps: Sequence[int]
+) -> Iterator[tuple[TrainState, Batch]]:
     """Train once, and stop before each of several steps.
 
     Args:
         train_rows: Rows to learn from.
-        spec: Network and training; its seed decides.
+        training: From `training_on`.
         steps: Updates made before each stop, from 0, in rising order.
 
     Yields:
@@ -107,21 +107,20 @@ def standings(train_rows: Batch, spec: RunSpec, steps: Sequence[int]) -> Iterato
         ValueError: The training does not have such a step, or the order is another.
 
     Example:
-        >>> train_rows = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
-        >>> [state.step for state, _ in standings(train_rows, RunSpec(train=TrainSpec(batch_size=32)), (0, 3))]
+        >>> rows = Batch(np.zeros((40, 784), np.float32), np.eye(3, dtype=np.float32)[[0] * 40])
+        >>> training = training_on(rows, RunSpec(train=TrainSpec(batch_size=32)))
+        >>> [state.step for state, _ in standings(rows, training, (0, 3))]
         [0, 3]
     """
-    each = batches_per_epoch(len(train_rows.inputs), spec.train.batch_size)
     for step in steps:
-        if not 0 <= step < each * spec.train.epochs:
-            raise ValueError(f"expected a step in 0..{each * spec.train.epochs - 1}, found {step}")
+        if not 0 <= step < training.steps:
+            raise ValueError(f"expected a step in 0..{training.steps - 1}, found {step}")
     if list(steps) != sorted(set(steps)):
         raise ValueError(f"expected steps in rising order, found {', '.join(map(str, steps))}")
-    state, wanted = first_state(spec), set(steps)
-    transform = build_transform(spec.train, build_schedule(spec.train, spec.train.epochs * each))
-    advance = make_step(build_model(spec.model, train_rows.targets.shape[1]), build_loss(spec.train), transform)
-    for epoch in range(max(steps, default=-1) // each + 1):
-        for batch in _batches(train_rows, spec.train, epoch):
+    state, wanted = first_state(training), set(steps)
+    advance = make_step(training.model, training.loss, training.transform)
+    for epoch in range(max(steps, default=-1) // training.epoch_steps + 1):
+        for batch in training_batches(train_rows, training, epoch):
             if state.step in wanted:
                 yield state, batch
             if state.step == max(steps):

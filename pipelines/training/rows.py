@@ -9,7 +9,7 @@ from pipelines.dataset.streaming import Stream, open_stream, stream_validation
 from pipelines.dataset.train_split import read_train
 from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec, TrainSpec
-from pipelines.training.replay import _keys
+from pipelines.training.replay import training_keys
 
 
 def training_rows(
@@ -31,7 +31,7 @@ def training_rows(
     place, settings = spec.dataset.partitions, spec.train
     if not place:
         return training_split(read_training_rows(prepared), settings)
-    fraction, key = settings.validation_fraction, _keys(settings.seed)[2]
+    fraction, key = settings.validation_fraction, training_keys(settings.seed)[2]
     stream = open_stream(prepared, place, held_out=fraction, key=key, carried=carried)
     return stream, stream_validation(stream)
 
@@ -75,7 +75,7 @@ def training_split(data: Batch, spec: TrainSpec) -> tuple[Batch, Batch | None]:
     if spec.validation_fraction == 0:
         return data, None
     try:
-        return train_validation_split(data, _keys(spec.seed)[2], spec.validation_fraction)
+        return train_validation_split(data, training_keys(spec.seed)[2], spec.validation_fraction)
     except ValueError as error:
         raise UsageProblem(
             f"the validation rows cannot be held out: {error}",

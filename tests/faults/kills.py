@@ -30,7 +30,7 @@ from pipelines.errors import PipelineError
 from pipelines.runs import checkpoints
 from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint
 from pipelines.runs.directory import read_config, read_history
-from pipelines.runs.network import read_trained
+from pipelines.runs.network import read_network
 from pipelines.runs.run import resume_run, train_run
 from pipelines.stages.prepare import prepare
 from tests.faults.scene import SPEC, places_in, timeless, whole_run
@@ -110,7 +110,7 @@ def look(places: Places, out: Path, heard: Connection) -> None:
             newest = max(newest, read_checkpoint(path, SPEC, data).record.epoch)
         except PipelineError as problem:
             wrong.append(str(problem))
-    for name, read in (("history.parquet", read_history), ("params.safetensors", read_trained)):
+    for name, read in (("history.parquet", read_history), ("params.safetensors", read_network)):
         if (out / name).exists():
             try:
                 read(out)

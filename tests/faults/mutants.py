@@ -75,7 +75,7 @@ def subjects(directory: Path) -> dict[str, Subject]:
     from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint
     from pipelines.runs.directory import read_config, read_history
     from pipelines.runs.metrics import read_metrics
-    from pipelines.runs.network import read_trained
+    from pipelines.runs.network import read_network, with_history
     from pipelines.runs.predictions import read_predictions
     from pipelines.stages.prepare import prepare
     from tests.faults.scene import SPEC, places_in, whole_run
@@ -96,7 +96,7 @@ def subjects(directory: Path) -> dict[str, Subject]:
         return digest(*(getattr(split, field.name) for split in splits for field in attrs.fields(type(split))))
 
     def network() -> str:
-        found = read_trained(run)
+        found = with_history(run, read_network(run))
         return digest(*tree_leaves((found.params, found.layer_state)), found.epoch, found.history)
 
     def checkpoint() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+import math
 import os
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -19,13 +20,14 @@ import pytest
 
 from bpfunc.interop.safetensors import HEADER_LIMIT, from_safetensors, safetensors_metadata
 from pipelines.dataset.idx import SIZE_LIMIT, read_idx
+from pipelines.disk.json_text import sealed_json
 from pipelines.disk.parquet import numpy_dtype, sealed_table
 from pipelines.disk.tensors import read_sealed_tensors, sealed_tensors
 from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint, write_checkpoint
 from pipelines.runs.directory import read_history
-from pipelines.runs.metrics import read_metrics, write_metrics
-from pipelines.runs.network import PARAMS_FORMAT, read_trained
+from pipelines.runs.metrics import metrics_table, read_metrics, write_metrics
+from pipelines.runs.network import PARAMS_FORMAT, read_network
 from pipelines.spec.run_spec import PARAMETER_LIMIT, RunSpec, TrainSpec
 from pipelines.spec.toml import from_toml, load_config, to_toml
 from pipelines.stages.prepare import prepare
@@ -120,20 +122,20 @@ def test_network_is_not_made_before_the_file_can_hold_it(finished: Path) -> None
         memory(5_000_000),
         pytest.raises(DataProblem, match="smaller than such a network"),
     ):
-        read_trained(finished)
+        read_network(finished)
 
 
 def test_every_flipped_byte_of_tensors_is_noticed(finished: Path) -> None:
     """The format has no checksum of its own; the seal finds a changed weight wherever it is."""
     path = finished / "params.safetensors"
-    good, whole = path.read_bytes(), read_trained(finished)
+    good, whole = path.read_bytes(), read_network(finished)
     start = 8 + int.from_bytes(good[:8], "little")
     for position in range(start, len(good), len(good) // 40):
         data = bytearray(good)
         data[position] ^= 1
         with changed(path, bytes(data)), pytest.raises(DataProblem, match="not what was written"):
-            read_trained(finished)
-    assert read_trained(finished).epoch == whole.epoch
+            read_network(finished)
+    assert read_network(finished).epoch == whole.epoch
 
 
 def test_a_seal_does_not_make_shapes_right(finished: Path) -> None:
@@ -142,7 +144,7 @@ def test_a_seal_does_not_make_shapes_right(finished: Path) -> None:
     metadata = {"format": PARAMS_FORMAT, "epoch": "1", "config": to_toml(SPEC)}
     for tree, message in ((np.zeros(4000), "tensor names differ"), ({"a": np.zeros(9000, np.float32)}, "tensor names")):
         with changed(path, sealed_tensors(tree, metadata)), pytest.raises(DataProblem, match=message):
-            read_trained(finished)
+            read_network(finished)
     with pytest.raises(DataProblem, match="larger than such a network"):
         read_sealed_tensors(_written(finished, bytes(HEADER_LIMIT + 1000)), (np.zeros(3),), remedy="none")
 
@@ -242,8 +244,10 @@ def test_metrics_come_back(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(DataProblem, match="not what was written"):
         read_metrics(tmp_path)
+    write_metrics(tmp_path, attrs.evolve(values, test_loss=math.nan))
+    assert read_metrics(tmp_path).test_loss is None
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_metrics(tmp_path, {"loss": float("nan")})
+        sealed_json({"loss": math.nan})
 
 
 DANGEROUS = {
@@ -309,8 +313,8 @@ def test_study_names_the_damaged_seed(finished: Path, tmp_path: Path) -> None:
     write_metrics(tmp_path / "seed-000", values)
     assert read_seed(tmp_path, 0) is not None
     for name, wrong in (("seed", None), ("test_accuracy", "1"), ("confusion_matrix", 3), ("train_seconds", True)):
-        write_metrics(tmp_path / "seed-000", {**values, name: wrong})
-        with pytest.raises(DataProblem, match="damaged metrics"):
+        (tmp_path / "seed-000" / "metrics.json").write_bytes(sealed_json({**metrics_table(values), name: wrong}))
+        with pytest.raises(DataProblem, match=f"damaged figures: {name}: expected"):
             read_seed(tmp_path, 0)
 
 

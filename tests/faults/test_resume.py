@@ -25,9 +25,10 @@ from pipelines.runs.run import evaluate_run, resume_run, train_run
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.spec.toml import from_toml, to_toml
 from pipelines.stages.prepare import prepare
-from pipelines.stages.train import train
+from pipelines.stages.train import fit
 from pipelines.training.interrupts import Interrupted
 from pipelines.training.progress import Progress
+from pipelines.training.rows import training_rows
 
 SPEC = RunSpec(
     name="small",
@@ -85,8 +86,8 @@ def stopped_after(steps: int, places: Places, out: Path, start: Progress | None 
     prepared, _ = prepare(SPEC.dataset, source=places.source, cache=places.cache, raw=places.raw)
     asked = iter(range(10**6))
     with pytest.raises(Interrupted):
-        train(
-            prepared.train,
+        fit(
+            *training_rows(prepared.train, SPEC),
             SPEC,
             observe=saving(out, SPEC, prepared.train.sha256),
             start=start,
@@ -324,6 +325,7 @@ def test_progress_is_a_value(places: Places) -> None:
             moments.append(moment)
             yield moment
 
-    train(prepared.train, SPEC, observe=keep)
-    again = train(prepared.train, SPEC, start=moments[2])
+    rows = training_rows(prepared.train, SPEC)
+    fit(*rows, SPEC, observe=keep)
+    again = fit(*rows, SPEC, start=moments[2])
     assert timeless(again.history) == timeless(moments[-1].history)

@@ -209,7 +209,7 @@ def test_a_run_from_training_to_page(places: Places) -> None:
     assert "Block 3, conv 3 5 2: 3 maps of 7 x 7" in page
     card = (finished.directory / "model_card.md").read_text()
     assert "A convolutional network" in card
-    assert values["engine"] == "numpy"
+    assert values.engine == "numpy"
     images = images_of_rows(finished.prepared.test, finished.prepared.meta, evaluation.source_index)
     network = read_network(finished.directory)
     again = probabilities(network, images)

@@ -23,11 +23,12 @@ from pipelines.runs.run import evaluate_run, resume_run, train_run
 from pipelines.spec.run_spec import RECORDED, RunSpec
 from pipelines.spec.toml import from_toml, load_recipe, reasons_table, to_toml
 from pipelines.stages.prepare import prepare
-from pipelines.stages.train import train
+from pipelines.stages.train import fit
 from pipelines.studies.study import study_spec
 from pipelines.training.engine import choose_engine, engine_used, settled
 from pipelines.training.interrupts import Interrupted
 from pipelines.training.progress import Progress
+from pipelines.training.rows import training_rows
 
 pytest.importorskip("numba")
 
@@ -91,6 +92,7 @@ def test_a_compiled_run_resumes_to_the_same_bits(recipe: str, asked: str, places
                 raise Killed
             yield progress
 
+    rows = training_rows(prepared.train, spec)
     for name in ("stopped", "killed"):
         out, questions = tmp_path / name, iter(range(10**6))
         (out / "checkpoints").mkdir(parents=True)
@@ -98,9 +100,9 @@ def test_a_compiled_run_resumes_to_the_same_bits(recipe: str, asked: str, places
         save = saving(out, spec, prepared.train.sha256, every=0)
         with pytest.raises((Interrupted, Killed)):
             if name == "stopped":
-                train(prepared.train, spec, observe=save, stop=lambda asked=questions: next(asked) >= 4)
+                fit(*rows, spec, observe=save, stop=lambda asked=questions: next(asked) >= 4)
             else:
-                train(prepared.train, spec, observe=killing)
+                fit(*rows, spec, observe=killing)
         assert checkpoint_paths(out)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OPENBLAS_NUM_THREADS", "3")
@@ -143,7 +145,7 @@ def test_a_compiled_run_does_not_go_on_without_the_extra(
     (out / "config.toml").write_text(to_toml(spec))
     with pytest.raises(Interrupted):
         save = saving(out, spec, prepared.train.sha256, every=0)
-        train(prepared.train, spec, observe=save, stop=lambda: next(questions) >= 2)
+        fit(*training_rows(prepared.train, spec), spec, observe=save, stop=lambda: next(questions) >= 2)
     assert newest_checkpoint(out, spec, prepared.train.sha256)[0] is not None
     without_numba(monkeypatch)
     with pytest.raises(UsageProblem, match="the compiled engine is not installed"):

@@ -18,7 +18,7 @@ from pipelines.runs.run import evaluate_run, examined_run, reopen_run, train_run
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.examine import gradient_flow, reliability, temperature
 from pipelines.stages.train import fit
-from pipelines.training.replay import first_step
+from pipelines.training.replay import standings, training_on
 
 SPEC = RunSpec(
     name="small",
@@ -52,7 +52,7 @@ def test_gradient_at_the_start_is_the_one_that_training_takes(flip: bool) -> Non
     """One epoch of one batch moves each array by rate times gradient, dropout and mirroring included."""
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, flip=flip))
     train_rows = rows()
-    start, batch = first_step(train_rows, spec)
+    start, batch = next(standings(train_rows, training_on(train_rows, spec), (0,)))
     trained = fit(train_rows, None, spec)
     moved = tree_map(lambda before, after: (before - after) / 0.5, start.params, trained.params)
     taken = [np.sqrt(np.mean(np.square(leaf))) for _, leaf in tree_leaves_with_path(moved)]
@@ -121,7 +121,7 @@ def test_without_validation_rows_there_is_no_temperature(places: Places) -> None
     """Nothing is fitted on other rows in their place: the figures are of the network as trained, and it says why."""
     spec = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, validation_fraction=0.0))
     _, values = evaluate_run(spec, trained_run(spec, places))
-    told = values["calibration"]
+    told = values.calibration
     assert isinstance(told, dict)
     assert told["temperature"] is None
     assert told["why_none"].startswith("No validation images are held out")

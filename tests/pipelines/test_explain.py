@@ -28,7 +28,7 @@ from pipelines.inspection.text import explained_lines
 from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.train import fit
 from pipelines.training.build import ACTIVATIONS, build_loss, build_model, build_schedule, build_transform
-from pipelines.training.replay import state_at_step
+from pipelines.training.replay import standings, training_on
 from tests.pipelines.pages import parsed
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -73,7 +73,7 @@ def test_the_step_shown_is_the_step_taken(spec: RunSpec, step: int) -> None:
     """State and loss after the watched step have the bits of `make_step`; so does every gradient, from its norms."""
     train_rows = learn_rows()
     found = explain(train_rows, spec, NAMES, step=step)
-    state, batch = state_at_step(train_rows, spec, step)
+    state, batch = next(standings(train_rows, training_on(train_rows, spec), (step,)))
     schedule = build_schedule(spec.train, spec.train.epochs * batches_per_epoch(ROWS, 16))
     plain = make_step(build_model(spec.model, 3), build_loss(spec.train), build_transform(spec.train, schedule))
     after, metrics = plain(state, batch)
@@ -103,13 +103,13 @@ def test_standing_is_where_training_stands(spec: RunSpec) -> None:
             yield progress
 
     fit(train_rows, None, one, observe=observe)
-    state, batch = state_at_step(train_rows, one, batches_per_epoch(ROWS, 16))
+    state, batch = next(standings(train_rows, training_on(train_rows, one), (batches_per_epoch(ROWS, 16),)))
     assert same_bits(state, seen[0].state)
     assert len(batch.inputs) == 16
-    # The last step of all, taken from where `state_at_step` says, ends where the training ends.
+    # The last step of all, taken from where `standings` says, ends where the training ends.
     assert same_bits(explain(train_rows, one, NAMES, step=7).after, seen[1].state)
     with pytest.raises(ValueError, match=r"expected a step in 0\.\.7, found 8"):
-        state_at_step(train_rows, one, 8)
+        next(standings(train_rows, training_on(train_rows, one), (8,)))
 
 
 def test_operations_are_in_their_order() -> None:
@@ -131,7 +131,7 @@ def test_norms_and_work_are_those_of_the_arrays() -> None:
     """Norms agree with arrays computed by hand; FLOPs with a count by hand."""
     train_rows = learn_rows()
     found = explain(train_rows, PLAIN, NAMES)
-    state, batch = state_at_step(train_rows, PLAIN, 0)
+    state, batch = next(standings(train_rows, training_on(train_rows, PLAIN), (0,)))
     first, second = state.params.layers[0], state.params.layers[2]
     z = batch.inputs @ first.weight + first.bias
     h = np.maximum(z, 0)
@@ -239,7 +239,7 @@ def test_every_array_of_the_page_is_that_of_the_step(spec: RunSpec) -> None:
     for arrays, step in zip(
         held(explain_page(list(explain_moments(train_rows, spec, NAMES, steps)))), steps, strict=True
     ):
-        state, batch = state_at_step(train_rows, spec, step)
+        state, batch = next(standings(train_rows, training_on(train_rows, spec), (step,)))
         layers: list[bp.Layer] = []
         build_model(spec.model, 3, each=lambda layer, layers=layers: (layers.append(layer), layer)[1])
         key = bp.fold_in(state.key, state.step)

@@ -569,8 +569,7 @@ def test_images_of_a_comparison_are_those_that_were_tested(tmp_path: Path, place
 def test_a_network_that_diverged_is_compared(tmp_path: Path, places: Places) -> None:
     """A loss that is not finite stands as null in the metrics, and as no number on the page."""
     run = evaluated(SPEC, places, tmp_path / "run")
-    values = read_metrics(run)
-    write_metrics(run, {**values, "test_loss": None})
+    write_metrics(run, attrs.evolve(read_metrics(run), test_loss=None))
     sides = side_by_side(run, run, places)
     assert np.isnan(sides.a.loss)
     write_comparison_page(tmp_path / "page.html", sides, "bpfunc compare run run")

@@ -528,7 +528,8 @@ def test_what_is_large_and_honest_is_read(tmp_path: Path) -> None:
     assert PIXEL_LIMIT >= 48_000_000
     check_unfolding(1_000_000, 20_000_000 * PIXEL_BYTES, limit=PIXEL_LIMIT * PIXEL_BYTES)
     Image.new("RGB", (4000, 2700), "white").save(tmp_path / "flat.png")
-    assert read_picture(tmp_path / "flat.png").shape == (2700, 4000, 3)
+    with (tmp_path / "flat.png").open("rb") as file:
+        assert read_picture(file, tmp_path / "flat.png").shape == (2700, 4000, 3)
     assert UNFOLD_FREE >= 128 << 20
     assert UNFOLD_RATIO >= 256
 

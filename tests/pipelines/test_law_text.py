@@ -34,7 +34,6 @@ from typer.core import TyperArgument
 import pipelines
 from pipelines.dataset.places import Places
 from pipelines.disk.file_names import file_name_fault
-from pipelines.disk.json_text import sealed_json
 from pipelines.disk.untrusted.printable import markdown, printable, shell
 from pipelines.inference.inputs import read_images
 from pipelines.inference.predict import predict
@@ -46,7 +45,7 @@ from pipelines.inspection.gradcheck import check_derivatives
 from pipelines.inspection.text import check_lines, explained_lines
 from pipelines.report.figures import confusion_png
 from pipelines.runs.listing import list_runs, list_studies
-from pipelines.runs.metrics import read_metrics
+from pipelines.runs.metrics import RunMetrics, read_metrics, write_metrics
 from pipelines.runs.model_card import CardInputs, model_card
 from pipelines.runs.network import read_network
 from pipelines.runs.run import evaluate_run, reopen_run, report_inputs
@@ -329,6 +328,12 @@ def test_every_member_is_tried(records: dict[str, object]) -> None:
     assert len(MEMBERS) > 50
 
 
+def with_classes(values: RunMetrics, ending: str) -> RunMetrics:
+    """Figures whose names of classes end in a text."""
+    names = tuple(name + ending for name in values.class_names)
+    return attrs.evolve(values, class_names=names, recall=dict(zip(names, values.recall.values(), strict=True)))
+
+
 @pytest.mark.parametrize("name", sorted(RECORDS))
 def test_records_with_hostile_text(
     name: str, records: dict[str, tuple[Callable[..., str], tuple[object, ...]]]
@@ -337,11 +342,7 @@ def test_records_with_hostile_text(
     function, arguments = records[name]
     full = next(member for member in MEMBERS if member.endswith(f".{name}"))
     if name == "result_table":
-        values = dict(typing.cast("dict[str, typing.Any]", arguments[0]))
-        names = [each + HOSTILE for each in values["class_names"]]
-        hostile: tuple[object, ...] = (
-            {**values, "class_names": names, "recall": dict(zip(names, values["recall"].values(), strict=True))},
-        )
+        hostile: tuple[object, ...] = (with_classes(typing.cast("RunMetrics", arguments[0]), HOSTILE),)
     elif name in ("explain_page", "explained_lines"):  # all else in a step is made of the network
         names = tuple(each + HOSTILE for each in arguments[0].class_names)  # type: ignore[attr-defined]
         hostile = (attrs.evolve(arguments[0], recipe=HOSTILE, class_names=names),)  # type: ignore[type-var]
@@ -497,10 +498,7 @@ TEXTS = {
 
 def with_hostile_classes(run: Path) -> None:
     """Seal a run's figures with other names of classes."""
-    values = typing.cast("dict[str, typing.Any]", read_metrics(run))
-    names = [name + HOSTILE[:-1].replace("\udcff", "") for name in values["class_names"]]
-    values |= {"class_names": names, "recall": dict(zip(names, values["recall"].values(), strict=True))}
-    (run / "metrics.json").write_bytes(sealed_json(values))
+    write_metrics(run, with_classes(read_metrics(run), HOSTILE[:-1].replace("\udcff", "")))
 
 
 @pytest.mark.parametrize("what", [*TEXTS, "columns of a table", "classes of a result"])

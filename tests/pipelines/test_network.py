@@ -148,14 +148,14 @@ def test_card_says_what_the_run_found(run: Path, network: Network) -> None:
     front, text = card_of(run)
     figures = read_metrics(run)
     result = front["model-index"][0]["results"][0]["metrics"][0]  # type: ignore[index]
-    assert result == {"type": "accuracy", "value": figures["test_accuracy"]}
+    assert result == {"type": "accuracy", "value": figures.test_accuracy}
     assert front["license"] == "unknown"
-    for name, row in zip(network.class_names, figures["confusion_matrix"], strict=True):  # type: ignore[call-overload]
-        recall = figures["recall"][name]  # type: ignore[index]
+    for name, row in zip(network.class_names, figures.confusion_matrix, strict=True):
+        recall = figures.recall[name]
         assert f"| {name} | {' | '.join(map(str, row))} | {100 * recall:.2f} % |" in text
-    assert f"| Parameters | {figures['parameters']:,} |" in text
-    assert figures["command"] in text  # type: ignore[operator]
-    for sha in figures["lineage"]["source_sha256"].values():  # type: ignore[index]
+    assert f"| Parameters | {figures.parameters:,} |" in text
+    assert figures.command in text
+    for sha in figures.data.sources.values():
         assert sha in text
     assert "averaged over the image and its mirror image" in text
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.dataset.places import Places
@@ -151,13 +152,13 @@ def test_modes(mode: str, tmp_path: Path) -> None:
         Image.fromarray(SHAPES.astype(np.uint16) * 257).save(path)
     else:
         Image.fromarray(SHAPES).convert(mode).save(path)
-    np.testing.assert_array_equal(read_picture(path), np.repeat(SHAPES[..., None], 3, axis=2))
+    np.testing.assert_array_equal(picture_at(path), np.repeat(SHAPES[..., None], 3, axis=2))
 
 
 def test_black_and_white(tmp_path: Path) -> None:
     """One bit is black or white."""
     Image.fromarray(SHAPES > 100).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png")[..., 0], 255 * (SHAPES > 100))
+    np.testing.assert_array_equal(picture_at(tmp_path / "a.png")[..., 0], 255 * (SHAPES > 100))
 
 
 def test_transparency_lies_on_white(tmp_path: Path) -> None:
@@ -165,12 +166,12 @@ def test_transparency_lies_on_white(tmp_path: Path) -> None:
     pixels = np.zeros((2, 2, 4), np.uint8)
     pixels[0, 1, 3], pixels[1, 0, 3] = 255, 128
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    assert read_picture(tmp_path / "a.png")[..., 0].tolist() == [[255, 0], [127, 255]]
+    assert picture_at(tmp_path / "a.png")[..., 0].tolist() == [[255, 0], [127, 255]]
     palette = Image.new("P", (2, 1))
     palette.putpalette([0, 0, 0, 9, 9, 9])
     palette.putpixel((1, 0), 1)
     palette.save(tmp_path / "p.png", transparency=0)
-    assert read_picture(tmp_path / "p.png")[..., 0].tolist() == [[255, 9]]
+    assert picture_at(tmp_path / "p.png")[..., 0].tolist() == [[255, 9]]
 
 
 def test_orientation_is_respected(tmp_path: Path) -> None:
@@ -178,14 +179,20 @@ def test_orientation_is_respected(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(SHAPES).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png")[..., 0], np.rot90(SHAPES, -1))
+    np.testing.assert_array_equal(picture_at(tmp_path / "a.png")[..., 0], np.rot90(SHAPES, -1))
 
 
 def test_animations_give_their_first_picture(tmp_path: Path) -> None:
     """The others are not looked at."""
     frames = [Image.new("L", (9, 9), level) for level in (40, 200)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert read_picture(tmp_path / "a.gif")[0, 0].tolist() == [40, 40, 40]
+    assert picture_at(tmp_path / "a.gif")[0, 0].tolist() == [40, 40, 40]
+
+
+def picture_at(path: Path) -> NDArray[np.uint8]:
+    """The picture of a file."""
+    with path.open("rb") as file:
+        return read_picture(file, path)
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -253,7 +260,7 @@ def test_the_limit_of_pixels_bounds_memory(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(bomb(8000, 8000))
     tracemalloc.start()
     with pytest.raises(DataProblem):
-        read_picture(tmp_path / "a.png")
+        picture_at(tmp_path / "a.png")
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
 

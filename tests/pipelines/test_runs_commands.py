@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
 from pipelines.disk.atomic import foreign_files
 from pipelines.disk.json_text import sealed_json
 from pipelines.disk.ownership import ASKED, RUN_FILES
-from pipelines.errors import UsageProblem
+from pipelines.errors import DataProblem, UsageProblem
 from pipelines.runs.listing import list_runs, list_studies, read_entry, remove_run, unwanted
+from pipelines.runs.metrics import RunMetrics, metrics_table, read_metrics, write_metrics
 from pipelines.runs.naming import BEGAN
 from pipelines.spec.run_spec import RunSpec, TrainSpec
 from pipelines.spec.toml import to_toml
@@ -26,12 +28,39 @@ OWN = ("--unpinned", "--classes", "0,1,2", "--source", "own")
 DAY = 86_400
 
 
+FIGURES = RunMetrics(
+    test_accuracy=0.9,
+    test_loss=None,
+    test_rows=10,
+    test_mistakes=7,
+    class_names=("a", "b"),
+    confusion_matrix=((1, 2), (3, 4)),
+    recall={"a": 0.3, "b": 0.6},
+    validation_accuracy=None,
+    validation_loss=None,
+    train_accuracy=0.9,
+    train_loss=0.1,
+    train_seconds=1,
+    epochs=1,
+    kept_epoch=1,
+    steps=1,
+    parameters=1,
+    recipe="small",
+    seed=0,
+    versions={},
+    lineage={},
+    command="bpfunc run",
+)
+
+
 def make_run(path: Path, *names: str, age: float = 0.0, accuracy: float = 0.9) -> Path:
     """A directory that looks as a run's: its configuration, an empty checkpoints directory, and these files."""
     (path / "checkpoints").mkdir(parents=True)
     (path / "config.toml").write_text(to_toml(RunSpec(name="small")))
     for name in names:
-        (path / name).write_bytes(sealed_json({"test_accuracy": accuracy}) if name == "metrics.json" else b"x")
+        (path / name).write_bytes(b"x")
+    if "metrics.json" in names:
+        write_metrics(path, attrs.evolve(FIGURES, test_accuracy=accuracy))
     return aged(path, age)
 
 
@@ -246,20 +275,27 @@ def test_one_bad_file_does_not_end_the_list(cli: Cli, tmp_path: Path, what: str)
 def test_sealed_figures_of_other_kinds_are_one_message(cli: Cli, tmp_path: Path, change: dict[str, object]) -> None:
     """A seal says that figures were written so; what a table shows is checked as well."""
     run = make_run(tmp_path / "run", "params.safetensors", "history.parquet", "metrics.json")
-    good = {
-        "class_names": ["a", "b"],
-        "confusion_matrix": [[1, 2], [3, 4]],
-        "recall": {"a": 0.3, "b": 0.6},
-        "test_accuracy": 0.5,
-        "train_seconds": 1,
-        "test_loss": None,
-    }
-    (run / "metrics.json").write_bytes(sealed_json(good))
     assert cli("runs", "show", "run").returncode == 0
-    (run / "metrics.json").write_bytes(sealed_json({**good, **change}))
+    (run / "metrics.json").write_bytes(sealed_json({**metrics_table(FIGURES), **change}))
     done = cli("runs", "show", "run")
     assert (done.returncode, done.stdout) == (3, "")
-    assert "error: damaged figures" in done.stderr
+    assert f"error: damaged figures: {next(iter(change))}" in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+
+
+def test_figures_of_earlier_versions_are_read(cli: Cli, tmp_path: Path) -> None:
+    """What came later may be missing, what every version wrote may not; a field of a later version is passed over."""
+    run = make_run(tmp_path / "run", "params.safetensors", "history.parquet", "metrics.json")
+    whole = metrics_table(FIGURES)
+    for name in whole:
+        (run / "metrics.json").write_bytes(sealed_json({key: value for key, value in whole.items() if key != name}))
+        if name in ("calibration", "engine", "threads"):
+            assert read_metrics(run) == FIGURES
+        else:
+            with pytest.raises(DataProblem, match=f"damaged figures: {name} is missing"):
+                read_metrics(run)
+    (run / "metrics.json").write_bytes(sealed_json({**whole, "later": 1}))
+    assert read_metrics(run) == FIGURES
 
 
 def listed(cli: Cli, tmp_path: Path, *words: str) -> list[str]:

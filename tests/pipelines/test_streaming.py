@@ -33,8 +33,8 @@ from pipelines.stages.acquire import acquire
 from pipelines.stages.decode import decode
 from pipelines.stages.prepare import prepare
 from pipelines.stages.select import select
-from pipelines.stages.train import train
-from pipelines.training.rows import read_training_rows
+from pipelines.stages.train import fit
+from pipelines.training.rows import read_training_rows, training_rows
 
 DATASET = DatasetSpec(classes=("0", "1", "2"), scaling="pixel", scaling_offset=0.1, pinned=False)
 SPEC = RunSpec(
@@ -183,7 +183,7 @@ def test_an_error_while_reading_ahead_arrives() -> None:
 def test_training_from_partitions(prepared: Prepared, place: Path) -> None:
     """A spec that names partitions trains from them, the same bits each time, and learns."""
     spec = attrs.evolve(SPEC, dataset=attrs.evolve(DATASET, partitions=str(place)))
-    first, second = (train(prepared.train, spec) for _ in range(2))
+    first, second = (fit(*training_rows(prepared.train, spec), spec) for _ in range(2))
     assert bp.ravel(first.params).tobytes() == bp.ravel(second.params).tobytes()
     assert first.history[-1].train_accuracy == 1.0
     assert first.history[-1].step == 4 * 6  # 9 row groups, 12 rows held out of them: 48 rows

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bpfunc.tree import tree_allclose, tree_leaves, tree_map
-from pipelines.artifacts import Prepared, PreparedTrain, SealedTest
+from pipelines.artifacts import Prepared, PreparedTrain, SealedTest, Trained
 from pipelines.dataset.places import Places
 from pipelines.dataset.sealed_split import read_test
 from pipelines.dataset.split_rows import read_rows
@@ -19,7 +19,8 @@ from pipelines.errors import DataProblem
 from pipelines.report.findings import behind, mistakes
 from pipelines.runs.checkpoints import checkpoint_paths, read_checkpoint
 from pipelines.runs.directory import read_history
-from pipelines.runs.network import read_network, read_trained, write_network
+from pipelines.runs.metrics import RunMetrics
+from pipelines.runs.network import read_network, with_history, write_network
 from pipelines.runs.predictions import read_predictions, write_predictions
 from pipelines.runs.run import evaluate_run, reopen_run, report_run, train_run
 from pipelines.runs.text import result_table
@@ -27,9 +28,10 @@ from pipelines.spec.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainSpec
 from pipelines.stages.encode import unscaled
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.prepare import prepare
-from pipelines.stages.train import fit, train
+from pipelines.stages.train import fit
 from pipelines.training.build import build_model
-from pipelines.training.rows import read_training_rows, training_split
+from pipelines.training.progress import Observer, no_observer
+from pipelines.training.rows import read_training_rows, training_rows, training_split
 
 ROOT = Path(__file__).parents[2]
 DATA = DatasetSpec(classes=("0", "1", "2"), pinned=False)
@@ -58,13 +60,18 @@ def places(tmp_path: Path, own_data: Path) -> Places:
     return Places(source=own_data, cache=tmp_path / "cache", raw=tmp_path, runs=tmp_path / "runs")
 
 
-def run_small(spec: RunSpec, places: Places) -> tuple[Path, dict[str, object]]:
+def train(prepared: PreparedTrain, spec: RunSpec = SPEC, observe: Observer = no_observer) -> Trained:
+    """Train on the rows of a prepared split, as a run does."""
+    return fit(*training_rows(prepared, spec), spec, observe=observe)
+
+
+def run_small(spec: RunSpec, places: Places) -> tuple[Path, RunMetrics]:
     """Train and evaluate; return the directory and its metrics."""
     from datetime import datetime
 
     finished = train_run(spec, places, now=datetime(2026, 1, 1))
     _, values = evaluate_run(spec, finished)
-    return finished.directory, dict(values)
+    return finished.directory, values
 
 
 def test_same_seed_gives_the_same_bits(prepared: Prepared) -> None:
@@ -140,7 +147,7 @@ def test_averaged_weights_are_the_result(prepared: Prepared, monkeypatch: pytest
 
 def test_evaluation_counts_every_test_row(prepared: Prepared) -> None:
     """Matrix, accuracy and probabilities agree with one another and with the rows."""
-    found = evaluate(prepared.test, prepared.meta, train(prepared.train, SPEC))
+    found = evaluate(prepared.test, prepared.meta, train(prepared.train))
     assert found.confusion_matrix.sum() == 30
     np.testing.assert_array_equal(found.confusion_matrix.sum(axis=1), np.bincount(found.label))
     assert found.accuracy == np.mean(found.probabilities.argmax(axis=1) == found.label)
@@ -178,11 +185,11 @@ def test_run_reads_back_whole(places: Places) -> None:
     spec, again = reopen_run(directory, places)
     assert spec == changed(keep="best")
     _, repeated = evaluate_run(spec, again)
-    assert repeated["test_loss"] == values["test_loss"]
-    assert json.loads((directory / "metrics.json").read_text())["test_accuracy"] == values["test_accuracy"]
+    assert repeated.test_loss == values.test_loss
+    assert json.loads((directory / "metrics.json").read_text())["test_accuracy"] == values.test_accuracy
     assert len(read_history(directory)) == 3
     table = read_predictions(directory)
-    assert table.right.mean() == values["test_accuracy"]
+    assert table.right.mean() == values.test_accuracy
     np.testing.assert_array_equal(table.source_index, np.arange(30))
 
 
@@ -195,7 +202,7 @@ def test_checkpoint_reads_back(places: Places) -> None:
     state = moment.state
     assert state.step == 9
     assert moment.history == read_history(directory)
-    assert tree_allclose(state.params, read_trained(directory).params, rtol=0, atol=0)
+    assert tree_allclose(state.params, read_network(directory).params, rtol=0, atol=0)
     assert any(leaf.any() for leaf in tree_leaves(state.optimizer_state))
 
 
@@ -205,7 +212,7 @@ def test_damaged_run_files_are_named(places: Places, name: str) -> None:
     directory, _ = run_small(SPEC, places)
     (directory / name).write_bytes((directory / name).read_bytes()[:-30])
     with pytest.raises(DataProblem) as caught:
-        read_trained(directory)
+        with_history(directory, read_network(directory))
         read_predictions(directory)
     assert caught.value.where.endswith(name)
 
@@ -216,7 +223,7 @@ def test_parameters_of_another_network_are_refused(places: Places) -> None:
     config = directory / "config.toml"
     config.write_text(config.read_text().replace("hidden = [8, 4]", "hidden = [9, 4]"))
     with pytest.raises(DataProblem, match="is not the configuration that"):
-        read_trained(directory)
+        read_network(directory)
 
 
 def test_mirror_model_builds() -> None:
@@ -234,20 +241,20 @@ def test_training_never_opens_the_test_file(prepared: Prepared, monkeypatch: pyt
 
     monkeypatch.setattr("pipelines.dataset.train_split.read_rows", watched)
     monkeypatch.setattr("pipelines.dataset.sealed_split.read_rows", watched)
-    train(prepared.train, SPEC)
+    train(prepared.train)
     assert opened == [prepared.train]
     prepared.test.path.unlink()
-    train(prepared.train, SPEC)
+    train(prepared.train)
     # The planted leak: training that is handed the test split fails, since there is nothing there to open.
     with pytest.raises(DataProblem, match=r"cannot read"):
-        train(PreparedTrain(*attrs.astuple(prepared.test)), SPEC)
+        train(PreparedTrain(*attrs.astuple(prepared.test)))
 
 
 def test_a_network_whose_outputs_are_not_numbers_is_right_nowhere(
     tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither its accuracy, nor its confusion matrix, nor its predictions count such a row as the first class."""
-    trained = train(prepared.train, SPEC)
+    trained = train(prepared.train)
     whole = evaluate(prepared.test, prepared.meta, trained)
     broken = attrs.evolve(trained, params=tree_map(lambda leaf: leaf * np.float32(1e30), trained.params))
     found = evaluate(prepared.test, prepared.meta, broken)
@@ -272,5 +279,5 @@ def test_a_network_whose_outputs_are_not_numbers_is_reported(
     spec, finished = reopen_run(directory, places)
     evaluation, values = evaluate_run(spec, finished)
     assert report_run(spec, finished, evaluation).html.is_file()
-    assert values["test_loss"] is None
+    assert values.test_loss is None
     assert ", loss not finite, trained in" in result_table(values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from pipelines.dataset.places import Places
     from pipelines.runs.data_parallel import MpiProcesses
     from pipelines.runs.directory import Finished
+    from pipelines.runs.metrics import RunMetrics
     from pipelines.spec.run_spec import RunSpec
 
 
@@ -294,12 +294,14 @@ def _train_together(
     return train_together(spec, places, processes, now=datetime.now(), observe=observe, every=every)
 
 
-def _show_result(directory: Path, values: Mapping[str, object], files: ReportFiles | None, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"run": str(directory), "report": None if files is None else str(files.html), **values})
-        return
+def _show_result(directory: Path, values: RunMetrics, files: ReportFiles | None, *, as_json: bool) -> None:
+    from pipelines.runs.metrics import metrics_table
     from pipelines.runs.text import result_table
 
+    if as_json:
+        shown = {"run": str(directory), "report": None if files is None else str(files.html)}
+        print_json(shown | metrics_table(values))
+        return
     print_text(result_table(values))
     if files is not None:
         print_text(printable(f"report: {files.html}"))

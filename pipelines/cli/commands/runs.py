@@ -78,14 +78,16 @@ def show(run: RunDirectory, as_json: AsJson = False) -> None:
     """
     from pipelines.runs.directory import read_config
     from pipelines.runs.listing import read_entry
-    from pipelines.runs.metrics import checked_figures, read_metrics
+    from pipelines.runs.metrics import metrics_table, read_metrics
     from pipelines.runs.text import result_table, run_line
     from pipelines.spec.toml import to_table, to_toml
 
     entry, spec = read_entry(run), read_config(run)
-    figures = checked_figures(read_metrics(run), run) if entry.state in ("finished", "damaged") else None
+    figures = read_metrics(run) if entry.state in ("finished", "damaged") else None
     if as_json:
-        print_json({**_plain(entry), "config": to_table(spec), "metrics": figures})
+        print_json(
+            {**_plain(entry), "config": to_table(spec), "metrics": None if figures is None else metrics_table(figures)}
+        )
         return
     print_text(run_line(entry))
     if figures is not None:
