@@ -12,7 +12,7 @@ from pipelines.spec.run_spec import RunSpec
 from pipelines.stages.prepare import prepare
 from pipelines.studies.ablation import AblationRow, ablation_rows, run_ablation, without_each, write_ablation
 from pipelines.studies.executors import Workers
-from pipelines.studies.study import SeedResult, Study, run_seeds, study_spec, summarised, write_study
+from pipelines.studies.study import SeedResult, Study, read_seed, run_seeds, study_spec, summarised, write_study
 from pipelines.studies.study_page import write_study_page
 
 
@@ -50,12 +50,13 @@ def conduct_study(
     spec = study_spec(directory, spec)
     prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
     results, without = list[SeedResult](), dict[str, list[SeedResult]]()
+    there = sum(read_seed(directory, seed) is not None for seed in range(seeds))
     total = seeds * (1 + len(without_each(spec)) * ablate)
     with workers.begin(spec, total) as (executor, told):
         for result in run_seeds(spec, range(seeds), directory, places, executor, prepared):
             results.append(result)
             figures = f"{100 * result.test_accuracy:.2f} %, {result.train_seconds:.1f} s"
-            told(f"seed {result.seed}: {figures}", result.test_accuracy)
+            told(f"seed {result.seed}: {figures}", result.test_accuracy, max(there, len(results)))
         for name, result in run_ablation(spec, range(seeds), directory, places, executor) if ablate else ():
             without.setdefault(name, []).append(result)
             told(f"without {name}, seed {result.seed}: {100 * result.test_accuracy:.2f} %", None)

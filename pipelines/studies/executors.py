@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, as_completed, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -130,7 +130,7 @@ def run_jobs(
         The results but None; of jobs that ended together, in the order in which they began.
 
     Raises:
-        WorkFailed: A worker was lost.
+        WorkFailed: A worker was lost; the results of all jobs that ended well are yielded before.
         Exception: That of a job; the jobs that have not begun are dropped.
 
     Example:
@@ -147,7 +147,7 @@ def run_jobs(
             if not running:
                 return
             done = wait(running, return_when=FIRST_COMPLETED).done
-            for future in [future for future in running if future in done]:
+            for future in sorted((future for future in running if future in done), key=_failed):
                 del running[future]
                 result = future.result()
                 if result is None:
@@ -155,11 +155,17 @@ def run_jobs(
                 else:
                     yield result
     except BrokenExecutor as lost:
-        wait(running)
+        for future in as_completed(running):  # until all workers have left
+            if not _failed(future) and (result := future.result()) is not None:
+                yield result
         raise work_lost(lost, unfinished(), where=where) from None
     finally:
         for future in running:
             future.cancel()
+
+
+def _failed(future: Future[T]) -> bool:
+    return future.cancelled() or future.exception() is not None
 
 
 def work_lost(lost: BrokenExecutor, left: str, *, where: str) -> WorkFailed:

@@ -99,11 +99,15 @@ def trial_line(trial: TrialResult) -> Printable:
         >>> from pipelines.studies.tuning.sweep import TrialResult
         >>> trial_line(TrialResult(3, "pruned", {"train.epochs": 9}, 0.25, 0.9, 2))
         'trial 3, pruned after 2 epochs: loss 0.2500, 90.00 %, train.epochs = 9'
+        >>> trial_line(TrialResult(4, "pruned", {"train.epochs": 9}, None, None, 0, "the loss is not finite at step 7"))
+        'trial 4: the loss is not finite at step 7, train.epochs = 9'
     """
+    settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
+    if trial.problem is not None:
+        return printable(f"trial {trial.number}: {trial.problem}, {settings}")
     after = f", pruned after {plural(trial.epochs, 'epoch', 'epochs')}" if trial.state == "pruned" else ""
     loss = "no loss" if trial.validation_loss is None else f"loss {trial.validation_loss:.4f}"
     right = "" if trial.validation_accuracy is None else f", {100 * trial.validation_accuracy:.2f} %"
-    settings = ", ".join(f"{name} = {value}" for name, value in trial.settings.items())
     return printable(f"trial {trial.number}{after}: {loss}{right}, {settings}")
 
 

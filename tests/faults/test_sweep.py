@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from bpfunc.training.not_finite import NotFiniteError
 from pipelines.artifacts import PreparedTrain, SealedTest
 from pipelines.dataset.places import Places
 from pipelines.dataset.split_rows import read_rows
 from pipelines.disk import waiting
 from pipelines.errors import DataProblem, UsageProblem, WorkFailed
 from pipelines.spec.toml import load_config, load_recipe
-from pipelines.studies.tuning import storage as storage_module, sweep
+from pipelines.studies.tuning import judge, storage as storage_module, sweep
 from pipelines.studies.tuning.space import Space, load_space, with_settings
 from pipelines.studies.tuning.storage import file_of, open_storage, storage_failures, storage_url
 from pipelines.studies.tuning.sweep import TrialResult, best_trial, run_sweep, sweep_results
@@ -132,7 +133,7 @@ def test_a_sweep_that_was_suspended_goes_on(
     swept(space, tmp_path / "s", 2, places)
     storage = open_storage(storage_url(tmp_path / "s"))
     (name,) = optuna.get_all_study_names(storage)
-    fit, suspended = sweep.fit, iter([True])
+    fit, suspended = judge.fit, iter([True])
 
     def given_up() -> None:
         if next(suspended, False):
@@ -145,10 +146,10 @@ def test_a_sweep_that_was_suspended_goes_on(
             return trained
         given_up()
         if moment == "before it diverges":
-            raise sweep.NotFiniteError("loss", 1)
+            raise NotFiniteError("loss", 1)
         return fit(*given, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sweep, "fit", suspended_fit)
+    monkeypatch.setattr(judge, "fit", suspended_fit)
     results = swept(space, tmp_path / "s", 4, places)
     assert [result.number for result in results] == [3, 4]
     assert states(tmp_path / "s" / "sweep.db")[2] == "FAIL"
@@ -166,7 +167,7 @@ def test_an_error_of_a_lost_trial_is_told(
         optuna.load_study(study_name=name, storage=storage).tell(1, state=optuna.trial.TrialState.FAIL)
         raise DataProblem("damaged rows", where="here", remedy="prepare again")
 
-    monkeypatch.setattr(sweep, "fit", damaged)
+    monkeypatch.setattr(judge, "fit", damaged)
     with pytest.raises(DataProblem, match="damaged rows"):
         swept(space, tmp_path / "s", 2, places)
 

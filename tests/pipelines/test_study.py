@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from bpfunc import Batch
 from pipelines.artifacts import Trained
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import exclusive
@@ -39,8 +38,9 @@ from pipelines.studies.study import (
     train_on_worker,
 )
 from pipelines.studies.text import ablation_lines, search_lines, study_lines
-from pipelines.studies.tuning import cross_validation
+from pipelines.studies.tuning import judge
 from pipelines.studies.tuning.cross_validation import Trial, load_search, run_search, search_table, write_search
+from pipelines.training.progress import Observer, Progress
 
 SPEC = RunSpec(
     name="small",
@@ -309,17 +309,22 @@ def test_a_diverging_variant_is_told_and_the_rest_is_ranked(
         f"{WILD}[variant.wild.train]\nlearning_rate = 1000.0\nweight_decay = 0.5\nepochs = 20\n[variant.good]\n"
         "[variant.judged-last.train]\nepochs = 3\n[variant.better.train]\nepochs = 30\n"
     )
-    fit, calls = cross_validation.fit, []
+    fit, calls = judge.fit, []
 
-    def fitted(train_rows: Batch, validation_rows: Batch, spec: RunSpec, **named: object) -> Trained:
+    def fitted(*rows: object, observe: Observer, **named: object) -> Trained:
+        spec = rows[2]
+        assert isinstance(spec, RunSpec)
         calls.append(spec)
-        trained = fit(train_rows, validation_rows, spec, **named)  # type: ignore[arg-type]
-        if spec.train.epochs != 3:
-            return trained
-        *before, last = trained.history  # the weights are finite, what they make of the rows left out is not
-        return attrs.evolve(trained, history=(*before, attrs.evolve(last, validation_loss=np.inf)))
 
-    monkeypatch.setattr(cross_validation, "fit", fitted)
+        def spoiled(epochs: Iterator[Progress]) -> Iterator[Progress]:
+            for progress in epochs:  # the weights are finite, what they make of the rows left out is not
+                wrong = attrs.evolve(progress.record, validation_loss=np.inf)
+                lost = spec.train.epochs == wrong.epoch == 3
+                yield attrs.evolve(progress, history=(*progress.history[:-1], wrong)) if lost else progress
+
+        return fit(*rows, observe=lambda epochs: observe(spoiled(epochs)), **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(judge, "fit", fitted)
     for _ in range(2):
         with ThreadPoolExecutor(1) as pool:
             trials = list(run_search(load_search(path), tmp_path / "log", places, pool))
@@ -364,6 +369,8 @@ def test_a_damaged_trial_is_run_again(tmp_path: Path, places: Places, kept: byte
         nan = json.dumps(attrs.asdict(first[0]) | {"validation_loss": float("nan")}).encode()
         file.write_bytes(nan if kept == b"NaN" else kept)
         again = list(run_search(load_search(path), tmp_path / "log", places, pool))
+    assert [trial.fold for trial in again] == [1, 0], "what is there comes first"
+    again.sort(key=lambda trial: trial.fold)
     assert [attrs.evolve(trial, train_seconds=0) for trial in again] == [
         attrs.evolve(trial, train_seconds=0) for trial in first
     ]

@@ -114,6 +114,7 @@ def search(
     source: Source = None,
     cache: Cache = DEFAULT_CACHE,
     raw: Raw = DEFAULT_RAW,
+    executor: ExecutorName = "processes",
     engine: Engine = None,
     threads: Threads = 1,
     as_json: AsJson = False,
@@ -127,31 +128,14 @@ def search(
     """
     use_threads(threads)
     from pipelines.dataset.places import Places
-    from pipelines.disk.ownership import check_new_directory
-    from pipelines.stages.prepare import prepare
-    from pipelines.studies.text import search_lines, search_trial_line
-    from pipelines.studies.tuning.cross_validation import (
-        load_search,
-        run_search,
-        search_table,
-        settled_search,
-        write_search,
-    )
+    from pipelines.studies.text import search_lines
+    from pipelines.studies.tuning.conduct import conduct_search
 
-    plan = load_search(space, settings_with(engine, settings))
-    check_new_directory(out, "search", reads=[space], writes=("search.json",))
-    plan, places = settled_search(plan), Places(source=source, cache=cache, raw=raw)
-    specs = list(plan.variants.values())
-    for dataset in {spec.dataset for spec in specs}:
-        prepare(dataset, source=source, cache=cache, raw=raw)
-    trials = []
-    workers = _workers("search", "processes", jobs, threads, quiet=quiet)
-    with workers.begin(specs[0], plan.take * len(specs)) as (pool, told):
-        for trial in run_search(plan, out, places, pool):
-            trials.append(trial)
-            told(search_trial_line(trial), trial.validation_accuracy)
-    table = search_table(trials)
-    write_search(out, table)
+    workers, places = (
+        _workers("search", executor, jobs, threads, quiet=quiet),
+        Places(source=source, cache=cache, raw=raw),
+    )
+    table = conduct_search(space, out, places, workers, changes=settings_with(engine, settings))
     if as_json:
         print_json(table)
     else:
@@ -182,43 +166,20 @@ def sweep(
         bpfunc sweep SPACE.toml --trials 50 --jobs 2
     """
     use_threads(threads)
-    import attrs
-
     from pipelines.dataset.places import Places
-    from pipelines.disk.atomic import make_directory, write_bytes
-    from pipelines.disk.json_text import write_json
-    from pipelines.disk.ownership import check_new_directory
-    from pipelines.spec.toml import to_toml
-    from pipelines.stages.prepare import prepare
     from pipelines.studies.text import trial_line
-    from pipelines.studies.tuning.space import load_space, with_settings
-    from pipelines.studies.tuning.storage import storage_url
-    from pipelines.studies.tuning.sweep import best_trial, run_sweep, sweep_results, sweep_table
-    from pipelines.training.engine import settled
+    from pipelines.studies.tuning.conduct import conduct_sweep
+    from pipelines.studies.tuning.sweep import sweep_table
 
-    plan, places = load_space(space, settings_with(engine, settings)), Places(source=source, cache=cache, raw=raw)
-    directory = out or RUNS / f"sweep-{space.stem}"
-    check_new_directory(directory, "sweep", reads=[space], writes=("sweep.db", "sweep.json", "best.toml"))
-    asked, plan = plan, attrs.evolve(plan, base=settled(plan.base))
-    prepare(plan.base.dataset, source=source, cache=cache, raw=raw)
-    make_directory(directory)
-    url = storage or storage_url(directory)
-    with _workers("sweep", executor, jobs, threads, quiet=quiet).begin(plan.base, trials) as (pool, told):
-        for trial in run_sweep(plan, url, trials, places, pool, jobs=jobs):
-            told(trial_line(trial), trial.validation_accuracy, trial.number + 1)
-    results = sweep_results(plan, url, places)
-    if len(results) < trials:
-        say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them", quiet=quiet)
-    best = best_trial(results)
-    write_json(directory / "sweep.json", sweep_table(results))
-    write_bytes(directory / "best.toml", to_toml(with_settings(asked.base, best.settings, where=str(space))).encode())
+    directory, places = out or RUNS / f"sweep-{space.stem}", Places(source=source, cache=cache, raw=raw)
+    workers, changes = _workers("sweep", executor, jobs, threads, quiet=quiet), settings_with(engine, settings)
+    done = conduct_sweep(space, directory, trials, places, workers, changes=changes, storage=storage)
     if as_json:
-        rows = sweep_table(results)
-        best_row = sweep_table([best])[0]
-        print_json({"sweep": str(directory), "config": str(directory / "best.toml"), "best": best_row, "trials": rows})
+        best, *rows = sweep_table([done.best, *done.results])
+        print_json({"sweep": str(directory), "config": str(done.config), "best": best, "trials": rows})
     else:
-        print_text(printable(f"best of {len(results)}: {trial_line(best)}"))
-        print_text(shell(["bpfunc", "run", "--config", str(directory / "best.toml")]))
+        print_text(printable(f"best of {len(done.results)}: {trial_line(done.best)}"))
+        print_text(shell(["bpfunc", "run", "--config", str(done.config)]))
 
 
 def compare(

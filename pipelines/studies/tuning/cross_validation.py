@@ -8,9 +8,9 @@ as such and has no rank.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import Executor
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -18,11 +18,11 @@ import attrs
 
 from bpfunc import Key
 from bpfunc.batches.splits import k_fold
-from bpfunc.training.not_finite import NotFiniteError
-from pipelines.artifacts import PreparedTrain
 from pipelines.dataset.cache_key import cache_key
 from pipelines.dataset.classes import class_numbers
+from pipelines.dataset.data_hashes import DataHashes
 from pipelines.dataset.places import Places
+from pipelines.disk.atomic import make_directory
 from pipelines.disk.file_names import file_name_fault, same_file_name
 from pipelines.disk.json_text import write_json
 from pipelines.disk.untrusted.documents import read_json, read_toml
@@ -31,9 +31,8 @@ from pipelines.errors import UsageProblem, WorkFailed
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.settings import OPTION, flat
 from pipelines.spec.toml import check_fields, load_recipe, merged, reasons_table
-from pipelines.stages.prepare import prepare
-from pipelines.stages.train import fit
-from pipelines.studies.executors import work_lost
+from pipelines.studies.executors import run_jobs
+from pipelines.studies.tuning.judge import TrainData, judge, train_data
 from pipelines.training.engine import settled
 from pipelines.training.interrupts import stop_requested
 from pipelines.training.rows import read_training_rows
@@ -188,7 +187,35 @@ def settled_search(search: Search) -> Search:
     return attrs.evolve(search, variants={name: settled(spec) for name, spec in search.variants.items()})
 
 
-def run_search(search: Search, directory: Path, places: Places, executor: Executor) -> Iterator[Trial]:
+def search_data(search: Search, places: Places) -> dict[str, TrainData]:
+    """Prepare the data of each variant, each data set once.
+
+    Args:
+        search: What to try.
+        places: Where data and cache lie.
+
+    Returns:
+        Name of a variant -> its data.
+
+    Raises:
+        UsageProblem: There are fewer rows than folds.
+        PipelineError: There is no data, or it is damaged.
+    """
+    of_dataset = {dataset: train_data(dataset, places) for dataset in {v.dataset for v in search.variants.values()}}
+    found = {name: of_dataset[spec.dataset] for name, spec in search.variants.items()}
+    for name, (data, _) in found.items():
+        if search.folds > data.train.rows:
+            raise UsageProblem(
+                f"{search.folds} folds cannot be cut from {data.train.rows} training rows",
+                where=f"variant {name}",
+                remedy="lower folds",
+            )
+    return found
+
+
+def run_search(
+    search: Search, directory: Path, places: Places, executor: Executor, data: Mapping[str, TrainData] | None = None
+) -> Iterator[Trial]:
     """Train every variant on every fold that is not in the log yet.
 
     Args:
@@ -196,54 +223,99 @@ def run_search(search: Search, directory: Path, places: Places, executor: Execut
         directory: Where ``trials/`` keeps a file for each trial, named by variant, fold, and a hash of all that its
             figures depend on; what is there is not run again.
         places: Where data and cache lie.
-        executor: What runs the trials.
+        executor: What runs the trials; its workers do not have to see this disk.
+        data: From `search_data`; prepared here where None.
 
     Yields:
-        Trials, fold by fold and variant by variant.
+        Trials as they come: first those that were there already, then each as it is done, begun fold by fold.
 
     Raises:
         PipelineError: See the stages.
     """
     search = settled_search(search)
-    (directory / "trials").mkdir(parents=True, exist_ok=True)
-    prepared = {
-        name: prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)[0].train
-        for name, spec in search.variants.items()
-    }
-    for name, rows in prepared.items():
-        if search.folds > rows.rows:
-            raise UsageProblem(
-                f"{search.folds} folds cannot be cut from {rows.rows} training rows",
-                where=f"variant {name}",
-                remedy="lower folds",
-            )
+    data = search_data(search, places) if data is None else data
+    make_directory(directory / "trials")
+    files = trial_files(search, directory, data)
+    there = {which: read_trial(path) for which, path in files.items()}
+    yield from (trial for trial in there.values() if trial is not None)
+    left = [which for which, trial in there.items() if trial is None]
     jobs = [
-        executor.submit(_trial, name, search.variants[name], fold, search.folds, prepared[name], directory)
-        for fold, name in product(range(search.take), search.variants)
+        partial(run_fold, name, search.variants[name], (fold, search.folds), places, data[name][1], files[name, fold])
+        for name, fold in left
     ]
-    try:
-        for job in jobs:
-            yield job.result()
-    except BrokenExecutor as lost:
-        left = sum(not job.done() or job.cancelled() or job.exception() is not None for job in jobs)
-        raise work_lost(lost, f"{left} of {len(jobs)} trials", where=str(directory)) from None
-    finally:
-        for job in jobs:
-            job.cancel()
+
+    def unfinished() -> str:
+        return f"{sum(read_trial(path) is None for path in files.values())} of {len(files)} trials"
+
+    for trial in run_jobs(executor, jobs, unfinished, where=str(directory)):
+        path = files[trial.variant, trial.fold]
+        if read_trial(path) is None:
+            write_json(path, attrs.asdict(trial))
+        yield trial
 
 
-def _trial(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTrain, directory: Path) -> Trial:
-    key = cache_key({"spec": reasons_table(spec), "folds": folds, "rows": prepared.sha256})[:16]
-    path = directory / "trials" / f"{name}-{fold}-{key}.json"
-    trial = _kept(path)
-    if trial is None:
-        trial = _judged(name, spec, fold, folds, prepared)
+def trial_files(search: Search, directory: Path, data: Mapping[str, TrainData]) -> dict[tuple[str, int], Path]:
+    """Name the files of all trials.
+
+    Args:
+        search: What to try, with its engines.
+        directory: Of the search.
+        data: From `search_data`.
+
+    Returns:
+        Variant and fold -> file, fold by fold.
+    """
+
+    def key(name: str) -> str:
+        reasons = {"spec": reasons_table(search.variants[name]), "folds": search.folds}
+        return cache_key({**reasons, "rows": data[name][0].train.sha256})[:16]
+
+    keys = {name: key(name) for name in search.variants}
+    both = product(range(search.take), search.variants)
+    return {(name, fold): directory / "trials" / f"{name}-{fold}-{keys[name]}.json" for fold, name in both}
+
+
+def run_fold(name: str, spec: RunSpec, fold: tuple[int, int], places: Places, data: DataHashes, path: Path) -> Trial:
+    """Train on all folds but one and judge on that, unless the trial is in the log.
+
+    Args:
+        name: Of the variant.
+        spec: Its specification.
+        fold: The fold that is left out, and how many there are.
+        places: Where data and cache lie, seen from here.
+        data: The hashes of the search's data.
+        path: The trial's file; it is written where its directory can be seen from here.
+
+    Returns:
+        The trial.
+
+    Raises:
+        PipelineError: The data here are not the search's; or see the stages.
+        Interrupted: A signal came.
+    """
+    trial = read_trial(path)
+    if trial is not None:
+        return trial
+    number, folds = fold
+    rows = read_training_rows(train_data(spec.dataset, places, expected=("search", data))[0].train)
+    seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=1000 + number))
+    with stop_requested() as stop:  # a worker whose parent is gone leaves
+        found = judge(list(k_fold(rows, Key(0), folds))[number], seeded, stop=stop)
+    trial = Trial(name, number, found.accuracy, found.loss, found.train_seconds, found.problem)
+    if path.parent.is_dir():
         write_json(path, attrs.asdict(trial))
     return trial
 
 
-def _kept(path: Path) -> Trial | None:
-    """Read a trial from the log; one that cannot be read is run again."""
+def read_trial(path: Path) -> Trial | None:
+    """Read a trial from the log.
+
+    Args:
+        path: Its file.
+
+    Returns:
+        The trial; None where it is missing or damaged, so that it is run again.
+    """
     try:
         values = read_json(path)
         if not isinstance(values, dict) or any(isinstance(value, dict | list) for value in values.values()):
@@ -253,24 +325,6 @@ def _kept(path: Path) -> Trial | None:
     except (OSError, ValueError, TypeError):
         return None
     return trial if whole else None
-
-
-def _judged(name: str, spec: RunSpec, fold: int, folds: int, prepared: PreparedTrain) -> Trial:
-    """Train on all folds but one and judge on that; a training that diverges is a result too."""
-    rows = read_training_rows(prepared)
-    train_rows, validation_rows = list(k_fold(rows, Key(0), folds))[fold]
-    seeded = attrs.evolve(spec, train=attrs.evolve(spec.train, seed=1000 + fold))
-    started = time.perf_counter()
-    try:
-        with stop_requested() as stop:  # a worker whose parent is gone leaves
-            trained = fit(train_rows, validation_rows, seeded, stop=stop)
-    except NotFiniteError as problem:
-        return Trial(name, fold, None, None, time.perf_counter() - started, str(problem))
-    last = trained.history[-1]
-    if last.validation_loss is None or not math.isfinite(last.validation_loss):
-        told = f"the validation loss is not finite after epoch {last.epoch}"
-        return Trial(name, fold, None, None, trained.train_seconds, told)
-    return Trial(name, fold, last.validation_accuracy, last.validation_loss, trained.train_seconds)
 
 
 def search_table(trials: Sequence[Trial]) -> list[dict[str, object]]:

@@ -8,27 +8,26 @@ study in the storage is made of the space and of the data, so other settings nev
 from __future__ import annotations
 
 import hashlib
-import math
 import secrets
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, wait
+from concurrent.futures import Executor
+from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Literal, cast
 
 import attrs
 
 from bpfunc.keys import Key, fold_in, generator
-from bpfunc.training.not_finite import NotFiniteError
-from pipelines.artifacts import EpochRecord, Prepared
-from pipelines.dataset.data_hashes import TRAIN_ROLES, DataHashes, data_hashes, differences
+from pipelines.artifacts import Prepared
+from pipelines.dataset.data_hashes import DataHashes
 from pipelines.dataset.places import Places
 from pipelines.disk.json_text import json_text
 from pipelines.disk.untrusted.documents import parse_json
-from pipelines.errors import DataProblem, PipelineError, UsageProblem
+from pipelines.errors import PipelineError, UsageProblem
 from pipelines.spec.toml import reasons_table
-from pipelines.stages.prepare import prepare
-from pipelines.stages.train import fit
-from pipelines.studies.executors import work_lost
+from pipelines.studies.executors import run_jobs
+from pipelines.studies.tuning.judge import TrainData, judge, train_data
 from pipelines.studies.tuning.space import Parameter, Space, Value, with_settings
 from pipelines.studies.tuning.storage import open_storage, storage_failures
 from pipelines.training.engine import settled
@@ -52,9 +51,12 @@ class TrialResult:
     settings: Mapping[str, Value]
     """Dotted name -> value."""
     validation_loss: float | None
-    """Of the network that the recipe would keep, in nats; the last one seen where the trial was pruned."""
+    """Of the network that the recipe would keep, in nats; the last one seen where the trial was pruned, None where it
+    has a problem."""
     validation_accuracy: float | None
     epochs: int
+    problem: str | None = None
+    """How the training diverged, or why the settings do not go together; None where neither is so."""
 
 
 def study_name(space: Space, data: str) -> str:
@@ -78,7 +80,14 @@ def study_name(space: Space, data: str) -> str:
 
 
 def run_sweep(
-    space: Space, url: str, trials: int, places: Places, executor: Executor, *, jobs: int = 1
+    space: Space,
+    url: str,
+    trials: int,
+    places: Places,
+    executor: Executor,
+    *,
+    jobs: int = 1,
+    data: TrainData | None = None,
 ) -> Iterator[TrialResult]:
     """Run trials until the study has as many as wanted, together with everybody who shares the storage.
 
@@ -89,6 +98,7 @@ def run_sweep(
         places: Where data and cache lie.
         executor: What runs the trials.
         jobs: How many at a time.
+        data: The base's; prepared here where None.
 
     Yields:
         The trials that this call ran, as they come.
@@ -96,44 +106,42 @@ def run_sweep(
     Raises:
         PipelineError: See the stages; or the storage does not open, or fails.
     """
-    with storage_failures(url):
-        yield from _swept(space, url, trials, places, executor, jobs)
-
-
-def _swept(space: Space, url: str, trials: int, places: Places, executor: Executor, jobs: int) -> Iterator[TrialResult]:
     space = attrs.evolve(space, base=settled(space.base))
-    prepared, data = _base_data(space, places, read=True)
-    name = study_name(space, prepared.train.sha256 + data.partitions)
-    _open_study(space, url, name)
-    call = secrets.token_hex(8)
-    running = {executor.submit(run_trial, space, url, name, trials, places, data, call) for _ in range(jobs)}
-    try:
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                result = future.result()
-                if result is not None:
-                    running.add(executor.submit(run_trial, space, url, name, trials, places, data, call))
-                    yield result
-    except BrokenExecutor as lost:
-        wait(running)  # until all workers have left: what still seems to run then does not
-        told = ", ".join(map(str, _given_up(_open_study(space, url, name), call)))
-        told = f"trials {told}; others take their places" if told else "no trial"
-        raise work_lost(lost, told, where=name) from None
-    finally:
-        for future in running:
-            future.cancel()
+    data = train_data(space.base.dataset, places, read=True) if data is None else data
+    name, call = _name(space, data), secrets.token_hex(8)
+    with storage_failures(url):
+        _study(space, url, name)
+
+        def unfinished() -> str:
+            told = ", ".join(map(str, _given_up(_study(space, url, name), call)))
+            return f"trials {told}; others take their places" if told else "no trial"
+
+        job = partial(run_trial, space, url, name, trials, places, data[1], call)
+        yield from run_jobs(executor, repeat(job), unfinished, where=name, at_a_time=jobs)
 
 
-def _base_data(space: Space, places: Places, *, read: bool = False) -> tuple[Prepared, DataHashes]:
-    """The base's data, and the hashes of what its trials are trained and judged on."""
-    dataset = space.base.dataset
-    prepared, _ = prepare(dataset, source=places.source, cache=places.cache, raw=places.raw)
-    found = data_hashes(prepared, dataset, read=read)
-    return prepared, attrs.evolve(found, sources={role: found.sources[role] for role in TRAIN_ROLES})
+def _name(space: Space, data: TrainData) -> str:
+    return study_name(space, data[0].train.sha256 + data[1].partitions)
 
 
-def _open_study(space: Space, url: str, name: str) -> optuna.Study:
+def open_study(space: Space, url: str, data: TrainData) -> optuna.Study:
+    """Open the study of a sweep in its storage, or begin it.
+
+    Args:
+        space: What is searched, with its engine.
+        url: Of the storage.
+        data: The base's.
+
+    Returns:
+        Optuna's study.
+
+    Raises:
+        UsageProblem: The storage does not open.
+    """
+    return _study(space, url, _name(space, data))
+
+
+def _study(space: Space, url: str, name: str) -> optuna.Study:
     storage = open_storage(url)
     import optuna
 
@@ -190,15 +198,8 @@ def run_trial(
         Interrupted: A signal came; the trial counts as failed, so that another is run instead.
     """
     settled(space.base)  # a worker without the engine takes no trial
-    prepared, found = _base_data(space, places)
-    other = differences(data, found)
-    if other:
-        raise DataProblem(
-            f"this worker has other rows than the sweep: {other}",
-            where=str(prepared.path),
-            remedy="give every machine the same source",
-        )
-    study = _open_study(space, url, name)
+    prepared, _ = train_data(space.base.dataset, places, expected=("sweep", data))
+    study = _study(space, url, name)
     import optuna
 
     while True:
@@ -207,13 +208,19 @@ def run_trial(
             optuna.storages.fail_stale_trials(study)
         if _counted(study.get_trials(deepcopy=False)) >= trials:
             return None
-        number = _tried(space, study, trials, places, prepared, call)
+        number = _tried(space, study, trials, call, partial(_judged, space, places, data, prepared))
         for result in results_of(study):
             if result.number == number:
                 return result
 
 
-def _tried(space: Space, study: optuna.Study, trials: int, places: Places, prepared: Prepared, call: str) -> int:
+def _tried(
+    space: Space,
+    study: optuna.Study,
+    trials: int,
+    call: str,
+    judged: Callable[[optuna.Trial, Callable[[], bool]], float],
+) -> int:
     """Run the next trial; return its number. It may be failed in the end, for one that came too late or was lost."""
     import optuna
 
@@ -232,7 +239,7 @@ def _tried(space: Space, study: optuna.Study, trials: int, places: Places, prepa
         with stop_requested() as stop:
             try:
                 trial.set_user_attr(CALL, call)
-                return _judged(space, trial, places, prepared, stop)
+                return judged(trial, stop)
             except Interrupted:
                 _fail(study, trial.number)
                 raise
@@ -258,8 +265,10 @@ def _counted(trials: Sequence[optuna.trial.FrozenTrial]) -> int:
     return sum(trial.state.name != "FAIL" for trial in trials)
 
 
-def _judged(space: Space, trial: optuna.Trial, places: Places, base: Prepared, stop: Callable[[], bool]) -> float:
-    """Train with the settings that Optuna suggests; give up early where others were better at the same epoch."""
+def _judged(
+    space: Space, places: Places, data: DataHashes, base: Prepared, trial: optuna.Trial, stop: Callable[[], bool]
+) -> float:
+    """Judge the settings that Optuna suggests; give up early where others were better at the same epoch."""
     import optuna
 
     settings = {parameter.name: _suggested(trial, parameter) for parameter in space.parameters}
@@ -271,39 +280,24 @@ def _judged(space: Space, trial: optuna.Trial, places: Places, base: Prepared, s
         raise optuna.TrialPruned from None
     prepared = base
     if spec.dataset != space.base.dataset:
-        prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
+        prepared, _ = train_data(spec.dataset, places, expected=("sweep", data))
 
     def observe(epochs: Iterator[Progress]) -> Iterator[Progress]:
         for progress in epochs:
             record = progress.record
-            if not math.isfinite(_loss(record)):
-                trial.set_user_attr("problem", f"the validation loss is not finite after epoch {record.epoch}")
-                raise optuna.TrialPruned
-            trial.report(_loss(record), record.epoch)
+            assert record.validation_loss is not None
+            trial.report(record.validation_loss, record.epoch)
             yield progress
             if record.epoch < spec.train.epochs and trial.should_prune():
                 trial.set_user_attr("validation_accuracy", record.validation_accuracy)
                 raise optuna.TrialPruned
 
-    train_rows, validation_rows = training_rows(prepared.train, spec)
-    try:
-        trained = fit(train_rows, validation_rows, spec, observe=observe, stop=stop)
-    except NotFiniteError as problem:
-        trial.set_user_attr("problem", str(problem))
-        raise optuna.TrialPruned from None
-    kept = trained.history[trained.epoch - 1]
-    trial.set_user_attr("validation_accuracy", kept.validation_accuracy)
-    return _loss(kept)
-
-
-def _loss(record: EpochRecord) -> float:
-    if record.validation_loss is None:
-        raise DataProblem(
-            "a sweep judges by validation rows, and none are held out",
-            where="train.validation_fraction",
-            remedy="hold some out",
-        )
-    return record.validation_loss
+    found = judge(training_rows(prepared.train, spec), spec, observe=observe, stop=stop)
+    if found.loss is None:
+        trial.set_user_attr("problem", found.problem)
+        raise optuna.TrialPruned
+    trial.set_user_attr("validation_accuracy", found.accuracy)
+    return found.loss
 
 
 def _suggested(trial: optuna.Trial, parameter: Parameter) -> Value:
@@ -332,9 +326,9 @@ def sweep_results(space: Space, url: str, places: Places) -> tuple[TrialResult, 
     Raises:
         PipelineError: The storage does not open, or there is no data.
     """
-    prepared, data = _base_data(space, places)
+    data = train_data(space.base.dataset, places)
     with storage_failures(url):
-        return results_of(_open_study(space, url, study_name(space, prepared.train.sha256 + data.partitions)))
+        return results_of(open_study(space, url, data))
 
 
 def results_of(study: optuna.Study) -> tuple[TrialResult, ...]:
@@ -350,14 +344,17 @@ def results_of(study: optuna.Study) -> tuple[TrialResult, ...]:
     for trial in study.get_trials(deepcopy=False):
         if trial.state.name in ("COMPLETE", "PRUNED"):
             seen, attributes = trial.intermediate_values, trial.user_attrs
+            epochs, problem = max(seen, default=0), attributes.get("problem")
+            loss = seen.get(epochs) if trial.value is None else trial.value
             found.append(
                 TrialResult(
                     number=trial.number,
                     state="complete" if trial.state.name == "COMPLETE" else "pruned",
                     settings=attributes["settings"],
-                    validation_loss=seen.get(max(seen, default=0)) if trial.value is None else trial.value,
+                    validation_loss=loss if problem is None else None,
                     validation_accuracy=attributes.get("validation_accuracy"),
-                    epochs=max(seen, default=0),
+                    epochs=epochs,
+                    problem=problem,
                 )
             )
     return tuple(found)
@@ -394,5 +391,6 @@ def best_trial(results: Sequence[TrialResult]) -> TrialResult:
     """
     whole = [result for result in results if result.state == "complete" and result.validation_loss is not None]
     if not whole:
-        raise PipelineError("no trial was trained to the end", where="sweep", remedy="raise --trials")
+        why = next((f"; trial {result.number}: {result.problem}" for result in results if result.problem), "")
+        raise PipelineError(f"no trial was trained to the end{why}", where="sweep", remedy="raise --trials")
     return min(whole, key=lambda result: (result.validation_loss, result.number))
