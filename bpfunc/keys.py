@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.arguments import expected
-from bpfunc.arrays.ranges import number, whole
+from bpfunc.arrays.ranges import FINITE, number, whole
 from bpfunc.arrays.types import FloatArray, FloatDType, IntArray, Shape
 from bpfunc.tree import STATIC
 
@@ -148,6 +148,7 @@ def uniform(
         >>> uniform(Key(0), (2, 3)).shape
         (2, 3)
     """
+    low, high = number("uniform", "low", low, FINITE), number("uniform", "high", high, FINITE)
     unit = generator(key).random(shape, dtype=dtype)
     if low == 0 and high == 1:
         return unit
@@ -162,13 +163,12 @@ def uniform(
 
 def _ends(low: float, high: float, dtype: FloatDType) -> tuple[np.floating, np.floating]:
     """The smallest number of a dtype that is not below ``low``, and the largest that is below ``high``."""
-    bounds = number("uniform", "low", low, "(-inf, inf)"), number("uniform", "high", high, "(-inf, inf)")
-    least, most = (dtype(bound) for bound in bounds)
-    if bounds[0] == bounds[1]:
+    least, most = dtype(low), dtype(high)
+    if low == high:
         return least, least
-    if float(least) < bounds[0]:
+    if float(least) < low:
         least = np.nextafter(least, dtype(np.inf))
-    if float(most) >= bounds[1]:
+    if float(most) >= high:
         most = np.nextafter(most, dtype(-np.inf))
     if not least <= most:
         raise ValueError(f"uniform takes a low below high with a {dtype.__name__} between them, got {low} and {high}")

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from functools import cache
 from numbers import Integral, Real
+from typing import Final
 
 import numpy as np
+
+FINITE: Final = "(-inf, inf)"
+"""The interval of a setting that may be any number but NaN and the infinities."""
 
 
 def number(function: str, name: str, value: object, interval: str, *, words: str = "") -> float:
@@ -122,6 +126,8 @@ def _ends(interval: str) -> tuple[float, float]:
 
 def _in_words(interval: str) -> str:
     low, high = interval[1:-1].split(", ")
+    if interval == FINITE:
+        return "that is finite"
     if high != "inf":
         return f"in {interval}"
     return f"of at least {low}" if interval[0] == "[" else f"above {low}"

@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.arrays.ranges import number, whole
+from bpfunc.arrays.ranges import FINITE, number, whole
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
 from bpfunc.batches.batch import Batch, row_count
 from bpfunc.keys import Key, fold_in, generator, normal, split, uniform
@@ -172,20 +172,20 @@ def shift(pixels: int, *, shape: ImageShape = FASHION, fill: float = 0.0) -> Aug
     Args:
         pixels: Largest distance along each axis, at least 0.
         shape: (rows, columns) of an image.
-        fill: What moves in.
+        fill: What moves in, finite.
 
     Returns:
         An augmentation; it raises ShapeError where the inputs are no such images.
 
     Raises:
-        ValueError: The distance is below 0.
+        ValueError: The distance is below 0, or what moves in is not finite.
 
     Example:
         >>> shift(0, shape=(2, 2))(Key(0), Batch(np.arange(4.0)[None], np.array([0]))).inputs
         array([[0., 1., 2., 3.]])
     """
     pixels = whole("shift", "pixels", pixels, "[0, inf)")
-    return partial(_shifted, pixels, shape, fill)
+    return partial(_shifted, pixels, shape, number("shift", "fill", fill, FINITE))
 
 
 def _shifted(pixels: int, shape: ImageShape, fill: float, key: Key, batch: Batch) -> Batch:
@@ -202,20 +202,20 @@ def rotate(degrees: float, *, shape: ImageShape = FASHION, fill: float = 0.0) ->
     Args:
         degrees: Largest angle, at least 0.
         shape: (rows, columns) of an image.
-        fill: What turns in.
+        fill: What turns in, finite.
 
     Returns:
         An augmentation; it raises ShapeError where the inputs are no such images.
 
     Raises:
-        ValueError: The angle is below 0.
+        ValueError: The angle is below 0, or what turns in is not finite.
 
     Example:
         >>> rotate(0.0, shape=(2, 2))(Key(0), Batch(np.arange(4.0)[None], np.array([0]))).inputs
         array([[0., 1., 2., 3.]])
     """
     limit = math.radians(number("rotate", "degrees", degrees, "[0, inf)"))
-    return partial(_rotated, shape, fill, limit)
+    return partial(_rotated, shape, number("rotate", "fill", fill, FINITE), limit)
 
 
 def _rotated(shape: ImageShape, fill: float, limit: float, key: Key, batch: Batch) -> Batch:
@@ -230,13 +230,14 @@ def rotated(images: FloatArray, angles: FloatArray, *, fill: float = 0.0) -> Flo
     Args:
         images: (B, H, W).
         angles: (B,) radians, counter-clockwise as the picture is seen.
-        fill: What lies around the images.
+        fill: What lies around the images, finite.
 
     Returns:
         (B, H, W) of the images' dtype; floating where they hold whole numbers.
 
     Raises:
         ShapeError: The images are not (B, H, W), or there is not one angle for each.
+        ValueError: ``fill`` is not finite.
 
     Example:
         >>> rotated(np.arange(4.0).reshape(1, 2, 2), np.array([np.pi / 2])).round(6)
@@ -245,7 +246,7 @@ def rotated(images: FloatArray, angles: FloatArray, *, fill: float = 0.0) -> Flo
     """
     if images.ndim != 3 or angles.shape != images.shape[:1]:
         raise ShapeError(f"expected images (B, H, W) and angles (B,), found {images.shape} and {angles.shape}")
-    images = _floating(images)
+    images, fill = _floating(images), number("rotated", "fill", fill, FINITE)
     height, width = images.shape[1:]
     cosine, sine = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
     down, right = np.arange(height)[:, None] - (height - 1) / 2, np.arange(width) - (width - 1) / 2
@@ -266,13 +267,13 @@ def cutout(size: int, *, shape: ImageShape = FASHION, fill: float = 0.0) -> Augm
     Args:
         size: Side of the square in pixels, at least 0.
         shape: (rows, columns) of an image.
-        fill: What the square is filled with.
+        fill: What the square is filled with, finite.
 
     Returns:
         An augmentation; it raises ShapeError where the inputs are no such images.
 
     Raises:
-        ValueError: The size is below 0.
+        ValueError: The size is below 0, or the filling is not finite.
 
     Example:
         >>> cutout(4, shape=(2, 2))(Key(0), Batch(np.ones((1, 4)), np.array([0]))).inputs
@@ -281,7 +282,7 @@ def cutout(size: int, *, shape: ImageShape = FASHION, fill: float = 0.0) -> Augm
     Reference: DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout" (2017).
     """
     size = whole("cutout", "size", size, "[0, inf)")
-    return partial(_cut_out, size, shape, fill)
+    return partial(_cut_out, size, shape, number("cutout", "fill", fill, FINITE))
 
 
 def _cut_out(size: int, shape: ImageShape, fill: float, key: Key, batch: Batch) -> Batch:

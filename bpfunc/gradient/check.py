@@ -14,6 +14,7 @@ from typing import Literal
 import attrs
 import numpy as np
 
+from bpfunc.arrays.ranges import number
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import value, value_and_grad
 from bpfunc.keys import Key, fold_in, normal
@@ -53,7 +54,7 @@ class GradCheck:
         expected: Central difference there.
         found: Derivative there.
         error: ``|found - expected| / max(1, size of the derivative)``.
-        tolerance: Largest error that passes.
+        tolerance: Largest error that passes, above 0.
 
     Example:
         >>> GradCheck("sweep", "weight", (0, 1), 2.0, 2.1, 0.05, 1e-7).passed
@@ -93,11 +94,14 @@ def check_projection(
         vjp: Cotangent of ``f(x)`` -> cotangent of ``x``.
         x: Where, in float64.
         key: Names the directions.
-        step: Of the difference, along a direction of norm 1.
-        tolerance: Largest error that passes.
+        step: Of the difference, along a direction of norm 1; above 0.
+        tolerance: Largest error that passes, above 0.
 
     Returns:
         The finding.
+
+    Raises:
+        ValueError: A number is out of range.
 
     Example:
         >>> x = np.array([1.0, 2.0])
@@ -108,6 +112,7 @@ def check_projection(
 
     Reference: Dennis and Schnabel, "Numerical methods for unconstrained optimization" (1983), section 5.4.
     """
+    step, tolerance = _checked("check_projection", step, tolerance)
     direction = _random_like(x, fold_in(key, 0))
     direction = tree_map(lambda leaf: leaf / max(tree_norm(direction), 1e-300), direction)
     cotangent = _random_like(f(x), fold_in(key, 1))
@@ -128,15 +133,15 @@ def check_sweep(
         f: Tree -> number, smooth near ``x``.
         grads: Its gradient at ``x``; a tree like ``x``.
         x: Where, in float64.
-        step: Of the difference.
-        tolerance: Largest error that passes.
+        step: Of the difference, above 0.
+        tolerance: Largest error that passes, above 0.
 
     Returns:
         The finding at the worst coordinate.
 
     Raises:
         TreeStructureError: The gradient is not a tree like ``x``.
-        ValueError: The tree has no coordinates.
+        ValueError: The tree has no coordinates, or a number is out of range.
 
     Example:
         >>> x = {"a": np.array([1.0, 2.0])}
@@ -146,6 +151,7 @@ def check_sweep(
 
     Reference: Dennis and Schnabel, "Numerical methods for unconstrained optimization" (1983), section 5.4.
     """
+    step, tolerance = _checked("check_sweep", step, tolerance)
     matched_rows(x, grads)
     if tree_size(x) == 0:
         raise ValueError("there is no coordinate to check")
@@ -188,13 +194,14 @@ def gradcheck(
         ctx: Training or inference; its key makes dropout the same at every evaluation.
         kind: ``projection``, or ``sweep`` over every parameter.
         key: Of the projection's direction; seed 0 where None.
-        tolerance: Largest error that passes.
+        tolerance: Largest error that passes, above 0.
 
     Returns:
         The finding.
 
     Raises:
-        ValueError: The parameters are not float64, whose rounding the tolerance is made for.
+        ValueError: The parameters are not float64, whose rounding the tolerance is made for, or the tolerance is out of
+            range.
         ShapeError: The batch does not fit the model.
 
     Example:
@@ -209,6 +216,7 @@ def gradcheck(
 
     Reference: Bottou, Curtis and Nocedal, "Optimization methods for large-scale machine learning" (2018).
     """
+    tolerance = _checked("gradcheck", STEP, tolerance)[1]
     for path, leaf in tree_leaves_with_path(params):
         if leaf.dtype != np.float64:
             raise ValueError(
@@ -228,6 +236,10 @@ def gradcheck(
         Key(0) if key is None else key,
         tolerance=tolerance,
     )
+
+
+def _checked(function: str, step: float, tolerance: float) -> tuple[float, float]:
+    return number(function, "step", step, "(0, inf)"), number(function, "tolerance", tolerance, "(0, inf)")
 
 
 def _random_like(tree: Tree, key: Key) -> Tree:

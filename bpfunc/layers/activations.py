@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from bpfunc import ops
+from bpfunc.arrays.ranges import FINITE, number
 from bpfunc.layers.base import Layer, Maker, stateless
 
 
@@ -40,10 +41,13 @@ def leaky_relu(*, slope: float = 0.01) -> Layer:
     """Leaky rectified linear unit as a layer; see `bpfunc.ops.leaky_relu`.
 
     Args:
-        slope: Slope for negative inputs.
+        slope: Slope for negative inputs, finite.
 
     Returns:
         A layer that keeps shapes, without parameters.
+
+    Raises:
+        ValueError: The slope is not a finite number.
 
     Example:
         >>> from bpfunc.layers import INFERENCE
@@ -52,17 +56,20 @@ def leaky_relu(*, slope: float = 0.01) -> Layer:
 
     Reference: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
     """
-    return _layer(ops.leaky_relu, slope=slope)
+    return _layer(ops.leaky_relu, slope=number("leaky_relu", "slope", slope, FINITE))
 
 
 def elu(*, alpha: float = 1.0) -> Layer:
     """Exponential linear unit as a layer; see `bpfunc.ops.elu`.
 
     Args:
-        alpha: What ``-y`` tends to for very negative inputs.
+        alpha: What ``-y`` tends to for very negative inputs, finite.
 
     Returns:
         A layer that keeps shapes, without parameters.
+
+    Raises:
+        ValueError: The alpha is not a finite number.
 
     Example:
         >>> from bpfunc.layers import INFERENCE
@@ -71,7 +78,7 @@ def elu(*, alpha: float = 1.0) -> Layer:
 
     Reference: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning" (2016).
     """
-    return _layer(ops.elu, alpha=alpha)
+    return _layer(ops.elu, alpha=number("elu", "alpha", alpha, FINITE))
 
 
 def selu() -> Layer:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from bpfunc.arrays.ranges import number
+from bpfunc.arrays.ranges import FINITE, number
 from bpfunc.arrays.types import BoolArray, FloatArray, Shape
 from bpfunc.keys import Key, fold_in, normal, uniform
 
@@ -210,10 +210,13 @@ def constant(value: float) -> Initializer:
     """Make an initialiser that starts everything at one value.
 
     Args:
-        value: The value.
+        value: The value, finite.
 
     Returns:
         An initialiser.
+
+    Raises:
+        ValueError: It is not a finite number.
 
     Example:
         >>> constant(0.5)(Key(0), (2,))
@@ -222,7 +225,7 @@ def constant(value: float) -> Initializer:
     Reference: Jozefowicz, Zaremba and Sutskever, "An empirical exploration of recurrent network architectures" (2015),
     which starts a bias at 1.
     """
-    return partial(_filled, value)
+    return partial(_filled, number("constant", "value", value, FINITE))
 
 
 def _filled(value: float, key: Key, shape: Shape) -> FloatArray:

@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 
 from bpfunc.arrays.calls import recorded
+from bpfunc.arrays.ranges import FINITE, number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.losses.base import Loss, Targets
 from bpfunc.tree import Tree
@@ -18,10 +19,13 @@ def scaled(loss: Loss, factor: float) -> Loss:
 
     Args:
         loss: Any loss.
-        factor: Any number, such as 1/2 before a square.
+        factor: Any finite number, such as 1/2 before a square.
 
     Returns:
         A loss on the same outputs and targets.
+
+    Raises:
+        ValueError: The factor is not a finite number.
 
     Example:
         >>> import numpy as np
@@ -31,6 +35,7 @@ def scaled(loss: Loss, factor: float) -> Loss:
 
     Reference: the losses of Pedregosa et al., "Scikit-learn: machine learning in Python" (2011), have such factors.
     """
+    factor = number("scaled", "factor", factor, FINITE)
     return attrs.evolve(
         loss,
         forward=partial(_forward, loss, factor),

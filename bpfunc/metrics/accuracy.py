@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from bpfunc.arrays.calls import recorded
-from bpfunc.arrays.ranges import whole
+from bpfunc.arrays.ranges import FINITE, number, whole
 from bpfunc.arrays.types import BoolArray, FloatArray
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import Targets, paired
@@ -86,19 +86,21 @@ def binary_accuracy(*, threshold: float = 0.0) -> Metric:
     Takes logits, whose probability 1/2 is at 0; for probabilities put the threshold at 0.5. NaN is never right.
 
     Args:
-        threshold: Outputs above it say yes.
+        threshold: Outputs above it say yes; finite.
 
     Returns:
         A metric on outputs and targets of one shape, or (B, 1) and (B,), whose state is a `Mean`.
 
     Raises:
         ShapeError: From the metric's measure, where the shapes do not fit.
+        ValueError: The threshold is not a finite number.
 
     Example:
         >>> from bpfunc.batches.batch import Batch
         >>> binary_accuracy().measure(np.array([-1.0, 2.0]), Batch(np.zeros((2, 1)), np.array([0, 0])))
         Mean(total=1.0, weight=2.0)
     """
+    threshold = number("binary_accuracy", "threshold", threshold, FINITE)
     return mean_metric_of_targets("binary accuracy", partial(_right_answers, threshold))
 
 

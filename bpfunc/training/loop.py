@@ -13,6 +13,7 @@ import numpy as np
 
 from bpfunc.arrays.arguments import described, expected
 from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch, epoch_batches, in_order
 from bpfunc.gradient.modes import value
@@ -168,8 +169,8 @@ def train(
         step: From `bpfunc.training.step.make_step`.
         state: Where to start.
         batches: ``epoch -> batches``, such as a call of `bpfunc.batches.batch.epoch_batches`.
-        epochs: How many epochs there are in all.
-        start: Epochs that ``state`` has behind it already.
+        epochs: How many epochs there are in all, at least 0.
+        start: Epochs that ``state`` has behind it already, at least 0.
         metric: The step's metric, where its metrics do not carry it, as those of `bpfunc.training.step.make_step` do.
 
     Yields:
@@ -177,7 +178,7 @@ def train(
 
     Raises:
         TypeError: ``batches`` is not a function.
-        ValueError: An epoch has no batch, or the step's metric is another one.
+        ValueError: An epoch has no batch, the step's metric is another one, or a number is out of range.
 
     Example:
         >>> def count(state, batch):
@@ -190,6 +191,7 @@ def train(
             f"train takes a function of the epoch's number as batches, got {described(batches)}; "
             "write lambda epoch: epoch_batches(data, key, epoch, batch_size)"
         )
+    epochs, start = whole("train", "epochs", epochs, "[0, inf)"), whole("train", "start", start, "[0, inf)")
     for number in range(start, epochs):
         state, metrics = fold_steps(step, state, batches(number), metric=metric)
         yield Epoch(number + 1, state, metrics)

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from bpfunc.arrays.calls import recorded
-from bpfunc.arrays.ranges import number
+from bpfunc.arrays.ranges import FINITE, number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.transforms.base import GradientTransform, elementwise, no_state
 from bpfunc.transforms.elementwise import Arrays, Numbers
@@ -34,16 +34,19 @@ def scale(factor: float) -> GradientTransform:
     """Multiply by a number: ``u = factor * g``.
 
     Args:
-        factor: The number.
+        factor: The number, finite.
 
     Returns:
         A transform.
+
+    Raises:
+        ValueError: It is not a finite number.
 
     Example:
         >>> scale(0.5).update(4.0, (), 0.0, 0)[0]
         2.0
     """
-    return _scaled(partial(_constant, factor))
+    return _scaled(partial(_constant, number("scale", "factor", factor, FINITE)))
 
 
 def _constant(value: float, step: int) -> float:

@@ -19,16 +19,19 @@ def constant(value: float) -> Schedule:
     """Make the schedule that never changes.
 
     Args:
-        value: The value at every step.
+        value: The value at every step, finite.
 
     Returns:
         A schedule.
+
+    Raises:
+        ValueError: The value is not a finite number.
 
     Example:
         >>> constant(0.1)(1000)
         0.1
     """
-    return partial(_constant, value)
+    return partial(_constant, ranges.number("constant", "value", value, ranges.FINITE))
 
 
 def _constant(value: float, step: int) -> float:
@@ -39,10 +42,13 @@ def as_schedule(value: float | Schedule) -> Schedule:
     """Take a number for the schedule that never changes; leave a schedule as it is.
 
     Args:
-        value: A number or a schedule.
+        value: A finite number, or a schedule.
 
     Returns:
         A schedule.
+
+    Raises:
+        ValueError: It is neither.
 
     Example:
         >>> as_schedule(0.5)(0), as_schedule(lambda step: 1 / (step + 1))(1)
@@ -55,21 +61,22 @@ def linear(start: float, end: float, steps: int) -> Schedule:
     """Go from one value to another in equal steps, and stay: ``start + (end - start) min(t / steps, 1)``.
 
     Args:
-        start: Value at step 0.
-        end: Value from step ``steps`` on.
+        start: Value at step 0, finite.
+        end: Value from step ``steps`` on, finite.
         steps: At least 1.
 
     Returns:
         A schedule.
 
     Raises:
-        ValueError: ``steps`` is below 1.
+        ValueError: An argument is out of range.
 
     Example:
         >>> [linear(0.0, 1.0, 4)(step) for step in (0, 1, 4, 9)]
         [0.0, 0.25, 1.0, 1.0]
     """
     steps = ranges.whole("linear", "steps", steps, "[1, inf)")
+    start, end = _ends("linear", start, end)
     return polynomial(start, end, steps, power=1.0)
 
 
@@ -77,8 +84,8 @@ def polynomial(start: float, end: float, steps: int, *, power: float) -> Schedul
     """Go from one value to another along a power: ``end + (start - end) (1 - min(t / steps, 1))^power``.
 
     Args:
-        start: Value at step 0.
-        end: Value from step ``steps`` on.
+        start: Value at step 0, finite.
+        end: Value from step ``steps`` on, finite.
         steps: At least 1.
         power: Above 0; 1 is a straight line.
 
@@ -94,33 +101,48 @@ def polynomial(start: float, end: float, steps: int, *, power: float) -> Schedul
     """
     steps = ranges.whole("polynomial", "steps", steps, "[1, inf)")
     power = ranges.number("polynomial", "power", power, "(0, inf)")
+    start, end = _ends("polynomial", start, end)
     return partial(_polynomial, start, end, steps, power)
 
 
 def _polynomial(start: float, end: float, steps: int, power: float, step: int) -> float:
-    value: float = end + (start - end) * (1 - min(step / steps, 1.0)) ** power
-    return value
+    return _between(end, start, (1 - min(step, steps) / steps) ** power)
+
+
+def _ends(function: str, start: object, end: object) -> tuple[float, float]:
+    return (
+        ranges.number(function, "start", start, ranges.FINITE),
+        ranges.number(function, "end", end, ranges.FINITE),
+    )
+
+
+def _between(low: float, high: float, part: float) -> float:
+    """The number that lies a part of the way from ``low`` to ``high``, also where these are too far apart to subtract."""
+    value = low + (high - low) * part
+    return value if math.isfinite(value) else low * (1 - part) + high * part
 
 
 def step_decay(value: float, factor: float, every: int) -> Schedule:
     """Multiply by a factor at regular steps: ``value * factor^floor(t / every)``.
 
     Args:
-        value: Value at step 0.
-        factor: Such as 0.1.
+        value: Value at step 0, finite.
+        factor: What it is multiplied by, finite, such as 0.1.
         every: Steps between two drops, at least 1.
 
     Returns:
         A schedule.
 
     Raises:
-        ValueError: ``every`` is below 1.
+        ValueError: An argument is out of range.
 
     Example:
         >>> [step_decay(1.0, 0.5, 10)(step) for step in (0, 9, 10, 20)]
         [1.0, 1.0, 0.5, 0.25]
     """
     every = ranges.whole("step_decay", "every", every, "[1, inf)")
+    value = ranges.number("step_decay", "value", value, ranges.FINITE)
+    factor = ranges.number("step_decay", "factor", factor, ranges.FINITE)
     return partial(_step_decay, value, factor, every)
 
 
@@ -132,7 +154,7 @@ def exponential(value: float, factor: float, steps: int) -> Schedule:
     """Fall smoothly by a factor in so many steps: ``value * factor^(t / steps)``.
 
     Args:
-        value: Value at step 0.
+        value: Value at step 0, finite.
         factor: Above 0; what the value is multiplied by in ``steps`` steps.
         steps: At least 1.
 
@@ -148,6 +170,7 @@ def exponential(value: float, factor: float, steps: int) -> Schedule:
     """
     steps = ranges.whole("exponential", "steps", steps, "[1, inf)")
     factor = ranges.number("exponential", "factor", factor, "(0, inf)")
+    value = ranges.number("exponential", "value", value, ranges.FINITE)
     return partial(_exponential, value, factor, steps)
 
 
@@ -180,15 +203,15 @@ def cosine(start: float, steps: int, *, end: float = 0.0) -> Schedule:
     """Fall along half a cosine and stay: ``end + (start - end) (1 + cos(pi min(t / steps, 1))) / 2``.
 
     Args:
-        start: Value at step 0.
+        start: Value at step 0, finite.
         steps: At least 1.
-        end: Value from step ``steps`` on.
+        end: Value from step ``steps`` on, finite.
 
     Returns:
         A schedule.
 
     Raises:
-        ValueError: ``steps`` is below 1.
+        ValueError: An argument is out of range.
 
     Example:
         >>> [round(cosine(1.0, 10)(step), 3) for step in (0, 5, 10, 99)]
@@ -197,21 +220,22 @@ def cosine(start: float, steps: int, *, end: float = 0.0) -> Schedule:
     Reference: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
     """
     steps = ranges.whole("cosine", "steps", steps, "[1, inf)")
+    start, end = _ends("cosine", start, end)
     return partial(_cosine, start, steps, end)
 
 
 def _cosine(start: float, steps: int, end: float, step: int) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
+    return _between(end, start, (1 + math.cos(math.pi * (min(step, steps) / steps))) / 2)
 
 
 def warm_restarts(start: float, steps: int, *, growth: int = 1, end: float = 0.0) -> Schedule:
     """Fall along half a cosine again and again, each time ``growth`` times as long.
 
     Args:
-        start: Value at each restart.
+        start: Value at each restart, finite.
         steps: Length of the first fall, at least 1.
         growth: Whole number of at least 1.
-        end: Value that each fall goes to.
+        end: Value that each fall goes to, finite.
 
     Returns:
         A schedule.
@@ -227,6 +251,7 @@ def warm_restarts(start: float, steps: int, *, growth: int = 1, end: float = 0.0
     """
     steps = ranges.whole("warm_restarts", "steps", steps, "[1, inf)")
     growth = ranges.whole("warm_restarts", "growth", growth, "[1, inf)")
+    start, end = _ends("warm_restarts", start, end)
     return partial(_warm_restarts, start, steps, growth, end)
 
 
@@ -246,13 +271,13 @@ def warm_up(schedule: float | Schedule, steps: int, *, start: float = 0.0) -> Sc
     Args:
         schedule: A number or a schedule.
         steps: Length of the rise, at least 1.
-        start: Value at step 0.
+        start: Value at step 0, finite.
 
     Returns:
         A schedule.
 
     Raises:
-        ValueError: ``steps`` is below 1.
+        ValueError: An argument is out of range.
 
     Example:
         >>> [warm_up(1.0, 4)(step) for step in (0, 2, 4, 9)]
@@ -261,6 +286,7 @@ def warm_up(schedule: float | Schedule, steps: int, *, start: float = 0.0) -> Sc
     Reference: Goyal et al., "Accurate, large minibatch SGD" (2017).
     """
     steps = ranges.whole("warm_up", "steps", steps, "[1, inf)")
+    start = ranges.number("warm_up", "start", start, ranges.FINITE)
     then = as_schedule(schedule)
     return join([linear(start, then(0), steps), then], [steps])
 
@@ -303,9 +329,9 @@ def one_cycle(peak: float, steps: int, *, warm: float = 0.3, divide: float = 25.
 
 def _one_cycle(peak: float, steps: int, final: float, turn: float, start: float, step: int) -> float:
     if step <= turn:
-        return peak + (start - peak) * (1 + math.cos(math.pi * step / turn)) / 2
-    end = start / final
-    return end + (peak - end) * (1 + math.cos(math.pi * min((step - turn) / (steps - turn), 1.0))) / 2
+        return _between(peak, start, (1 + math.cos(math.pi * step / turn)) / 2)
+    past = (min(step, steps) - turn) / (steps - turn)
+    return _between(start / final, peak, (1 + math.cos(math.pi * past)) / 2)
 
 
 def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:

@@ -1,8 +1,8 @@
 """The law of ranges: every number that a docstring bounds is refused outside, with one form of message.
 
-The bounds are found in the ``Args`` of the docstrings: "above 0", "at least 1", "in [0, 1)", "from 2 to ...". Each is
-tried with numbers on the wrong side, NaN, infinity and things that are not numbers. A bound that is documented later is
-covered as soon as it is written down.
+The bounds are found in the ``Args`` of the docstrings: "above 0", "at least 1", "in [0, 1)", "from 2 to ...", "finite".
+Each is tried with numbers on the wrong side, NaN, infinity and things that are not numbers. A bound that is documented
+later is covered as soon as it is written down; a floating setting whose docstring bounds nothing is found too.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "every": {"records": [], "count": 2, "action": lambda record: None},
     "split": {},
     "fold_in": {"number": 1},
+    "uniform": {"low": 0.0, "high": 3.0},
     "permutation": {"count": 3},
     "share_of": {"rows": 3, "comm": Alone()},
     "train_validation_split": {"data": DATA, "fraction": 0.5},
@@ -39,6 +40,23 @@ GIVEN: dict[str, dict[str, Any]] = {
     "focal_cross_entropy": {"outputs": np.zeros((1, 2)), "targets": np.array([0])},
     "huber_errors": {"outputs": np.zeros((1, 2)), "targets": np.zeros((1, 2))},
     "dropout_factor": {"x": np.ones(2)},
+    "rotated": {"images": np.zeros((1, 2, 2)), "angles": np.zeros(1)},
+    "check_projection": {"f": lambda x: x, "vjp": lambda dy: dy, "x": np.ones(1), "key": bp.Key(0)},
+    "check_sweep": {"f": lambda x: float(x.sum()), "grads": np.ones(1), "x": np.ones(1)},
+    "gradcheck": {
+        "model": bp.dense(1),
+        "loss": bp.squared_error(),
+        "params": bp.DenseParams(np.ones((1, 1)), np.zeros(1)),
+        "state": (),
+        "batch": bp.Batch(np.ones((1, 1)), np.ones((1, 1))),
+        "ctx": bp.INFERENCE,
+    },
+    "train": {
+        "step": lambda state, batch: (state, bp.StepMetrics(bp.Mean(0.0, 1.0), bp.Mean(0.0, 1.0))),
+        "state": 0,
+        "batches": lambda epoch: [None],
+        "epochs": 0,
+    },
     "network": {"sizes": (2, 3), "activation": "relu", "dtype": np.float32},
     "inverse_scaling": {"rows": 6, "per_epoch": 2, "power": 0.5},
     "until_converged": {"stage": lambda rate, state, done: iter(()), "state": None, "score": float, "patience": 2.0},
@@ -46,11 +64,21 @@ GIVEN: dict[str, dict[str, Any]] = {
 """What a function needs beside the argument that is tried, where `members.ARGUMENTS` does not say."""
 ELSEWHERE = {
     "standardize": "an op: checked by the layers that take it",
-    "rotated": "an array of angles",
 }
+UNBOUNDED = {
+    "times_power": "the arithmetic below the checks",
+    "padded": "the arithmetic below the checks: the padding of a maximum is minus infinity",
+    "assert_trees_close": "as in numpy.allclose",
+    "tree_allclose": "as in numpy.allclose",
+    "tree_scale": "arithmetic: infinity and NaN are numbers to multiply by",
+    "warm_up": "a number or a schedule, checked by as_schedule",
+    "inverse_scaling": "a rate that the estimator checked",
+    "until_converged": "may be infinite",
+}
+"""Functions with a floating argument that may be any number."""
 BOUND = re.compile(
     r"(?P<above>above (?P<floor>-?[\d.]+))|(?P<least>at least (?P<least_of>\d+))|(?P<interval>in [\[(][\d., ]+[\])])"
-    r"|(?P<from>from (?P<from_of>\d+) to)",
+    r"|(?P<from>from (?P<from_of>\d+) to)|(?P<finite>\bfinite\b)",
     re.IGNORECASE,
 )
 
@@ -77,6 +105,8 @@ def outside(words: str) -> tuple[float, ...] | None:
     found = BOUND.search(words)
     if found is None:
         return None
+    if found["finite"]:
+        return ()
     if found["above"]:
         return (float(found["floor"]), float(found["floor"]) - 1)
     if found["least"] or found["from"]:
@@ -123,7 +153,9 @@ def test_outside_is_refused(name: str) -> None:
         if value is None and inspect.signature(member.function).parameters[member.name].default is None:
             continue
         article = r"(an? )?"
-        with pytest.raises(ValueError, match=rf"^\w+ takes {article}{member.name} (of|above|in) .*, got ") as caught:
+        with pytest.raises(
+            ValueError, match=rf"^\w+ takes {article}{member.name} (of|above|in|that is) .*, got "
+        ) as caught:
             call(member, value)
         if not isinstance(value, int | float) or isinstance(value, bool):
             assert str(caught.value).endswith("number")
@@ -152,6 +184,19 @@ def test_numbers_of_numpy_are_numbers(name: str) -> None:
     value = 0.5 if member.name in inside or "probability" in member.name else 2.0
     for kind in (np.float64, np.float32, np.float16, np.array):
         call(member, kind(value))
+
+
+def test_every_floating_setting_is_bounded() -> None:
+    """A number that a docstring leaves open would be taken as it comes: text, NaN, an array."""
+    free = {
+        f"{function.__name__}({name})"
+        for function in public_functions().values()
+        for name, parameter in inspect.signature(function).parameters.items()
+        if "float" in str(parameter.annotation).split(" | ")
+        and f"{function.__module__.rpartition('.')[2]}.{function.__name__}-{name}" not in MEMBERS
+        and function.__name__ not in UNBOUNDED | ELSEWHERE
+    }
+    assert not free
 
 
 def test_members_are_found() -> None:

@@ -34,6 +34,37 @@ def test_every_step_has_a_value(name: str, growing: bool) -> None:
         assert schedule(10**6) == math.inf
 
 
+FALLS = {
+    "linear": lambda start, end: bp.linear(start, end, 10),
+    "polynomial": lambda start, end: bp.polynomial(start, end, 10, power=2.0),
+    "cosine": lambda start, end: bp.cosine(start, 10, end=end),
+    "warm_restarts": lambda start, end: bp.transforms.schedules.warm_restarts(start, 10, end=end),
+    "warm_up": lambda start, end: bp.transforms.schedules.warm_up(end, 10, start=start),
+}
+
+
+@pytest.mark.parametrize("name", FALLS)
+@pytest.mark.parametrize("start", [1e308, -1.7e308, 1e-320])
+def test_ends_too_far_apart_to_subtract(name: str, start: float) -> None:
+    """Every step lies between the ends, also where their difference is no number."""
+    schedule = FALLS[name](start, -start)
+    values = [schedule(step) for step in range(10)]
+    assert values[0] == start
+    assert all(-abs(start) <= value <= abs(start) for value in values)
+
+
+def test_a_cycle_with_a_huge_peak() -> None:
+    """Half a cosine between two large numbers is finite."""
+    cycle = bp.one_cycle(1.7e308, 10)
+    assert all(0 < cycle(step) <= 1.7e308 for step in range(12))
+
+
+@pytest.mark.parametrize("name", sorted(set(SCHEDULES) - {"exponential"}))
+def test_steps_beyond_floating_numbers(name: str) -> None:
+    """A step is a whole number of any size."""
+    assert math.isfinite(SCHEDULES[name]()(10**400))
+
+
 @given(
     st.sampled_from([0.0, 1e-300, 1e-3, 1.0, -2.0, 1e300]),
     st.sampled_from([0.1, 0.999, 1.0, 2.0, 10.0, 1e200]),
