@@ -138,7 +138,7 @@ def rmsprop(
 
     Args:
         learning_rate: A number above 0, or a schedule.
-        decay: Of the average square, in [0, 1).
+        decay: Decay of the average square, in [0, 1).
         eps: Added to the root, at least 0.
         centred: Whether to divide by a deviation.
         momentum_decay: In [0, 1).
@@ -170,7 +170,7 @@ def adadelta(learning_rate: float | Schedule = 1.0, *, decay: float = 0.9, eps: 
 
     Args:
         learning_rate: A number above 0, or a schedule.
-        decay: Of both averages, in [0, 1).
+        decay: Decay of both averages, in [0, 1).
         eps: Added below the roots, at least 0.
 
     Returns:

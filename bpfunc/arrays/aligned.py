@@ -29,8 +29,8 @@ def empty(shape: Shape, dtype: DTypeLike) -> FloatArray:
     cache lines.
 
     Args:
-        shape: Of the array.
-        dtype: Of the array, floating.
+        shape: Shape of the array.
+        dtype: Data type of the array, floating.
 
     Returns:
         A C-contiguous array; its contents are whatever was there.

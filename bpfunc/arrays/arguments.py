@@ -23,7 +23,7 @@ def expected(function: str, name: str, value: object, kind: type[ValueT]) -> Val
 
     Args:
         function: Name of the function that was given it, for the message.
-        name: Of the argument.
+        name: Name of the argument.
         value: What was given.
         kind: Class of which it should be.
 
@@ -50,7 +50,7 @@ def expected(function: str, name: str, value: object, kind: type[ValueT]) -> Val
 
 
 def described(value: object) -> str:
-    """Say what a value is, for a message.
+    """Describe a value, for a message.
 
     Args:
         value: Anything.

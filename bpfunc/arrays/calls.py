@@ -23,7 +23,7 @@ class Call:
     """The call that made a value, as it was written.
 
     Args:
-        name: Of the function.
+        name: Name of the function.
         positional: Its positional arguments.
         named: Its keyword arguments.
 
@@ -47,7 +47,7 @@ def called(name: str, arguments: list[str]) -> str:
     """Write a call; where it is long, without the arguments in the middle.
 
     Args:
-        name: Of the function.
+        name: Name of the function.
         arguments: Each as text.
 
     Returns:

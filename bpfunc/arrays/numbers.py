@@ -11,7 +11,7 @@ def plain_numbers(name: str, array: object) -> None:
     A masked array would lose its mask in silence, and complex numbers their imaginary part.
 
     Args:
-        name: Of the array, for the message.
+        name: Name of the array, for the message.
         array: Any value; only NumPy arrays are checked.
 
     Returns:

@@ -18,7 +18,7 @@ def number(function: str, name: str, value: object, interval: str, *, words: str
 
     Args:
         function: Name of the function that was given it, for the message.
-        name: Of the argument.
+        name: Name of the argument.
         value: What was given.
         interval: Where it lies, such as ``[0, 1)``; an end ``inf`` is never reached.
         words: The interval in words, for the message, where ``interval`` does not say it all.
@@ -54,7 +54,7 @@ def whole(function: str, name: str, value: object, interval: str) -> int:
 
     Args:
         function: Name of the function that was given it, for the message.
-        name: Of the argument.
+        name: Name of the argument.
         value: What was given.
         interval: Where it lies, such as ``[1, inf)``.
 
@@ -85,8 +85,8 @@ def times_power(value: float, base: float, exponent: float) -> float:
 
     Args:
         value: Any number.
-        base: Of the power.
-        exponent: Of the power.
+        base: Base of the power.
+        exponent: Exponent of the power.
 
     Returns:
         The product; infinite where it is too large for a number.

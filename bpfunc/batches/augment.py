@@ -37,7 +37,7 @@ def augmented(batches: Iterable[Batch], key: Key, augmentation: Augmentation, *,
     """Augment the batches of an epoch; each batch's randomness depends on the key and its number alone.
 
     Args:
-        batches: Of one epoch, such as `bpfunc.batches.batch.epoch_batches` gives them.
+        batches: Batches of one epoch, such as `bpfunc.batches.batch.epoch_batches` gives them.
         key: Names the randomness of this epoch: ``fold_in(key, epoch)``.
         augmentation: What to do to each batch.
         start: Number of the first batch, at least 0: the ``start`` that `bpfunc.batches.batch.epoch_batches` was given.

@@ -75,7 +75,7 @@ class GradCheck:
         return self.error <= self.tolerance
 
     def __str__(self) -> str:
-        """Say the result in one line."""
+        """Return the result in one line."""
         verdict = "passed" if self.passed else "FAILED"
         place = f" at {self.path or 'the root'}{list(self.index)}" if self.kind == "sweep" else ""
         return (
@@ -94,7 +94,7 @@ def check_projection(
         vjp: Cotangent of ``f(x)`` -> cotangent of ``x``.
         x: Where, in float64.
         key: Names the directions.
-        step: Of the difference, along a direction of norm 1; above 0.
+        step: Step of the difference, along a direction of norm 1; above 0.
         tolerance: Largest error that passes, above 0.
 
     Returns:
@@ -133,7 +133,7 @@ def check_sweep(
         f: Tree -> number, smooth near ``x``.
         grads: Its gradient at ``x``; a tree like ``x``.
         x: Where, in float64.
-        step: Of the difference, above 0.
+        step: Step of the difference; above 0.
         tolerance: Largest error that passes, above 0.
 
     Returns:
@@ -193,7 +193,7 @@ def gradcheck(
         batch: In float64.
         ctx: Training or inference; its key makes dropout the same at every evaluation.
         kind: ``projection``, or ``sweep`` over every parameter.
-        key: Of the projection's direction; seed 0 where None.
+        key: Key of the projection's direction; seed 0 where None.
         tolerance: Largest error that passes, above 0.
 
     Returns:

@@ -57,7 +57,7 @@ class Alone:
 
 
 def share_of(rows: int, comm: Communicator) -> slice:
-    """Say which rows of a batch a process takes: neighbours, as many as everybody else to within one.
+    """Return the rows of a batch that a process takes: neighbours, as many as any other process to within one.
 
     Args:
         rows: B, at least 0.

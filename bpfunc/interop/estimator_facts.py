@@ -84,9 +84,9 @@ class EstimatorFacts:
         estimator: Name of its class.
         params: Its parameters in the form of `to_json`, except those that are functions.
         functions: Names of those.
-        dtype: Of the network's numbers.
-        seed: Of the training's key.
-        path: Of the training's key.
+        dtype: Data type of the network's numbers.
+        seed: Seed of the training's key.
+        path: Path of the training's key.
         fitted: What `FITTED` names.
         labels: Of what `LABELS` names, dtype and values.
         engine: What ran the training; files of earlier versions do not name it, and NumPy ran theirs.
@@ -297,7 +297,7 @@ def label_array(dtype: str, values: list[object]) -> NDArray[np.generic]:
     """Bring labels back from what `label_values` made of them.
 
     Args:
-        dtype: Of the array.
+        dtype: Data type of the array.
         values: Its values.
 
     Returns:

@@ -56,7 +56,7 @@ def network(sizes: Sequence[int], activation: str | Layer, *, dropout: float = 0
         sizes: Units of each layer, inputs first; at least two.
         activation: A key of `ACTIVATIONS`, or a layer that keeps shapes.
         dropout: Probability that a hidden unit is dropped in training, in [0, 1).
-        dtype: Of the parameters.
+        dtype: Data type of the parameters.
 
     Returns:
         A layer from (B, D) to (B, K).
@@ -95,7 +95,7 @@ def dense_params(params: SerialParams) -> list[DenseParams]:
     """Pick the parameters of the dense layers out of those of a network.
 
     Args:
-        params: Of a `network`.
+        params: Parameters of a `network`.
 
     Returns:
         One entry for each dense layer, in order.
@@ -116,7 +116,7 @@ def folded_momentum(rate: float | Schedule, decay: float, *, nesterov: bool = Fa
 
     Args:
         rate: A number above 0, or a schedule.
-        decay: Of the momentum, in [0, 1).
+        decay: Decay of the momentum, in [0, 1).
         nesterov: Whether the momentum looks one step ahead.
 
     Returns:

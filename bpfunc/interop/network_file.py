@@ -166,7 +166,7 @@ def _check_outputs(network: SavedNetwork) -> None:
 
 
 def probabilities(network: SavedNetwork, images: NDArray[np.uint8]) -> FloatArray:
-    """Say how probable each class is for each image.
+    """Compute the probability of each class for each image.
 
     Args:
         network: From `read_network`.

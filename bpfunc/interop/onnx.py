@@ -79,8 +79,8 @@ def to_onnx(
         model: A network of bpfunc's own layers.
         params: Its parameters, all float32 or all float64.
         state: Its layer state; ``()`` where it has none.
-        in_shape: Of one example.
-        mean: Of pixels in 0..1: a number or an array of ``in_shape``; 0 if only ``scale`` is given.
+        in_shape: Shape of one example.
+        mean: Mean of pixels in 0..1: a number or an array of ``in_shape``; 0 if only ``scale`` is given.
         scale: By which they are divided then, not 0: as ``mean``; 1 if only ``mean`` is given.
         probabilities: Whether there is a second output, ``probabilities``, the softmax of the logits.
 
@@ -191,7 +191,7 @@ class Imported:
         model: The network.
         params: Its parameters.
         state: Its layer state.
-        in_shape: Of one example; None where the model does not say.
+        in_shape: Shape of one example; None where the model does not say.
         mean: As given to `to_onnx`: pixels are ``(x / 255 - mean) / scale`` for this network; None where the model
             has no such part.
         scale: As ``mean``.

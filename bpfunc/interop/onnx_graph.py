@@ -101,7 +101,7 @@ class Graph:
         """Keep a constant; a layer that is passed twice has its constants once.
 
         Args:
-            name: Of the tensor.
+            name: Name of the tensor.
             value: The tensor.
 
         Returns:
@@ -134,7 +134,7 @@ class Graph:
 
         Args:
             path: The layer's.
-            field: Of its parameters or state.
+            field: Field of its parameters or state.
             shape: Which it must have.
 
         Returns:
@@ -209,7 +209,7 @@ class Place:
         layer: The layer.
         path: Where it stands in the network.
         x: Name of its input.
-        shape: Of one example of the input.
+        shape: Shape of one example of the input.
     """
 
     layer: Layer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bpfunc.interop.onnx_graph import Graph, Place, Written, out_shape
-from bpfunc.interop.structure import setting
+from bpfunc.interop.structure import FIELDS, setting
 from bpfunc.layers import Layer, ShapeError
 from bpfunc.layers.image_windows import out_shape_of
 from bpfunc.layers.recognition import inside, maker_of
@@ -116,7 +116,7 @@ def write_batch_norm(graph: Graph, at: Place) -> Written:
     """
     shape = at.shape
     inputs = [graph.channels_first(at)]
-    inputs += [graph.parameter(at.path, field, shape[-1:]) for field in ("scale", "shift", "mean", "variance")]
+    inputs += [graph.parameter(at.path, field, shape[-1:]) for field in FIELDS["batch_norm"]]
     # ONNX's momentum is the part of the old statistics that is kept.
     kept = 1 - setting(at.layer, "momentum", float)
     attributes = {"epsilon": setting(at.layer, "eps", float), "momentum": kept}

@@ -123,7 +123,7 @@ class Node:
 
 
 def refuse(node: Node | NodeProto, why: str) -> NoReturn:
-    """Say why a node cannot be read.
+    """Return why a node cannot be read.
 
     Args:
         node: The node.

@@ -30,12 +30,17 @@ RECORDS: dict[str, tuple[type, type]] = {
     "rms_norm": (NormParams, tuple),
 }
 """What parameters and state of the layers are that have some."""
-NORM_FIELDS = {
+FIELDS = {
     "batch_norm": ("scale", "shift", "mean", "variance"),
+    "conv2d": ("weight", "bias"),
+    "dense": ("weight", "bias"),
+    "embedding": ("table",),
     "layer_norm": ("scale", "shift"),
     "rms_norm": ("scale",),
 }
-"""Arrays of the normalisations, all of one shape."""
+"""Names of the arrays of these layers."""
+NORMS = ("batch_norm", "layer_norm", "rms_norm")
+"""Layers whose arrays have one number to a feature."""
 TRANSPARENT = ("mirror_averaged", "residual")
 """Combinators whose parameters and state are those of their only part."""
 COMBINATORS = (*TRANSPARENT, "named", "parallel", "serial")
@@ -135,8 +140,8 @@ def setting(layer: Layer, name: str, kind: type[KindT]) -> KindT:
 
     Args:
         layer: The layer.
-        name: Of its maker's argument.
-        kind: Of the value.
+        name: Name of its maker's argument.
+        kind: Kind of the value.
 
     Returns:
         The value.
@@ -270,7 +275,7 @@ def _shapes(layer: Layer, kind: str, tensors: Mapping[str, FloatArray], path: st
         weights = {"weight": (*setting(layer, "kernel", tuple), channels, features)}
         return weights | ({"bias": (features,)} if setting(layer, "use_bias", bool) else {})
     scale = tensors.get(inside(path, "scale"))
-    return dict.fromkeys(NORM_FIELDS.get(kind, ()), (1 if scale is None else scale.size,))
+    return dict.fromkeys(FIELDS[kind] if kind in NORMS else (), (1 if scale is None else scale.size,))
 
 
 def _names(record: type) -> list[str]:

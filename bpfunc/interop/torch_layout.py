@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bpfunc.arrays.types import Shape
 from bpfunc.interop.channels_first import kernels_first, kernels_last, rows_first, rows_last
-from bpfunc.interop.structure import COMBINATORS, check_arrays, from_tensors, setting, to_tensors
+from bpfunc.interop.structure import COMBINATORS, FIELDS, NORMS, check_arrays, from_tensors, setting, to_tensors
 from bpfunc.keys import Key
 from bpfunc.layers import Layer
 from bpfunc.layers.recognition import inside, maker_of
@@ -23,17 +23,8 @@ from bpfunc.tree import Tree
 
 COUNT = "num_batches_tracked"
 """What torch's batch normalisation has besides; with a momentum it is not used."""
-TWINS: dict[str, dict[str, str]] = {
-    "dense": {"weight": "weight", "bias": "bias"},
-    "conv2d": {"weight": "weight", "bias": "bias"},
-    "embedding": {"table": "weight"},
-    "layer_norm": {"scale": "weight", "shift": "bias"},
-    "rms_norm": {"scale": "weight"},
-    "batch_norm": {"scale": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"},
-}
-"""Of the layers that have parameters or state: field here -> name in torch's module."""
-NORMS = ("batch_norm", "layer_norm", "rms_norm")
-"""Layers with one number to a feature."""
+TORCH_NAMES = {"table": "weight", "scale": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
+"""Name of an array here -> its name in torch's module, where that is another."""
 IMAGES = ("avg_pool2d", "conv2d", "global_avg_pool", "max_pool2d")
 """Layers whose input are images: (B, H, W, C) here, (B, C, H, W) in torch."""
 
@@ -106,7 +97,7 @@ def from_torch_state_dict(
     Args:
         model: The network, as in `to_torch_state_dict`.
         state_dict: Arrays or tensors by name; ``num_batches_tracked`` may be left out.
-        in_shape: Of one example.
+        in_shape: Shape of one example.
         names: As in `to_torch_state_dict`.
 
     Returns:
@@ -180,7 +171,7 @@ def _twins(layer: Layer, names: Mapping[str, str], in_shape: Shape | None) -> di
     order = _first_order(leaves, in_shape)
     for path, module, leaf in leaves:
         kind, called = maker_of(leaf).name, names.get(module, module)
-        for ours, theirs in TWINS.get(kind, {}).items():
+        for ours in FIELDS.get(kind, ()):
             reordered = order.flat and (kind in NORMS or (kind, ours) == ("dense", "weight"))
             channels = order.channels if reordered else 1
             if channels is None:
@@ -188,7 +179,7 @@ def _twins(layer: Layer, names: Mapping[str, str], in_shape: Shape | None) -> di
                     f"{path or 'the network'}: its rows are flattened images, and how many channels these have is not "
                     "known; give in_shape, (H, W, C)"
                 )
-            found[inside(path, ours)] = _Twin(inside(called, theirs), kind, ours, channels)
+            found[inside(path, ours)] = _Twin(inside(called, TORCH_NAMES.get(ours, ours)), kind, ours, channels)
         order = _order_after(order, leaf, path)
     return found
 

@@ -101,7 +101,7 @@ class Maker:
     """Which function made a layer, and with what: enough to make the layer again, initialisers apart.
 
     Args:
-        name: Of the function.
+        name: Name of the function.
         settings: (argument, value) of all arguments but layers and initialisers.
 
     Example:

@@ -21,8 +21,8 @@ class CustomResidual:
 
     Args:
         residual: The layer's own.
-        in_shape: Of the inputs, the batch axis included.
-        out_shape: Of the outputs.
+        in_shape: Shape of the inputs, the batch axis included.
+        out_shape: Shape of the outputs.
     """
 
     residual: Tree

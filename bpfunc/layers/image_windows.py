@@ -19,7 +19,7 @@ def image_windows(
     """Check the arguments of a layer, and make its windows.
 
     Args:
-        name: Of the layer, for messages.
+        name: Name of the layer, for messages.
         kernel: Height and width, at least 1.
         stride: Down and across, at least 1.
         padding: ``same``, ``valid``, or pixels: one number, (down, across), or (top, bottom, left, right).
@@ -62,7 +62,7 @@ def out_shape_of(name: str, how: Windows, in_shape: Shape) -> tuple[int, int]:
     """Find the size of a layer's output from the shape of an example.
 
     Args:
-        name: Of the layer, for messages.
+        name: Name of the layer, for messages.
         how: Its windows.
         in_shape: Shape of an example, (H, W, C).
 
@@ -90,7 +90,7 @@ def check_images(name: str, how: Windows, x: FloatArray, channels: int | None = 
     """Check the input of a layer.
 
     Args:
-        name: Of the layer, for messages.
+        name: Name of the layer, for messages.
         how: Its windows.
         x: The input.
         channels: C, where the layer's parameters settle it.

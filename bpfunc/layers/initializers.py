@@ -165,7 +165,7 @@ def truncated_normal(deviation: float, *, limit: float = 2.0) -> Initializer:
     """Make an initialiser that draws from a normal distribution and draws again what lies too far out.
 
     Args:
-        deviation: Of the distribution before it is cut, above 0.
+        deviation: Deviation of the distribution before it is cut, above 0.
         limit: How many deviations out the cut lies, above 0.
 
     Returns:

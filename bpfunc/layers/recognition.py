@@ -90,8 +90,8 @@ def inside(path: str, part: str) -> str:
     """Name a part of what stands at a path.
 
     Args:
-        path: Of the whole; empty at the top.
-        part: Of the part, as in `Layer.parts`.
+        path: Path of the whole; empty at the top.
+        part: Name of the part, as in `Layer.parts`.
 
     Returns:
         The part's path.
@@ -107,7 +107,7 @@ def made_by(name: str, parts: list[Layer], settings: dict[str, Setting]) -> Laye
     """Make a layer by its maker's name.
 
     Args:
-        name: Of a maker.
+        name: Name of a maker.
         parts: What a combinator is made of.
         settings: By the names of the maker's arguments.
 

@@ -156,8 +156,8 @@ def check_derivative(
     """Refuse tangents and cotangents of other shapes than the outputs and losses that they belong to.
 
     Args:
-        name: Of the loss, for the message.
-        shape: Of the outputs.
+        name: Name of the loss, for the message.
+        shape: Shape of the outputs.
         outputs_dot: Tangent of the outputs, of that shape.
         dlosses: Cotangents of the losses, (B,) each.
 
@@ -208,7 +208,7 @@ def paired(name: str, outputs: FloatArray, targets: Targets) -> FloatArray:
     """Bring targets into the outputs' shape and dtype; (B,) targets go with (B, 1) outputs.
 
     Args:
-        name: Of the loss, for the message.
+        name: Name of the loss, for the message.
         outputs: (B, ...) floating.
         targets: The same shape, or (B,) where the outputs are (B, 1).
 

@@ -50,7 +50,7 @@ class ElementwiseResidual:
 
     Args:
         arguments: What slope and curvature are called with: inputs or output, read-only, then settings.
-        formulas: Of the op.
+        formulas: Formulas of the op.
     """
 
     arguments: tuple[Any, ...]

@@ -274,7 +274,7 @@ def logged(
 
 
 def describe(record: EpochLike, *, metric: Metric | None = None) -> str:
-    """Say in one line what an epoch brought.
+    """Return one line about an epoch.
 
     Args:
         record: Of a training, validated or not.

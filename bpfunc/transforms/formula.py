@@ -133,7 +133,7 @@ def traced_function(
 
 
 def constants(parts: tuple[Part, ...], settings: tuple[float, ...], step: int) -> tuple[float, ...]:
-    """Say what the constants of a formula are in a step.
+    """Return the constants of a formula in a step.
 
     Args:
         parts: Of the chain.

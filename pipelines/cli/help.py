@@ -50,7 +50,7 @@ def grouped(names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> dict[s
     """Sort names into groups; what no group names comes last, so that nothing is ever left out.
 
     Args:
-        names: Of commands.
+        names: Names of commands.
         groups: Heading -> names, some of which may not be there.
 
     Returns:
@@ -72,7 +72,7 @@ def split_examples(text: str) -> tuple[str, list[str]]:
     """Take the examples off a docstring.
 
     Args:
-        text: Of a command.
+        text: Text of a command.
 
     Returns:
         What is before ``Example:``, and the lines below it.

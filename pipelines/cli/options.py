@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
+import attrs
 import typer
 
 from pipelines.cli.completion import complete_classes, complete_field, complete_recipe, complete_run
-from pipelines.cli.terminal import print_version
+from pipelines.cli.terminal import print_version, say
 from pipelines.dataset.places import default_cache
 from pipelines.errors import UsageProblem
 from pipelines.runs.naming import find_run
-from pipelines.training.threads import MOST_THREADS
+from pipelines.training.threads import MOST_THREADS, use_threads
 
 if TYPE_CHECKING:
+    from pipelines.dataset.places import Places
     from pipelines.spec.run_spec import RunSpec
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", metavar="FILE", help="TOML file laid over the recipe.")]
@@ -47,12 +51,14 @@ Hidden = Annotated[str | None, typer.Option("--hidden", metavar="256,128", help=
 Epochs = Annotated[int | None, typer.Option("--epochs", "-e", metavar="N", help="Passes over the training rows.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 OnNan = Annotated[
-    str | None, typer.Option("--on-nan", metavar="stop|skip", help="End at a NaN or infinity, or leave out that step.")
+    str | None, typer.Option("--on-nan", metavar="stop|skip", help="Stop at a NaN or infinity, or skip that step.")
 ]
 Engine = Annotated[
     str | None,
     typer.Option(
-        "--engine", metavar="auto|numpy|compiled", help="What trains: NumPy, or machine code (auto: where installed)."
+        "--engine",
+        metavar="auto|numpy|compiled",
+        help="Engine of the training: NumPy, or machine code (auto: where installed).",
     ),
 ]
 CheckpointEvery = Annotated[
@@ -90,7 +96,7 @@ def kept_apart(directory: Path) -> Path:
     """Take a directory that data is put into, and refuse one that belongs to a run, a study or such.
 
     Args:
-        directory: As it was given; the default is taken as it is.
+        directory: As it was given; the default is not checked.
 
     Returns:
         The directory.
@@ -111,29 +117,27 @@ def kept_apart(directory: Path) -> Path:
     return directory
 
 
-Cache = Annotated[
-    Path, typer.Option("--cache", metavar="DIR", callback=kept_apart, help="Where prepared data is kept.")
-]
+Cache = Annotated[Path, typer.Option("--cache", metavar="DIR", callback=kept_apart, help="Directory of prepared data.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="New directory for the run.")]
-Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", callback=kept_apart, help="Where downloaded files lie.")]
-Unpinned = Annotated[bool, typer.Option("--unpinned", help="Take your own IDX files; classes by number.")]
+Raw = Annotated[Path, typer.Option("--raw", metavar="DIR", callback=kept_apart, help="Directory of downloaded files.")]
+Unpinned = Annotated[bool, typer.Option("--unpinned", help="Allow your own IDX files; classes are named by number.")]
 ExecutorName = Annotated[
-    str, typer.Option("--executor", metavar="NAME", help="What runs the trainings: processes, or dask://HOST:PORT.")
+    str, typer.Option("--executor", metavar="NAME", help="Where the trainings run: processes, or dask://HOST:PORT.")
 ]
 Stream = Annotated[
     str | None,
     typer.Option("--stream", metavar="PLACE", help="Stream the rows from partitions: a directory, or such as s3://..."),
 ]
 DataParallel = Annotated[
-    bool, typer.Option("--data-parallel", help="Share each batch out among the processes that mpiexec started.")
+    bool, typer.Option("--data-parallel", help="Divide each batch among the processes that mpiexec started.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
 Threads = Annotated[
     int, typer.Option("--threads", metavar="N", min=1, max=MOST_THREADS, help="Threads for matrix products.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the result.")]
 Version = Annotated[
-    bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
+    bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
 ]
 
 
@@ -208,24 +212,138 @@ def merged_spec(
     spec = load_recipe(recipe)
     if config is not None:
         spec = load_config(config, spec)
-    flags: dict[str, dict[str, object]] = {"dataset": {}, "model": {}, "train": {}}
-    if classes is not None:
-        flags["dataset"]["classes"] = _words(classes)
-    if unpinned:
-        flags["dataset"]["pinned"] = False
-    if stream is not None:
-        flags["dataset"]["partitions"] = stream
-    if hidden is not None:
-        flags["model"]["hidden"] = _whole_numbers(hidden, "--hidden")
-    if epochs is not None:
-        flags["train"]["epochs"] = epochs
-    if seed is not None:
-        flags["train"]["seed"] = seed
-    if on_nan is not None:
-        flags["train"]["on_nan"] = on_nan
-    if engine is not None:
-        flags["train"]["engine"] = engine
+    given: dict[str, dict[str, object]] = {
+        "dataset": {
+            "classes": None if classes is None else _words(classes),
+            "pinned": False if unpinned else None,
+            "partitions": stream,
+        },
+        "model": {"hidden": None if hidden is None else _whole_numbers(hidden, "--hidden")},
+        "train": {"epochs": epochs, "seed": seed, "on_nan": on_nan, "engine": engine},
+    }
+    flags = {
+        table: {name: value for name, value in fields.items() if value is not None} for table, fields in given.items()
+    }
     return merged(spec, joined(flags, settings_table(settings or [])), where="command line")
+
+
+@attrs.frozen(kw_only=True)
+class Given:
+    """The shared options as a person gave them; an option that a command does not have keeps its default."""
+
+    config: Config = None
+    recipe: Recipe = "report"
+    settings: Settings = None
+    classes: Classes = None
+    hidden: Hidden = None
+    epochs: Epochs = None
+    seed: Seed = None
+    on_nan: OnNan = None
+    engine: Engine = None
+    checkpoint_every: CheckpointEvery = 20.0
+    source: Source = None
+    cache: Cache = DEFAULT_CACHE
+    raw: Raw = DEFAULT_RAW
+    out: Out = None
+    unpinned: Unpinned = False
+    stream: Stream = None
+    threads: Threads = 1
+    as_json: AsJson = False
+    quiet: Quiet = False
+
+    def spec(self, *more: str) -> RunSpec:
+        """Merge recipe, file and options; ``more`` are further values of ``--set``."""
+        return merged_spec(
+            self.recipe,
+            self.config,
+            classes=self.classes,
+            hidden=self.hidden,
+            epochs=self.epochs,
+            seed=self.seed,
+            on_nan=self.on_nan,
+            engine=self.engine,
+            unpinned=self.unpinned,
+            stream=self.stream,
+            settings=[*(self.settings or []), *more],
+        )
+
+    def fields_given(self) -> dict[str, str]:
+        """Return the fields of the configuration that an option of their own sets, each with that option."""
+        given = {name: getattr(self, name) for name in FIELDS}
+        return {FIELDS[name]: f"--{name.replace('_', '-')}" for name in FIELDS if given[name] not in (None, False)}
+
+    def places(self) -> Places:
+        """Return the directories that the command reads from and writes to."""
+        from pipelines.dataset.places import Places
+
+        return Places(source=self.source, cache=self.cache, raw=self.raw, out=self.out)
+
+    def say(self, text: str) -> None:
+        """Write a line to standard error, unless ``--quiet`` is given."""
+        say(text, quiet=self.quiet)
+
+
+FIELDS = {
+    "classes": "dataset.classes",
+    "unpinned": "dataset.pinned",
+    "hidden": "model.hidden",
+    "epochs": "train.epochs",
+    "seed": "train.seed",
+    "on_nan": "train.on_nan",
+    "engine": "train.engine",
+}
+"""Options that set one field of the configuration."""
+DATA = ("config", "recipe", "settings", "classes")
+NETWORK = (*DATA, "hidden")
+PLACES = ("source", "cache", "raw")
+TRAINING = (*NETWORK, "epochs", "seed", "on_nan", "engine", "checkpoint_every", *PLACES, "out", "unpinned")
+END = ("threads", "as_json", "quiet")
+
+
+def shared(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command shared options: they become parameters of it, and reach it as one `Given`.
+
+    The threads of matrix products are set before the command begins, and so before it imports NumPy.
+
+    Args:
+        names: Parameters in the order that ``--help`` shows: fields of `Given`, and the command's own.
+
+    Returns:
+        A decorator for a function whose first parameter takes the `Given`.
+
+    Example:
+        >>> @shared("recipe", "quiet")
+        ... def example(given: Given) -> None:
+        ...     print(given.recipe)
+        >>> example(recipe="best", quiet=False)
+        best
+    """
+
+    def spliced(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
+        kinds = get_type_hints(Given, include_extras=True)
+        defaults = attrs.fields_dict(Given)
+        parameters = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=own[name].default if name in own else defaults[name].default,
+                annotation=own[name].annotation if name in own else kinds[name],
+            )
+            for name in names
+        ]
+
+        @functools.wraps(command)
+        def called(**values: object) -> None:
+            given = Given(**{name: values.pop(name) for name in names if name not in own})  # type: ignore[arg-type]
+            use_threads(given.threads)
+            command(given, **values)
+
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return called
+
+    return spliced
 
 
 def _words(text: str) -> list[str]:
@@ -262,5 +380,7 @@ def _whole_numbers(text: str, option: str) -> list[int]:
         return [int(word) for word in _words(text)]
     except ValueError:
         raise UsageProblem(
-            f"expected whole numbers with commas between, found {text!r}", where=option, remedy="write such as 256,128"
+            f"expected whole numbers with commas between, found {text!r}",
+            where=option,
+            remedy="write, for example, 256,128",
         ) from None

@@ -40,7 +40,7 @@ def complain(what: str, where: str, remedy: str) -> None:
 
 
 def coloured() -> bool:
-    """Say whether messages have colours: on a terminal that shows them, unless ``NO_COLOR`` is set.
+    """Return whether messages have colours: on a terminal that shows them, unless ``NO_COLOR`` is set.
 
     Returns:
         False where standard error is redirected.
@@ -93,7 +93,7 @@ def print_json(document: object) -> None:
 
 
 def print_version(wanted: bool) -> None:
-    """Print the version and leave, if that is wanted.
+    """Print the version and exit, if ``--version`` is given.
 
     Args:
         wanted: Value of ``--version``.
@@ -142,7 +142,7 @@ def overall(name: str, total: int, *, quiet: bool) -> Iterator[Told]:
     """Show one bar for many trainings on a terminal: done of all, mean so far, time left. Elsewhere, lines alone.
 
     Args:
-        name: Of the work, before the bar.
+        name: Name of the work, before the bar.
         total: Number of its pieces.
         quiet: Whether to show nothing.
 

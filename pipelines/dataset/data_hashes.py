@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
 
 import attrs
 
@@ -16,6 +15,7 @@ from pipelines.artifacts import Prepared
 from pipelines.dataset.partitions import Partitions, check_partitions, open_partitions
 from pipelines.disk.json_text import json_text
 from pipelines.disk.untrusted.documents import parse_json
+from pipelines.disk.untrusted.values import record
 from pipelines.errors import DataProblem, UsageProblem, first_line
 from pipelines.spec.run_spec import DatasetSpec
 
@@ -84,7 +84,7 @@ def differences(
     *,
     names: tuple[str, str] = ("expected", "found"),
 ) -> str:
-    """Say in words in which data two records differ.
+    """Describe in which data two records differ.
 
     Args:
         first: A record.
@@ -209,9 +209,8 @@ def from_text(text: str | None) -> DataHashes:
     if text is None:
         return UNKNOWN
     try:
-        table = cast("dict[str, Any]", parse_json(text))
-        return DataHashes(_texts(table["sources"]), str(table["partitions"]), _texts(table["parts"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return record(DataHashes, parse_json(text))
+    except ValueError as error:
         raise ValueError(f"the hashes of the data are damaged: {first_line(error)}") from None
 
 

@@ -17,6 +17,7 @@ from pipelines.disk.json_text import json_text
 from pipelines.disk.parquet import open_parquet
 from pipelines.disk.untrusted.documents import parse_json, read_json
 from pipelines.disk.untrusted.files import open_file
+from pipelines.disk.untrusted.values import checked, record
 from pipelines.errors import DataProblem, first_line
 from pipelines.spec.run_spec import ScalingName
 
@@ -84,7 +85,7 @@ def prepared_schema(classes: int) -> pa.Schema:
 
 @attrs.frozen
 class Manifest:
-    """What an entry says about itself."""
+    """Contents of an entry's manifest."""
 
     key: str
     reasons: Mapping[str, object]
@@ -103,7 +104,7 @@ def _seal(manifest: Mapping[str, object]) -> str:
 
 
 def read_manifest(entry: Path) -> Manifest:
-    """Read what an entry says about itself, without checking its files.
+    """Read the manifest of an entry; its files are not checked.
 
     Args:
         entry: The entry's directory.
@@ -117,19 +118,18 @@ def read_manifest(entry: Path) -> Manifest:
     path = entry / MANIFEST
     remedy = "run `bpfunc data prepare` again"
     try:
-        table = cast("dict[str, Any]", read_json(path))
-        if table["format"] != MANIFEST_FORMAT:
-            raise ValueError(f"format {table['format']}, expected {MANIFEST_FORMAT}")
-        if table.pop("seal") != _seal(table):
+        table = checked(Mapping[str, object], read_json(path), "manifest")
+        if table.get("format") != MANIFEST_FORMAT:
+            raise ValueError(f"format {table.get('format')}, expected {MANIFEST_FORMAT}")
+        if table.pop("seal", None) != _seal(table):
             raise ValueError("its content is not what was written")
-        files = {str(name): str(digest) for name, digest in table["files"].items()}
-        rows = {str(name): int(count) for name, count in table["rows"].items()}
-        if files.keys() != {"train.parquet", "test.parquet"} or rows.keys() != files.keys():
-            raise ValueError(f"it lists {', '.join(files)}")
-        return Manifest(str(table["key"]), dict(table["reasons"]), files, rows, str(table["location"]))
+        manifest = record(Manifest, table)
+        if manifest.files.keys() != {"train.parquet", "test.parquet"} or manifest.rows.keys() != manifest.files.keys():
+            raise ValueError(f"it lists {', '.join(manifest.files)}")
+        return manifest
     except OSError as error:
         raise DataProblem(f"no manifest: {error.strerror}", where=str(path), remedy=remedy) from None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except ValueError as error:
         raise DataProblem(f"damaged manifest: {first_line(error)}", where=str(path), remedy=remedy) from None
 
 
@@ -212,7 +212,7 @@ def parse_meta(metadata: Mapping[bytes, bytes] | None, path: Path) -> PreparedMe
     """Parse what a file of an entry says about itself.
 
     Args:
-        metadata: Of the file's schema.
+        metadata: Metadata of the file's schema.
         path: The file, for messages.
 
     Returns:

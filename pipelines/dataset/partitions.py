@@ -81,7 +81,9 @@ def file_system(place: str) -> tuple[fs.FileSystem, str]:
         raise UsageProblem("the path is not UTF-8", where=place, remedy="choose another directory") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UsageProblem(
-            f"cannot open the file system: {first_line(error)}", where=place, remedy="write such as s3://bucket/folder"
+            f"cannot open the file system: {first_line(error)}",
+            where=place,
+            remedy="write, for example, s3://bucket/folder",
         ) from None
     return filesystem, path
 
@@ -251,7 +253,7 @@ def open_partitions(place: str) -> Partitions:
 
 
 def _find(place: str) -> str:
-    """Say what to do where a place holds no partitions."""
+    """Return what to do where a place holds no partitions."""
     if "://" in place or Path(place).is_absolute():
         return "check the path, or write the partitions again"
     return f"{place!r} is relative to the current directory: run the command where the training began"

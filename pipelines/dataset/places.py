@@ -10,7 +10,7 @@ import attrs
 
 
 def default_cache() -> Path:
-    """Say where prepared data is kept unless a command names another place.
+    """Return the directory of prepared data unless a command names another place.
 
     Returns:
         What the environment variable ``BPFUNC_CACHE`` names; else ``data/cache`` of the clone that the working
@@ -27,7 +27,7 @@ def default_cache() -> Path:
 
 
 def is_clone(directory: Path) -> bool:
-    """Say whether a directory is the root of a clone of this project.
+    """Return whether a directory is the root of a clone of this project.
 
     Args:
         directory: Any.

@@ -277,7 +277,7 @@ def read_group(stream: Stream, index: int) -> Batch:
 
     Args:
         stream: Where to read.
-        index: Of the row group, from 0 over all files.
+        index: Index of the row group, from 0 over all files.
 
     Returns:
         Inputs (N, 784) uint8, and targets (N,) uint8 class indices.

@@ -42,7 +42,7 @@ def same_file_name(name: str) -> str:
     """Bring a name into the form that two names share which some file systems take for one.
 
     Args:
-        name: Of a file.
+        name: Name of a file.
 
     Returns:
         The name without case, its letters composed.

@@ -48,7 +48,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def kind_of(directory: Path) -> Kind | None:
-    """Say what a directory is, by the names of the files in it.
+    """Return the kind of a directory, by the names of the files in it.
 
     Args:
         directory: Any path.
@@ -108,7 +108,7 @@ def seed_directories(directory: Path) -> list[Path]:
     """List the directories of a study's seeds.
 
     Args:
-        directory: Of the study.
+        directory: Directory of the study.
 
     Returns:
         In the order of the seeds.
@@ -276,7 +276,9 @@ def check_new_directory(
         if not child.name.startswith(TEMPORARY) and not any(child.exists() and child.samefile(file) for file in known)
     )
     if others:
-        raise UsageProblem(f"this directory is no {kind}: it holds {others[0]}", where=str(path), remedy=ELSEWHERE)
+        raise UsageProblem(
+            f"this directory is not a {kind}: it contains {others[0]}", where=str(path), remedy=ELSEWHERE
+        )
 
 
 def _check_place(path: Path) -> None:

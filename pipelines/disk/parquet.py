@@ -125,7 +125,7 @@ def matrix_of(column: pa.ChunkedArray, dtype: type[ScalarT]) -> NDArray[ScalarT]
 
     Args:
         column: N lists of W numbers.
-        dtype: Of the numbers.
+        dtype: Data type of the numbers.
 
     Returns:
         (N, W), row-major, of that dtype.
@@ -318,7 +318,7 @@ def _table_seal(table: pa.Table) -> str:
 
 
 def _present(array: pa.Array) -> tuple[NDArray[np.bool_], NDArray[np.generic]]:
-    """Say where an array of numbers has one, and what stands there; Arrow's own way imports its compute functions."""
+    """Return where an array of numbers has one, and the value there; Arrow's own way imports its compute functions."""
     if not len(array):
         return np.empty(0, np.bool_), np.empty(0)
     valid, values = array.buffers()

@@ -24,7 +24,7 @@ LUMA = np.array([0.2126, 0.7152, 0.0722])
 
 
 def is_ready(image: NDArray[np.uint8]) -> bool:
-    """Say whether a picture is one of the data set's kind already: 28 x 28, grey, and dark in its corners.
+    """Return whether a picture is one of the data set's kind already: 28 x 28, grey, and dark in its corners.
 
     None of the 70,000 images of Fashion-MNIST fails this.
 
@@ -43,7 +43,7 @@ def is_ready(image: NDArray[np.uint8]) -> bool:
 
 
 def is_small_and_grey(image: NDArray[np.uint8]) -> bool:
-    """Say whether a picture is 28 x 28 and without colour.
+    """Return whether a picture is 28 x 28 and without colour.
 
     Args:
         image: (H, W, 3) uint8.

@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import attrs
 import numpy as np
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 import bpfunc
 from pipelines.dataset.entry import entry_paths
@@ -107,7 +109,7 @@ def diagnose(cache: Path, raw: Path) -> Diagnosis:
 
     Args:
         cache: The cache directory.
-        raw: Where downloads lie.
+        raw: Directory of downloads.
 
     Returns:
         What was found.
@@ -171,42 +173,29 @@ def requirement_lines() -> dict[str, list[str]]:
 
 
 def _library(requirement: str) -> Library:
-    match = re.match(r"([A-Za-z0-9._-]+)(\[[^\]]*\])?\s*(.*)", requirement)
-    assert match is not None, requirement
+    need = Requirement(requirement)
     try:
-        found = metadata.version(match[1])
+        found = metadata.version(need.name)
     except metadata.PackageNotFoundError:
         found = None
-    return Library(match[1], match[3].replace("(", "").replace(")", "").strip(), found)
+    return Library(need.name, str(need.specifier), found)
 
 
 def satisfies(version: str, wanted: str) -> bool:
-    """Compare a version with bounds, by its numbers alone.
+    """Compare a version with bounds.
 
     Args:
         version: Such as ``1.7.2``.
         wanted: Such as ``>=1.7`` or ``==2.13.0``; several with commas between.
 
     Returns:
-        Whether each bound holds; bounds of other kinds are taken to hold.
+        Whether each bound holds.
 
     Example:
         >>> satisfies("1.10.0", ">=1.9"), satisfies("1.7", "==1.8"), satisfies("2.13.0+cpu", "==2.13.0")
         (True, False, True)
     """
-
-    def numbers(text: str) -> tuple[int, ...]:
-        found = [int(part) for part in re.findall(r"\d+", text.split("+")[0])]
-        while found and found[-1] == 0:
-            found.pop()
-        return tuple(found)
-
-    for bound in filter(None, (part.strip() for part in wanted.split(","))):
-        if bound.startswith(">=") and numbers(version) < numbers(bound):
-            return False
-        if bound.startswith("==") and numbers(version) != numbers(bound):
-            return False
-    return True
+    return SpecifierSet(wanted).contains(version, prereleases=True)
 
 
 def blas_in_words(config: object) -> str:
@@ -228,10 +217,10 @@ def blas_in_words(config: object) -> str:
 
 
 def threads_in_words(environment: Mapping[str, str]) -> str:
-    """Say how many threads matrix products take: what the libraries say themselves, or what they are told.
+    """Return the number of threads of matrix products: that of the libraries, or that of their variables.
 
     Args:
-        environment: Of the process.
+        environment: Environment of the process.
 
     Returns:
         A number, and who says so.
@@ -319,7 +308,7 @@ def problems(libraries: Sequence[Library], sources: Sequence[Source], cache: Pat
 
     Args:
         libraries: That it always needs.
-        sources: Of the data; the first is that of the recipe `report`.
+        sources: Sources of the data; the first is that of the recipe `report`.
         cache: The cache directory.
 
     Returns:

@@ -172,7 +172,7 @@ def loss_formulas(spec: TrainSpec | None = None, name: str = "cross_entropy", *,
 
     Args:
         spec: For its label smoothing.
-        name: Of the loss.
+        name: Name of the loss.
         whole: Whether each target is a whole class.
 
     Returns:

@@ -357,7 +357,7 @@ def explain_moments(
 
 
 def last_step(learn: Batch, spec: RunSpec) -> int:
-    """Count to the last step of a training.
+    """Return the number of the last step of a training.
 
     Args:
         learn: Rows to learn from.
@@ -395,10 +395,10 @@ def explain_step(
         transform: The optimiser.
         state: Before the step.
         batch: What the step learns from, at least one row.
-        name: Of the network, for the title.
+        name: Name of the network, for the title.
         class_names: A name for each output.
         image_shape: (height, width) where each input is an image.
-        learning_rate: Of this step, to be shown.
+        learning_rate: Learning rate of this step, to be shown.
         update_formulas: What the optimiser computes, as lines such as ``w <- w - r g``.
         loss_formulas: What the loss computes; by default what is known of the loss's name.
 
@@ -601,7 +601,7 @@ def _work(stage: Pass, layer: Layer, watch: _Watch, place: str) -> int:
         stage: Which pass.
         layer: A layer that is not a combinator.
         watch: What passed through it.
-        place: Of the layer.
+        place: Place of the layer.
 
     Returns:
         The count.
@@ -677,36 +677,17 @@ def explained_table(found: Explained) -> dict[str, object]:
     Returns:
         A JSON object; times in seconds, losses in nats, no arrays of the batch; null where a number is not finite.
     """
+    facts = ("learning_rate", "loss", "accuracy", "loss_after", "seconds", "flops")
     table = {
-        "recipe": found.recipe,
-        "seed": found.seed,
-        "step": found.step,
-        "steps": found.steps,
-        "epoch": found.epoch,
+        **{name: getattr(found, name) for name in ("recipe", "seed", "step", "steps", "epoch")},
         "batch_size": len(found.inputs),
-        "learning_rate": found.learning_rate,
-        "loss": found.loss,
-        "accuracy": found.accuracy,
-        "loss_after": found.loss_after,
-        "seconds": found.seconds,
-        "flops": found.flops,
+        **{name: getattr(found, name) for name in facts},
         "operations": [
-            {
-                "pass": one.stage,
-                "place": one.place,
-                "layer": one.layer,
-                "formulas": list(one.formulas),
-                "takes": list(one.takes),
-                "gives": None if one.gives is None else list(one.gives),
-                "norm": one.norm,
-                "gradients": [attrs.asdict(gradient) for gradient in one.gradients],
-                "flops": one.flops,
-                "seconds": one.seconds,
-            }
+            {"pass": one.stage} | attrs.asdict(one, filter=lambda field, _: field.name not in ("stage", "spread"))
             for one in found.operations
         ],
         "update": {
-            "formulas": list(found.update_formulas),
+            "formulas": found.update_formulas,
             "seconds": found.update_seconds,
             "parameters": [attrs.asdict(one) for one in found.updates],
         },

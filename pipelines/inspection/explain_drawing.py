@@ -391,7 +391,7 @@ def grid(width: int, shape: tuple[int, int] | None = None) -> tuple[int, int]:
 
     Args:
         width: How many.
-        shape: Of an image, where the numbers are its pixels.
+        shape: Shape of an image, where the numbers are its pixels.
 
     Returns:
         (rows, columns): the image's, one row for up to 12, else nearly a square.
@@ -413,7 +413,7 @@ def signed_picture(values: FloatArray, shape: tuple[int, int] | None) -> str:
 
     Args:
         values: (D,).
-        shape: Of an image, where the numbers are its pixels.
+        shape: Shape of an image, where the numbers are its pixels.
 
     Returns:
         A URI that holds the picture.

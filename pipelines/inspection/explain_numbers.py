@@ -344,7 +344,7 @@ class Numbers:
 
         Args:
             name: ``inputs``: inputs times weights; ``deltas``: deltas of a layer times the weights that lead there.
-            layer: Of the weights.
+            layer: Layer of the weights.
 
         Returns:
             Pairs of factors, and the rest.

@@ -147,7 +147,7 @@ def _factor_words(drawn: Plan, layer: int, kind: str, of: int) -> str:
 
 
 def source(drawn: Plan, layer: int, row: int) -> str:
-    """Say where a weight leads from: a pixel, an input, or a unit of the layer before."""
+    """Name the input of a weight: a pixel, an input, or a unit of the layer before."""
     shape = drawn.first.image_shape
     first = drawn.group_of(layer) == 1
     if first and shape is not None:

@@ -101,7 +101,7 @@ def check_op(name: str, key: Key) -> Iterator[Checked]:
 
     Args:
         name: One of `op_names`.
-        key: Of the point and the directions.
+        key: Key of the point and the directions.
 
     Yields:
         A finding for each.
@@ -115,9 +115,9 @@ def check_loss(name: str, loss: Loss, key: Key) -> Iterator[Checked]:
     """Check the three derivatives of a loss, with respect to the outputs.
 
     Args:
-        name: Of the loss.
+        name: Name of the loss.
         loss: Any loss on (B, 1) or (B, K) outputs.
-        key: Of the point and the directions.
+        key: Key of the point and the directions.
 
     Yields:
         A finding for each.
@@ -191,8 +191,8 @@ def leaf_layers(model: Layer, in_shape: Shape, path: str = "") -> Iterator[tuple
 
     Args:
         model: Any layer.
-        in_shape: Of one example.
-        path: Of the layer within the whole.
+        in_shape: Shape of one example.
+        path: Path of the layer within the whole.
 
     Yields:
         Path, layer, shape of one example of its input.
@@ -210,10 +210,10 @@ def check_layer(name: str, layer: Layer, in_shape: Shape, key: Key) -> Iterator[
     """Check the derivatives of a layer by itself, those of its parameters among them.
 
     Args:
-        name: Of the layer.
+        name: Name of the layer.
         layer: One without parts.
-        in_shape: Of one example.
-        key: Of the point, the directions, and what the layer draws.
+        in_shape: Shape of one example.
+        key: Key of the point, the directions, and what the layer draws.
 
     Yields:
         A finding for each.
@@ -263,7 +263,7 @@ def check_model(spec: RunSpec, key: Key, *, sweep: bool = False) -> Iterator[Che
 
     Args:
         spec: Network and loss.
-        key: Of the parameters, the batch and the directions.
+        key: Key of the parameters, the batch and the directions.
         sweep: Whether to move every number in turn, in training alone.
 
     Yields:
@@ -296,7 +296,7 @@ def only(model: Layer, path: str, params: Tree) -> Layer:
 
     Args:
         model: Any layer.
-        path: Of the array.
+        path: Path of the array.
         params: All parameters.
 
     Returns:

@@ -51,7 +51,7 @@ def saving(
         run: The run directory.
         spec: What is run.
         data: SHA-256 of the training split.
-        hashes: Of the source files and of the partitions.
+        hashes: Hashes of the source files and of the partitions.
         every: Seconds of training between two checkpoints, at least 0; 0 for one after every epoch.
 
     Returns:
@@ -84,7 +84,7 @@ def write_checkpoint(run: Path, spec: RunSpec, data: str, progress: Progress, ha
         spec: What is run.
         data: SHA-256 of the training split.
         progress: After an epoch.
-        hashes: Of the source files and of the partitions.
+        hashes: Hashes of the source files and of the partitions.
 
     Returns:
         The file.
@@ -196,7 +196,7 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | N
     except (ValueError, OverflowError) as error:
         raise DataProblem(f"damaged checkpoint: {error}", where=str(path), remedy=REMEDY) from None
     if [record.epoch for record in history] != list(range(1, epochs + 1)) or history[-1].step != state.step:
-        raise DataProblem("history and state do not belong together", where=str(path), remedy=REMEDY)
+        raise DataProblem("the history and the state are of different epochs", where=str(path), remedy=REMEDY)
     return Progress(state, BestSoFar(params, layer_state, kept_epoch), history, engine)
 
 

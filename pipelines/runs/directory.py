@@ -145,7 +145,7 @@ def write_history(run: Path, history: tuple[EpochRecord, ...]) -> None:
 
     Args:
         run: The run directory.
-        history: Of the training.
+        history: History of the training.
     """
     names = [field.name for field in attrs.fields(EpochRecord)]
     kinds = [HISTORY_SCHEMA.field(name).type for name in names]

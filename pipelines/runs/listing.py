@@ -264,7 +264,7 @@ def unwanted(
 
 
 def why_kept(path: Path) -> str:
-    """Say why the directory of a run is not to be removed.
+    """Return why the directory of a run is not to be removed.
 
     Args:
         path: The directory.

@@ -130,7 +130,7 @@ def run_metrics(
 
 
 def calibration_table(found: Calibration | None) -> dict[str, object] | None:
-    """Say how far the network's probabilities can be trusted, before and after the temperature.
+    """Return the calibration of the network's probabilities, before and after the temperature.
 
     Args:
         found: On validation and test rows, or None.
@@ -239,7 +239,7 @@ def fraction(value: object) -> float:
 
 
 def lineage(prepared: Prepared, partitions: str = "") -> dict[str, object]:
-    """Say where the data came from, down to hashes.
+    """Return the origin of the data: the cache entry and the hashes of its files.
 
     Args:
         prepared: The cache entry.

@@ -71,7 +71,7 @@ def model_card(inputs: CardInputs) -> str:
     """Write the card.
 
     Args:
-        inputs: Of a run.
+        inputs: Facts of a run.
 
     Returns:
         Markdown.

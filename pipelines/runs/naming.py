@@ -44,7 +44,7 @@ def read_note(path: Path) -> str:
 
 
 def began(run: Path) -> float:
-    """Say when a run began.
+    """Return the time at which a run began.
 
     Args:
         run: Its directory.
@@ -88,7 +88,7 @@ def find_run(text: str, runs: Path = RUNS, kinds: Sequence[str] = ("run",)) -> P
 
     Args:
         text: As it was written.
-        runs: Where the runs lie.
+        runs: Directory of the runs.
         kinds: What may be named; a comparison takes studies as well.
 
     Returns:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 
 from bpfunc import Key
 from bpfunc.arrays.types import FloatArray, readonly_arrays
-from bpfunc.interop.network_file import network_entry
+from bpfunc.interop import network_file
+from bpfunc.interop.network_file import SavedNetwork, network_entry
 from bpfunc.layers import Layer
-from bpfunc.ops import softmax
 from bpfunc.tree import STATIC, Tree
 from pipelines.artifacts import PIXELS, EngineUsed, PreparedMeta, Scaling, Trained
 from pipelines.dataset.data_hashes import UNKNOWN, DataHashes, from_text, to_text
@@ -28,10 +29,9 @@ from pipelines.errors import DataProblem
 from pipelines.runs.directory import TRAIN_AGAIN, check_made_by, read_config, read_history
 from pipelines.spec.run_spec import RunSpec
 from pipelines.spec.toml import to_toml
-from pipelines.stages.encode import scaled
 from pipelines.training.build import build_model
 from pipelines.training.engine import engine_metadata, engine_used
-from pipelines.training.outputs import network_outputs
+from pipelines.training.outputs import in_parts
 
 NAME = "params.safetensors"
 PARAMS_FORMAT = "bpfunc-params-3"
@@ -65,11 +65,11 @@ class Network:
 
 
 def trained_network(spec: RunSpec, meta: PreparedMeta, trained: Trained, data: DataHashes = UNKNOWN) -> Network:
-    """Put together what a run's network is made of.
+    """Combine the parts of a run's network.
 
     Args:
         spec: What was run.
-        meta: Of the data: class names and scaling.
+        meta: Class names and scaling of the data.
         trained: From `pipelines.stages.train.train`.
         data: The hashes of the data.
 
@@ -89,7 +89,7 @@ def trained_network(spec: RunSpec, meta: PreparedMeta, trained: Trained, data: D
 
 
 def probabilities(network: Network, images: NDArray[np.uint8]) -> FloatArray:
-    """Say how probable each class is for each image: scaling, forward pass, softmax.
+    """Compute the probability of each class for each image: scaling, forward pass, softmax.
 
     Args:
         network: Any.
@@ -105,13 +105,11 @@ def probabilities(network: Network, images: NDArray[np.uint8]) -> FloatArray:
         >>> probabilities(network, np.zeros((2, 784), np.uint8)).shape
         (2, 3)
     """
-    # What overflows shows in the figures; a warning would only interrupt them.
-    with np.errstate(over="ignore", invalid="ignore"):
-        inputs = scaled(images, network.scaling)
-        outputs = network_outputs(
-            network.spec.model, len(network.class_names), network.params, network.layer_state, inputs
-        )
-        return softmax(outputs)[0]
+    scaling = network.scaling
+    saved = SavedNetwork(
+        network.model, network.params, network.layer_state, scaling.mean, scaling.scale, network.class_names
+    )
+    return in_parts(network.spec.model, partial(network_file.probabilities, saved), images)
 
 
 def write_network(run: Path, network: Network) -> None:

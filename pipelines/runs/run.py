@@ -109,8 +109,8 @@ def resume_run(
     """Go on with a training that was stopped: from its newest whole checkpoint, bit for bit as if it had not been.
 
     Args:
-        directory: Of the run.
-        places: Where data and cache lie.
+        directory: Directory of the run.
+        places: Directories of data and cache.
         observe: What else happens after each epoch.
         tell: Takes what a person should know: where it goes on, and which damaged checkpoint was passed over.
         every: Seconds of training between two checkpoints, at least.
@@ -185,8 +185,8 @@ def reopen_run(directory: Path, places: Places) -> tuple[RunSpec, Finished]:
     """Open a trained run again, with its data.
 
     Args:
-        directory: Of the run.
-        places: Where data and cache lie.
+        directory: Directory of the run.
+        places: Directories of data and cache.
 
     Returns:
         Its specification, and what `train_run` gave.
@@ -244,7 +244,7 @@ def evaluate_run(spec: RunSpec, finished: Finished) -> tuple[Evaluation, RunMetr
 
 
 def examined_run(spec: RunSpec, finished: Finished) -> Examined:
-    """Say what training rows alone can say of a run, reading them again where that is not known.
+    """Return the measurements of a run that need training rows alone; read these rows again if necessary.
 
     Args:
         spec: What was run.

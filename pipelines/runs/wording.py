@@ -62,7 +62,7 @@ def course_accuracy(class_names: tuple[str, ...], *, pinned: bool) -> float | No
     """Give the accuracy of the course report where a run is of the same classes.
 
     Args:
-        class_names: Of the run, in any order.
+        class_names: Class names of the run, in any order.
         pinned: Whether its images are the official ones.
 
     Returns:
@@ -130,7 +130,7 @@ def engine_in_words(used: EngineUsed) -> str:
 
 
 def lineage_in_words(finished: Finished) -> dict[str, str]:
-    """Say what a run is made of, down to hashes.
+    """Describe the origin of a run, with hashes.
 
     Args:
         finished: The trained run.
@@ -155,7 +155,7 @@ def network_in_words(spec: RunSpec, layers: str) -> str:
     """Describe a network for a person.
 
     Args:
-        spec: Of the run.
+        spec: Specification of the run.
         layers: Its blocks and widths.
 
     Returns:
@@ -207,7 +207,7 @@ def command(directory: Path, source: Path | None = None) -> str:
     """Write the command line that repeats a run from its own configuration.
 
     Args:
-        directory: Of the run.
+        directory: Directory of the run.
         source: The directory of IDX files that was named, or None.
 
     Returns:

@@ -13,7 +13,7 @@ from pipelines.spec.settings import OPTION, field_names, flat, settings_table
 
 
 def origins(recipe: str, config: Path | None, settings: Sequence[str], flags: Mapping[str, str]) -> dict[str, str]:
-    """Say where each value of a merged configuration came from.
+    """Return the origin of each value of a merged configuration.
 
     Args:
         recipe: Name of a recipe.

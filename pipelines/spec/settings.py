@@ -19,7 +19,7 @@ def field_names(spec: attrs.AttrsInstance, path: str = "") -> tuple[str, ...]:
 
     Args:
         spec: Any specification.
-        path: Of it within the whole, such as ``train.``.
+        path: Path of it within the whole, such as ``train.``.
 
     Returns:
         Dotted names, in the order of the fields.
@@ -36,7 +36,7 @@ def flat(table: Mapping[str, object], path: str = "") -> Iterator[tuple[str, obj
 
     Args:
         table: Plain values.
-        path: Of it within the whole.
+        path: Path of it within the whole.
 
     Yields:
         Dotted name and value.
@@ -77,7 +77,7 @@ def settings_table(settings: Sequence[str]) -> dict[str, object]:
             raise UsageProblem(
                 f"expected FIELD=VALUE, found {setting!r}",
                 where=OPTION,
-                remedy="write such as --set train.learning_rate=0.05",
+                remedy="write, for example, --set train.learning_rate=0.05",
             )
         _check_field(field)
         _put(table, field, _value(text))

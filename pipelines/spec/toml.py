@@ -92,7 +92,7 @@ def merged(base: SpecT, table: Mapping[str, object], *, where: str, path: str = 
         base: A specification.
         table: Field -> value, nested as the specification is.
         where: Names the table in messages.
-        path: Of the specification within the whole, such as ``train.``.
+        path: Path of the specification within the whole, such as ``train.``.
 
     Returns:
         A new specification.

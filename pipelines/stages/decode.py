@@ -27,7 +27,7 @@ def decode(source: Acquired) -> Decoded:
 
     Raises:
         DataProblem: A file is damaged, has changed since `acquire` looked, is not 28 x 28, or images and labels do
-            not belong together.
+            not match.
 
     Example:
         >>> from pipelines.spec.run_spec import DatasetSpec

@@ -25,7 +25,7 @@ def examine(train_rows: Batch | Stream, validation_rows: Batch | None, spec: Run
     Args:
         train_rows: Rows that the network learned from.
         validation_rows: Validation rows, or None.
-        spec: Of the run.
+        spec: Specification of the run.
         trained: The network.
 
     Returns:
@@ -44,7 +44,7 @@ def temperature(validation_rows: Batch | None, spec: RunSpec, trained: Trained) 
 
     Args:
         validation_rows: Validation rows, or None.
-        spec: Of the run.
+        spec: Specification of the run.
         trained: The network.
 
     Returns:
@@ -76,7 +76,7 @@ def reliability(logits: FloatArray, label: IntArray, *, bins: int = BINS) -> Rel
     Args:
         logits: (N, K), N at least 1.
         label: (N,) true class of each row.
-        bins: Of equal width, over 0..1.
+        bins: Bins of equal width, over 0..1.
 
     Returns:
         Rows, mean confidence and accuracy of each bin, the expected calibration error and the mean loss.
@@ -106,7 +106,7 @@ def gradient_flow(train_rows: Batch | Stream, spec: RunSpec, trained: Trained) -
 
     Args:
         train_rows: Rows that the network learned from.
-        spec: Of the run.
+        spec: Specification of the run.
         trained: The network.
 
     Returns:

@@ -88,13 +88,13 @@ class Plan:
 
 
 def plan(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -> Plan:
-    """Look at source and cache and decide; nothing is written.
+    """Compare source and cache, and decide; write nothing.
 
     Args:
         spec: Which data.
         source: A directory of IDX files, or None to find one.
         cache: The cache directory.
-        raw: Where downloads lie.
+        raw: Directory of downloads.
 
     Returns:
         The decision with its reasons.
@@ -113,7 +113,7 @@ def plan(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -> P
 
 
 def prepare(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -> tuple[Prepared, Decision]:
-    """Bring prepared data into the cache, or find it there; what writers left there that died is removed.
+    """Write prepared data to the cache, or find it there; leftovers of killed writers are removed.
 
     Several processes may prepare the same entry at once: each does the work, one publishes it, all open that one.
 
@@ -121,7 +121,7 @@ def prepare(spec: DatasetSpec, *, source: Path | None, cache: Path, raw: Path) -
         spec: Which data.
         source: A directory of IDX files, or None to find one.
         cache: The cache directory.
-        raw: Where downloads lie.
+        raw: Directory of downloads.
 
     Returns:
         The verified entry, and what was decided.

@@ -80,8 +80,8 @@ def run_ablation(
     Args:
         spec: The recipe.
         seeds: Those of the study that it is compared with.
-        directory: Of that study; each ingredient gets a directory in ``without/``.
-        places: Where data and cache lie.
+        directory: Directory of that study; each ingredient gets a directory in ``without/``.
+        places: Directories of data and cache.
         executor: What runs the seeds.
 
     Yields:
@@ -148,7 +148,7 @@ def write_ablation(directory: Path, rows: Sequence[AblationRow]) -> None:
     """Write ``ablation.json``: accuracies and differences as fractions.
 
     Args:
-        directory: Of the study.
+        directory: Directory of the study.
         rows: All ingredients.
     """
     write_json(directory / "ablation.json", ablation_table(rows))

@@ -44,7 +44,7 @@ def compare(a: Path, b: Path, *, seed: int = 0) -> Comparison:
     Args:
         a: A run directory, or a study's.
         b: Another.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
         The comparison.

@@ -97,8 +97,8 @@ def side_by_side(a: Path, b: Path, places: Places, *, seed: int = 0) -> SideBySi
     Args:
         a: A run directory, or a study's.
         b: Another.
-        places: Where data and cache lie, for the images.
-        seed: Of the bootstrap.
+        places: Directories of data and cache, for the images.
+        seed: Seed of the bootstrap.
 
     Returns:
         Both sides and the rows where they differ.

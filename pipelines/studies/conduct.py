@@ -34,8 +34,8 @@ def conduct_study(
     Args:
         spec: The recipe; its seed does not count.
         seeds: How many, from 0 on; finished ones are not trained again.
-        directory: Of the study: a new one, or one that is gone on with.
-        places: Where data and cache lie.
+        directory: Directory of the study: a new one, or one that is gone on with.
+        places: Directories of data and cache.
         workers: What runs the trainings, and who is told of them.
         ablate: Whether to train them once more without each of the recipe's ingredients.
 

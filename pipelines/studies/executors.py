@@ -169,7 +169,7 @@ def _failed(future: Future[T]) -> bool:
 
 
 def work_lost(lost: BrokenExecutor, left: str, *, where: str) -> WorkFailed:
-    """Say what is lost with a worker.
+    """Make the error for a lost worker.
 
     Args:
         lost: What the executor raised.
@@ -242,7 +242,7 @@ def _host_and_port(name: str) -> str:
 
 
 def _watch(client: Client, executor: Executor, name: str, over: threading.Event, deserted: threading.Event) -> None:
-    """Say that a scheduler has no workers, and cancel all work where none comes."""
+    """Report that a scheduler has no workers, and cancel all work where none comes."""
 
     def is_attended() -> bool:
         try:

@@ -19,7 +19,7 @@ _EQUAL = 1e-12
 
 
 def no_interval(count: int, unit: str = "seeds", values: str = "accuracies") -> str:
-    """Say why there is no interval, in the words that replace it.
+    """Return why there is no interval, in the words that replace it.
 
     Args:
         count: How many figures there are.
@@ -66,7 +66,7 @@ def bootstrap_interval(differences: NDArray[np.floating], *, seed: int) -> Inter
 
     Args:
         differences: (N,) of each row.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
         Lower and upper end; None for fewer than `FEWEST` rows and where all differences are equal.

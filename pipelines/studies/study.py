@@ -77,7 +77,7 @@ def open_study(directory: Path, spec: RunSpec) -> None:
     """Begin a study, or go on with one of the same specification.
 
     Args:
-        directory: Of the study.
+        directory: Directory of the study.
         spec: The recipe; its seed does not count.
 
     Raises:
@@ -105,7 +105,7 @@ def study_spec(directory: Path, spec: RunSpec) -> RunSpec:
     """Settle the engine of a study, once for all its seeds: one that is there keeps the engine that it began with.
 
     Args:
-        directory: Of the study.
+        directory: Directory of the study.
         spec: The recipe.
 
     Returns:
@@ -132,8 +132,8 @@ def run_study(
     Args:
         spec: The recipe.
         seeds: Which seeds.
-        directory: Of the study.
-        places: Where data and cache lie.
+        directory: Directory of the study.
+        places: Directories of data and cache.
         executor: What runs the seeds: any `concurrent.futures.Executor`, such as `pipelines.studies.executors` opens.
             Its workers do not have to see this disk: their files come home as bytes.
 
@@ -157,8 +157,8 @@ def run_seeds(
     Args:
         spec: The recipe, from `study_spec`.
         seeds: Which seeds.
-        directory: Of the study.
-        places: Where data and cache lie.
+        directory: Directory of the study.
+        places: Directories of data and cache.
         executor: What runs the seeds.
         prepared: The recipe's data.
 
@@ -202,7 +202,7 @@ def seed_directory(directory: Path, seed: int) -> Path:
     """Name the run directory of a seed.
 
     Args:
-        directory: Of the study.
+        directory: Directory of the study.
         seed: The seed.
 
     Returns:
@@ -221,8 +221,8 @@ def train_seed(spec: RunSpec, seed: int, directory: Path, places: Places) -> See
     Args:
         spec: The recipe.
         seed: The seed.
-        directory: Of the study.
-        places: Where data and cache lie.
+        directory: Directory of the study.
+        places: Directories of data and cache.
 
     Returns:
         Its figures.
@@ -256,8 +256,8 @@ def train_on_worker(spec: RunSpec, seed: int, directory: Path, places: Places) -
     Args:
         spec: The recipe.
         seed: The seed.
-        directory: Of the study; where the worker sees another disk, a directory of that name there.
-        places: Where data and cache lie, seen from the worker.
+        directory: Directory of the study; where the worker sees another disk, a directory of that name there.
+        places: Directories of data and cache, seen from the worker.
 
     Returns:
         The seed, and file name -> bytes of the run directory without its checkpoints.
@@ -274,7 +274,7 @@ def copy_back(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedRes
     """Write what a worker handed back, unless the worker wrote it here itself.
 
     Args:
-        directory: Of the study, here.
+        directory: Directory of the study, here.
         seed: The seed.
         files: From `train_on_worker`.
 
@@ -292,7 +292,7 @@ def copy_back(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedRes
             raise DataProblem(
                 f"the worker handed back a file whose name {fault}: {name[:100]!r}",
                 where=str(run),
-                remedy="check who answers as a worker",
+                remedy="check which program runs as the worker",
             )
     if read_seed(directory, seed) is None:
         make_directory(run)
@@ -300,7 +300,7 @@ def copy_back(directory: Path, seed: int, files: Mapping[str, bytes]) -> SeedRes
             write_bytes(run / name, files[name])
     found = read_seed(directory, seed)
     if found is None:
-        raise DataProblem("the worker handed back no figures", where=str(run), remedy="run the study again")
+        raise DataProblem("the worker returned no metrics", where=str(run), remedy="run the study again")
     return found
 
 
@@ -308,7 +308,7 @@ def read_seed(directory: Path, seed: int) -> SeedResult | None:
     """Read the figures of a finished seed.
 
     Args:
-        directory: Of the study.
+        directory: Directory of the study.
         seed: The seed.
 
     Returns:
@@ -335,7 +335,7 @@ def summarised(name: str, class_names: Sequence[str], results: Sequence[SeedResu
     """Sum up a study.
 
     Args:
-        name: Of the recipe.
+        name: Name of the recipe.
         class_names: In the order of the matrices.
         results: At least one seed.
 
@@ -406,7 +406,7 @@ def write_study(directory: Path, study: Study) -> None:
     """Write ``study.json``.
 
     Args:
-        directory: Of the study.
+        directory: Directory of the study.
         study: All its seeds.
     """
     write_json(directory / "study.json", study_table(study))

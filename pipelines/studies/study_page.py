@@ -29,7 +29,7 @@ def write_study_page(directory: Path, study: Study, command: str, *, ablation: S
     """Write ``study.html``.
 
     Args:
-        directory: Of the study; its ``study.json`` is written before.
+        directory: Directory of the study; its ``study.json`` is written before.
         study: All its seeds.
         command: The command line that does it again.
         ablation: What the recipe comes to without each of its ingredients, or nothing.

@@ -181,7 +181,7 @@ class _Worker:
             raise self._loss() from None
 
     def _loss(self) -> WorkerLost:
-        """Say how the process ended, once it has."""
+        """Describe how the process ended, once it has."""
         if not wait([self.process.sentinel], LEAVE_SECONDS):
             self.send(signal.SIGKILL)
         self.process.join()

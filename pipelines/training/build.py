@@ -203,7 +203,7 @@ def build_transform(spec: TrainSpec, schedule: Schedule) -> GradientTransform:
 
     Args:
         spec: Its name and settings.
-        schedule: Of the learning rate.
+        schedule: Schedule of the learning rate.
 
     Returns:
         A transform.
@@ -250,7 +250,7 @@ def result_params(spec: TrainSpec, state: TrainState) -> Tree:
 
     Args:
         spec: Whether there is one.
-        state: Of the training.
+        state: State of the training.
 
     Returns:
         Parameters of the network.

@@ -26,7 +26,7 @@ DIGITS = 5
 
 
 def choose_engine(spec: RunSpec, gradient: GradientMaker = value_and_grad) -> EngineName:
-    """Settle what runs a training, by its configuration and by what is installed, and by nothing else.
+    """Choose the engine of a training, by its configuration and the installed packages alone.
 
     Args:
         spec: Names the engine, or leaves the choice with ``auto``.
@@ -88,7 +88,7 @@ def _why_not(training: Training, gradient: GradientMaker) -> tuple[str, str]:
 
 
 def why_numpy(spec: RunSpec) -> str:
-    """Say why ``auto`` takes NumPy although machine code is installed.
+    """Return why ``auto`` takes NumPy although machine code is installed.
 
     Args:
         spec: Any.
@@ -162,7 +162,7 @@ def make_machine_code(spec: RunSpec) -> None:
 
 
 def try_step(step: StepFn, training: Training) -> None:
-    """Take a step on an empty picture and forget it: what machine code it needs is there afterwards.
+    """Run one step on a black image and discard the result, so that its machine code exists afterwards.
 
     Args:
         step: From `compiled_training`.

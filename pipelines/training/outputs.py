@@ -1,8 +1,12 @@
-"""What a network makes of many rows: all at once where its layers are dense, in parts where it has blocks."""
+"""Outputs of a network for many rows: all at once where its layers are dense, in parts where it has blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from bpfunc.arrays.types import FloatArray
 from bpfunc.layers import INFERENCE
@@ -19,7 +23,7 @@ def network_outputs(spec: ModelSpec, classes: int, params: Tree, layer_state: Tr
     """Run a network forward at inference.
 
     Args:
-        spec: Of the network.
+        spec: Specification of the network.
         classes: K.
         params: Its parameters.
         layer_state: Its state.
@@ -36,7 +40,24 @@ def network_outputs(spec: ModelSpec, classes: int, params: Tree, layer_state: Tr
         (300, 3)
     """
     model = build_model(spec, classes)
-    size = PART if spec.blocks else max(len(inputs), 1)
-    starts = range(0, max(len(inputs), 1), size)
-    parts = [model.forward(params, layer_state, inputs[start : start + size], INFERENCE)[0] for start in starts]
+    return in_parts(spec, lambda rows: model.forward(params, layer_state, rows, INFERENCE)[0], inputs)
+
+
+def in_parts(spec: ModelSpec, run: Callable[[Any], FloatArray], rows: NDArray[Any]) -> FloatArray:
+    """Call a function of a network on rows: all at once, or in parts where the network has blocks.
+
+    Args:
+        spec: Specification of the network.
+        run: (b, D) rows -> (b, K).
+        rows: (B, D).
+
+    Returns:
+        (B, K), what it returns for all rows.
+
+    Example:
+        >>> in_parts(ModelSpec(), lambda rows: rows + 1, np.zeros((2, 1))).tolist()
+        [[1.0], [1.0]]
+    """
+    size = PART if spec.blocks else max(len(rows), 1)
+    parts = [run(rows[start : start + size]) for start in range(0, max(len(rows), 1), size)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -36,7 +36,18 @@ OWN = DatasetSpec(classes=("0", "1", "2"), pinned=False)
 RECORDED = Path(__file__).with_name("stage_sources.json")
 ROOT = Path(__file__).parents[2]
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-PASSIVE = {"artifacts", "atomic", "documents", "errors", "files", "json_text", "printable", "run_spec", "seal"}
+PASSIVE = {
+    "artifacts",
+    "atomic",
+    "documents",
+    "errors",
+    "files",
+    "json_text",
+    "printable",
+    "run_spec",
+    "seal",
+    "values",
+}
 """Modules that stages import and that compute nothing an entry holds: types, messages, the way to the disk."""
 
 

@@ -205,7 +205,7 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         return labels
 
     def decision_function(self, X: object) -> FloatArray:
-        """Say how strongly each row speaks for each class: the logits, before they become probabilities.
+        """Compute the logits of each row, one for each class.
 
         Args:
             X: (n, D) rows, dense or sparse.
@@ -326,7 +326,7 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         return mean_metric_of_targets("accuracy", hits)
 
     def __sklearn_tags__(self) -> Tags:
-        """Say what is taken: several labels too."""
+        """Return the tags of the estimator: it takes several labels too."""
         tags: Tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags

@@ -366,7 +366,7 @@ class _Backprop(_Parameters):
         return _read_estimator(cls, data, params)
 
     def __sklearn_tags__(self) -> Tags:
-        """Say what is taken: sparse rows too."""
+        """Return the tags of the estimator: it takes sparse rows too."""
         tags: Tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags

@@ -120,7 +120,7 @@ class BackpropRegressor(RegressorMixin, _Backprop):  # type: ignore[misc]
         return mean_metric_of_targets("R^2", figures)
 
     def __sklearn_tags__(self) -> Tags:
-        """Say what is taken: several outputs too."""
+        """Return the tags of the estimator: it takes several outputs too."""
         tags: Tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags

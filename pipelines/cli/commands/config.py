@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-from pipelines.cli.options import (
-    AsJson,
-    Classes,
-    Config,
-    Engine,
-    Epochs,
-    Hidden,
-    OnNan,
-    Recipe,
-    Seed,
-    Settings,
-    Unpinned,
-    merged_spec,
-)
+from pipelines.cli.options import NETWORK, AsJson, Given, shared
 from pipelines.cli.terminal import print_json, print_text, terminal_width
 from pipelines.disk.untrusted.printable import in_lines
 
 
-def show(
-    config: Config = None,
-    recipe: Recipe = "report",
-    settings: Settings = None,
-    classes: Classes = None,
-    hidden: Hidden = None,
-    epochs: Epochs = None,
-    seed: Seed = None,
-    on_nan: OnNan = None,
-    engine: Engine = None,
-    unpinned: Unpinned = False,
-    as_json: AsJson = False,
-) -> None:
+@shared(*NETWORK, "epochs", "seed", "on_nan", "engine", "unpinned", "as_json")
+def show(given: Given) -> None:
     """Print the configuration that a run would have, and where each value came from, as TOML.
 
     Example:
@@ -42,30 +18,9 @@ def show(
     from pipelines.spec.origins import explained_toml, origins
     from pipelines.spec.toml import to_table
 
-    spec = merged_spec(
-        recipe,
-        config,
-        classes=classes,
-        hidden=hidden,
-        epochs=epochs,
-        seed=seed,
-        on_nan=on_nan,
-        engine=engine,
-        unpinned=unpinned,
-        settings=settings,
-    )
-    given: dict[str, tuple[str, object]] = {
-        "dataset.classes": ("--classes", classes),
-        "dataset.pinned": ("--unpinned", unpinned or None),
-        "model.hidden": ("--hidden", hidden),
-        "train.epochs": ("--epochs", epochs),
-        "train.seed": ("--seed", seed),
-        "train.on_nan": ("--on-nan", on_nan),
-        "train.engine": ("--engine", engine),
-    }
-    flags = {field: option for field, (option, value) in given.items() if value is not None}
-    found = origins(recipe, config, settings or [], flags)
-    if as_json:
+    spec = given.spec()
+    found = origins(given.recipe, given.config, given.settings or [], given.fields_given())
+    if given.as_json:
         print_json({"config": to_table(spec), "origins": found})
     else:
         print_text(explained_toml(spec, found))

@@ -7,38 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import (
-    DEFAULT_CACHE,
-    DEFAULT_RAW,
-    AsJson,
-    Cache,
-    Classes,
-    Config,
-    Quiet,
-    Raw,
-    Recipe,
-    Settings,
-    Source,
-    Unpinned,
-    merged_spec,
-)
+from pipelines.cli.options import DATA, DEFAULT_CACHE, DEFAULT_RAW, PLACES, AsJson, Cache, Given, Quiet, Raw, shared
 from pipelines.cli.terminal import describe_decision, print_json, print_text, say
 from pipelines.disk.untrusted.printable import in_lines, printable
 
 
-def prepare(
-    config: Config = None,
-    recipe: Recipe = "report",
-    settings: Settings = None,
-    classes: Classes = None,
-    source: Source = None,
-    cache: Cache = DEFAULT_CACHE,
-    raw: Raw = DEFAULT_RAW,
-    unpinned: Unpinned = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Bring filtered, normalised, one-hot data into the cache, unless it is there.
+@shared(*DATA, *PLACES, "unpinned", "as_json", "quiet")
+def prepare(given: Given) -> None:
+    """Write filtered, normalised, one-hot data to the cache, unless the cache has it.
 
     Example:
         bpfunc data prepare --classes "Dress,Coat"
@@ -46,9 +22,9 @@ def prepare(
     from pipelines.runs.metrics import lineage
     from pipelines.stages.prepare import prepare
 
-    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned, settings=settings)
-    prepared, decision = prepare(spec.dataset, source=source, cache=cache, raw=raw)
-    if as_json:
+    spec = given.spec()
+    prepared, decision = prepare(spec.dataset, source=given.source, cache=given.cache, raw=given.raw)
+    if given.as_json:
         print_json(
             {
                 "decision": describe_decision(decision),
@@ -59,24 +35,14 @@ def prepare(
             }
         )
         return
-    say(f"{describe_decision(decision)}", quiet=quiet)
-    say(f"{prepared.train.rows} training and {prepared.test.rows} test rows", quiet=quiet)
+    given.say(f"{describe_decision(decision)}")
+    given.say(f"{prepared.train.rows} training and {prepared.test.rows} test rows")
     print_text(printable(str(prepared.path)))
 
 
-def status(
-    config: Config = None,
-    recipe: Recipe = "report",
-    settings: Settings = None,
-    classes: Classes = None,
-    source: Source = None,
-    cache: Cache = DEFAULT_CACHE,
-    raw: Raw = DEFAULT_RAW,
-    unpinned: Unpinned = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Say what `data prepare` would do, and why; nothing is written.
+@shared(*DATA, *PLACES, "unpinned", "as_json", "quiet")
+def status(given: Given) -> None:
+    """Show what `data prepare` would do, and why; write nothing.
 
     Example:
         bpfunc data status --recipe ten-class
@@ -84,35 +50,28 @@ def status(
     from pipelines.dataset.entry import entry_paths
     from pipelines.stages.prepare import plan
 
-    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned, settings=settings)
-    found = plan(spec.dataset, source=source, cache=cache, raw=raw)
+    spec = given.spec()
+    found = plan(spec.dataset, source=given.source, cache=given.cache, raw=given.raw)
     document = {
         "decision": describe_decision(found.decision),
         "source": found.source.origin,
         "location": str(found.source.location),
         "official": found.source.pinned,
         "entry": str(found.entry),
-        "entries_in_cache": len(entry_paths(cache)),
+        "entries_in_cache": len(entry_paths(given.cache)),
     }
-    if as_json:
+    if given.as_json:
         print_json(document)
-    elif quiet:
+    elif given.quiet:
         print_text(printable(str(document["decision"])))
     else:
         print_text(in_lines(f"{name.replace('_', ' ')}: {value}" for name, value in document.items()))
 
 
+@shared("place", *DATA, *PLACES, "unpinned", "as_json")
 def partition(
+    given: Given,
     place: Annotated[str, typer.Argument(metavar="PLACE", help="New directory, or a URI such as s3://bucket/rows.")],
-    config: Config = None,
-    recipe: Recipe = "report",
-    settings: Settings = None,
-    classes: Classes = None,
-    source: Source = None,
-    cache: Cache = DEFAULT_CACHE,
-    raw: Raw = DEFAULT_RAW,
-    unpinned: Unpinned = False,
-    as_json: AsJson = False,
 ) -> None:
     """Write the training rows as a partitioned Parquet directory, for `bpfunc train --stream PLACE`.
 
@@ -126,10 +85,10 @@ def partition(
     from pipelines.stages.select import select
 
     new_place(place)
-    spec = merged_spec(recipe, config, classes=classes, unpinned=unpinned, settings=settings).dataset
-    meta = prepare(spec, source=source, cache=cache, raw=raw)[0].meta
-    rows = write_partitions(select(decode(acquire(spec, source=source, raw=raw)), spec).train, meta, place)
-    if as_json:
+    spec = given.spec().dataset
+    meta = prepare(spec, source=given.source, cache=given.cache, raw=given.raw)[0].meta
+    rows = write_partitions(select(decode(acquire(spec, source=given.source, raw=given.raw)), spec).train, meta, place)
+    if given.as_json:
         print_json({"place": place, "rows": rows})
     else:
         print_text(printable(f"{rows} rows: {place}"))

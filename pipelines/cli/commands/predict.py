@@ -43,9 +43,9 @@ def predict(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say which class a trained network sees in images, and how probable it is.
+    """Predict the class of images with a trained network, and its probability.
 
-    A picture that is 28 x 28, grey and dark in its corners is taken as it is, and so are rows of arrays and tables.
+    A picture that is 28 x 28, grey and dark in its corners is used unchanged, and so are rows of arrays and tables.
     Any other picture is trimmed, brought to 28 pixels, sharpened, centred and negated, as an article on a light
     background was for Fashion-MNIST; the table says which. A file that cannot be read is reported, the others are
     predicted, and the exit code is 1.
@@ -110,7 +110,12 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", parser=file_name, help="Where to; by default the run's name, here."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            parser=file_name,
+            help="File to write; by default named after the run, in the current directory.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

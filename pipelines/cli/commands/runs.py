@@ -17,7 +17,7 @@ from pipelines.runs.naming import RUNS
 if TYPE_CHECKING:
     from pipelines.runs.listing import RunEntry
 
-Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where the runs lie.")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Directory of the runs.")]
 
 
 def list_runs(
@@ -100,14 +100,17 @@ def show(run: RunDirectory, as_json: AsJson = False) -> None:
 def clean(
     runs: Runs = RUNS,
     older_than: Annotated[
-        float | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Trained runs too, from this age on.")
+        float | None,
+        typer.Option(
+            "--older-than", metavar="DAYS", min=0, help="Also remove trained runs that are at least this old."
+        ),
     ] = None,
     idle: Annotated[
         float,
-        typer.Option("--idle", metavar="MINUTES", min=0, help="Leave unfinished runs alone that changed since."),
+        typer.Option("--idle", metavar="MINUTES", min=0, help="Keep unfinished runs that changed within this time."),
     ] = 60.0,
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List and remove nothing, whatever else is said.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list; remove nothing, even with --yes.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

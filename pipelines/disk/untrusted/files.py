@@ -157,7 +157,7 @@ _REMEDIES = {
 
 
 def remedy_for(error: OSError) -> str:
-    """Say what to do about an error of the system: permissions are named only where these are the cause.
+    """Return what to do about an error of the system: permissions are named only where these are the cause.
 
     Args:
         error: Any.

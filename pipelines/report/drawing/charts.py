@@ -178,7 +178,7 @@ def values_of(panel: Panel, place: int) -> str:
 
     Args:
         panel: Curves over epochs.
-        place: Of the epoch in ``panel.epochs``.
+        place: Place of the epoch in ``panel.epochs``.
 
     Returns:
         A line of text.
@@ -239,7 +239,7 @@ def reliability_svg(found: Reliability, name: str) -> Html:
 
     Args:
         found: Rows, confidence and accuracy of each bin; a bin without rows is left out.
-        name: Of the picture, for those who cannot see it.
+        name: Name of the picture, for those who cannot see it.
 
     Returns:
         An ``svg`` element: a dot for each bin, its area growing with its rows, and a line from it to the diagonal.

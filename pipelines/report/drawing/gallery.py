@@ -66,7 +66,7 @@ def said_of(sample: Sample, names: Sequence[str]) -> Html:
 
     Args:
         sample: The image.
-        names: Of the classes.
+        names: Names of the classes.
 
     Returns:
         A list item.
@@ -117,7 +117,7 @@ def cell_link(true: int, predicted: int, images: int, names: Sequence[str], said
         true: Index of the true class.
         predicted: Index of the class that the network says.
         images: How many there are.
-        names: Of the classes.
+        names: Names of the classes.
         said: What the cell shows.
 
     Returns:

@@ -138,7 +138,7 @@ def scroll(name: str, content: Html) -> Html:
     """Let wide content scroll by itself, by keyboard too, so that the page never does.
 
     Args:
-        name: Of the content.
+        name: Name of the content.
         content: A table or a picture.
 
     Returns:
@@ -221,7 +221,7 @@ def table(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, s
     """Lay out a table of words and numbers, the first cell of each row being its name.
 
     Args:
-        name: Of the table, for those who cannot see it.
+        name: Name of the table, for those who cannot see it.
         columns: Head of each column.
         rows: Cells of each row, as many as there are columns.
         style: Class names of the style sheet.
@@ -272,7 +272,7 @@ def facts(anchor: str, heading: str, pairs: Mapping[str, str]) -> Html:
 
     Args:
         anchor: Id of the section, and its class in the style sheet.
-        heading: Of the section.
+        heading: Heading of the section.
         pairs: Name -> value, in the order to show.
 
     Returns:

@@ -86,8 +86,8 @@ def picture(width: float, height: float, words: str, *children: Html, style: str
     """Frame a chart as one picture with a name, for those who cannot see it.
 
     Args:
-        width: Of the view box, which the page shows at about one CSS pixel a unit.
-        height: Of the view box.
+        width: Width of the view box, which the page shows at about one CSS pixel a unit.
+        height: Height of the view box.
         words: What the picture shows.
         *children: The pieces.
         style: Class names of the style sheet.

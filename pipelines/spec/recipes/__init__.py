@@ -37,7 +37,7 @@ def recipe_text(name: str) -> str:
 
 
 def recipe_summary(name: str) -> str:
-    """Say in a line what a recipe is for: the first line of its file.
+    """Return the purpose of a recipe in a line: the first line of its file.
 
     Args:
         name: One of `recipe_names`.
