@@ -427,7 +427,7 @@ def test_hostile_values(metavar: str, stage: Stage, worlds: Worlds, tmp_path: Pa
     check_told(worlds.run(here, words), words)
 
 
-@pytest.mark.parametrize("words", [["run", "--recipe"], ["predict", "latest"], ["run", "--set"], ["runs", "show"]])
+@pytest.mark.parametrize("words", [["run", "--recipe"], ["run", "--set"], ["runs", "show"]])
 def test_very_long_text_is_cut(words: list[str], worlds: Worlds, tmp_path: Path) -> None:
     """A message shows both ends of a text, and fits on a screen."""
     done = worlds.run(tmp_path, [*words, "x" * 100_000 + "end"])
