@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.arrays.arguments import expected
+from bpfunc.arrays.arguments import described, expected
 from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.ranges import whole
@@ -29,7 +29,7 @@ class Batch:
         weights: (B,) how much each example counts, at least 0; None where all count the same.
 
     Raises:
-        TypeError: An array is masked, or not of real numbers.
+        TypeError: An array is masked, not of real numbers, or has no rows' axis.
 
     Example:
         >>> batch = Batch(np.zeros((2, 3)), np.eye(2))
@@ -43,9 +43,11 @@ class Batch:
 
     def __attrs_post_init__(self) -> None:
         """Refuse arrays that a training would take wrongly."""
-        plain_numbers("inputs", self.inputs)
-        plain_numbers("targets", self.targets)
-        plain_numbers("weights", self.weights)
+        for name in ("inputs", "targets", "weights"):
+            array = getattr(self, name)
+            plain_numbers(name, array)
+            if np.ndim(array) == 0 and not (array is None and name == "weights"):
+                raise TypeError(f"Batch takes {name} of one row for each example, got {described(array)}")
 
     __repr__ = one_line
 

@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from bpfunc.arrays.aligned import keep_freed_memory
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.batches.batch import Batch, RowBatches, Sampler, batches_per_epoch, row_count, shuffled
 from bpfunc.compiled.choice import penalty_of
@@ -141,7 +142,8 @@ def _epoch(
     start: int = 0,
 ) -> tuple[TrainState, StepMetrics]:
     order = _row_numbers(sampler(fold_in(key, epoch), row_count(data)))
-    batch_size, start = _whole("batch_size", batch_size), _whole("start", start)
+    start = _whole("start", start)
+    batch_size = whole("batches_per_epoch", "batch_size", batch_size, "[1, inf)")
     batches = batches_per_epoch(len(order), batch_size, drop_last=drop_last)
     rows = order[max(start, 0) * batch_size : batches * batch_size]
     if start < 0 or not len(rows):

@@ -131,12 +131,12 @@ def lesson(
     totals = np.add.reduceat(weights, starts)
     if not (weights.min(initial=0) >= 0 and totals.max(initial=0) < math.inf):
         raise ValueError(WRONG_WEIGHTS)
-    each = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals != 0)
+    share = np.repeat(np.where(totals == 0, 1.0, totals), np.diff(starts, append=len(order)))
     return Lesson(
         in_rows(data.inputs, dtype),
         targets,
         order,
-        (form.factor * weights * np.repeat(each, np.diff(starts, append=len(order)))).astype(dtype),
+        (form.factor * (weights / share)).astype(dtype),
         totals,
     )
 

@@ -95,7 +95,8 @@ def _check_text(kind: str, name: object, *texts: object) -> None:
 
 def _array(name: str, leaf: object) -> NDArray[np.generic]:
     array = np.asarray(leaf)
-    if isinstance(leaf, np.ma.MaskedArray) or array.dtype.name not in DTYPES:
+    other = array.ndim > 0 and not isinstance(leaf, np.ndarray)  # a sequence would come back as an array, or not at all
+    if isinstance(leaf, np.ma.MaskedArray) or other or array.dtype.name not in DTYPES:
         found = "a masked array" if isinstance(leaf, np.ma.MaskedArray) else f"{array.dtype} of {type(leaf).__name__}"
         raise ValueError(f"tensor {name}: expected numbers of {', '.join(DTYPES)}, found {found}")
     return array

@@ -1,5 +1,7 @@
 """Bringing numbers to mean 0 and mean square 1 along an axis: the core of every normalisation layer."""
 
+import math
+
 import attrs
 import numpy as np
 
@@ -56,8 +58,11 @@ def standardize(
     if not (inverse > 0).all() and np.isfinite(x).all():  # sums or squares overflow
         largest = np.abs(x).max(axis=axis, keepdims=True)
         scale = np.ldexp(x.dtype.type(1), -np.frexp(largest)[1]).clip(None, 1)  # a power of 2 rounds nothing
-        y, inverse = _standardized(x * scale, axis, eps * scale * scale, centred)
-        inverse = inverse * scale
+        centre = x * scale - mean_over(x * scale, axis) if centred else x * scale
+        spread = np.sqrt(mean_over(np.square(centre), axis))
+        with np.errstate(under="ignore"):
+            y = centre / np.hypot(spread, math.sqrt(eps) * scale)
+            inverse = 1 / np.hypot(spread / scale, x.dtype.type(math.sqrt(eps)))
     y = readonly(y)
     return y, StandardizeResidual(y, inverse, axis, centred)
 
@@ -128,7 +133,7 @@ def standardize_vjp_jvp(
 
 
 def _standardized(
-    x: FloatArray, axis: int | tuple[int, ...], eps: FloatArray | float, centred: bool
+    x: FloatArray, axis: int | tuple[int, ...], eps: float, centred: bool
 ) -> tuple[FloatArray, FloatArray]:
     centre = x - mean_over(x, axis) if centred else x
     inverse: FloatArray = 1 / np.sqrt(mean_over(np.square(centre), axis) + eps)

@@ -117,7 +117,7 @@ def _ends(function: str, start: object, end: object) -> tuple[float, float]:
 
 
 def _between(low: float, high: float, part: float) -> float:
-    """The number that lies a part of the way from ``low`` to ``high``, also where these are too far apart."""
+    """The number a part of the way from ``low`` to ``high``, also where these are too far apart to subtract."""
     value = low + (high - low) * part
     return value if math.isfinite(value) else low * (1 - part) + high * part
 

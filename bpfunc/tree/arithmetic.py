@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.tree.kinds import Tree, TreeT, _kind
 from bpfunc.tree.mapping import matched_rows, tree_combine, tree_fill, tree_leaves, tree_map
-from bpfunc.tree.structure import flatten
+from bpfunc.tree.structure import flatten, nested_too_deeply, same_structure
 
 
 def tree_add(left: TreeT, right: Tree) -> TreeT:
@@ -145,11 +145,10 @@ def float_dtype(tree: Tree) -> np.dtype[np.floating] | None:
     if kind is None:
         dtype = _dtype(tree)
         return dtype if dtype is not None and dtype.kind == "f" else None
-    for child in kind.children(tree):
-        found = float_dtype(child)
-        if found is not None:
-            return found
-    return None
+    try:
+        return next((found for child in kind.children(tree) if (found := float_dtype(child)) is not None), None)
+    except RecursionError as error:
+        raise nested_too_deeply(error, tree) from None
 
 
 def tree_dot(left: Tree, right: Tree) -> float:
@@ -272,7 +271,7 @@ def tree_allclose(left: Tree, right: Tree, *, rtol: float = 1e-5, atol: float = 
     """
     left_leaves, left_structure = flatten(left)
     right_leaves, right_structure = flatten(right)
-    return left_structure == right_structure and all(
+    return same_structure(left_structure, right_structure) and all(
         np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=rtol, atol=atol)
         for a, b in zip(left_leaves, right_leaves, strict=True)
     )

@@ -14,10 +14,11 @@ from bpfunc.tree.structure import (
     TreeStructureError,
     _describe,
     _distinct_paths,
-    _first_difference,
     _mismatch,
     _same_node,
     flatten,
+    nested_too_deeply,
+    same_structure,
     tree_leaves_with_path,
     unflatten,
 )
@@ -50,7 +51,9 @@ def tree_map(function: Callable[..., Any], tree: TreeT, *rest: Tree) -> TreeT:
     try:
         result: TreeT = _map(function, tree, rest)
     except _Differ:
-        raise next(_mismatch(tree, other) for other in rest if _first_difference("", tree, other)) from None
+        raise _mismatch(tree, *rest) from None
+    except RecursionError as error:
+        raise nested_too_deeply(error, tree) from None
     return result
 
 
@@ -76,7 +79,7 @@ def tree_map_with_path(function: Callable[..., Any], tree: TreeT, *rest: Tree) -
     columns = [leaves]
     for other in rest:
         other_leaves, other_structure = flatten(other)
-        if other_structure != structure:
+        if not same_structure(other_structure, structure):
             raise _mismatch(tree, other)
         columns.append(other_leaves)
     rows = zip(_distinct_paths(structure), *columns, strict=True)
@@ -117,7 +120,10 @@ def tree_leaves(tree: Tree) -> tuple[Any, ...]:
         (1, 2)
     """
     leaves: list[Any] = []
-    _collect(leaves, tree)
+    try:
+        _collect(leaves, tree)
+    except RecursionError as error:
+        raise nested_too_deeply(error, tree) from None
     return tuple(leaves)
 
 
@@ -152,7 +158,9 @@ def tree_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
     try:
         _collect_rows(rows, trees)
     except _Differ:
-        raise next(_mismatch(tree, other) for other in rest if _first_difference("", tree, other)) from None
+        raise _mismatch(tree, *rest) from None
+    except RecursionError as error:
+        raise nested_too_deeply(error, *trees) from None
     return rows
 
 
@@ -256,6 +264,8 @@ def tree_fill(like: TreeT, leaves: Iterable[Any]) -> TreeT:
         filled: TreeT = _fill(remaining, like)
     except StopIteration:
         raise TreeStructureError(f"too few leaves for {flatten(like)[1]}") from None
+    except RecursionError as error:
+        raise nested_too_deeply(error, like) from None
     if next(remaining, _LEAF) is not _LEAF:
         raise TreeStructureError(f"too many leaves for {flatten(like)[1]}")
     return filled

@@ -11,7 +11,7 @@ from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.tree.arithmetic import tree_size
 from bpfunc.tree.kinds import Tree, TreeT, _kind
 from bpfunc.tree.mapping import tree_leaves, tree_map, tree_map_with_path
-from bpfunc.tree.structure import _mismatch, _same_node, tree_leaves_with_path
+from bpfunc.tree.structure import _mismatch, _same_node, nested_too_deeply, tree_leaves_with_path
 
 
 def ravel(tree: Tree) -> FloatArray:
@@ -122,7 +122,10 @@ def merge(selected: TreeT, others: TreeT) -> TreeT:
         >>> merge(*partition({"w": 1, "b": 2}, lambda path: path == "['w']"))
         {'b': 2, 'w': 1}
     """
-    result: TreeT = _merge(selected, others)
+    try:
+        result: TreeT = _merge(selected, others)
+    except RecursionError as error:
+        raise nested_too_deeply(error, selected, others) from None
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import numpy as np
@@ -16,6 +16,37 @@ class TreeStructureError(ValueError):
     """Two trees that should have one structure differ; the message names the place and both sides."""
 
     __module__ = "bpfunc.tree"  # the name that tracebacks print, and that pickles hold
+
+
+def nested_too_deeply(error: RecursionError, *trees: Tree) -> Exception:
+    """Find what to raise where Python's limit of nested calls ended a walk over trees.
+
+    Args:
+        error: What ended the walk.
+        trees: What was walked over.
+
+    Returns:
+        An error that speaks of the tree; the same error where no tree is deep, so that another function went too far.
+
+    Example:
+        >>> nested_too_deeply(RecursionError("maximum recursion depth exceeded"), (1, 2))
+        RecursionError('maximum recursion depth exceeded')
+    """
+    level = list(trees)
+    for _ in range(_DEEP):
+        nodes = [(node, kind) for node in level if (kind := _kind(type(node))) is not None]
+        children = [child for node, kind in nodes for child in kind.children(node)]
+        level = list({id(child): child for child in children}.values())  # a part may stand in many places
+    if not level:
+        return error
+    return TreeStructureError(
+        "a tree is nested too deeply, or holds itself: Python allows some hundreds of levels; put the parts of a chain "
+        "into one tuple"
+    )
+
+
+_DEEP: Final = 60
+"""Levels that every walk takes, and that no tree of less than which ends one."""
 
 
 @attrs.frozen
@@ -33,14 +64,20 @@ class Structure:
     """Number of leaves."""
 
     def __str__(self) -> str:
-        """Print as the constructor call with ``*`` for each leaf."""
+        """Print as the constructor call with ``*`` for each leaf, and dots for what lies very deep."""
+        return self._shown(_DEEP)
+
+    def _shown(self, levels: int) -> str:
         if self.kind is None:
             return "*"
         if self.kind is type(None):
             return "None"
+        if not levels:
+            return "..."
+        shown = [child._shown(levels - 1) for child in self.children]
         inner = [
-            f"{label}={child}" if isinstance(label, str) else str(child)
-            for label, child in zip(self.labels, self.children, strict=True)
+            f"{label}={child}" if isinstance(label, str) else child
+            for label, child in zip(self.labels, shown, strict=True)
         ]
         return f"{'' if self.kind is tuple else self.kind.__name__}({', '.join(inner)})"
 
@@ -67,7 +104,10 @@ def _paths(structure: Structure, path: str = "") -> Iterator[str]:
 
 def _distinct_paths(structure: Structure) -> tuple[str, ...]:
     """The paths of all leaves; two leaves of one path could not be told apart."""
-    paths = tuple(_paths(structure))
+    try:
+        paths = tuple(_paths(structure))
+    except RecursionError as error:
+        raise nested_too_deeply(error, structure) from None
     if len(set(paths)) < len(paths):
         twice = next(path for path, count in Counter(paths).items() if count > 1)
         raise TreeStructureError(f"two leaves of the tree have the path {twice}; use keys that print differently")
@@ -85,6 +125,7 @@ def flatten(tree: Tree) -> tuple[tuple[Any, ...], Structure]:
 
     Raises:
         TypeError: A list stands in the tree, or another node that cannot be made again; the message names its class.
+        TreeStructureError: The tree is nested hundreds of levels deep, as for all walks over trees.
 
     Example:
         >>> leaves, structure = flatten({"b": (1, 2), "a": 3})
@@ -94,7 +135,10 @@ def flatten(tree: Tree) -> tuple[tuple[Any, ...], Structure]:
         dict(a=*, b=(*, *))
     """
     leaves: list[Any] = []
-    structure = _flatten_into(leaves, tree)
+    try:
+        structure = _flatten_into(leaves, tree)
+    except RecursionError as error:
+        raise nested_too_deeply(error, tree) from None
     return tuple(leaves), structure
 
 
@@ -129,7 +173,10 @@ def unflatten(structure: Structure, leaves: Iterable[Any]) -> Tree:
     items = tuple(leaves)
     if len(items) != structure.size:
         raise TreeStructureError(f"the structure {structure} has {structure.size} leaves, got {len(items)}")
-    return _unflatten_from(iter(items), structure)
+    try:
+        return _unflatten_from(iter(items), structure)
+    except RecursionError as error:
+        raise nested_too_deeply(error, structure) from None
 
 
 def _unflatten_from(leaves: Any, structure: Structure) -> Tree:
@@ -160,6 +207,29 @@ def tree_leaves_with_path(tree: Tree) -> tuple[tuple[str, Any], ...]:
     return tuple(zip(_distinct_paths(structure), leaves, strict=True))
 
 
+def same_structure(left: Structure, right: Structure) -> bool:
+    """Whether two structures are equal.
+
+    Args:
+        left: A structure.
+        right: A structure.
+
+    Returns:
+        ``left == right``.
+
+    Raises:
+        TreeStructureError: They are nested too deeply to compare.
+
+    Example:
+        >>> same_structure(flatten((1, 2))[1], flatten((3, 4))[1])
+        True
+    """
+    try:
+        return left == right
+    except RecursionError as error:
+        raise nested_too_deeply(error, left) from None
+
+
 def _same_node(kind: _Kind, left: Tree, right: Tree) -> bool:
     return (
         type(left) is type(right)
@@ -181,9 +251,14 @@ def _first_difference(path: str, left: Tree, right: Tree) -> tuple[str, Tree, Tr
     return None
 
 
-def _mismatch(left: Tree, right: Tree) -> TreeStructureError:
-    path, a, b = _first_difference("", left, right) or ("the root", left, right)
-    return TreeStructureError(f"trees differ at {path or 'the root'}: {_describe(a)} against {_describe(b)}")
+def _mismatch(tree: Tree, *rest: Tree) -> Exception:
+    """What to raise where a tree and one of the others differ: an error that names the first place."""
+    try:
+        found = next(filter(None, (_first_difference("", tree, other) for other in rest)), ("", tree, rest[0]))
+        path, a, b = found
+        return TreeStructureError(f"trees differ at {path or 'the root'}: {_describe(a)} against {_describe(b)}")
+    except RecursionError as error:
+        return nested_too_deeply(error, tree, *rest)
 
 
 def _describe(node: Tree) -> str:

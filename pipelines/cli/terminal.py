@@ -16,6 +16,9 @@ import typer
 from pipelines.disk.untrusted.printable import Printable, in_lines, printable, printable_json
 from pipelines.training.interrupts import Interrupted
 
+LINE_LIMIT = 2000
+"""Characters of a line of a message; text from outside may have any number."""
+
 if TYPE_CHECKING:
     from pipelines.spec.run_spec import RunSpec
     from pipelines.studies.executors import Told
@@ -30,13 +33,19 @@ def complain(what: str, where: str, remedy: str) -> None:
         where: A file, field or option.
         remedy: What the person can do.
     """
-    text = str(in_lines([f"error: {what}", f"  where: {where}", f"  what to do: {remedy}"]))
+    text = str(in_lines(map(_short, [f"error: {what}", f"  where: {where}", f"  what to do: {remedy}"])))
     if coloured():
         with contextlib.suppress(OSError):  # the terminal may have gone
             # Past the filter of `pipelines.cli.streams`, which takes away what a terminal obeys.
             print("\x1b[1;31merror:\x1b[0m" + text.removeprefix("error:"), file=sys.__stderr__, flush=True)
         return
     print(text, file=sys.stderr)
+
+
+def _short(line: str) -> str:
+    """A line of a message without the middle of a very long text from outside."""
+    left_out = len(line) - LINE_LIMIT
+    return line if left_out <= 0 else f"{line[: LINE_LIMIT - 200]} ... ({left_out} characters) ... {line[-200:]}"
 
 
 def coloured() -> bool:

@@ -59,6 +59,8 @@ def make_directory(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise WorkFailed("this is not a directory", where=str(path), remedy="choose another directory") from None
     except OSError as error:
         raise WorkFailed(
             f"cannot make the directory: {error.strerror}",

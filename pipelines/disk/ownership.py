@@ -214,7 +214,7 @@ def check_output(path: Path, *, reads: Iterable[Path] = ()) -> None:
         UsageProblem: It is a directory, a link or a special file; it is one of the files that are read, under
             whatever name; it lies in a directory of `kind_of`; or it is a file of raw data, of the bundle or of this
             package.
-        WorkFailed: The directory that it is to lie in does not exist.
+        WorkFailed: The directory that it is to lie in does not exist, or is a file.
     """
     if path.is_dir():
         raise UsageProblem("this is a directory", where=str(path), remedy=f"name a file, such as {path / 'result'}")
@@ -223,6 +223,7 @@ def check_output(path: Path, *, reads: Iterable[Path] = ()) -> None:
             "refusing to replace what is not a regular file", where=str(path), remedy="name a file that is not a link"
         )
     _check_place(path)
+    _check_above(path, "write")
     if not path.parent.is_dir():
         raise WorkFailed(
             f"cannot write: there is no directory {path.parent}",
@@ -235,6 +236,13 @@ def check_output(path: Path, *, reads: Iterable[Path] = ()) -> None:
         raise UsageProblem("this file is read by the command", where=str(path), remedy="choose another name")
     if _is_data(_real(path)):
         raise UsageProblem("this is a file of data or of bpfunc", where=str(path), remedy="choose another name")
+
+
+def _check_above(path: Path, work: str) -> None:
+    """Refuse a path that leads through a file."""
+    for above in path.absolute().parents:
+        if above.exists() and not above.is_dir():
+            raise WorkFailed(f"cannot {work}: Not a directory", where=str(path), remedy=f"{above} is a file")
 
 
 def check_new_directory(
@@ -256,9 +264,7 @@ def check_new_directory(
     """
     if kind is not None and os.path.lexists(path) and not path.is_dir():
         raise UsageProblem("this is not a directory", where=str(path), remedy="choose another directory")
-    for above in path.absolute().parents:
-        if above.exists() and not above.is_dir():
-            raise WorkFailed("cannot make the directory: Not a directory", where=str(path), remedy=f"{above} is a file")
+    _check_above(path, "make the directory")
     _check_place(path)
     found, known = kind_of(path), [file for file in reads if file.exists()]
     if found not in (None, kind):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,3 +184,13 @@ def test_class_balanced_of_nothing_is_refused() -> None:
     """There is no class to balance."""
     with pytest.raises(ValueError, match="at least one target"):
         class_balanced(np.zeros(0, np.int64))
+
+
+ROWS = np.ones(2)
+
+
+@pytest.mark.parametrize(("inputs", "targets", "weights"), [(1.0, ROWS, None), (ROWS, None, None), (ROWS, ROWS, 2)])
+def test_arrays_without_rows_are_refused(inputs: Any, targets: Any, weights: Any) -> None:
+    """A number, or nothing, in place of an array is named when the batch is made."""
+    with pytest.raises(TypeError, match=r"Batch takes (inputs|targets|weights) of one row for each example, got"):
+        Batch(inputs, targets, weights)

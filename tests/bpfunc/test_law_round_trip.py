@@ -12,7 +12,7 @@ import io
 import pickle
 import pkgutil
 import re
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from types import MappingProxyType
@@ -344,6 +344,9 @@ LONELY = (
     b"a",
     Fraction(1, 3),
     {1, 2},
+    range(3),
+    deque([1]),
+    memoryview(b"a"),
 )
 
 

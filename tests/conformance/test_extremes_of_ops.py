@@ -200,6 +200,15 @@ def test_rows_of_softmax_at_the_edges() -> None:
                 assert np.isnan(ops.softmax(np.array([row], dtype))[0]).any()
 
 
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_standardize_of_equal_numbers_whose_sum_overflows(axis: int) -> None:
+    """Numbers without variance come out as zeros, also the largest, and eps alone is in their scale."""
+    for dtype in (np.float32, np.float64):
+        y, residual = ops.standardize(np.full((2, 2), np.finfo(dtype).max), axis=axis, eps=1e-5)
+        assert not y.any()
+        np.testing.assert_allclose(residual.inverse, 1 / np.sqrt(1e-5), rtol=1e-5)
+
+
 @pytest.mark.parametrize("centred", [True, False])
 @pytest.mark.parametrize("axis", [-1, 0])
 def test_standardize_of_numbers_whose_squares_overflow(axis: int, centred: bool) -> None:

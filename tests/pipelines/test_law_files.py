@@ -25,7 +25,7 @@ import typer
 
 from pipelines.cli.main import app
 from pipelines.dataset.places import Places
-from pipelines.disk.atomic import remove_directory
+from pipelines.disk.atomic import make_directory, remove_directory
 from pipelines.disk.ownership import check_output, kind_of
 from pipelines.errors import PipelineError, UsageProblem, WorkFailed
 from pipelines.runs.run import evaluate_run, report_run, train_run
@@ -400,6 +400,26 @@ def test_a_missing_directory_is_named(copy: Path) -> None:
         assert isinstance(ended, WorkFailed), (words, ended)
         assert "no directory new/deep" in ended.what
         assert state(copy) == before
+
+
+def test_a_file_on_the_way_is_named(copy: Path) -> None:
+    """A path that leads through a file is told so, not to make a directory of the file's name."""
+    (copy / "file").write_text("a person's")
+    before = state(copy)
+    for words, option in FILES:
+        ended = called(words, "file/result.out", option)
+        assert isinstance(ended, WorkFailed), (words, ended)
+        assert ended.remedy.endswith("file is a file")
+        assert state(copy) == before
+
+
+def test_a_file_in_the_place_of_a_directory_is_named(tmp_path: Path) -> None:
+    """What is there and no directory is called that, whether a file or a link to nothing."""
+    (tmp_path / "file").write_text("a person's")
+    (tmp_path / "link").symlink_to("nowhere")
+    for name in ("file", "link"):
+        with pytest.raises(WorkFailed, match="this is not a directory"):
+            make_directory(tmp_path / name)
 
 
 def test_what_may_be_written_is_written(copy: Path) -> None:

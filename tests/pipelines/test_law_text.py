@@ -32,6 +32,7 @@ from typer._click.core import Parameter
 from typer.core import TyperArgument
 
 import pipelines
+from pipelines.cli.terminal import LINE_LIMIT
 from pipelines.dataset.places import Places
 from pipelines.disk.file_names import file_name_fault
 from pipelines.disk.untrusted.printable import markdown, printable, shell
@@ -425,6 +426,16 @@ def test_hostile_values(metavar: str, stage: Stage, worlds: Worlds, tmp_path: Pa
             words += [flag, HOSTILE]
     here = stage.directory(tmp_path / "here")
     check_told(worlds.run(here, words), words)
+
+
+@pytest.mark.parametrize("words", [["run", "--recipe"], ["run", "--set"], ["runs", "show"]])
+def test_very_long_text_is_cut(words: list[str], worlds: Worlds, tmp_path: Path) -> None:
+    """A message shows both ends of a text, and fits on a screen."""
+    done = worlds.run(tmp_path, [*words, "x" * 100_000 + "end"])
+    check_told(done, words)
+    assert done.code
+    assert len(done.stderr) < 3 * (LINE_LIMIT + 100)
+    assert "end" in done.stderr
 
 
 def test_hostile_names_of_options_and_commands(worlds: Worlds, tmp_path: Path) -> None:

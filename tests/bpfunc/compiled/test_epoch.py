@@ -176,6 +176,16 @@ def arrays(*trees: Tree) -> list[np.ndarray]:
     return [leaf for tree in trees for leaf in tree_leaves(tree) if isinstance(leaf, np.ndarray)]
 
 
+@pytest.mark.parametrize("size", [1e-320, 1e-300, 1e300])
+def test_weights_of_any_size(size: float) -> None:
+    """A row's share of its batch is the same, whatever the weights sum to."""
+    data = examples()
+    weights = np.arange(1.0, 1 + len(data.inputs))
+    (ours, _), (theirs, _) = both(dense(CLASSES), sgd(0.1), Batch(data.inputs, data.targets, weights * size), epochs=1)
+    for one, two in zip(tree_leaves(ours.params), tree_leaves(theirs.params), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-2 if size < 1e-310 else 1e-9)
+
+
 def test_it_is_pure() -> None:
     """Arguments keep their bytes, a second call gives the same bits, and results are read-only and their own."""
     model, transform, data, state = prepared()

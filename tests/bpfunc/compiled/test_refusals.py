@@ -361,7 +361,8 @@ def test_epoch_refuses_rows_that_are_not_there(rows: Any, error: type[Exception]
 @pytest.mark.parametrize(
     ("given", "error"),
     [
-        ({"batch_size": 2.5}, TypeError),
+        ({"batch_size": 2.5}, ValueError),
+        ({"batch_size": True}, ValueError),
         ({"batch_size": -3}, ValueError),
         ({"batch_size": 0}, ValueError),
         ({"start": -1}, ValueError),
