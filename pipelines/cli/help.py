@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import typer
 from typer.core import TyperGroup
 
+from pipelines.cli.slips import check_words
+
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
 
@@ -32,6 +34,13 @@ class Commands(TyperGroup):
             if examples:
                 command.help, command.epilog = words, epilog(examples)
         return command
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        """Find the command that words name, and refuse among its own what the parser would misread."""
+        name, command, words = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            check_words(command, command.context_class(command, info_name=name, parent=ctx), words)
+        return name, command, words
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """List the commands below the headings of their groups."""

@@ -48,8 +48,14 @@ const row = (name) => {
   const { values, width } = arrays()[name];
   return values.subarray(state.example * width, (state.example + 1) * width);
 };
+// A unit's number of a layer. Of a layer that makes images the page holds the channels drawn.
+const spot = (letter, layer, unit) => {
+  const { maps } = layers[layer];
+  const place = maps ? Math.floor(unit / maps.shape[2]) * maps.channels.length + maps.channels.indexOf(unit % maps.shape[2]) : unit;
+  return at(`${letter}${layer}`, state.example, place);
+};
 const inputName = (layer) => (layer ? `y${layer - 1}` : "x");
-const into = (layer, unit) => at(inputName(layer), state.example, unit);
+const into = (layer, unit) => (layer ? spot("y", layer - 1, unit) : at("x", state.example, unit));
 const columnOf = (group) => groups[group].units.indexOf(unitOf(group));
 const unitColumn = (name, group) => {
   const { values, width } = arrays()[name];
@@ -73,10 +79,10 @@ const number = (name, layer) => {
   const group = layers[layer].group, unit = unitOf(group);
   switch (name) {
     case "x": return into(layer, unit);
-    case "y": return at(`y${layer}`, state.example, unit);
-    case "dy": return at(`d${layer}`, state.example, unit);
-    case "slope": return at(`s${layer}`, state.example, unit);
-    case "dx": return at(`d${layer - 1}`, state.example, unitOf(layers[layer - 1].group));
+    case "y": return spot("y", layer, unit);
+    case "dy": return spot("d", layer, unit);
+    case "slope": return spot("s", layer, unit);
+    case "dx": return spot("d", layer - 1, unitOf(layers[layer - 1].group));
     case "bias": return at(`b${layer}`, unit);
     case "bias_gradient": return at(`gb${layer}`, unit);
     case "x_i": return into(layer, weightOf(layer));
@@ -112,7 +118,7 @@ const outcome = (name) => {
 const factor = (kind, layer, of) => {
   if (kind === "x_i") return number("x_i", of);
   const unit = unitOf(layers[of].group);
-  return at(kind === "slope" ? `s${layer}` : `d${layer - 1}`, state.example, unit);
+  return kind === "slope" ? spot("s", layer, unit) : spot("d", layer - 1, unit);
 };
 
 const factors = (layer) => {
@@ -239,6 +245,7 @@ const drawEdges = (group) => {
   const lit = columnAt(state.op) === layer + 1 || (state.op === operations - 1 && weighted);
   group.classList.toggle("lit", lit);
   group.classList.toggle("backward", passOf(state.op) === "backward");
+  if (group.classList.contains("plain")) return;
   const lines = all("line", group);
   const chosen = layers[layer]?.group === state.group;
   let values;
@@ -282,9 +289,15 @@ const drawColumn = (svg, column) => {
     one("title", unit).textContent = `unit ${index + 1}: ${known(column) ? figure(values[index]) : "not yet"}`
       + (deltas && reached(layer) ? `, delta ${figure(deltas[index])}` : "");
   }
+  const shown = layer >= 0 && reached(layer) && passOf(state.op) !== "forward" ? deltas : values;
+  for (const image of all(`.map[data-column="${column}"]`, svg)) {
+    const { shape: [height, width], channels } = layers[layer].maps, index = Number(image.dataset.map);
+    const pixels = Float64Array.from({ length: height * width }, (_, pixel) => shown[pixel * channels.length + index]);
+    image.setAttribute("href", picture(known(column) ? pixels : [], height, width, largest(shown)));
+    image.classList.toggle("waiting", !known(column));
+  }
   const strip = one(`.strip[data-strip="${column}"]`, svg);
   if (!strip) return;
-  const shown = layer >= 0 && reached(layer) && passOf(state.op) !== "forward" ? deltas : values;
   strip.setAttribute("href", picture(known(column) ? shown : [], 1, shown.length, largest(shown)));
 };
 
@@ -330,6 +343,9 @@ const draw = () => {
       const column = Number(band.dataset.column);
       band.classList.toggle("lit", lit === column || (state.op === operations - 1 && column > 0 && column <= layers.length && layers[column - 1].dense));
     }
+    for (const words of all("[data-heading], [data-foot]", svg)) {
+      words.classList.toggle("lit", Number(words.dataset.heading ?? words.dataset.foot) === lit);
+    }
     for (const image of all("[data-input]", svg)) image.setAttribute("href", grey(row("x"), DATA.image));
     all(".edges", svg).forEach(drawEdges);
     for (let column = 0; column <= layers.length; column += 1) drawColumn(svg, column);
@@ -353,6 +369,11 @@ const outputName = (unit) => {
 const say = (place) => {
   switch (place.dataset.say) {
     case "unit": return String(unitOf(Number(place.dataset.group)) + 1);
+    case "pixel": {
+      const layer = layers[Number(place.dataset.layer)], [, width, channels] = layer.maps.shape;
+      const unit = unitOf(layer.group), at = Math.floor(unit / channels);
+      return `channel ${(unit % channels) + 1}, row ${Math.floor(at / width) + 1}, column ${(at % width) + 1}`;
+    }
     case "example": return String(state.example + 1);
     case "target": return outputName(target());
     case "source": return source(Number(place.dataset.layer));

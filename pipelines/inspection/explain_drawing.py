@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.arrays.types import FloatArray
-from pipelines.inspection.explain_numbers import CLASSES, Group, Numbers, Plan, figure
+from pipelines.inspection.explain_numbers import CLASSES, Group, Maps, Numbers, Plan, figure
 from pipelines.report.drawing.bitmaps import data_uri, diverging_png, grey_png
 from pipelines.report.drawing.markup import Html, element, text
 from pipelines.report.drawing.wording import plural, shape_in_words
@@ -37,9 +37,9 @@ class Size:
 WIDE = Size("wide", 1600, 420, 260, 12, 11, 19)
 NARROW = Size("narrow", 390, 250, 66, 6, 8, 9.5)
 _TOP, _FOOT = 1.9, 2.3
+"""Room above and below the units, in heights of a letter."""
 LABELLED = 6
 """Where no layer has more units, their numbers stand below them."""
-"""Room above and below the units, in heights of a letter."""
 
 
 def drawing(drawn: Plan, found: Numbers, size: Size) -> Html:
@@ -54,10 +54,12 @@ def drawing(drawn: Plan, found: Numbers, size: Size) -> Html:
         An ``svg`` element. Its parts carry what they stand for: ``data-column``, ``data-layer``, ``data-unit``.
     """
     one, columns = drawn.first, len(drawn.first.layers) + 2
-    most = max((len(_shown(group, size)) for group in drawn.groups), default=1)
+    circles = {drawn.group_of(layer) for layer, of in enumerate(drawn.maps) if of is None}
+    most = max((len(_shown(drawn.groups[number], size)) for number in circles), default=1)
     room = size.height - (_TOP + _FOOT) * size.font
     # Where there is room, units are larger, up to two and a half times.
-    size = attrs.evolve(size, radius=float(np.clip(0.3 * room / max(most, 1), size.radius, 2.5 * size.radius)))
+    radius = float(np.clip(0.3 * room / max(most, 1), size.radius, 2.5 * size.radius))
+    size = attrs.evolve(size, radius=min(radius, 0.4 * _width(size, 1, columns)))
     names = ["image" if one.image_shape else "input", *(layer.layer for layer in one.layers), "loss"]
     parts = [
         element(
@@ -76,7 +78,7 @@ def drawing(drawn: Plan, found: Numbers, size: Size) -> Html:
     ]
     parts += [_edges(drawn, found, size, layer) for layer in range(len(one.layers))]
     parts += [_outcome_edges(drawn, size)]
-    parts += [_heading(size, _middle(size, column, columns), name, column) for column, name in enumerate(names)]
+    parts += _headings(size, names)
     parts.append(_input(drawn, found, size))
     for layer in range(len(one.layers)):
         parts += _units(drawn, found, size, layer)
@@ -135,12 +137,54 @@ def _places(group: Group, size: Size) -> dict[int, float]:
     return {unit: start + pitch * index for index, unit in enumerate(shown)}
 
 
-def _heading(size: Size, x: float, name: str, column: int) -> Html:
-    place = {"x": f"{x:.1f}", "y": f"{1.15 * size.font:.1f}", "text-anchor": "middle", "data-heading": str(column)}
-    return element("text", place, text(name.replace("_", " ")))
+_LETTER = 0.56
+"""Mean width of a letter, in heights."""
+_LEAST = 0.58
+"""Words are written smaller where a column is narrow, down to this share; what does not fit then is crowded out."""
 
 
-def _lines(pairs: Iterator[tuple[int, int, float, float, float, float, float]], limit: float, layer: int) -> Html:
+def _headings(size: Size, names: list[str]) -> list[Html]:
+    """Name the columns: on a line each, or on two in smaller letters.
+
+    Where even these do not fit, a column is named while its operation is at work.
+    """
+    columns = len(names)
+    plain = [name.replace("_", " ") for name in names]
+    inner, room = range(1, columns - 1), _width(size, 1, columns) - 4
+    font, two = size.font, False
+    if any(len(plain[column]) * font * _LETTER > room for column in inner):
+        longest = max(len(part) for column in inner for part in plain[column].partition("("))
+        two, (font, crowded) = True, _fitted(longest + 1, room, size)
+        if crowded:
+            font, two = size.font, False
+    parts = []
+    for column, name in enumerate(plain):
+        x, place = _middle(size, column, columns), {"text-anchor": "middle", "data-heading": str(column)}
+        if column not in inner or not two:
+            if column in inner and len(name) * font * _LETTER > room:
+                edge = len(name) * font * _LETTER / 2 + 4
+                x, place = float(np.clip(x, edge, max(size.width - edge, edge))), place | {"class": "crowded"}
+            parts.append(element("text", place | {"x": f"{x:.1f}", "y": f"{1.15 * size.font:.1f}"}, text(name)))
+            continue
+        first, bracket, rest = name.partition("(")
+        lines = [first, bracket + rest] if rest else [first]
+        spans = [
+            element("tspan", {"x": f"{x:.1f}", "y": f"{(1.15 + 1.1 * number) * font:.1f}"}, text(line))
+            for number, line in enumerate(lines)
+        ]
+        parts.append(element("text", place | {"font-size": f"{font:.1f}"}, *spans))
+    return parts
+
+
+def _fitted(letters: int, room: float, size: Size) -> tuple[float, bool]:
+    """The height of letters with which words fit, and whether they do not at any that can be read."""
+    font = min(size.font, room / (letters * _LETTER))
+    return font, font < _LEAST * size.font
+
+
+def _lines(
+    pairs: Iterator[tuple[int, int, float, float, float, float, float]], limit: float, layer: int, kind: str = "edges"
+) -> Html:
     drawn = []
     for i, j, x1, y1, x2, y2, value in pairs:
         shade = colour(value, limit)
@@ -161,13 +205,15 @@ def _lines(pairs: Iterator[tuple[int, int, float, float, float, float, float]], 
                 },
             )
         )
-    return element("g", {"class": "edges", "data-layer": str(layer)}, *drawn)
+    return element("g", {"class": kind, "data-layer": str(layer)}, *drawn)
 
 
 def _edges(drawn: Plan, found: Numbers, size: Size, layer: int) -> Html:
     columns, number = len(drawn.first.layers) + 2, drawn.group_of(layer)
     group = drawn.groups[number]
     dense = drawn.first.layers[layer].dense
+    if drawn.maps[layer] is not None or (layer and drawn.maps[layer - 1] is not None):
+        return _lines(_map_edges(drawn, size, layer), 0.0, layer, "edges plain")
     x1, x2 = _middle(size, layer, columns) + size.radius, _middle(size, layer + 1, columns) - size.radius
     targets = _places(group, size)
     before = drawn.groups[number - 1] if number and layer == group.layers[0] else group
@@ -191,6 +237,61 @@ def _edges(drawn: Plan, found: Numbers, size: Size, layer: int) -> Html:
 
     limit = 0.0 if dense is None else float(np.nan_to_num(np.abs(found.arrays[f"W{layer}"])).max())
     return _lines(pairs(), limit, layer)
+
+
+def _map_edges(drawn: Plan, size: Size, layer: int) -> Iterator[tuple[int, int, float, float, float, float, float]]:
+    """Lines to and from pictures of channels: they say what is made of what, and carry no number."""
+    columns, group = len(drawn.first.layers) + 2, drawn.groups[drawn.group_of(layer)]
+    here, before = drawn.maps[layer], drawn.maps[layer - 1] if layer else None
+    x1, x2 = _middle(size, layer, columns), _middle(size, layer + 1, columns)
+    ends = _map_places(size, here) if here else _places(group, size)
+    x2 -= _map_side(size, here, columns) / 2 if here else size.radius
+    if before is not None:
+        starts, x1 = _map_places(size, before), x1 + _map_side(size, before, columns) / 2
+    elif layer == 0 and drawn.first.image_shape is not None:
+        starts, x1 = {-1: size.height / 2}, _image_box(size)[0] + _image_box(size)[2]
+    else:
+        starts, x1 = _places(drawn.groups[drawn.group_of(layer - 1) if layer else 0], size), x1 + size.radius
+    for j, y2 in ends.items():
+        for i, y1 in starts.items():
+            own = i == (j if here is not None else j % before.shape[2]) if before is not None else True
+            if own or (here is not None and here.fresh):
+                yield i, j, x1, y1, x2, y2, 0.0
+
+
+def _map_places(size: Size, maps: Maps) -> dict[int, float]:
+    """Height of the middle of each channel's picture."""
+    room = size.height - (_TOP + _FOOT) * size.font
+    pitch = room / len(maps.channels)
+    return {channel: _TOP * size.font + pitch * (index + 0.5) for index, channel in enumerate(maps.channels)}
+
+
+def _map_side(size: Size, maps: Maps, columns: int) -> float:
+    room = size.height - (_TOP + _FOOT) * size.font
+    return min(room / len(maps.channels) - 4, 0.86 * _width(size, 1, columns), 0.4 * room)
+
+
+def _map_column(drawn: Plan, found: Numbers, size: Size, layer: int, maps: Maps) -> list[Html]:
+    """A column of pictures: channels of a layer that makes images."""
+    columns, count = len(drawn.first.layers) + 2, len(maps.channels)
+    values = found.arrays[f"y{layer}"][found.example]
+    side, x, limit = _map_side(size, maps, columns), _middle(size, layer + 1, columns), largest(values) or 1.0
+    height, width, channels = maps.shape
+    tall, wide = side * min(1.0, height / width), side * min(1.0, width / height)
+    parts = []
+    for index, (channel, y) in enumerate(_map_places(size, maps).items()):
+        place = {"class": "map", "data-column": str(layer + 1), "data-map": str(index)}
+        place |= {
+            "x": f"{x - wide / 2:.1f}",
+            "y": f"{y - tall / 2:.1f}",
+            "width": f"{wide:.1f}",
+            "height": f"{tall:.1f}",
+        }
+        href = data_uri(diverging_png(values[index::count].reshape(height, width), limit=limit))
+        title = element("title", {}, text(f"channel {channel + 1} of {channels}, {shape_in_words((height, width))}"))
+        parts.append(element("image", place | {"href": href, "preserveAspectRatio": "none"}, title))
+    words = f"{count} of {channels}" if count < channels else plural(channels, "channel", "channels")
+    return [*parts, _foot(size, layer + 1, columns, words)]
 
 
 def _outcome_edges(drawn: Plan, size: Size) -> Html:
@@ -224,6 +325,9 @@ def _input(drawn: Plan, found: Numbers, size: Size) -> Html:
 
 
 def _units(drawn: Plan, found: Numbers, size: Size, layer: int) -> list[Html]:
+    maps = drawn.maps[layer]
+    if maps is not None:
+        return _map_column(drawn, found, size, layer, maps)
     number = drawn.group_of(layer)
     values, deltas = found.arrays[f"y{layer}"][found.example], found.arrays[f"d{layer}"][found.example]
     parts = _column(drawn, size, layer + 1, number, values, deltas)
@@ -263,7 +367,11 @@ def _column(
             element("circle", {"class": "ground", "r": f"{size.radius:g}"} | middle),
             element(
                 "circle",
-                {"class": f"fill {fill['class']}", "fill-opacity": fill["opacity"], "r": f"{size.radius - 3:g}"}
+                {
+                    "class": f"fill {fill['class']}",
+                    "fill-opacity": fill["opacity"],
+                    "r": f"{max(size.radius - 3, 0.6 * size.radius):g}",
+                }
                 | middle,
             ),
         ]
@@ -296,12 +404,19 @@ def _column(
         strip |= {"y": f"{size.height - 2.1 * size.font:.1f}", "preserveAspectRatio": "none"}
         href = data_uri(diverging_png(values[None], limit=highest or 1.0))
         parts.append(element("image", {"class": "strip", "data-strip": str(column), "href": href} | strip))
-    return [*parts, _foot(size, column, columns, words if size.name == WIDE.name else str(group.width))]
+    if size.name != WIDE.name or len(words) * 0.85 * size.font * _LETTER > _width(size, column, columns) - 2:
+        words = f"{group.width:,}"
+    return [*parts, _foot(size, column, columns, words)]
 
 
 def _foot(size: Size, column: int, columns: int, words: str) -> Html:
+    # The style sheet writes these 0.85 times as large as the heading.
+    font, crowded = _fitted(len(words), (_width(size, column, columns) - 2) / 0.85, size)
     place = {"x": f"{_middle(size, column, columns):.1f}", "y": f"{size.height - 0.5 * size.font:.1f}"}
-    return element("text", place | {"class": "foot", "text-anchor": "middle"}, text(words))
+    if font < size.font and not crowded:
+        place |= {"style": f"font-size: {0.85 * font:.1f}px"}
+    kind = {"class": "foot crowded" if crowded else "foot", "data-foot": str(column), "text-anchor": "middle"}
+    return element("text", place | kind, text(words))
 
 
 def _loss(drawn: Plan, found: Numbers, size: Size) -> Html:

@@ -22,6 +22,9 @@ _STRIP = (
     ("rect", {"class": "blot above", "width": "4", "height": "6", "x": "5", "y": "7"}),
     ("rect", {"class": "blot below", "width": "3", "height": "6", "x": "16", "y": "7"}),
 )
+_MAP = (("rect", {"class": "track", "width": "16", "height": "16", "x": "6", "y": "2"}),
+        ("rect", {"class": "blot above", "width": "8", "height": "5", "x": "8", "y": "5"}),
+        ("rect", {"class": "blot below", "width": "6", "height": "4", "x": "14", "y": "12"}))  # fmt: skip
 _PICTURE = (("rect", {"class": "track", "width": "16", "height": "16", "x": "6", "y": "2"}),)
 
 ALWAYS = (
@@ -58,6 +61,11 @@ OF_PICTURES = (
     "example; then the step, and last the weights after it. Each line from the image stands for one weight per"
     " pixel, and has the colour of what it comes to."
 )
+OF_MAPS = (
+    "A column of pictures is a layer that makes images: each picture is one of its channels, pixel by pixel; once the "
+    "gradient has passed, the deltas of those pixels. Of many channels those with the largest activation times delta "
+    "are drawn. Grey lines tell which channels are made of which, and carry no number."
+)
 NAMES = (
     "x: what goes into a layer; y: what comes out. d before a name: the derivative of the mean loss by it. W, "
     "w: weights; b: bias; z: outputs of the network; p: probabilities; t: targets; l: loss of an example; L: "
@@ -83,9 +91,12 @@ def legend(drawn: Plan) -> Html:
         A section.
     """
     image, items = drawn.first.image_shape is not None, list(ALWAYS)
-    if any(0 < len(group.units) < group.width for group in drawn.groups):
+    circles = {drawn.group_of(layer) for layer, of in enumerate(drawn.maps) if of is None}
+    if any(0 < len(drawn.groups[number].units) < drawn.groups[number].width for number in circles):
         items.append((_STRIP, OF_STRIPS))
-    if image:
+    if any(of is not None for of in drawn.maps):
+        items.append((_MAP, OF_MAPS))
+    if image and len(drawn.groups) > 1 and drawn.groups[1].dense is not None and not drawn.groups[0].units:
         items.append((_PICTURE, OF_PICTURES))
     rows = [
         element(

@@ -10,6 +10,7 @@ import base64
 import math
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
+from itertools import pairwise, product
 
 import attrs
 import numpy as np
@@ -20,7 +21,7 @@ from pipelines.inspection.explain import DenseArrays, Explained
 
 EXAMPLES = 16
 """Most examples of the batch that can be chosen; the first ones."""
-NUMBERS = 2**19
+NUMBERS = 2**18
 """Most numbers of a moment that the page holds; of a network that makes many of an image, fewer examples are shown."""
 SMALL = 16
 """Up to so many units, a layer is drawn with all of them."""
@@ -28,6 +29,8 @@ CHOSEN = 12
 """Units that are drawn of a wider layer."""
 CLASSES = 10
 """Up to so many outputs are listed one by one."""
+MAPS = 5
+"""Channels that are drawn, and held, of a layer that makes images."""
 TERMS = 3
 """Terms of a sum that are written out, the largest ones."""
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
@@ -49,11 +52,34 @@ class Group:
 
 
 @attrs.frozen
+class Maps:
+    """The channels of a layer that makes images: those that are drawn are those that the page holds."""
+
+    shape: tuple[int, int, int]
+    """(height, width, channels)."""
+    channels: tuple[int, ...]
+    """Those drawn."""
+    fresh: bool
+    """Whether each channel is made of all channels before, as by a convolution; else of the one of its number."""
+
+    def place(self, unit: int) -> int:
+        """Find a unit, counted over all channels, among the numbers held."""
+        pixel, channel = divmod(unit, self.shape[2])
+        return pixel * len(self.channels) + self.channels.index(channel)
+
+    def held(self, rows: FloatArray) -> FloatArray:
+        """Take the channels drawn: (E, H * W * C) to (E, H * W * channels drawn)."""
+        return rows.reshape(len(rows), *self.shape)[..., list(self.channels)].reshape(len(rows), -1)
+
+
+@attrs.frozen
 class Plan:
     """What is drawn, for all moments alike."""
 
     moments: tuple[Explained, ...]
     groups: tuple[Group, ...]
+    maps: tuple[Maps | None, ...]
+    """Of each layer that makes images."""
     examples: int
     """Examples of the largest batch that can be chosen."""
 
@@ -93,7 +119,10 @@ def plan(moments: Sequence[Explained]) -> Plan:
     shapes = [[(layer.layer, layer.x.shape[1], layer.y.shape[1]) for layer in one.layers] for one in moments]
     if any(shape != shapes[0] for shape in shapes):
         raise ValueError("expected steps of one network, found different layers")
-    each = sum(layer.x.shape[1] + 2 * layer.y.shape[1] for layer in first.layers)
+    rows = min(EXAMPLES, max(len(one.inputs) for one in moments))
+    maps = _maps(moments, rows)
+    held = [(one.y if of is None else of.held(one.y)).shape[1] for one, of in zip(first.layers, maps, strict=True)]
+    each = sum(before + 2 * size for before, size in pairwise([first.layers[0].x.shape[1], *held]))
     most = min(EXAMPLES, max(NUMBERS // each, 1))
     examples = min(most, max(len(one.inputs) for one in moments))
     parts: list[list[int]] = [[]]
@@ -101,10 +130,36 @@ def plan(moments: Sequence[Explained]) -> Plan:
         if layer.dense is not None or layer.x.shape[1] != layer.y.shape[1]:
             parts.append([])
         parts[-1].append(index)
-    return Plan(tuple(moments), tuple(_group(moments, tuple(part), examples) for part in parts), examples)
+    groups = tuple(_group(moments, tuple(part), examples, [maps[index] for index in part]) for part in parts)
+    return Plan(tuple(moments), groups, maps, examples)
 
 
-def _group(moments: Sequence[Explained], layers: tuple[int, ...], examples: int) -> Group:
+def _maps(moments: Sequence[Explained], rows: int) -> tuple[Maps | None, ...]:
+    """Choose channels: the same ones from a convolution on, as long as a channel goes on by itself."""
+    first, runs = moments[0], list[list[int]]()
+    shapes = [one.gives[1:] if one.gives else () for one in first.operations[: len(first.layers)]]
+    fresh = [layer.layer.startswith("conv") for layer in first.layers]
+    for index, shape in enumerate(shapes):
+        if len(shape) != 3:
+            continue
+        if fresh[index] or not index or len(shapes[index - 1]) != 3 or shapes[index - 1][2] != shape[2]:
+            runs.append([])
+        runs[-1].append(index)
+    found: list[Maps | None] = [None] * len(shapes)
+    for run in runs:
+        strength = np.zeros(shapes[run[0]][2])
+        for one, index in product(moments, run):
+            y, dy = (array[:rows].reshape(-1, len(strength)) for array in (one.layers[index].y, one.layers[index].dy))
+            sizes = np.nan_to_num(np.abs(y * dy).astype(np.float64), posinf=0.0).sum(axis=0)
+            strength += sizes / (sizes.sum() or 1.0)
+        channels = tuple(sorted(np.argsort(-strength, kind="stable")[:MAPS].tolist()))
+        for index in run:
+            height, width, count = shapes[index]
+            found[index] = Maps((height, width, count), channels, fresh[index])
+    return tuple(found)
+
+
+def _group(moments: Sequence[Explained], layers: tuple[int, ...], examples: int, maps: Sequence[Maps | None]) -> Group:
     first = moments[0]
     if layers:
         last = layers[-1]
@@ -115,10 +170,13 @@ def _group(moments: Sequence[Explained], layers: tuple[int, ...], examples: int)
     sizes = [np.nan_to_num(np.abs(y[:examples] * dy[:examples]).astype(np.float64), posinf=0.0) for y, dy in pairs]
     for size in sizes:
         strength += size.sum(axis=0) / (size.sum() or 1.0)
-    order = np.argsort(-strength, kind="stable")
     width = len(strength)
+    there = np.ones(width, bool)
+    for of in maps:
+        there &= True if of is None else np.isin(np.arange(width) % of.shape[2], of.channels)
+    order = [unit for unit in np.argsort(-strength, kind="stable").tolist() if there[unit]]
     image = not layers and first.image_shape is not None
-    units = range(width) if width <= SMALL else sorted(order[:CHOSEN].tolist())
+    units = sorted(order if width <= SMALL else order[:CHOSEN])
     start = layers[0] if layers else None
     dense = start if start is not None and first.layers[start].dense is not None else None
     strongest = max(units, key=lambda unit: sizes[0][0, unit])
@@ -165,9 +223,10 @@ def arrays_of(drawn: Plan, one: Explained) -> dict[str, FloatArray]:
     """Name the arrays of a step that the page holds.
 
     ``x`` (E, D) inputs; ``y0``, ``d0``, ``s0`` (E, H) outputs of layer 0, the derivatives of the loss by them, and the
-    slopes; ``W0``, ``G0``, ``A0`` (D, C) weights, gradients and weights after the update, of the units that can be
-    chosen; ``b0``, ``gb0``, ``ab0`` (H,) the same of the bias; ``O0`` (C, H) weights that lead from the chosen units
-    before to all units of layer 0; ``p``, ``t``, ``l``, ``r`` probabilities, targets, losses, weights of the examples.
+    slopes, of a layer that makes images those of the channels drawn; ``W0``, ``G0``, ``A0`` (D, C) weights, gradients
+    and weights after the update, of the units that can be chosen; ``b0``, ``gb0``, ``ab0`` (H,) the same of the bias;
+    ``O0`` (C, H) weights that lead from the chosen units before to all units of layer 0; ``p``, ``t``, ``l``, ``r``
+    probabilities, targets, losses, weights of the examples.
 
     Args:
         drawn: Which examples and units.
@@ -181,10 +240,10 @@ def arrays_of(drawn: Plan, one: Explained) -> dict[str, FloatArray]:
     for name, array in (("p", loss.probabilities), ("t", loss.targets)):
         if array is not None:
             found[name] = array[:rows]
-    for index, layer in enumerate(one.layers):
-        found |= {f"y{index}": layer.y[:rows], f"d{index}": layer.dy[:rows]}
-        if layer.slope is not None:
-            found[f"s{index}"] = layer.slope[:rows]
+    for index, (layer, of) in enumerate(zip(one.layers, drawn.maps, strict=True)):
+        for name, array in (("y", layer.y), ("d", layer.dy), ("s", layer.slope)):
+            if array is not None:
+                found[f"{name}{index}"] = array[:rows] if of is None else of.held(array[:rows])
         if layer.dense is not None:
             found |= _dense_arrays(drawn, index, layer.dense)
     return found
@@ -240,6 +299,7 @@ def page_data(drawn: Plan) -> dict[str, object]:
             "group": drawn.group_of(index),
             "dense": layer.dense is not None,
             "slope": layer.slope is not None,
+            "maps": None if (of := drawn.maps[index]) is None else attrs.asdict(of),
         }
         for index, layer in enumerate(first.layers)
     ]
@@ -278,7 +338,12 @@ class Numbers:
 
     def into(self, layer: int, unit: int) -> Found:
         """Read what goes into a layer, of the chosen example."""
-        return self.at(f"y{layer - 1}" if layer else "x", self.example, unit)
+        return self.of("y", layer - 1, unit) if layer else self.at("x", self.example, unit)
+
+    def of(self, letter: str, layer: int, unit: int) -> Found:
+        """Read a unit's number of a layer, of the chosen example: output, delta or slope."""
+        of = self.drawn.maps[layer]
+        return self.at(f"{letter}{layer}", self.example, unit if of is None else of.place(unit))
 
     def column(self, group: int) -> int:
         """Place of the group's chosen unit among those drawn."""
@@ -294,14 +359,14 @@ class Numbers:
     def number(self, name: str, layer: int) -> Found:
         """Find a number of a layer by its name in a formula to fill."""
         group = self.drawn.group_of(layer)
-        unit, example = self.units[group], self.example
+        unit = self.units[group]
         if name == "x":
             return self.into(layer, unit)
         if name in {"y", "dy", "slope"}:
-            return self.at({"y": "y", "dy": "d", "slope": "s"}[name] + str(layer), example, unit)
+            return self.of({"y": "y", "dy": "d", "slope": "s"}[name], layer, unit)
         if name == "dx":
             before = self.units[self.drawn.group_of(layer - 1)] if layer else unit
-            return self.at(f"d{layer - 1}", example, before)
+            return self.of("d", layer - 1, before)
         if name in {"bias", "bias_gradient", "bias_after"}:
             return self.at({"bias": "b", "bias_gradient": "gb", "bias_after": "ab"}[name] + str(layer), unit)
         row = self.weight(layer)
@@ -385,8 +450,8 @@ class Numbers:
         if kind == "x_i":
             return self.number("x_i", of)
         if kind == "slope":
-            return self.at(f"s{layer}", self.example, unit)
-        return self.at(f"d{layer - 1}", self.example, unit)
+            return self.of("s", layer, unit)
+        return self.of("d", layer - 1, unit)
 
 
 def numbers(drawn: Plan, moment: int = 0, example: int = 0) -> Numbers:

@@ -27,7 +27,7 @@ from pipelines.inspection.explain_numbers import (
     page_data,
     plan,
 )
-from pipelines.inspection.explain_unit import source, unit_block, unit_number
+from pipelines.inspection.explain_unit import pixel, source, unit_block, unit_number
 from pipelines.report.drawing.bitmaps import data_uri, grey_png
 from pipelines.report.drawing.layout import page_document, table
 from pipelines.report.drawing.markup import Html, element, join, text
@@ -247,7 +247,12 @@ def _input_section(drawn: Plan, first: Numbers) -> Html:
 def _filled(drawn: Plan, layer: int, lines: Sequence[Html]) -> Html:
     said = [text("Example "), say("example", "1")]
     if layer < len(drawn.first.layers):
-        said += [text(", unit "), unit_number(drawn, drawn.group_of(layer))]
+        maps = drawn.maps[layer]
+        said += (
+            [text(", unit "), unit_number(drawn, drawn.group_of(layer))]
+            if maps is None
+            else [text(", "), pixel(drawn, layer, maps)]
+        )
     elif drawn.first.loss_arrays.targets is not None:
         said += [text(", "), say("target", _target_name(drawn.first, output_names(drawn), 0))]
     items = [element("li", {}, line) for line in lines]

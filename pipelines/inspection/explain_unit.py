@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.inspection.explain_drawing import grid, largest, signed_picture
 from pipelines.inspection.explain_filled import data, facts, fill, terms
-from pipelines.inspection.explain_numbers import MINUS, TIMES, Found, Numbers, Plan
+from pipelines.inspection.explain_numbers import MINUS, TIMES, Found, Maps, Numbers, Plan
 from pipelines.report.drawing.markup import Html, element, text
 
 PICTURES = {
@@ -53,6 +53,14 @@ def unit_number(drawn: Plan, group: int) -> Html:
     """Name the unit of a group that is shown."""
     place = {"data-say": "unit", "data-group": str(group)}
     return element("span", place, text(str(drawn.groups[group].strongest + 1)))
+
+
+def pixel(drawn: Plan, layer: int, maps: Maps) -> Html:
+    """Name the unit that is shown of a layer that makes images: a pixel of a channel."""
+    _, width, channels = maps.shape
+    place, channel = divmod(drawn.groups[drawn.group_of(layer)].strongest, channels)
+    words = f"channel {channel + 1}, row {place // width + 1}, column {place % width + 1}"
+    return element("span", {"data-say": "pixel", "data-layer": str(layer)}, text(words))
 
 
 def _weight_picture(drawn: Plan, first: Numbers, layer: int, kind: str, words: str) -> Html:

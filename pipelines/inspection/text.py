@@ -50,22 +50,26 @@ def explained_lines(found: Explained) -> Printable:
         + ("" if found.learning_rate is None else f", learning rate {found.learning_rate:.6g}"),
     ]
     for stage, title in (("forward", "forward"), ("backward", "backward, from the end")):
-        lines += ["", f"{title:<29}{'shape':<28}{'norm':>10}{'FLOPs':>13}{'time':>11}"]
-        for one in found.operations:
-            if one.stage == stage:
-                lines += _operation_lines(one)
+        lines += ["", *_pass_lines(title, [one for one in found.operations if one.stage == stage])]
         if stage == "forward":
             right = "" if found.accuracy is None else f", accuracy {100 * found.accuracy:.1f} %"
             lines.append(f"  loss {found.loss:.6g} nats{right}")
     time = time_in_words(found.update_seconds)
-    lines += ["", f"{'update':<25}{'shape':<14}{'gradient':>11}{'step':>11}{'parameters':>12}{'ratio':>10}{time:>9}"]
-    lines += [f"      {line}" for line in found.update_formulas]
-    for update in found.updates:
-        ratio = f"{update.step / update.parameters:10.1e}" if update.parameters else f"{'-':>10}"
-        lines.append(
-            f"  {update.path:<23}{shape_in_words(update.shape):<14}{update.gradient:>11.3g}{update.step:>11.3g}"
-            f"{update.parameters:>12.3g}{ratio}"
+    titles = ("update", "shape", "gradient", "step", "parameters", "ratio", time)
+    updates = [
+        (
+            f"  {one.path}",
+            shape_in_words(one.shape),
+            f"{one.gradient:.3g}",
+            f"{one.step:.3g}",
+            f"{one.parameters:.3g}",
+            f"{one.step / one.parameters:.1e}" if one.parameters else "-",
+            "",
         )
+        for one in found.updates
+    ]
+    head, *below = _aligned([titles, *updates], (25, 14, 9, 9, 10, 8, 7))
+    lines += ["", head, *(f"      {line}" for line in found.update_formulas), *below]
     lines += [
         "",
         f"the same batch after the update: loss {found.loss_after:.6g} nats ({found.loss_after - found.loss:+.3g})",
@@ -81,11 +85,31 @@ def _when(found: Explained) -> str:
     return f"seed {found.seed}: step {found.step} of {found.steps}, in epoch {found.epoch}"
 
 
-def _operation_lines(one: Operation) -> list[str]:
+def _pass_lines(title: str, operations: Sequence[Operation]) -> list[str]:
+    """A pass as a table, each operation with its formulas below it."""
+    head, *rows = _aligned(
+        [(title, "shape", "norm", "FLOPs", "time"), *map(_operation_row, operations)], (29, 27, 9, 11, 9)
+    )
+    lines = [head]
+    for row, one in zip(rows, operations, strict=True):
+        lines += [row, *(f"      {line}" for line in one.formulas)]
+        lines += [f"      |d{g.name}| = {g.norm:.4g}  {shape_in_words(g.shape)}" for g in one.gradients]
+    return lines
+
+
+def _operation_row(one: Operation) -> tuple[str, ...]:
     name = one.layer if one.place == "loss" else f"{one.place} {one.layer}"
     shape = f"{shape_in_words(one.takes)} -> {'-' if one.gives is None else shape_in_words(one.gives)}"
     size = "-" if one.norm is None else f"{one.norm:.4g}"
     work = "-" if one.flops is None else f"{one.flops:,}"
-    lines = [f"  {name:<26} {shape:<27} {size:>10}{work:>13}{time_in_words(one.seconds):>11}"]
-    lines += [f"      {line}" for line in one.formulas]
-    return lines + [f"      |d{g.name}| = {g.norm:.4g}  {shape_in_words(g.shape)}" for g in one.gradients]
+    return f"  {name}", shape, size, work, time_in_words(one.seconds)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]], least: Sequence[int]) -> list[str]:
+    """Rows of a table as lines: two columns of words, then numbers; each as wide as its longest, or the least."""
+    widths = [max(wide, *map(len, column)) for wide, column in zip(least, zip(*rows, strict=True), strict=True)]
+    sides = "<<" + ">" * (len(widths) - 2)
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
+        for row in rows
+    ]

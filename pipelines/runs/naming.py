@@ -164,10 +164,17 @@ def check_order(run: str, others: Sequence[Path], command: Sequence[str]) -> Non
     Example:
         >>> check_order("first", [Path("a.png")], ["bpfunc", "predict"])
     """
-    if kind_of(Path(run)) == "run" or not os.path.exists(run):  # noqa: PTH110 - False where it is not allowed
+    if _names_run(run):
         return
-    runs = [path for path in others if kind_of(path) == "run" or kind_of(RUNS / path) == "run"]
+    runs = [path for path in others if _names_run(str(path))]
     if runs:
         rest = [str(path) for path in others if path != runs[0]]
         words = shell([*command, str(runs[0]), run, *rest])
         raise UsageProblem("the arguments are swapped: the run comes first", where=run, remedy=f"type `{words}`")
+
+
+def _names_run(text: str) -> bool:
+    try:
+        return kind_of(find_run(text)) == "run"
+    except UsageProblem:
+        return False

@@ -24,6 +24,8 @@ from tests.pipelines.test_browser import Browser, webdriver  # noqa: E402
 from tests.pipelines.test_explain import NAMES, PLAIN, RICH, at, learn_rows, xor_step  # noqa: E402
 
 Keys = webdriver.Keys
+BLOCKS = ("conv 4", "conv 7", "pool")
+IMAGES = attrs.evolve(PLAIN, model=ModelSpec(blocks=BLOCKS, hidden=(5,)))
 WIDE = attrs.evolve(PLAIN, model=ModelSpec(hidden=(40, 5)))
 
 
@@ -71,6 +73,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Shown]:
     return {
         "wide": shown(folder, "wide", list(explain_moments(learn_rows(), WIDE, NAMES, (0, 3, 5)))),
         "rich": shown(folder, "rich", list(explain_moments(learn_rows(), RICH, NAMES, (5,)))),
+        "images": shown(folder, "images", list(explain_moments(learn_rows(), IMAGES, NAMES, (0, 3)))),
         "xor": shown(folder, "xor", [explain_step(model, loss, transform, state, batch, name="XOR", **lines)]),
         "odd": shown(folder, "odd", [explain_moment_of_overflow()]),
     }
@@ -90,9 +93,9 @@ def meant(found: Numbers, group: int, words: str) -> Found | None:
     """What a number should be by its name, found by Python for the same example and units."""
     kind, *rest = words.split(":")
     if kind == "number":
-        dense = found.drawn.groups[group].dense
-        assert dense is not None
-        return found.number(rest[0], dense if rest[1] == "*" else int(rest[1]))
+        layer = found.drawn.groups[group].dense if rest[1] == "*" else int(rest[1])
+        assert layer is not None
+        return found.number(rest[0], layer)
     if kind == "outcome":
         return found.outcome(rest[0])
     if kind == "at":
@@ -125,13 +128,14 @@ def check_numbers(browser: Browser, page: Shown, moment: int) -> int:
     return sum(bool(of) for _, _, of, _ in found)
 
 
-@pytest.mark.parametrize("name", ["wide", "rich", "xor"])
+@pytest.mark.parametrize("name", ["wide", "rich", "images", "xor"])
 def test_every_operation_shows_the_numbers_of_the_arrays(browser: Browser, pages: dict[str, Shown], name: str) -> None:
     """At each address, for two examples and two units, figures equal arrays, products multiply, pictures are drawn."""
     page = pages[name]
+    dense = [number for number, group in enumerate(page.drawn.groups) if group.dense is not None]
     for moment, one in enumerate(page.moments):
         for op in range(1, page.drawn.operations + 1):
-            for example, group in ((1, 1), (2, len(page.drawn.groups) - 1)):
+            for example, group in ((1, dense[0]), (2, dense[-1])):
                 unit = page.drawn.groups[group].units[-1] + 1
                 visit(browser, page.page, f"#op={op}&example={example}&unit={group}.{unit}&at={one.step}")
                 assert browser.js("document.getElementById('scrubber').value") == str(op)
@@ -143,14 +147,14 @@ def test_every_operation_shows_the_numbers_of_the_arrays(browser: Browser, pages
                 factors = browser.js(f"[...{boxes}].map((box) => Number(box.value))")
                 assert isinstance(factors, list)
                 assert factors[-1] == pytest.approx(np.prod(factors[:-1]), rel=1e-12)
-                dense = page.drawn.groups[group].dense
+                layer = page.drawn.groups[group].dense
                 arrays = arrays_of(page.drawn, one)
-                share = factors[0] * float(arrays[f"d{dense}"][example - 1, unit - 1])
+                share = factors[0] * float(arrays[f"d{layer}"][example - 1, unit - 1])
                 assert factors[-1] == pytest.approx(share, rel=1e-3, abs=1e-9)
     assert browser.heard() == []
 
 
-@pytest.mark.parametrize("name", ["wide", "rich", "xor", "odd"])
+@pytest.mark.parametrize("name", ["wide", "rich", "images", "xor", "odd"])
 def test_the_script_says_what_the_page_says_without_it(browser: Browser, pages: dict[str, Shown], name: str) -> None:
     """For the first example, every number that is readable without a script is the one that the script writes."""
     page = pages[name]
@@ -183,6 +187,51 @@ def hash_of(browser: Browser) -> str:
     found = browser.js("location.hash")
     assert isinstance(found, str)
     return found
+
+
+PIXELS = """(async () => {
+    const found = [];
+    for (const image of document.querySelectorAll(".network.wide .map")) {
+        const shown = new Image();
+        shown.src = image.getAttribute("href");
+        await shown.decode();
+        const pen = Object.assign(document.createElement("canvas"), { width: shown.width, height: shown.height })
+            .getContext("2d");
+        pen.drawImage(shown, 0, 0);
+        const { data } = pen.getImageData(0, 0, shown.width, shown.height);
+        const sign = (i) => (data[4 * i] > 99 ? -1 : 1), length = data.length / 4;
+        const row = Array.from({ length }, (_, i) => (sign(i) * data[4 * i + 3]) / 255);
+        found.push([Number(image.dataset.column) - 1, Number(image.dataset.map), shown.height, shown.width, row]);
+    }
+    return found;
+})()"""
+
+
+def test_every_picture_of_a_channel_is_that_of_the_arrays(browser: Browser, pages: dict[str, Shown]) -> None:
+    """Forward its activations, backward its deltas, pixel by pixel; of few channels all, of many the strongest."""
+    page = pages["images"]
+    drawn = page.drawn
+    held = [None if of is None else of.channels for of in drawn.maps]
+    assert [one and len(one) for one in held] == [1, 4, 4, 5, 5, 5, None, None, None, None]
+    forward, ends = len(drawn.maps) + 2, drawn.operations - 2
+    for operation, letter in ((forward, "y"), (ends, "d")):
+        for moment, example in ((0, 1), (1, 0)):
+            step = page.moments[moment].step
+            visit(browser, page.page, f"#op={operation}&example={example + 1}&at={step}")
+            arrays = page.moments[moment].layers
+            listed = browser.js(PIXELS)
+            assert isinstance(listed, list)
+            assert len(listed) == sum(len(one) for one in held if one)
+            for layer, index, height, width, row in listed:
+                maps = drawn.maps[layer]
+                assert maps is not None
+                whole = getattr(arrays[layer], "dy" if letter == "d" else "y")[example].reshape(maps.shape)
+                assert (height, width) == maps.shape[:2]
+                limit = np.abs(whole[..., list(maps.channels)]).max()
+                expected = whole[..., maps.channels[index]].ravel() / limit
+                strong = np.abs(expected) > 0.02  # of paler ones the colour is lost in the rounding
+                assert np.allclose(np.array(row)[strong], expected[strong], atol=0.006), (layer, index, letter)
+                assert np.abs(np.array(row)[~strong]).max(initial=0) < 0.03
 
 
 def test_every_control_leads_to_its_address(browser: Browser, pages: dict[str, Shown]) -> None:
@@ -312,7 +361,7 @@ def test_any_address_is_survived(browser: Browser, pages: dict[str, Shown], addr
 
 
 @pytest.mark.parametrize("width", [390, 1280, 1920])
-@pytest.mark.parametrize("name", ["wide", "rich", "xor"])
+@pytest.mark.parametrize("name", ["wide", "rich", "images", "xor"])
 def test_the_page_is_quiet_alone_and_fits(browser: Browser, pages: dict[str, Shown], name: str, width: int) -> None:
     """Nothing on the console, nothing fetched, nothing wider than the screen; the drawing stays in view."""
     page = pages[name]

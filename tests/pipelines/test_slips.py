@@ -13,7 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer._click.exceptions import UsageError
 
+from pipelines.cli.main import app
+from pipelines.cli.slips import usage_problem
 from tests.conftest import ROOT
 from tests.pipelines.commands import ALL
 
@@ -33,6 +36,25 @@ MEANT = {
     "data prep": "prepare",
     "run --set lr=1": "train.learning_rate",
     "run --recipe rport": "report",
+    "run -epochs 3": "--epochs",
+    "run -lr 0.1": "--set train.learning_rate=VALUE",
+    "explain -e 3": "--set train.epochs=VALUE",
+    "--recipe best": "bpfunc run --recipe",
+    "-v": "--version",
+    "run --version": "bpfunc --version",
+    "run best": "--recipe best",
+    "run own.toml": "--config own.toml",
+    "run epochs=3": "--set train.epochs=3",
+    "run --classes Dress, Sneaker": "--classes Dress,Sneaker",
+    "run --hidden 64 32": "--hidden 64,32",
+    "run --set lr = 0.1": "--set lr=0.1",
+    "run --set lr 0.1": "--set lr=0.1",
+    "run --set lr= 0.1": "--set lr=0.1",
+    "help": "bpfunc --help",
+    "eval": "bpfunc evaluate",
+    "list": "bpfunc runs list",
+    "show latest": "bpfunc config show or bpfunc runs show",
+    "config explain": "bpfunc explain",
 }
 
 
@@ -68,6 +90,85 @@ WORDED = {
 def test_a_value_is_refused_in_plain_words(cli: Cli, line: str) -> None:
     """The parser's library speaks of inputs and strings; here the words are those of all other errors."""
     assert cli(*line.split()).stderr.splitlines()[0] == f"error: {WORDED[line]}"
+
+
+SAID = {
+    "compare": "compare needs A (a run or a study) and B (another); A is missing",
+    "compare {run}": "compare needs A (a run or a study) and B (another); B is missing",
+    "predict {run}": "predict needs RUN (a run) and INPUT (pictures); INPUT is missing",
+    "resume": "resume needs RUN (a run)",
+    "export {run} onnx": "export needs --to onnx|safetensors|npz|torch-state-dict",
+    "resume {run} {run}": "resume takes only RUN, found '{run}'",
+    "run --out --quiet": "--out needs a value: DIR, found the option --quiet",
+    "run --recipe": "--recipe needs a value: NAME",
+    "run --json=yes": "--json takes no value: it is there or not",
+    "run --gpu": "No such option: --gpu",
+    "evaluate {run} -e 3": "No such option: -e (it belongs to run, train, study and others)",
+    "run foo": "run takes no argument, found 'foo'",
+    "run latest.toml.bak": "run takes no argument, found 'latest.toml.bak'",
+}
+"""Command line -> what is said first; ``{run}`` is the directory of a run."""
+
+
+@pytest.mark.parametrize("line", SAID)
+def test_what_is_missing_or_too_much_is_said_in_words(line: str, tmp_path: Path) -> None:
+    """The arguments of a command are named with what they are, the parser's own words are not shown."""
+    from tests.pipelines.test_runs_commands import make_run
+
+    run = make_run(tmp_path / "first", "metrics.json")
+    said, _, _ = complained(line.format(run=run).split())
+    assert said == SAID[line].format(run=run)
+
+
+def complained(words: list[str]) -> tuple[str, str, str]:
+    """What is said of wrong usage, in this process: only what the parser refuses."""
+    with pytest.raises(UsageError) as caught:
+        app(words, prog_name="bpfunc", standalone_mode=False)
+    return usage_problem(caught.value)
+
+
+NEEDY = sorted(name for name, command in ALL.items() if any(one.required for one in command.params))
+
+
+@pytest.mark.parametrize("name", NEEDY)
+def test_a_command_without_its_arguments_shows_a_call_that_has_them(name: str) -> None:
+    """Law over all commands: what they need, in words, and a call to copy."""
+    said, place, remedy = complained(name.split())
+    assert said.startswith(f"{name.split()[-1]} needs ")
+    assert place == f"bpfunc {name}"
+    assert remedy.startswith((f"write such as `bpfunc {name} ", f"write such as `bpfunc {name.split()[-1]} "))
+    example = remedy.partition("`")[2].partition("`")[0].split()
+    assert all(option in example for one in ALL[name].params if one.required for option in one.opts if option[0] == "-")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_option_takes_another_for_its_value(name: str) -> None:
+    """Law over all options of all commands: without a value, before another option, and with one dash alone."""
+    for one in ALL[name].params:
+        flag = getattr(one, "is_flag", None)
+        for option in one.opts if flag is not None else ():
+            alone = complained([*name.split(), option] if not flag else [*name.split(), f"{option}=1"])
+            assert alone[0].startswith(f"{option} {'takes no value' if flag else 'needs a value'}"), option
+            assert alone[1] == f"bpfunc {name}"
+            if not flag:
+                long = max(one.opts, key=len)
+                assert complained([*name.split(), option, long])[0].endswith(f", found the option {long}")
+            if option.startswith("--"):
+                assert complained([*name.split(), option[1:]])[0].endswith(f"(did you mean {option}?)")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_command_is_found_from_anywhere(name: str) -> None:
+    """Law over all commands: the last word alone, or in another group, names the whole."""
+    *group, last = name.split()
+    assert not group or f"bpfunc {name}" in complained([last])[0] or last in TOP
+    others = {words[0] for words in map(str.split, ALL) if len(words) > 1} - set(group)
+    for other in others:
+        if f"{other} {last}" not in ALL:
+            assert f"bpfunc {name}" in complained([other, last])[0]
+
+
+TOP = {words for words in ALL if " " not in words}
 
 
 def test_short_help_everywhere() -> None:

@@ -32,7 +32,9 @@ def predict(
     convert: Annotated[
         Literal["auto", "always", "never"],
         typer.Option(
-            "--convert", help="Make 28 x 28 images of pictures as the data set's authors did; auto: where needed."
+            "--convert",
+            metavar="auto|always|never",
+            help="Make 28 x 28 images of pictures as the data set's authors did; auto: where needed.",
         ),
     ] = "auto",
     top: Annotated[int, typer.Option("--top", metavar="K", min=1, help="Classes to show for each image.")] = 2,
@@ -106,7 +108,8 @@ def _none_read(problems: Sequence[DataProblem]) -> DataProblem:
 def export(
     run: RunDirectory,
     target: Annotated[
-        Literal["onnx", "safetensors", "npz", "torch-state-dict"], typer.Option("--to", help="Kind of file.")
+        Literal["onnx", "safetensors", "npz", "torch-state-dict"],
+        typer.Option("--to", metavar="onnx|safetensors|npz|torch-state-dict", help="Kind of file."),
     ],
     out: Annotated[
         Path | None,

@@ -24,7 +24,7 @@ def list_runs(
     runs: Runs = RUNS,
     sort: Annotated[
         Literal["date", "accuracy", "name", "recipe"],
-        typer.Option("--sort", help="Order; the highest last."),
+        typer.Option("--sort", metavar="date|accuracy|name|recipe", help="Order; the highest last."),
     ] = "date",
     as_json: AsJson = False,
 ) -> None:

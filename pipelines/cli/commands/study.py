@@ -187,7 +187,10 @@ def compare(
         Path,
         typer.Argument(metavar="A", parser=run_or_study, autocompletion=complete_run, help="A run or a study."),
     ],
-    b: Annotated[Path, typer.Argument(metavar="B", parser=run_or_study, autocompletion=complete_run, help="Another.")],
+    b: Annotated[
+        Path,
+        typer.Argument(metavar="B", parser=run_or_study, autocompletion=complete_run, help="Another."),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", parser=file_name, help="Page with pictures.")
     ] = None,
