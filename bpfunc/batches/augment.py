@@ -54,7 +54,36 @@ def augmented(batches: Iterable[Batch], key: Key, augmentation: Augmentation, *,
         [[[1.0, 0.0, 3.0, 2.0]]]
     """
     first = whole("augmented", "start", start, "[0, inf)")
-    return (augmentation(fold_in(key, index), batch) for index, batch in enumerate(batches, first))
+    return AugmentedBatches(iter(batches), key, augmentation, first)
+
+
+class AugmentedBatches(Iterator[Batch]):
+    """Batches that are augmented one by one; a caller that augments by itself takes the parts.
+
+    Args:
+        batches: Of one epoch.
+        key: Names the randomness of this epoch.
+        augmentation: What to do to each batch.
+        number: Of the next batch.
+
+    Example:
+        >>> batch = Batch(np.arange(4.0)[None], np.array([0]))
+        >>> next(AugmentedBatches(iter([batch]), Key(0), flip_vertical(1.0, shape=(2, 2)), 0)).inputs
+        array([[2., 3., 0., 1.]])
+    """
+
+    def __init__(self, batches: Iterator[Batch], key: Key, augmentation: Augmentation, number: int) -> None:
+        """Stand before the first batch."""
+        self.batches = batches
+        self.key = key
+        self.augmentation = augmentation
+        self.number = number
+
+    def __next__(self) -> Batch:
+        """Augment the next batch."""
+        batch = next(self.batches)
+        key, self.number = fold_in(self.key, self.number), self.number + 1
+        return self.augmentation(key, batch)
 
 
 def compose(*augmentations: Augmentation) -> Augmentation:
@@ -361,18 +390,22 @@ def _mixed(alpha: float, key: Key, batch: Batch) -> Batch:
     targets = batch.targets
     if not np.issubdtype(targets.dtype, np.floating):
         raise ValueError(f"mixup takes floating targets, such as one-hot rows, found {targets.dtype}")
-    draw = generator(key)
-    rows = row_count(batch)
-    part, partner = draw.beta(alpha, alpha, rows), draw.permutation(rows)
-
-    def mix(given: FloatArray | IntArray) -> FloatArray:
-        values = _floating(given)
-        own = _across(part.astype(values.dtype), values)
-        mixed: FloatArray = own * values + (1 - own) * values[partner]
-        return mixed
-
+    mix = partial(_mix, *_pairs(alpha, key, row_count(batch)))
     weights = None if batch.weights is None else mix(batch.weights)
     return Batch(mix(batch.inputs), mix(targets), weights)
+
+
+def _pairs(alpha: float, key: Key, rows: int) -> tuple[FloatArray, IntArray]:
+    """What part of itself each row keeps, and which row the rest comes from."""
+    draw = generator(key)
+    return draw.beta(alpha, alpha, rows), draw.permutation(rows)
+
+
+def _mix(part: FloatArray, partner: IntArray, given: FloatArray | IntArray) -> FloatArray:
+    values = _floating(given)
+    own = _across(part.astype(values.dtype), values)
+    mixed: FloatArray = own * values + (1 - own) * values[partner]
+    return mixed
 
 
 def _floating(values: FloatArray | IntArray) -> FloatArray:

@@ -61,15 +61,31 @@ class Plan(NamedTuple):
     """(1,) float64, of the squares of the weights; 0 for none, and then they are not summed."""
 
 
+class Mixture(NamedTuple):
+    """How rows become those of a batch: mirrored, then mixed with others."""
+
+    places: IntArray
+    """(T, D) which number of a row comes to each place, for each way to mirror it; way 0 is not to."""
+    ways: Any
+    """(2, n) uint8, the way of each row and of its partner; (2, 0) where there is but one way."""
+    partner: IntArray
+    """(n,) which of the n rows each is mixed with; empty where none is."""
+    shares: FloatArray
+    """(2, n) what each row and its partner are multiplied by; (2, 0) where none is mixed."""
+
+
 class Rows(NamedTuple):
     """What is learned from."""
 
     data: FloatArray
     targets: FloatArray
     chosen: IntArray
-    """(n,) rows in their order."""
+    """(n,) rows of the data in their order."""
+    answers: IntArray
+    """(n,) rows of the targets, the same."""
     scale: FloatArray
     """(n,) what each counts in the mean of its batch."""
+    mixture: Mixture
 
 
 class Memory(NamedTuple):
@@ -122,11 +138,32 @@ class Code(NamedTuple):
 
 
 @njit(nogil=True)  # numba has no types
-def _gather(data, rows, batch, c0, c1):  # compiled for what it is called with
-    for index in range(len(rows)):
-        to, row = batch[index, c0:c1], data[rows[index], c0:c1]
-        for c in range(to.size):
-            to[c] = row[c]
+def _gather(rows, first, batch, c0, c1):  # compiled for what it is called with
+    """Gather a block of a batch; sums are rounded as `bpfunc.batches.augment.mixup` rounds them."""
+    places, ways, partner, shares = rows.mixture
+    for at in range(first, first + len(batch)):
+        to, row = batch[at - first, c0:c1], rows.data[rows.chosen[at]]
+        way = ways[0, at] if len(places) > 1 else 0
+        if way == 0:
+            row = row[c0:c1]
+            for c in range(to.size):
+                to[c] = row[c]
+        else:
+            come = places[way, c0:c1]
+            for c in range(to.size):
+                to[c] = row[come[c]]
+        if len(partner) == 0:
+            continue
+        row, own, rest = rows.data[rows.chosen[partner[at]]], shares[0, at], shares[1, at]
+        way = ways[1, at] if len(places) > 1 else 0
+        if way == 0:
+            row = row[c0:c1]
+            for c in range(to.size):
+                to[c] = own * to[c] + rest * row[c]
+        else:
+            come = places[way, c0:c1]
+            for c in range(to.size):
+                to[c] = own * to[c] + rest * row[come[c]]
 
 
 @njit(nogil=True)
@@ -214,7 +251,7 @@ def _derive(z, dz, work, probabilities, r0, r1, rows, first, plan, code):
     """Derivative of the loss by some rows of outputs, in ``dz``."""
     outputs = z.shape[1]
     for r in range(r0, r1):
-        targets, scale, out = rows.targets[rows.chosen[first + r]], rows.scale[first + r], dz[r]
+        targets, scale, out = rows.targets[rows.answers[first + r]], rows.scale[first + r], dz[r]
         if code.loss == ELEMENTWISE:
             code.derive(plan.of_loss, z[r], z[r], targets, out)
             for k in range(outputs):
@@ -260,7 +297,7 @@ def _forward(t, threads, counter, passed, step, first, count, plan, rows, memory
     x, p, s = memory.values.ctypes.data, memory.params.ctypes.data, memory.parts.ctypes.data
     c0, c1 = plan.widths[0] * t // threads, plan.widths[0] * (t + 1) // threads
     inputs = memory.values[: count * plan.widths[0]].reshape(count, plan.widths[0])
-    _gather(rows.data, rows.chosen[first : first + count], inputs, c0, c1)
+    _gather(rows, first, inputs, c0, c1)
     _activate(plan, memory, steps, code, step, 0, count, 0, count, c0, c1)
     r0, r1 = count * t // threads, count * (t + 1) // threads
     for layer in range(layers):

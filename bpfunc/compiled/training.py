@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -14,9 +15,11 @@ from threadpoolctl import ThreadpoolController
 from bpfunc.arrays.aligned import keep_freed_memory
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray
-from bpfunc.batches.batch import Batch, RowBatches, Sampler, batches_per_epoch, row_count, shuffled
+from bpfunc.batches.augment import AugmentedBatches
+from bpfunc.batches.batch import Batch, RowBatches, Sampler, batches_per_epoch, row_count, shuffled, take
 from bpfunc.compiled.choice import penalty_of
 from bpfunc.compiled.losses import LossForm, loss_of
+from bpfunc.compiled.mixture import Mixing, mixing_of
 from bpfunc.compiled.network import Network, layout_of, network_of, precision_of
 from bpfunc.compiled.optimizer import clipped_form, penalised_form
 from bpfunc.compiled.work import (
@@ -24,6 +27,7 @@ from bpfunc.compiled.work import (
     Training,
     advance,
     check_fit,
+    check_plain,
     check_structure,
     finished,
     lesson,
@@ -48,6 +52,8 @@ MOST_THREADS = 1024
 """Threads that may share the work; each has memory of its own."""
 STEPS = 4096
 """Steps whose constants and keys are made at once."""
+GATHERED = 2**21
+"""Numbers in the inputs of batches that are learned from together, where they come one by one."""
 
 
 class EpochFn(Protocol):
@@ -162,8 +168,8 @@ def compiled_fold(
     """Compile the steps over batches that come from anywhere: a stream, an augmentation, a loop of your own.
 
     ``compiled_fold(model, loss, transform)(state, batches)`` does what
-    ``fold_steps(make_step(model, loss, transform), state, batches)`` does, up to rounding. Threads meet in Python
-    after each batch, so it is slower than `compiled_epoch` where batches are small.
+    ``fold_steps(make_step(model, loss, transform), state, batches)`` does, up to rounding. Several batches are taken,
+    and then learned from together.
 
     Args:
         model: As for `compiled_epoch`.
@@ -173,8 +179,7 @@ def compiled_fold(
         threads: As there.
 
     Returns:
-        The function of a stretch of steps, which raises what `compiled_epoch` raises. It takes the batches one at a
-        time.
+        The function of a stretch of steps, which raises what `compiled_epoch` raises.
 
     Raises:
         TypeError: As `compiled_epoch`.
@@ -218,11 +223,11 @@ class CompiledStep:
         return self.fold(state, (batch,))
 
     def fold(self, state: TrainState, batches: Iterable[Batch]) -> tuple[TrainState, StepMetrics]:
-        """Take a step for each batch, without copies between them; threads gather the rows of `RowBatches` themselves.
+        """Take a step for each batch; threads gather the rows of `RowBatches`, mirrored and mixed or not, themselves.
 
         Args:
             state: Where to start.
-            batches: What to learn from, at least one batch, taken one at a time.
+            batches: What to learn from, at least one batch; some are taken ahead.
 
         Returns:
             The last state, and the merged metrics.
@@ -230,12 +235,16 @@ class CompiledStep:
         Raises:
             ValueError: There is no batch, or an empty one; for the rest see `compiled_epoch`.
         """
-        if isinstance(batches, RowBatches):
-            rows = _row_numbers(batches.take_rows())
-            if not len(rows):
-                raise ValueError(NO_BATCH)
-            return self.engine.through(state, batches.data, rows, batches.batch_size)
-        return self.engine.fold(state, batches)
+        mixing = None
+        if isinstance(batches, AugmentedBatches) and isinstance(batches.batches, RowBatches):
+            mixing = self.engine.mixing(state, batches, batches.batches.data)
+            batches = batches if mixing is None else batches.batches
+        if not isinstance(batches, RowBatches):
+            return self.engine.fold(state, batches)
+        rows = _row_numbers(batches.take_rows())
+        if not len(rows):
+            raise ValueError(NO_BATCH)
+        return self.engine.through(state, batches.data, rows, batches.batch_size, mixing)
 
 
 def compiled_step(
@@ -295,6 +304,21 @@ NO_BATCH = "there is no batch to learn from; is the data set empty?"
 
 
 @attrs.frozen(eq=False)
+class Portion:
+    """What is learned from without a pause.
+
+    Args:
+        lesson: For the threads.
+        seen: For the metrics: the same rows in order, their inputs only where a metric looks at them.
+        batch_size: Rows in a batch.
+    """
+
+    lesson: Lesson
+    seen: Batch
+    batch_size: int
+
+
+@attrs.frozen(eq=False)
 class Engine:
     """What is known of a training before there is a state or data."""
 
@@ -317,36 +341,55 @@ class Engine:
         made_of = (self.model, self.loss, self.transform, self.metric, self.threads, self.gradient, self.listen)
         return _engine, made_of
 
+    def mixing(self, state: TrainState, batches: AugmentedBatches, data: Batch) -> Mixing | None:
+        """How threads augment rows of ``data`` while they gather them; None where NumPy has to."""
+        return None if reads_inputs(self.metric) else mixing_of(batches, data, precision_of(state.params))
+
     def through(
-        self, state: TrainState, data: Batch, rows: IntArray, batch_size: int
+        self, state: TrainState, data: Batch, rows: IntArray, batch_size: int, mixing: Mixing | None = None
     ) -> tuple[TrainState, StepMetrics]:
         """Take a step for each batch of some rows of a data set."""
-        width, size = self.outputs(state), min(batch_size, len(rows))
-        taught = lesson(self.loss, self.form, data, rows, size, width, precision_of(state.params))
-        self.try_metric(data, width)
-        begun = self.begin(state, taught, size)
-        found = self.learn(begun, data, taught, state.step)
-        return self.end(begun, state, batches_per_epoch(len(rows), size)), found
+        return self._follow(state, self._of_rows(state, data, rows, min(batch_size, len(rows)), mixing))
 
     def fold(self, state: TrainState, batches: Iterable[Batch]) -> tuple[TrainState, StepMetrics]:
         """Take a step for each batch, of whatever origin."""
+        each = (self._of_rows(state, data, np.arange(row_count(data)), size) for data, size in _joined(batches))
+        return self._follow(state, chain.from_iterable(each))
+
+    def _of_rows(
+        self, state: TrainState, data: Batch, rows: IntArray, size: int, mixing: Mixing | None = None
+    ) -> Iterator[Portion]:
+        """Cut rows into as many at a time as memory should hold outputs for."""
         width, dtype = self.outputs(state), precision_of(state.params)
+        taught = partial(lesson, self.loss, self.form, data, batch_size=size, outputs=width, dtype=dtype)
+        whole = None if mixing else taught(rows=rows)
+        self.try_metric(data, width)
+        seen = data if reads_inputs(self.metric) else attrs.evolve(data, inputs=np.zeros((row_count(data), 0), dtype))
+        at_once = min(max(CHUNK // (size * width), 1), STEPS) * size
+        for first in range(0, len(rows), at_once):
+            chunk, number = slice(first, first + at_once), first // size
+            if mixing:
+                drawn = mixing.drawn(seen, rows[chunk], number, size)
+                yield Portion(taught(rows=rows[chunk], drawn=drawn), drawn[1], size)
+            if whole:
+                numbers, totals = whole.rows[chunk], whole.totals[number : number + at_once // size]
+                part = attrs.evolve(whole, rows=numbers, answers=numbers, scale=whole.scale[chunk], totals=totals)
+                yield Portion(part, take(seen, numbers), size)
+
+    def _follow(self, state: TrainState, portions: Iterable[Portion]) -> tuple[TrainState, StepMetrics]:
+        """Learn one portion after the other."""
         begun: Training | None = None
         merged: StepMetrics | None = None
         now = state
-        for batch in batches:
-            count = row_count(batch)
-            if not count:
-                raise ValueError("a compiled step takes a batch of at least 1 row")
-            taught = lesson(self.loss, self.form, batch, np.arange(count), count, width, dtype)
-            if begun is None:
-                self.try_metric(batch, width)
-            if begun is None or begun.batch_size != count:  # a batch of another size needs other memory
+        for portion in portions:
+            if begun is None or begun.batch_size != portion.batch_size:  # which needs other memory
                 now = now if begun is None else self.end(begun, state, now.step - state.step)
-                begun = self.begin(now, taught, count)
-            found = self.learn(begun, batch, taught, now.step)
-            merged = found if merged is None else merge_metrics(merged, found, self.metric)
-            now = attrs.evolve(now, step=now.step + 1)
+                begun = self.begin(now, portion)
+            with self.controller.limit(limits=1, user_api="blas"):
+                found = advance(begun, portion.lesson, now.step, self.listen)
+            measured = self._measured(found.outputs, portion.seen, penalty=found.penalty)
+            merged = measured if merged is None else merge_metrics(merged, measured, self.metric)
+            now = attrs.evolve(now, step=now.step + batches_per_epoch(len(found.outputs), portion.batch_size))
         if begun is None or merged is None:
             raise ValueError(NO_BATCH)
         return self.end(begun, state, now.step - state.step), merged
@@ -356,25 +399,11 @@ class Engine:
         check_structure(self.model, state)
         return int(layout_of(self.network, state.params).widths[-1])
 
-    def begin(self, state: TrainState, taught: Lesson, batch_size: int) -> Training:
+    def begin(self, state: TrainState, portion: Portion) -> Training:
         """Prepare a training; what is to be learned first fits the network."""
-        check_fit(layout_of(self.network, state.params), taught, precision_of(state.params))
-        return training(self.network, self.chain, self.limit, self.form, state, batch_size, self.threads, self.penalty)
-
-    def learn(self, begun: Training, data: Batch, taught: Lesson, step: int) -> StepMetrics:
-        """Go through a lesson, as much at a time as memory should hold outputs for."""
-        size, merged = begun.batch_size, None
-        at_once = min(max(CHUNK // (size * taught.targets.shape[1]), 1), STEPS) * size
-        for first in range(0, len(taught.rows), at_once):
-            chunk = slice(first, first + at_once)
-            totals = taught.totals[first // size : (first + at_once) // size]
-            part = attrs.evolve(taught, rows=taught.rows[chunk], scale=taught.scale[chunk], totals=totals)
-            with self.controller.limit(limits=1, user_api="blas"):
-                seen = advance(begun, part, step + first // size, self.listen)
-            found = self._measured(seen.outputs, data, part.rows, penalty=seen.penalty)
-            merged = found if merged is None else merge_metrics(merged, found, self.metric)
-        assert merged is not None  # a lesson has rows
-        return merged
+        check_fit(layout_of(self.network, state.params), portion.lesson, precision_of(state.params))
+        size, threads = portion.batch_size, self.threads
+        return training(self.network, self.chain, self.limit, self.form, state, size, threads, self.penalty)
 
     def end(self, begun: Training, state: TrainState, steps: int) -> TrainState:
         """The state after the last step."""
@@ -383,19 +412,48 @@ class Engine:
 
     def try_metric(self, data: Batch, outputs: int) -> None:
         """Let the metric refuse targets that it is not for before anything runs."""
-        self._measured(np.zeros((1, outputs), data.inputs.dtype), data, np.zeros(1, np.intp))
+        self._measured(np.zeros((1, outputs), data.inputs.dtype), take(data, np.zeros(1, np.intp)))
 
-    def _measured(self, outputs: FloatArray, data: Batch, rows: IntArray, *, penalty: float = 0.0) -> StepMetrics:
-        inputs = data.inputs[rows] if reads_inputs(self.metric) else np.zeros((len(rows), 0), outputs.dtype)
-        weights = None if data.weights is None else data.weights[rows]
-        batch = Batch(inputs, data.targets[rows], weights)
-        losses = self.loss.forward(outputs, batch.targets)[0].astype(np.float64)
-        if weights is None:
-            mean = Mean(penalty + float(losses.sum()), float(len(rows)))
+    def _measured(self, outputs: FloatArray, seen: Batch, *, penalty: float = 0.0) -> StepMetrics:
+        losses = self.loss.forward(outputs, seen.targets)[0].astype(np.float64)
+        if seen.weights is None:
+            mean = Mean(penalty + float(losses.sum()), float(len(losses)))
         else:
-            counted = weights.astype(np.float64)
+            counted = seen.weights.astype(np.float64)
             mean = Mean(penalty + float(np.dot(losses, counted)), float(counted.sum()))
-        return StepMetrics(mean, self.metric.measure(outputs, batch), self.metric)
+        return StepMetrics(mean, self.metric.measure(outputs, seen), self.metric)
+
+
+def _joined(batches: Iterable[Batch]) -> Iterator[tuple[Batch, int]]:
+    """Join batches of one form and size, of which the last may be smaller, into data sets, each with that size."""
+    parts, size = list[Batch](), 0
+    for batch in batches:
+        count = row_count(check_plain(batch))
+        if not count:
+            raise ValueError("a compiled step takes a batch of at least 1 row")
+        goes_on = parts and len(parts[-1].inputs) == size >= count and _form(batch) == _form(parts[0])
+        if parts and not (goes_on and (len(parts) + 1) * batch.inputs.size <= GATHERED):
+            yield _whole_of(parts), size
+            parts = []
+        parts, size = [*parts, batch], size if parts else count
+    if parts:
+        yield _whole_of(parts), size
+
+
+def _form(batch: Batch) -> list[object]:
+    fields = (batch.inputs, batch.targets, batch.weights)
+    return [field is not None and (type(field), field.shape[1:], field.dtype) for field in fields]
+
+
+def _whole_of(parts: list[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
+    weights = [part.weights for part in parts if part.weights is not None]
+    return Batch(
+        np.concatenate([part.inputs for part in parts]),
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate(weights) if weights else None,
+    )
 
 
 def _engine(

@@ -14,10 +14,11 @@ import numpy as np
 from bpfunc.arrays.aligned import empty
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch, row_count
-from bpfunc.compiled.epoch import Code, Memory, Own, Plan, Rows, Steps, thread_of_epoch
+from bpfunc.compiled.epoch import Code, Memory, Mixture, Own, Plan, Rows, Steps, thread_of_epoch
 from bpfunc.compiled.loops import activate_of, counted, derive_of, traced_once, update_of
 from bpfunc.compiled.losses import LossForm, in_rows, target_rows
 from bpfunc.compiled.machine import LARGEST, OPEN, PRECISIONS, Precision, product_address
+from bpfunc.compiled.mixture import unmixed
 from bpfunc.compiled.network import (
     Dropout,
     Layout,
@@ -50,10 +51,12 @@ class Lesson:
 
     Args:
         data: (N, D).
-        targets: (N, K) rows, as the loss sees them.
-        rows: (n,) in their order.
+        targets: (N, K) or (n, K) rows, as the loss sees them.
+        rows: (n,) of the data, in their order.
         scale: (n,) what each of them counts in the mean of its batch, times the factor of the loss.
         totals: (S,) float64, the weight of all rows of each batch; only a penalty asks for it.
+        answers: (n,) the rows of the targets, in the same order.
+        mixture: How rows are mirrored and mixed.
     """
 
     data: FloatArray
@@ -61,30 +64,56 @@ class Lesson:
     rows: IntArray
     scale: FloatArray
     totals: FloatArray = attrs.field(factory=partial(np.zeros, 0))
+    answers: IntArray = attrs.field(default=attrs.Factory(lambda self: self.rows, takes_self=True))
+    mixture: Mixture = attrs.field(
+        default=attrs.Factory(lambda self: unmixed(self.data.shape[1], self.data.dtype), takes_self=True)
+    )
 
     def __attrs_post_init__(self) -> None:
         """Check everything that machine code takes for granted."""
-        (count, _), dtype = self.data.shape, self.data.dtype
-        classes, chosen = self.targets.shape[-1], self.rows.shape[0]
-        for name, shape, expected in (
-            ("data", self.data.shape, dtype),
-            ("targets", (count, classes), dtype),
-            ("rows", (chosen,), np.dtype(np.intp)),
-            ("scale", (chosen,), dtype),
+        (count, width), dtype = self.data.shape, self.data.dtype
+        chosen, (places, ways, partner, shares) = len(self.rows), self.mixture
+        taught = chosen if len(self.targets) == chosen else count
+        turned, mixed = chosen * (len(places) > 1), chosen * (len(partner) > 0)
+        for name, array, shape, expected in (
+            ("data", self.data, self.data.shape, dtype),
+            ("targets", self.targets, (taught, self.targets.shape[-1]), dtype),
+            ("rows", self.rows, (chosen,), np.intp),
+            ("answers", self.answers, (chosen,), np.intp),
+            ("scale", self.scale, (chosen,), dtype),
+            ("places", places, (len(places), width), np.intp),
+            ("ways", ways, (2, turned), np.uint8),
+            ("partners", partner, (mixed,), np.intp),
+            ("shares", shares, (2, mixed), dtype),
         ):
-            array: Any = getattr(self, name)
             if array.shape != shape or array.dtype != expected:
                 raise ShapeError(f"{name} of shape {shape} and {expected}, found {array.shape} and {array.dtype}")
             if not (array.flags.c_contiguous and array.flags.aligned):
                 raise ValueError(f"{name} of a lesson is aligned and C-contiguous")
         if dtype not in PRECISIONS:
             raise TypeError(f"a compiled epoch computes in float32 or float64, found {dtype}")
-        if not chosen or self.rows.min() < 0 or self.rows.max() >= count:
-            raise IndexError(f"row numbers run from 0 to {count - 1}, and there is at least one")
+        if not chosen:
+            raise IndexError("a lesson has at least one row")
+        for name, numbers, count in (
+            ("row", self.rows, len(self.data)),
+            ("row of the targets", self.answers, len(self.targets)),
+            ("partner", partner, chosen),
+            ("way", ways, len(places)),
+            ("place", places, width),
+        ):
+            if numbers.min(initial=0) < 0 or numbers.max(initial=0) >= count:
+                raise IndexError(f"{name} numbers run from 0 to {count - 1}")
 
 
 def lesson(
-    loss: Loss, form: LossForm, data: Batch, rows: IntArray, batch_size: int, outputs: int, dtype: Precision
+    loss: Loss,
+    form: LossForm,
+    data: Batch,
+    rows: IntArray,
+    batch_size: int,
+    outputs: int,
+    dtype: Precision,
+    drawn: tuple[Mixture, Batch] | None = None,
 ) -> Lesson:
     """Prepare what an epoch learns from.
 
@@ -96,6 +125,7 @@ def lesson(
         batch_size: Rows in a batch.
         outputs: K, of the network.
         dtype: Of the parameters.
+        drawn: How rows are mirrored and mixed, and the targets and weights that this gives, in order; None for neither.
 
     Returns:
         The lesson.
@@ -113,7 +143,7 @@ def lesson(
         >>> lesson(loss, loss_of(loss), data, np.array([2, 0, 1]), 2, 2, np.dtype(np.float64)).scale
         array([0.5, 0.5, 1. ])
     """
-    _check_plain(data)
+    check_plain(data)
     if data.inputs.ndim != 2:
         raise ShapeError(f"a compiled epoch takes inputs of shape (N, D), found {data.inputs.shape}")
     if data.inputs.dtype != dtype:
@@ -122,12 +152,14 @@ def lesson(
             f"convert them once, with inputs.astype(np.{dtype})"
         )
     row_count(data)
-    targets = target_rows(loss, form, data.targets, outputs, dtype)
     if rows.min(initial=0) < -len(data.inputs) or rows.max(initial=0) >= len(data.inputs):
         raise IndexError(f"the sampler names rows {rows.min()} to {rows.max()}, the data has {len(data.inputs)} rows")
     order = np.arange(len(data.inputs), dtype=np.intp)[rows]
+    mixture, asked = drawn or (unmixed(data.inputs.shape[1], dtype), data)
+    answers = np.arange(len(order)) if drawn else order
+    targets = target_rows(loss, form, asked.targets, outputs, dtype)
     starts = np.arange(0, len(order), batch_size)
-    weights = np.ones(len(order)) if data.weights is None else data.weights[order].astype(np.float64)
+    weights = np.ones(len(order)) if asked.weights is None else asked.weights[answers].astype(np.float64)
     totals = np.add.reduceat(weights, starts)
     if not (weights.min(initial=0) >= 0 and totals.max(initial=0) < math.inf):
         raise ValueError(WRONG_WEIGHTS)
@@ -138,11 +170,28 @@ def lesson(
         order,
         (form.factor * (weights / share)).astype(dtype),
         totals,
+        answers,
+        mixture,
     )
 
 
-def _check_plain(data: Batch) -> None:
-    """Refuse what is not a plain array of real numbers."""
+def check_plain(data: Batch) -> Batch:
+    """Check that inputs, targets and weights are plain arrays of real numbers.
+
+    Args:
+        data: Any.
+
+    Returns:
+        The same.
+
+    Raises:
+        ShapeError: There is not one weight for each row.
+        TypeError: Something is of another kind.
+
+    Example:
+        >>> check_plain(Batch(np.zeros((1, 2)), np.array([1]))).targets
+        array([1])
+    """
     for name in ("inputs", "targets", "weights"):
         value: Any = getattr(data, name)
         if value is None and name == "weights":
@@ -152,6 +201,7 @@ def _check_plain(data: Batch) -> None:
             raise TypeError(f"a compiled epoch takes {name} as a plain array of numbers, found {found}")
     if data.weights is not None and data.weights.shape != (len(data.inputs),):
         raise ShapeError(f"weights of rows have shape ({len(data.inputs)},), found {data.weights.shape}")
+    return data
 
 
 def check_structure(model: Layer, state: TrainState) -> TrainState:
@@ -455,7 +505,7 @@ def advance(training: Training, lesson: Lesson, step: int, listen: Callable[[], 
     squares = np.zeros((steps if alpha else 0, training.among))
     memory, met = training.memory._replace(outputs=outputs, squares=squares), training.met
     met[0] = 0
-    rows = Rows(lesson.data, lesson.targets, lesson.rows, lesson.scale)
+    rows = Rows(lesson.data, lesson.targets, lesson.rows, lesson.answers, lesson.scale, lesson.mixture)
 
     def work(number: int, among: int, told: Steps) -> None:
         thread_of_epoch(

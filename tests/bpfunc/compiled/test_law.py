@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -16,12 +16,22 @@ pytest.importorskip("scipy")
 from hypothesis import given, settings, strategies as st
 
 from bpfunc import layers, losses
+from bpfunc.batches.augment import (
+    Augmentation,
+    augmented,
+    compose,
+    flip_horizontal,
+    flip_vertical,
+    mixup,
+    noise,
+    sometimes,
+)
 from bpfunc.batches.batch import Batch, epoch_batches
-from bpfunc.compiled import network, training as engine, work
+from bpfunc.compiled import mixture, network, training as engine, work
 from bpfunc.gradient.modes import GradientMaker, value_and_grad
 from bpfunc.gradient.penalty import penalised
 from bpfunc.interop.numba import compiled_epoch, compiled_fold, compiled_step
-from bpfunc.keys import Key, uniform
+from bpfunc.keys import Key, fold_in, uniform
 from bpfunc.layers import Layer, dense, dropout
 from bpfunc.layers.combinators import serial
 from bpfunc.layers.mirror import mirror_averaged
@@ -29,7 +39,7 @@ from bpfunc.losses import Loss
 from bpfunc.losses.elementwise import elementwise_loss
 from bpfunc.losses.scaled import scaled
 from bpfunc.metrics import Metric, accuracy, mean_squared_error
-from bpfunc.metrics.base import mean_metric
+from bpfunc.metrics.base import mean_metric, mean_metric_of_targets
 from bpfunc.ops.elementwise import formulas_of
 from bpfunc.optimizers import adam, adamw, sgd
 from bpfunc.training.loop import fold_steps
@@ -88,6 +98,20 @@ OPTIMISERS: dict[str, Callable[[], GradientTransform]] = {
     "clipped": lambda: chain(clip_by_global_norm(0.05), adam(0.01)),
     "hardly clipped": lambda: chain(clip_by_global_norm(1e6), sgd(0.1)),
 }
+ROW, COLUMN = (1, FEATURES), (FEATURES, 1)
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "flip": flip_horizontal(shape=ROW),
+    "mixup": mixup(0.4),
+    "flip, mixup": compose(flip_horizontal(shape=ROW), mixup(0.2)),
+    "mixup, flips": compose(compose(mixup(0.2)), flip_vertical(0.3, shape=COLUMN), flip_horizontal(shape=ROW)),
+    "nothing": compose(),
+    "noise": noise(0.3),
+    "mixup, noise": compose(mixup(0.2), noise(0.3)),
+    "two mixes": compose(mixup(0.2), mixup(0.7)),
+    "flip of some": sometimes(0.5, flip_horizontal(shape=ROW)),
+}
+KNOWN = ("flip", "mixup", "flip, mixup", "mixup, flips", "nothing")
+"""Those that threads do while they gather; NumPy does the others."""
 
 
 def test_all_activations_and_losses_are_here() -> None:
@@ -132,6 +156,11 @@ class Case:
     threads: int = 2
     epochs: int = 2
     gradient: GradientMaker = value_and_grad
+    augmentation: Augmentation | None = None
+
+    def batches(self, data: Batch, number: int) -> Iterator[Batch]:
+        plain = epoch_batches(data, Key(3), number, self.batch_size)
+        return plain if self.augmentation is None else augmented(plain, fold_in(Key(4), number), self.augmentation)
 
     def start(self, dtype: Any) -> TrainState:
         state = init_train_state(self.model, self.transform, Key(2), (FEATURES,))
@@ -165,16 +194,20 @@ def cases(draw: st.DrawFn) -> Case:
     form = draw(st.sampled_from(["indices", "one-hot", "soft"]))
     optimiser = draw(st.sampled_from(sorted(OPTIMISERS)))
     metrics = [mean_metric("first", first_row)]
+    data = data_for(kind, outputs, form, draw(st.booleans()), np.float64)
+    known = [name for name in AUGMENTATIONS if "mix" not in name or data.targets.dtype.kind == "f"]
+    augmentation = AUGMENTATIONS[draw(st.sampled_from(sorted(known)))] if draw(st.booleans()) else None
     metrics += [accuracy()] if kind == "classes" else [mean_squared_error()] if kind == "numbers" else []
     return Case(
         model,
         scaled(make_loss(outputs), draw(st.sampled_from([0.5, 3.0]))) if draw(st.booleans()) else make_loss(outputs),
         OPTIMISERS[optimiser](),
-        data_for(kind, outputs, form, draw(st.booleans()), np.float64),
+        data,
         draw(st.sampled_from(metrics)),
         draw(st.integers(1, ROWS + 1)),
         draw(st.integers(1, 3)),
         gradient=penalised(0.0 if "clipped" in optimiser else draw(st.sampled_from([0.0, 0.7]))),
+        augmentation=augmentation,
     )
 
 
@@ -199,15 +232,14 @@ def check(case: Case, dtype: Any = np.float64, rtol: float = 1e-7) -> None:
     step, compiled = make_step(*parts, **more), compiled_step(*parts, **more, threads=case.threads)
     ours = folded = theirs = case.start(dtype)
     for number in range(case.epochs):
-        which: tuple[Any, ...] = (data, Key(3), number, case.batch_size)
         before = ours
-        ours, found = compiled.fold(ours, epoch_batches(*which))
-        again, _ = compiled.fold(before, epoch_batches(*which))
+        ours, found = compiled.fold(ours, case.batches(data, number))
+        again, _ = compiled.fold(before, case.batches(data, number))
         assert [leaf.tobytes() for leaf in tree_leaves(ours.params)] == [
             leaf.tobytes() for leaf in tree_leaves(again.params)
         ]
-        theirs, expected = fold_steps(step, theirs, epoch_batches(*which), metric=case.metric)
-        folded, alike = compiled.fold(folded, iter(list(epoch_batches(*which))))
+        theirs, expected = fold_steps(step, theirs, case.batches(data, number), metric=case.metric)
+        folded, alike = compiled.fold(folded, iter(list(case.batches(data, number))))
         assert_equal((ours, found), (theirs, expected), rtol)
         assert_equal((folded, alike), (theirs, expected), rtol)
 
@@ -288,6 +320,36 @@ def test_masks_are_those_of_numpy(dtype: Any, rate: float) -> None:
     assert 0 < np.count_nonzero(expected) < expected.size
 
 
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_augmented_rows_are_those_of_numpy(name: str, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that gives its inputs away: bit for bit those of NumPy, in two chunks, also where threads do it."""
+    model, augmentation, seen = dense(FEATURES), AUGMENTATIONS[name], list[Any]()
+    data = data_for("numbers", FEATURES, "soft", True, dtype)
+    data = attrs.evolve(data, targets=data.targets.astype(dtype))
+
+    metric = mean_metric_of_targets("seen", lambda values, targets: (seen.append((values, targets)), values[:, 0])[1])
+    drawn: list[int] = []
+    real = mixture.Mixing.drawn
+    monkeypatch.setattr(mixture.Mixing, "drawn", lambda *given: (drawn.append(1), real(*given))[1])
+    monkeypatch.setattr(engine, "CHUNK", 4 * FEATURES * 2)
+    case = Case(model, losses.squared_error(), sgd(1e-30), data, metric, augmentation=augmentation)
+    state = case.start(dtype)
+    params = attrs.evolve(state.params, weight=np.eye(FEATURES, dtype=dtype), bias=np.zeros(FEATURES, dtype))
+    expected = list(case.batches(data, 0))
+    for threads in (1, 2, 3):
+        seen.clear()
+        drawn.clear()
+        step = compiled_step(model, case.loss, case.transform, metric=metric, threads=threads)
+        step.fold(attrs.evolve(state, params=params), case.batches(data, 0))
+        counted = [pair for pair in seen if pair[0].any()]  # without the trial of the metric
+        for index, field in enumerate(("inputs", "targets")):
+            got = np.concatenate([pair[index] for pair in counted])
+            np.testing.assert_array_equal(got, np.concatenate([getattr(batch, field) for batch in expected]))
+        assert bool(drawn) == (name in KNOWN)
+        assert len(counted) == 2
+
+
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where outputs are kept for a few batches at a time, states have the same bits and metrics the same value."""
     case = Case(
@@ -320,6 +382,8 @@ def test_batches_of_every_size_fold() -> None:
         fold(state, [])
     with pytest.raises(ValueError, match="at least 1 row"):
         fold(state, [Batch(data.inputs[:0], data.targets[:0])])
+    with pytest.raises(TypeError, match="takes targets as a plain array"):
+        fold(state, [attrs.evolve(batch, targets=batch.targets.tolist()) for batch in batches[2:4]])
     with pytest.raises(layers.ShapeError, match="expected an input"):
         fold(state, [batches[0], Batch(data.inputs[:, :-1], data.targets)])
 
@@ -389,11 +453,22 @@ def _strongest(real: Any) -> Any:
 def _lesson(**changes: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], None]:
     real = engine.lesson
 
-    def taught(*given: Any) -> Any:
-        made = real(*given)
+    def taught(*given: Any, **named: Any) -> Any:
+        made = real(*given, **named)
         return attrs.evolve(made, **{name: change(getattr(made, name)) for name, change in changes.items()})
 
     return lambda patch: patch.setattr(engine, "lesson", taught)
+
+
+def _mixture(**changes: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], None]:
+    """Change how rows are mirrored and mixed."""
+    real = mixture.Mixing.drawn
+
+    def drawn(*given: Any) -> Any:
+        made, seen = real(*given)
+        return made._replace(**{name: change(getattr(made, name)) for name, change in changes.items()}), seen
+
+    return lambda patch: patch.setattr(mixture.Mixing, "drawn", drawn)
 
 
 def _last_doubled(values: Any) -> Any:
@@ -402,7 +477,7 @@ def _last_doubled(values: Any) -> Any:
     return values
 
 
-real_form = engine.loss_of
+real_form, real_mixing = engine.loss_of, cast(Any, engine.mixing_of)
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "missing slope": _formula(_slope(lambda slope: 1.0)),
     "wrong slope": _formula(_slope(lambda slope: 1.001 * slope)),
@@ -433,6 +508,17 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "last row in the last batch": _lesson(scale=_last_doubled),
     "one row off": _lesson(rows=lambda rows: np.roll(rows, 1)),
     "targets of other rows": _lesson(targets=lambda targets: np.roll(targets, 1, axis=0)),
+    "another share": _mixture(shares=lambda shares: 1.001 * shares),
+    "exchanged shares": _mixture(shares=lambda shares: shares[::-1].copy()),
+    "partner of another row": _mixture(partner=lambda partner: np.roll(partner, 1)),
+    "no partner": _mixture(partner=lambda partner: np.arange(len(partner))),
+    "other rows flipped": _mixture(ways=lambda ways: np.roll(ways, 1, axis=1)),
+    "all rows flipped": _mixture(ways=lambda ways: ways | np.uint8(1)),
+    "partners not flipped": _mixture(ways=lambda ways: ways * np.array([[1], [0]], np.uint8)),
+    "flipped to other places": _mixture(places=lambda places: np.roll(places, 1, axis=1)),
+    "draws of another batch": lambda patch: patch.setattr(
+        engine, "mixing_of", lambda *given: attrs.evolve(real_mixing(*given), number=1)
+    ),
     "weights forgotten": _lesson(scale=lambda scale: np.full_like(scale, 0.25)),
 }
 EXCHANGEABLE = attrs.evolve(
@@ -450,7 +536,9 @@ PENALISED = attrs.evolve(
     gradient=penalised(0.7),
 )
 """What estimators train: a loss times a number, and a penalty whose strength depends on the batch."""
+MIXED = attrs.evolve(PLAIN, augmentation=AUGMENTATIONS["flip, mixup"])
 FAULTY_CASES = {
+    **{name: MIXED for name in FAULTS if any(word in name for word in ("share", "partner", "flipped", "draws"))},
     "exchanged rules": EXCHANGEABLE,
     "strength of another batch": PENALISED,
     "squares forgotten": PENALISED,
@@ -458,7 +546,7 @@ FAULTY_CASES = {
 }
 
 
-@pytest.mark.parametrize("case", [PLAIN, EXCHANGEABLE, PENALISED])
+@pytest.mark.parametrize("case", [PLAIN, EXCHANGEABLE, PENALISED, MIXED])
 def test_without_a_fault_it_is_equal(case: Case) -> None:
     """The trainings that faults are planted in."""
     check(case)

@@ -19,7 +19,7 @@ from hypothesis import given, settings, strategies as st
 
 from bpfunc.batches.batch import Batch, epoch_batches
 from bpfunc.compiled import optimizer, work
-from bpfunc.compiled.epoch import thread_of_epoch
+from bpfunc.compiled.epoch import Mixture, thread_of_epoch
 from bpfunc.compiled.loops import loop_of
 from bpfunc.compiled.work import Lesson
 from bpfunc.interop.numba import compiled, compiled_epoch
@@ -608,6 +608,25 @@ def test_a_lesson_holds_what_fits(field: str) -> None:
             Lesson(**{**whole, field: changed})
     with pytest.raises(IndexError):
         Lesson(**{**whole, "rows": np.full(5, 4)})
+
+
+def test_a_lesson_is_mixed_from_what_is_there() -> None:
+    """Places, ways, partners and answers outside their arrays are refused, and so are arrays that do not fit."""
+    plain = {"data": np.zeros((4, 2)), "targets": np.zeros((4, 3)), "rows": np.zeros(5, np.intp), "scale": np.zeros(5)}
+    places, partner = np.array([[0, 1], [1, 0]]), np.arange(5)
+    mixture = Mixture(places, np.ones((2, 5), np.uint8), partner, np.ones((2, 5)))
+    Lesson(**plain, mixture=mixture, answers=partner[:5] % 4)
+    for field in mixture._fields:
+        changed = getattr(mixture, field).copy()
+        for change in (lambda a: a[..., :-1].copy(), lambda a: a.astype(np.int8), lambda a: np.repeat(a, 2, 0)[::2]):
+            with pytest.raises((IndexError, TypeError, ValueError)):
+                Lesson(**plain, mixture=mixture._replace(**{field: change(changed)}))
+        if field != "shares":
+            changed[-1] = 5
+            with pytest.raises(IndexError):
+                Lesson(**plain, mixture=mixture._replace(**{field: changed}))
+    with pytest.raises(IndexError):
+        Lesson(**plain, answers=partner)
 
 
 def test_infinite_numbers_are_those_of_the_definition() -> None:
