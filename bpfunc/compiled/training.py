@@ -449,11 +449,8 @@ def _whole_of(parts: list[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
     weights = [part.weights for part in parts if part.weights is not None]
-    return Batch(
-        np.concatenate([part.inputs for part in parts]),
-        np.concatenate([part.targets for part in parts]),
-        np.concatenate(weights) if weights else None,
-    )
+    inputs, targets = ([getattr(part, field) for part in parts] for field in ("inputs", "targets"))
+    return Batch(np.concatenate(inputs), np.concatenate(targets), np.concatenate(weights) if weights else None)
 
 
 def _engine(

@@ -13,14 +13,7 @@ import numpy as np
 from bpfunc import layers
 from bpfunc.arrays.types import FloatArray
 from bpfunc.interop.onnx_chain import Chain, orders
-from bpfunc.interop.onnx_image_layers import (
-    read_conv,
-    read_global_mean,
-    read_mean,
-    read_pool,
-    read_transpose,
-    to_rows,
-)
+from bpfunc.interop.onnx_image_layers import read_conv, read_global_mean, read_mean, read_pool, read_transpose, to_rows
 from bpfunc.interop.onnx_links import (
     DTYPES,
     WHOLE,

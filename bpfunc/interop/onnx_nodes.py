@@ -12,13 +12,7 @@ import attrs
 import numpy as np
 
 from bpfunc.interop.onnx_graph import Attributes, Graph, Place, Written, out_shape
-from bpfunc.interop.onnx_image_nodes import (
-    write_batch_norm,
-    write_conv,
-    write_global_pool,
-    write_pool,
-    write_reshape,
-)
+from bpfunc.interop.onnx_image_nodes import write_batch_norm, write_conv, write_global_pool, write_pool, write_reshape
 from bpfunc.interop.structure import setting
 from bpfunc.layers import ShapeError
 from bpfunc.layers.base import Setting

@@ -38,41 +38,25 @@ app = group(
     GROUPS,
     examples=("bpfunc run", "bpfunc run --recipe best --set train.epochs=20", "bpfunc COMMAND --help"),
 )
-app.command()(run.run)
-app.command()(run.train)
-app.command()(run.resume)
-app.command()(run.evaluate)
-app.command()(run.report)
-app.command()(study.study)
-app.command()(study.search)
-app.command()(study.sweep)
-app.command()(study.compare)
-app.command()(doctor.doctor)
-app.command()(look.explain)
-app.command()(look.gradcheck)
-app.command()(use.predict)
-app.command()(use.export)
-
 data_app = group("Prepared data: create, inspect, verify.")
-data_app.command()(data.prepare)
-data_app.command()(data.status)
-data_app.command()(data.partition)
-data_app.command()(data.verify)
-data_app.command()(data.bundle)
-data_app.command()(data.download)
-app.add_typer(data_app, name="data")
-
 config_app = group("Configurations: the recipes, and the settings of a run.")
-config_app.command()(config.show)
-config_app.command()(config.recipes)
-config_app.command()(config.fields)
-app.add_typer(config_app, name="config")
-
 runs_app = group("Runs on disk: list, show, compare, remove.")
 runs_app.command("list")(runs.list_runs)
-runs_app.command()(runs.show)
-runs_app.command()(study.compare)
-runs_app.command()(runs.clean)
+COMMANDS = {
+    app: (
+        *(run.run, run.train, run.resume, run.evaluate, run.report, study.study, study.search, study.sweep),
+        *(study.compare, doctor.doctor, look.explain, look.gradcheck, use.predict, use.export),
+    ),
+    data_app: (data.prepare, data.status, data.partition, data.verify, data.bundle, data.download),
+    config_app: (config.show, config.recipes, config.fields),
+    runs_app: (runs.show, study.compare, runs.clean),
+}
+"""Group -> its commands, each called by the name of its function."""
+for parent, functions in COMMANDS.items():
+    for function in functions:
+        parent.command()(function)
+app.add_typer(data_app, name="data")
+app.add_typer(config_app, name="config")
 app.add_typer(runs_app, name="runs")
 
 

@@ -88,6 +88,20 @@ def print_text(text: Printable) -> None:
     print(text)
 
 
+def print_result(document: object, text: Printable, *, as_json: bool) -> None:
+    """Print the result of a command.
+
+    Args:
+        document: The result as plain values.
+        text: The result for a person.
+        as_json: Whether the document is printed, and not the text.
+    """
+    if as_json:
+        print_json(document)
+    else:
+        print_text(text)
+
+
 def print_json(document: object) -> None:
     """Print the one JSON document of ``--json``.
 

@@ -244,8 +244,5 @@ def lineage_hashes(lineage: object) -> DataHashes:
     sources = table.get("source_sha256")
     if not isinstance(sources, Mapping):
         return UNKNOWN
-    return DataHashes(_texts(sources), str(table.get("partitions_sha256", "")))
-
-
-def _texts(table: Mapping[object, object]) -> dict[str, str]:
-    return {str(name): str(text) for name, text in table.items()}
+    texts = {str(name): str(text) for name, text in sources.items()}
+    return DataHashes(texts, str(table.get("partitions_sha256", "")))

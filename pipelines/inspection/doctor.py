@@ -115,7 +115,8 @@ def diagnose(cache: Path, raw: Path) -> Diagnosis:
         What was found.
     """
     libraries, extras = required()
-    sources = (_source("Dress, Trouser, Sneaker", DatasetSpec(), raw), _source("all ten", _ten(), raw))
+    ten = DatasetSpec(classes=tuple(map(str, range(10))))
+    sources = (_source("Dress, Trouser, Sneaker", DatasetSpec(), raw), _source("all ten", ten, raw))
     entries = entry_paths(cache)
     return Diagnosis(
         bpfunc=bpfunc.__version__,
@@ -289,10 +290,6 @@ def directory_bytes(directory: Path) -> int:
         except OSError:
             continue
     return total
-
-
-def _ten() -> DatasetSpec:
-    return DatasetSpec(classes=tuple(map(str, range(10))))
 
 
 def _source(classes: str, spec: DatasetSpec, raw: Path) -> Source:

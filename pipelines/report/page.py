@@ -7,12 +7,7 @@ from typing import Final
 import numpy as np
 
 from bpfunc.arrays.types import FloatArray
-from pipelines.artifacts import (
-    IMAGE_SIDE,
-    EpochRecord,
-    Evaluation,
-    ReportInputs,
-)
+from pipelines.artifacts import IMAGE_SIDE, EpochRecord, Evaluation, ReportInputs
 from pipelines.report.calibration import calibration
 from pipelines.report.drawing.bitmaps import diverging_png
 from pipelines.report.drawing.charts import curves_svg
@@ -22,14 +17,7 @@ from pipelines.report.drawing.layout import again, details, document, facts, hea
 from pipelines.report.drawing.markup import Html, element, text, text_lines
 from pipelines.report.drawing.wording import count, nats, percent, plural, points
 from pipelines.report.filters import filters
-from pipelines.report.findings import (
-    Panel,
-    mistakes,
-    panels,
-    per_class,
-    strongest_units,
-    told_epochs,
-)
+from pipelines.report.findings import Panel, mistakes, panels, per_class, strongest_units, told_epochs
 from pipelines.report.flow import gradient_flow
 
 MISTAKES_SHOWN: Final = 24

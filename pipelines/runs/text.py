@@ -84,7 +84,7 @@ def run_lines(
     extras = differing([entry.settings for entry in runs])
     table = {
         "state": [entry.state for entry in entries],
-        "began": [_date(entry.began) for entry in entries],
+        "began": [f"{datetime.fromtimestamp(entry.began):%Y-%m-%d %H:%M}" for entry in entries],
         "recipe": [entry.recipe for entry in entries],
         **{name.rpartition(".")[2]: [_setting(entry, name) for entry in entries] for name in extras},
         "accuracy": [_percent(entry.accuracy).rjust(8) for entry in entries],
@@ -125,10 +125,6 @@ SORTS: Mapping[str, Callable[[RunEntry | StudyEntry], tuple[str | float, ...]]] 
     "recipe": lambda entry: (entry.recipe, entry.began),
 }
 """Name of an order -> key; the last row is the newest or the best."""
-
-
-def _date(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
 
 
 def _percent(fraction: float | None) -> str:

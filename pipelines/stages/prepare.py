@@ -15,38 +15,19 @@ import attrs
 from pipelines.artifacts import Acquired, Prepared
 from pipelines.dataset.cache_key import Decision, Hit, cache_key, decide
 from pipelines.dataset.classes import class_names, class_numbers
-from pipelines.dataset.entry import (
-    damage,
-    entry_paths,
-    intact_entries,
-    open_prepared,
-    prepared_schema,
-)
+from pipelines.dataset.entry import damage, entry_paths, intact_entries, open_prepared, prepared_schema
 from pipelines.dataset.pins import official_sources
 from pipelines.disk.atomic import remove_leftovers
 from pipelines.disk.ownership import ENTRY_FILES
 from pipelines.errors import DataProblem
 from pipelines.spec.run_spec import DatasetSpec
-from pipelines.stages import (
-    acquire as acquire_stage,
-    decode as decode_stage,
-    encode as encode_stage,
-    select as select_stage,
-    store as store_stage,
-)
-from pipelines.stages.acquire import acquire, check_bundle_file
-from pipelines.stages.decode import decode
-from pipelines.stages.encode import encode
-from pipelines.stages.select import select
-from pipelines.stages.store import store
+from pipelines.stages.acquire import VERSION as ACQUIRE, acquire, check_bundle_file
+from pipelines.stages.decode import VERSION as DECODE, decode
+from pipelines.stages.encode import VERSION as ENCODE, encode
+from pipelines.stages.select import VERSION as SELECT, select
+from pipelines.stages.store import VERSION as STORE, store
 
-CACHED_STAGES = {
-    "acquire": acquire_stage.VERSION,
-    "decode": decode_stage.VERSION,
-    "select": select_stage.VERSION,
-    "encode": encode_stage.VERSION,
-    "store": store_stage.VERSION,
-}
+CACHED_STAGES = {"acquire": ACQUIRE, "decode": DECODE, "select": SELECT, "encode": ENCODE, "store": STORE}
 """Name -> version of the stages whose result is cached; a stage that computes something else gets a new VERSION, which
 changes every key."""
 

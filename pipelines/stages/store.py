@@ -14,11 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.artifacts import (
-    Encoded,
-    EncodedSplit,
-    Prepared,
-)
+from pipelines.artifacts import Encoded, EncodedSplit, Prepared
 from pipelines.dataset.entry import MANIFEST, MANIFEST_FORMAT, _seal, damage, open_prepared, prepared_schema
 from pipelines.disk.atomic import make_directory, publish_directory
 from pipelines.disk.json_text import json_text

@@ -12,14 +12,7 @@ from bpfunc.batches.batch import batches_per_epoch
 from bpfunc.compiled.choice import ENGINES, Engine, EngineChoice, choose_engine
 from bpfunc.gradient.modes import GradientMaker
 from bpfunc.gradient.penalty import penalised
-from bpfunc.interop.mlp_parts import (
-    ACTIVATIONS,
-    dense_params,
-    falling,
-    folded_momentum,
-    inverse_scaling,
-    network,
-)
+from bpfunc.interop.mlp_parts import ACTIVATIONS, dense_params, falling, folded_momentum, inverse_scaling, network
 from bpfunc.interop.sklearn.validation import _COUNT, _NUMBERS, _hidden, _is_number, _is_precision, _named
 from bpfunc.layers import Layer
 from bpfunc.losses import Loss

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.cli.options import NETWORK, AsJson, Given, shared
-from pipelines.cli.terminal import print_json, print_text, terminal_width
+from pipelines.cli.terminal import print_result, terminal_width
 from pipelines.disk.untrusted.printable import in_lines
 
 
@@ -20,10 +20,8 @@ def show(given: Given) -> None:
 
     spec = given.spec()
     found = origins(given.recipe, given.config, given.settings or [], given.fields_given())
-    if given.as_json:
-        print_json({"config": to_table(spec), "origins": found})
-    else:
-        print_text(explained_toml(spec, found))
+    document = {"config": to_table(spec), "origins": found}
+    print_result(document, explained_toml(spec, found), as_json=given.as_json)
 
 
 def fields(as_json: AsJson = False) -> None:
@@ -38,10 +36,9 @@ def fields(as_json: AsJson = False) -> None:
     from pipelines.spec.fields import spec_fields
     from pipelines.spec.text import field_lines
 
-    if as_json:
-        print_json([attrs.asdict(field) for field in spec_fields()])
-    else:
-        print_text(field_lines(spec_fields(), width=terminal_width() or 120))
+    known = spec_fields()
+    text = field_lines(known, width=terminal_width() or 120)
+    print_result([attrs.asdict(field) for field in known], text, as_json=as_json)
 
 
 def recipes(as_json: AsJson = False) -> None:
@@ -53,8 +50,5 @@ def recipes(as_json: AsJson = False) -> None:
     from pipelines.spec.recipes import recipe_names, recipe_summary
 
     found = {name: recipe_summary(name) for name in recipe_names()}
-    if as_json:
-        print_json(found)
-    else:
-        width = max(map(len, found))
-        print_text(in_lines(f"{name:<{width}}  {words}" for name, words in found.items()))
+    width = max(map(len, found))
+    print_result(found, in_lines(f"{name:<{width}}  {words}" for name, words in found.items()), as_json=as_json)

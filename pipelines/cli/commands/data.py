@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import DATA, DEFAULT_CACHE, DEFAULT_RAW, PLACES, AsJson, Cache, Given, Quiet, Raw, shared
-from pipelines.cli.terminal import describe_decision, print_json, print_text, say
+from pipelines.cli.terminal import describe_decision, print_json, print_result, print_text, say
 from pipelines.disk.untrusted.printable import in_lines, printable
 
 
@@ -60,12 +60,9 @@ def status(given: Given) -> None:
         "entry": str(found.entry),
         "entries_in_cache": len(entry_paths(given.cache)),
     }
-    if given.as_json:
-        print_json(document)
-    elif given.quiet:
-        print_text(printable(str(document["decision"])))
-    else:
-        print_text(in_lines(f"{name.replace('_', ' ')}: {value}" for name, value in document.items()))
+    lines = [f"{name.replace('_', ' ')}: {value}" for name, value in document.items()]
+    text = printable(str(document["decision"])) if given.quiet else in_lines(lines)
+    print_result(document, text, as_json=given.as_json)
 
 
 @shared("place", *DATA, *PLACES, "unpinned", "as_json")
@@ -88,10 +85,7 @@ def partition(
     spec = given.spec().dataset
     meta = prepare(spec, source=given.source, cache=given.cache, raw=given.raw)[0].meta
     rows = write_partitions(select(decode(acquire(spec, source=given.source, raw=given.raw)), spec).train, meta, place)
-    if given.as_json:
-        print_json({"place": place, "rows": rows})
-    else:
-        print_text(printable(f"{rows} rows: {place}"))
+    print_result({"place": place, "rows": rows}, printable(f"{rows} rows: {place}"), as_json=given.as_json)
 
 
 def verify(
@@ -145,10 +139,8 @@ def bundle(
     check_new_directory(out, "bundle")
     hashes = write_bundle(decode(acquire(DatasetSpec(), source=source)), out)
     say(f"{len(hashes)} files of the bundle, made from {source}", quiet=quiet)
-    if as_json:
-        print_json(dict(hashes))
-    else:
-        print_text(in_lines(f"{digest}  {out / name}" for name, digest in hashes.items()))
+    lines = in_lines(f"{digest}  {out / name}" for name, digest in hashes.items())
+    print_result(dict(hashes), lines, as_json=as_json)
 
 
 def download(raw: Raw = DEFAULT_RAW, as_json: AsJson = False, quiet: Quiet = False) -> None:
@@ -161,7 +153,5 @@ def download(raw: Raw = DEFAULT_RAW, as_json: AsJson = False, quiet: Quiet = Fal
 
     paths = download(raw)
     say(f"{len(paths)} files, each as pinned", quiet=quiet)
-    if as_json:
-        print_json({"files": [str(path) for path in paths]})
-    else:
-        print_text(in_lines(map(str, paths)))
+    files = list(map(str, paths))
+    print_result({"files": files}, in_lines(files), as_json=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from pipelines.cli.options import Given, shared
-from pipelines.cli.terminal import print_json, print_text
+from pipelines.cli.terminal import print_result
 
 
 @shared("cache", "raw", "threads", "as_json")
@@ -19,9 +19,6 @@ def doctor(given: Given) -> None:
     from pipelines.inspection.doctor import diagnose, diagnosis_lines, diagnosis_table
 
     found = diagnose(given.cache, given.raw)
-    if given.as_json:
-        print_json(diagnosis_table(found))
-    else:
-        print_text(diagnosis_lines(found))
+    print_result(diagnosis_table(found), diagnosis_lines(found), as_json=given.as_json)
     if found.problems:
         raise typer.Exit(1)

@@ -40,24 +40,9 @@ def list_runs(
 
     found, studies = sorted(list_runs(runs), key=SORTS[sort]), sorted(list_studies(runs), key=SORTS[sort])
     if as_json:
-        print_json(
-            {
-                "runs": [_plain(entry) for entry in found],
-                "studies": [
-                    {
-                        "path": str(study.path),
-                        "recipe": study.recipe,
-                        "state": study.state,
-                        "seeds": study.seeds,
-                        "asked": study.asked,
-                        "began": study.began,
-                        "mean_test_accuracy": study.mean_test_accuracy,
-                        "damaged": study.damaged,
-                    }
-                    for study in studies
-                ],
-            }
-        )
+        facts = ("recipe", "state", "seeds", "asked", "began", "mean_test_accuracy", "damaged")
+        listed = [{"path": str(study.path)} | {name: getattr(study, name) for name in facts} for study in studies]
+        print_json({"runs": [_plain(entry) for entry in found], "studies": listed})
     elif found or studies:
         print_text(run_lines(found, studies, width=terminal_width(), by=sort))
     else:
@@ -85,9 +70,8 @@ def show(run: RunDirectory, as_json: AsJson = False) -> None:
     entry, spec = read_entry(run), read_config(run)
     figures = read_metrics(run) if entry.state in ("finished", "damaged") else None
     if as_json:
-        print_json(
-            {**_plain(entry), "config": to_table(spec), "metrics": None if figures is None else metrics_table(figures)}
-        )
+        shown = None if figures is None else metrics_table(figures)
+        print_json({**_plain(entry), "config": to_table(spec), "metrics": shown})
         return
     print_text(run_line(entry))
     if figures is not None:
