@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipelines.disk.untrusted.printable import Printable, in_lines, printable, printable_json
-from pipelines.training.interrupts import Interrupted
 
 LINE_LIMIT = 2000
 """Characters of a line of a message; text from outside may have any number."""
@@ -171,18 +170,12 @@ def overall(name: str, total: int, *, quiet: bool) -> Iterator[Told]:
 
     Yields:
         What takes each finished piece.
-
-    Raises:
-        Interrupted: It was interrupted; the same command goes on with it.
     """
-    try:
-        if quiet or sys.__stderr__ is None or not sys.__stderr__.isatty():
-            yield lambda line, accuracy, done=None: say(line, quiet=quiet)
-        else:
-            with _overall_bar(name, total) as told:
-                yield told
-    except (KeyboardInterrupt, Interrupted):
-        raise Interrupted("the same command goes on") from None
+    if quiet or sys.__stderr__ is None or not sys.__stderr__.isatty():
+        yield lambda line, accuracy, done=None: say(line, quiet=quiet)
+    else:
+        with _overall_bar(name, total) as told:
+            yield told
 
 
 @contextlib.contextmanager

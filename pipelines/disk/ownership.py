@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import attrs
+
 from pipelines.disk.atomic import TEMPORARY, write_bytes
-from pipelines.disk.untrusted.printable import shell
+from pipelines.disk.untrusted.printable import printable, shell
 from pipelines.errors import UsageProblem, WorkFailed
 
 Kind: TypeAlias = Literal["run", "study", "search", "sweep", "cache entry", "partitioned data", "bundle"]
@@ -38,6 +42,10 @@ ENTRY_FILES = (r"train\.parquet", r"test\.parquet", r"manifest\.json")
 
 ASKED = "seeds.txt"
 """A file in the directory of a study, there before the first seed: how many seeds the last command asked for."""
+PROGRESS = "progress.txt"
+"""A file in the directory of a search or a sweep, there before the first training: see `Progress`."""
+_PROGRESS = re.compile(r"(search|sweep) ([0-9]{1,9})/([0-9]{1,9}) of (.*), begun (.*)\n")
+_PROGRESS_LIMIT = 2000
 _ONLY_IN_A_RUN = ("params.safetensors", "history.parquet", "predictions.parquet", "sealed.txt")
 _IDX = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IGNORECASE)
 _SEED = re.compile(r"seed-[0-9]{3,}")
@@ -45,6 +53,57 @@ _TRIAL = re.compile(r".+-[0-9]+-[0-9a-f]{16}\.json")
 _CONFIG_LIMIT = 1_000_000
 ELSEWHERE = "choose a new directory"
 PACKAGE = Path(__file__).parents[1]
+
+
+@attrs.frozen
+class Progress:
+    """How far a search or a sweep has come."""
+
+    kind: Literal["search", "sweep"]
+    done: int
+    """Trainings that are over."""
+    asked: int
+    """How many the last command asked for."""
+    recipe: str
+    began: float
+    """Seconds since 1970."""
+
+
+def read_progress(directory: Path) -> Progress | None:
+    """Read how far a search or a sweep has come.
+
+    Args:
+        directory: Any path.
+
+    Returns:
+        What its last command wrote; None where it is neither, or of a version that wrote nothing.
+
+    Example:
+        >>> read_progress(Path("nowhere"))
+    """
+    found = _PROGRESS.fullmatch(_beginning(directory / PROGRESS)[:_PROGRESS_LIMIT].decode(errors="replace"))
+    with suppress(ValueError, OverflowError, OSError):  # a time that is none
+        if found is not None:
+            kind, done, asked, recipe, began = found.groups()
+            seconds = datetime.fromisoformat(began).timestamp()
+            return Progress("search" if kind == "search" else "sweep", int(done), int(asked), recipe, seconds)
+    return None
+
+
+def write_progress(directory: Path, progress: Progress) -> None:
+    """Write how far a search or a sweep has come.
+
+    Args:
+        directory: Of the search or sweep.
+        progress: What to write.
+
+    Raises:
+        WorkFailed: The disk refused.
+    """
+    began = datetime.fromtimestamp(progress.began).isoformat()
+    recipe = printable(progress.recipe[:100])
+    text = f"{progress.kind} {progress.done}/{progress.asked} of {recipe}, begun {began}\n"
+    write_bytes(directory / PROGRESS, text.encode())
 
 
 def kind_of(directory: Path) -> Kind | None:
@@ -67,6 +126,8 @@ def kind_of(directory: Path) -> Kind | None:
         return "cache entry"
     if has("partitions.json", "part-00000.parquet"):
         return "partitioned data"
+    if (progress := read_progress(directory)) is not None:
+        return progress.kind
     results = _beginning(directory / "sweep.json").startswith(b"[") and _is_whole_config(directory / "best.toml")
     if results or _beginning(directory / "sweep.db").startswith(b"SQLite format 3"):
         return "sweep"

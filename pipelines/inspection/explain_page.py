@@ -18,7 +18,7 @@ from pipelines.inspection.explain_drawing import NARROW, WIDE, drawing, grey, ou
 from pipelines.inspection.explain_filled import data, facts, fill, formula, say, terms
 from pipelines.inspection.explain_legend import legend
 from pipelines.inspection.explain_numbers import CLASSES, Found, Numbers, Plan, figure, numbers, page_data, plan
-from pipelines.inspection.explain_unit import source, unit_block, unit_number
+from pipelines.inspection.explain_unit import pixel, source, unit_block, unit_number
 from pipelines.report.drawing.bitmaps import data_uri, grey_png
 from pipelines.report.drawing.layout import page_document, table
 from pipelines.report.drawing.markup import Html, element, join, text

@@ -1,4 +1,4 @@
-"""The runs and studies in a directory: what is there, and which runs may be cleaned away."""
+"""The runs, studies, searches and sweeps in a directory: what is there, and which runs may be cleaned away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 import attrs
 
 from pipelines.disk.atomic import foreign_files, is_claimed, remove_directory
-from pipelines.disk.ownership import ASKED, RUN_FILES, kind_of, seed_directories
+from pipelines.disk.ownership import ASKED, RUN_FILES, kind_of, read_progress, seed_directories
 from pipelines.disk.untrusted.documents import read_json
 from pipelines.errors import DataProblem, PipelineError, UsageProblem
 from pipelines.runs.directory import read_config
@@ -81,11 +81,34 @@ class StudyEntry:
     @property
     def state(self) -> str:
         """Such as ``study``, ``unfinished 3/10`` or ``damaged study``."""
-        if self.damaged:
-            return "damaged study"
-        if self.asked is not None and self.seeds < self.asked:
-            return f"unfinished {self.seeds}/{self.asked}"
-        return "study" if self.mean_test_accuracy is not None else "unfinished study"
+        done = self.mean_test_accuracy is not None
+        return "damaged study" if self.damaged else _state_of("study", self.seeds, self.asked, done=done)
+
+
+@attrs.frozen(kw_only=True)
+class TuningEntry:
+    """A search or a sweep, as a list shows it."""
+
+    path: Path
+    kind: Literal["search", "sweep"]
+    recipe: str
+    """Empty where a directory of a former version does not tell."""
+    trials: int | None
+    """Finished ones, of those that were asked for; None where that is not told."""
+    asked: int | None
+    began: float
+    """Seconds since 1970."""
+    state: str
+    """Such as ``search``, ``unfinished 3/10`` or ``unfinished sweep``."""
+    accuracy: None = None
+    """Trials are judged by validation rows, which is not to be compared with runs."""
+    settings: Mapping[str, object] = attrs.field(factory=dict)
+
+
+def _state_of(kind: str, finished: int, asked: int | None, *, done: bool) -> str:
+    if asked is not None and finished < asked:
+        return f"unfinished {finished}/{asked}"
+    return kind if done else f"unfinished {kind}"
 
 
 @attrs.frozen
@@ -232,6 +255,33 @@ def list_studies(directory: Path) -> tuple[StudyEntry, ...]:
             damaged=damaged,
         )
         found.append(entry)
+    return tuple(sorted(found, key=lambda entry: (entry.began, entry.path)))
+
+
+def list_tunings(directory: Path) -> tuple[TuningEntry, ...]:
+    """List the searches and sweeps that lie in a directory.
+
+    Args:
+        directory: Such as ``data/runs``; may be missing.
+
+    Returns:
+        The one that began last at the end.
+    """
+    found = []
+    for path in _directories(directory):
+        kind, progress = kind_of(path), read_progress(path)
+        if kind in ("search", "sweep"):
+            trials, asked = (None, None) if progress is None else (progress.done, progress.asked)
+            entry = TuningEntry(
+                path=path,
+                kind=kind,
+                recipe="" if progress is None else progress.recipe,
+                trials=trials,
+                asked=asked,
+                began=began(path) if progress is None else progress.began,
+                state=_state_of(kind, trials or 0, asked, done=(path / f"{kind}.json").is_file()),
+            )
+            found.append(entry)
     return tuple(sorted(found, key=lambda entry: (entry.began, entry.path)))
 
 

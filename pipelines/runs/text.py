@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pipelines.disk.untrusted.printable import Printable, in_lines, printable
 from pipelines.report.drawing.wording import plural
 
 if TYPE_CHECKING:
-    from pipelines.runs.listing import RunEntry, StudyEntry
+    from pipelines.runs.listing import RunEntry, StudyEntry, TuningEntry
     from pipelines.runs.metrics import RunMetrics
+
+    Entry: TypeAlias = RunEntry | StudyEntry | TuningEntry
 
 
 TRUE_PREDICTED = "true \\ predicted"
@@ -63,24 +65,27 @@ def run_line(entry: RunEntry) -> Printable:
 
 
 def run_lines(
-    runs: Sequence[RunEntry], studies: Sequence[StudyEntry], *, width: int | None = None, by: str = "date"
+    runs: Sequence[RunEntry],
+    others: Sequence[StudyEntry | TuningEntry],
+    *,
+    width: int | None = None,
+    by: str = "date",
 ) -> Printable:
-    """Lay out a list of runs and studies as a table: a header, and a row for each.
+    """Lay out a list of runs, studies, searches and sweeps as a table: a header, and a row for each.
 
     The settings in which the runs differ are columns. A width leaves out columns until the rest fits: the settings
     from the last on, then the recipe, then the date. State, accuracy and name always stay.
 
     Args:
         runs: From `pipelines.runs.listing.list_runs`.
-        studies: From `pipelines.runs.listing.list_studies`.
+        others: From `pipelines.runs.listing.list_studies` and `pipelines.runs.listing.list_tunings`.
         width: Letters in a line, or None for as many as there are.
         by: Order of the rows, see `SORTS`.
 
     Returns:
         Lines of text; accuracies in percent.
     """
-    both: list[RunEntry | StudyEntry] = [*runs, *studies]
-    entries = sorted(both, key=SORTS[by])
+    entries = sorted([*runs, *others], key=SORTS[by])
     extras = differing([entry.settings for entry in runs])
     table = {
         "state": [entry.state for entry in entries],
@@ -118,7 +123,7 @@ def differing(settings: Sequence[Mapping[str, object]]) -> list[str]:
     return sorted(names, key=lambda name: -counts[name])
 
 
-SORTS: Mapping[str, Callable[[RunEntry | StudyEntry], tuple[str | float, ...]]] = {
+SORTS: Mapping[str, Callable[[Entry], tuple[str | float, ...]]] = {
     "date": lambda entry: (entry.began, str(entry.path)),
     "accuracy": lambda entry: (-1.0 if entry.accuracy is None else entry.accuracy, entry.began),
     "name": lambda entry: (entry.path.name,),
@@ -131,6 +136,6 @@ def _percent(fraction: float | None) -> str:
     return "" if fraction is None else f"{100 * fraction:.2f} %"
 
 
-def _setting(entry: RunEntry | StudyEntry, name: str) -> str:
+def _setting(entry: Entry, name: str) -> str:
     value = entry.settings.get(name, "")
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -136,6 +137,17 @@ def finished(out: Path) -> dict[str, str]:
         for path in sorted(out.glob("seed-*/metrics.json"))
         for name in ("metrics.json", "params.safetensors", "predictions.parquet")
     }
+
+
+def finished_trainings(out: Path) -> dict[str, object]:
+    """Every training that is done: the file that says so, or the row in a sweep's database."""
+    files = [*out.glob("seed-*/metrics.json"), *out.glob("trials/*.json")]
+    found: dict[str, object] = {str(path.relative_to(out)): path.read_bytes() for path in files}
+    if (out / "sweep.db").exists():
+        with sqlite3.connect(out / "sweep.db") as connection:
+            asked = "select number, state, value from trials left join trial_values using (trial_id)"
+            found |= {f"{row[0]}": row for row in connection.execute(asked) if row[1] in ("COMPLETE", "PRUNED")}
+    return found
 
 
 def figures(out: Path) -> dict[str, object]:

@@ -19,6 +19,7 @@ from pipelines.stages.prepare import prepare
 from pipelines.studies import executors
 from pipelines.studies.executors import open_executor
 from pipelines.studies.study import SeedResult, run_study
+from pipelines.studies.tuning.cross_validation import load_search, run_search
 
 distributed = pytest.importorskip("distributed")
 
@@ -110,6 +111,23 @@ def test_workers_with_another_disk(
     for name in ("params.safetensors", "predictions.parquet", "history.parquet", "metrics.json"):
         brought = (tmp_path / "here" / "study" / "seed-000" / name).read_bytes()
         assert brought == (tmp_path / "there" / "study" / "seed-000" / name).read_bytes()
+
+
+def test_a_search_on_a_cluster(tmp_path: Path, places: Places, cluster: distributed.LocalCluster) -> None:
+    """Its trials are those of a search on this machine; a worker looks at its own data first."""
+    (tmp_path / "search.toml").write_text(
+        'recipe = "report"\nfolds = 2\ntake = 2\n[base]\ndataset = { classes = ["0", "1", "2"], pinned = false }\n'
+        "train = { epochs = 2, batch_size = 8 }\nmodel = { hidden = [8] }\n[variant.a]\n"
+        "[variant.b.train]\nmomentum = 0.5\n"
+    )
+    search = load_search(tmp_path / "search.toml")
+    with open_executor(cluster.scheduler_address.replace("tcp://", "dask://")) as pool:
+        remote = list(run_search(search, tmp_path / "remote", places, pool))
+    with ThreadPoolExecutor(1) as threads:
+        local = list(run_search(search, tmp_path / "local", places, threads))
+    found = {(trial.variant, trial.fold): attrs.evolve(trial, train_seconds=0) for trial in remote}
+    assert found == {(trial.variant, trial.fold): attrs.evolve(trial, train_seconds=0) for trial in local}
+    assert len(list((tmp_path / "remote" / "trials").iterdir())) == len(found) == 4
 
 
 def test_a_process_that_dies_is_one_message() -> None:

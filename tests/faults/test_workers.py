@@ -20,13 +20,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.disk.ownership import read_progress
 from pipelines.errors import WorkFailed
 from pipelines.studies import workers
 from pipelines.studies.executors import open_executor
 from pipelines.studies.workers import ProcessExecutor, WorkerLost
 from pipelines.training.interrupts import Interrupted, stop_requested
 from tests.conftest import ROOT
-from tests.faults.killed_workers import left_over, workers_of
+from tests.faults.killed_workers import finished_trainings, left_over, workers_of
 
 
 def asks_for_ever(begun: Path) -> None:
@@ -208,14 +209,14 @@ COMMANDS = {
 }
 
 
-def begun(command: str, base: Path, epochs: int) -> subprocess.Popen[str]:
+def begun(command: str, base: Path, epochs: int, *, text: str = "", trials: int = 4) -> subprocess.Popen[str]:
     """Start a command with four trainings of which two run at a time, in a process group of its own."""
-    name, text = COMMANDS[command]
-    (base / name).write_text(text.replace("EPOCHS", str(epochs)))
+    name, usual = COMMANDS[command]
+    (base / name).write_text((text or usual).replace("EPOCHS", str(epochs)))
     words = {
         "study": ("study", "--config", name, "--seeds", "4"),
         "search": ("search", name),
-        "sweep": ("sweep", name, "--trials", "4"),
+        "sweep": ("sweep", name, "--trials", str(trials)),
     }[command]
     return subprocess.Popen(
         [
@@ -318,6 +319,42 @@ def test_commands_end_and_go_on(command: str, fate: str, tmp_path: Path, own_dat
     again = begun(command, tmp_path, 2)
     assert again.communicate(timeout=100)[1].count("seed " if command == "study" else "\n") == 4
     assert again.returncode == 0
+
+
+UNEVEN = {
+    "search": COMMANDS["search"][1].replace("learning_rate = 0.02", "epochs = 1"),
+    "sweep": f"pruner = 'none'\n{COMMANDS['sweep'][1]}'train.epochs' = {{ choice = [1, 2, 3, 100_000] }}\n",
+}
+"""What each reads where some trainings end at once and others do not end."""
+
+
+@pytest.mark.parametrize("command", UNEVEN)
+def test_what_is_finished_outlives_a_worker(command: str, tmp_path: Path, own_data: Path) -> None:
+    """A worker is killed while trainings are finished and others are not: the finished ones stay, and are counted."""
+    if command == "sweep":
+        pytest.importorskip("optuna")
+    out, process = tmp_path / "out", begun(command, tmp_path, 100_000, text=UNEVEN[command], trials=40)
+    try:
+        before, since, deadline = finished_trainings(out), time.monotonic(), time.monotonic() + 300
+        while not before or time.monotonic() - since < 5.0:  # until both workers are at what does not end
+            now = finished_trainings(out)
+            before, since = now, time.monotonic() if now != before else since
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        workers = workers_of(process.pid)
+        os.kill(workers[0], signal.SIGKILL)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert (output, process.returncode, "Traceback" in errors) == ("", 1, False), errors
+    assert "a worker process died: killed by SIGKILL; not finished: " in errors
+    assert left_over(frozenset(workers), seconds=10) == []
+    assert finished_trainings(out) == before
+    progress = read_progress(out)
+    assert progress is not None
+    assert (progress.kind, progress.done) == (command, len(before))
 
 
 def test_a_command_suspended_with_its_workers_goes_on(tmp_path: Path, own_data: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -11,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer._click.exceptions import UsageError
@@ -18,6 +21,7 @@ from typer._click.exceptions import UsageError
 from pipelines.cli.main import app
 from pipelines.cli.slips import usage_problem
 from tests.conftest import ROOT
+from tests.faults.killed_workers import finished_trainings
 from tests.pipelines.commands import ALL
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -177,13 +181,15 @@ def test_short_help_everywhere() -> None:
         assert "-h" in command.context_settings.get("help_option_names", ["-h"]), name
 
 
-def in_terminal(words: list[str], place: Path, columns: int = 80, *, after: bytes = b"", **env: str) -> tuple[int, str]:
-    """Run a command in a pseudo-terminal, interrupted once some text was shown."""
+def in_terminal(
+    words: list[str], place: Path, columns: int = 80, *, after: bytes = b"", code: str = "", **env: str
+) -> tuple[int, str]:
+    """Run a command, or Python, in a pseudo-terminal, interrupted once some text was shown."""
     master, slave = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": str(columns), "TERM": "xterm", **env}
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", *words], cwd=place, env=environment, stdin=slave, stdout=slave,
-        stderr=slave, start_new_session=True,
+        [sys.executable, *(["-c", code] if code else ["-m", "pipelines", *words])], cwd=place, env=environment,
+        stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
     )  # fmt: skip
     os.close(slave)
     text, end = b"", time.monotonic() + 200
@@ -214,18 +220,89 @@ def test_colours_on_a_terminal_only(tmp_path: Path) -> None:
     assert plain == red.replace("\x1b[1;31m", "").replace("\x1b[0m", "")
 
 
-def test_an_interrupted_study_says_how_to_go_on(tmp_path: Path, own_data: Path) -> None:
-    """One bar on the terminal; Ctrl-C ends with 130, one message, and a study that is listed as unfinished."""
-    words = ["study", "--unpinned", "--classes", "0,1,2", "--source", str(own_data), "--epochs", "2", "--seeds", "40"]
-    code, shown = in_terminal(words, tmp_path, after=b"mean ")
-    assert "/40" in shown
-    assert "mean " in shown
-    assert "interrupted; the same command goes on" in shown, shown[-2000:]
+MANY = {
+    "study": ("study --config given.toml --seeds 12 --out data/runs/many", "{fixed}"),
+    "search": ("search given.toml --out data/runs/many", "folds = 6\ntake = 6\n[base]\n{base}\n{variants}"),
+    "sweep": ("sweep given.toml --trials 12 --out data/runs/many", "[fixed]\n{base}\n{ranges}"),
+}
+"""Commands of twelve trainings: the words, and what each reads."""
+
+
+def begun_in(place: Path, command: str) -> list[str]:
+    """Write what a command reads; return its words."""
+    words, text = MANY[command]
+    base = "dataset = { classes = ['0', '1', '2'], pinned = false }\nmodel = { hidden = [8] }\n"
+    base += "train = { epochs = 2, batch_size = 8, validation_fraction = 0.2 }"
+    given = text.replace("{fixed}", base).replace("{base}", base)
+    given = given.replace("{variants}", "[variant.a]\n[variant.b.train]\nmomentum = 0.5")
+    given = given.replace("{ranges}", "[parameters]\n'train.momentum' = { float = [0, 0.9] }")
+    (place / "given.toml").write_text(given if command == "study" else f"recipe = 'report'\n{given}")
+    return [*words.split(), "--source", "own"]
+
+
+def listed(place: Path, columns: int) -> tuple[str, dict[str, Any]]:
+    """What `runs list` says of the one thing there: its row on a terminal, and its JSON."""
+    _, table = in_terminal(["runs", "list"], place, columns)
+    row = table.replace("\r", "").splitlines()[1]
+    assert len(row) <= columns
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", "runs", "list", "--json"], cwd=place, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True,
+    )  # fmt: skip
+    (entry,) = [entry for entries in json.loads(done.stdout).values() for entry in entries]
+    return row, entry
+
+
+@pytest.mark.parametrize(("command", "columns"), [("study", 60), ("search", 80), ("sweep", 140)])
+def test_interrupted_it_says_how_to_go_on(tmp_path: Path, own_data: Path, command: str, columns: int) -> None:
+    """One bar on a terminal; Ctrl-C ends with 130 and one message; what is finished is listed, and not done again."""
+    if command == "sweep":
+        pytest.importorskip("optuna")
+    words = begun_in(tmp_path, command)
+    code, shown = in_terminal(words, tmp_path, columns, after=b"mean ")
     assert "Traceback" not in shown
-    assert code == 130
-    _, listed = in_terminal(["runs", "list"], tmp_path, 60)
-    assert "unfinished " in listed
-    assert "/40" in listed
+    assert (code, "interrupted; the same command goes on" in shown) == (130, True), shown[-2000:]
+    bars = [bar for bar in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)) if "/12" in bar]
+    assert any(re.search(rf"{command} .*[1-9]\d?/12 mean \d+\.\d\d % \d+:\d\d:\d\d|-:--:--", bar) for bar in bars)
+    assert max(map(len, bars)) <= columns
+    before = finished_trainings(tmp_path / "data" / "runs" / "many")
+    row, entry = listed(tmp_path, columns)
+    assert row.startswith(f"unfinished {len(before)}/12 ")
+    assert entry["state"] == f"unfinished {len(before)}/12"
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", *words], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert not any("\x1b" in line or "mean" in line or "/12" in line for line in lines)
+    assert len(lines) >= 12 - len(before)
+    after = finished_trainings(tmp_path / "data" / "runs" / "many")
+    assert len(after) == 12
+    assert {name: after[name] for name in before} == before
+    row, entry = listed(tmp_path, columns)
+    assert row.startswith(f"{command} ")
+    assert entry["state"] == command
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+@pytest.mark.parametrize("colour", [True, False])
+def test_the_bar_fits_the_terminal(tmp_path: Path, columns: int, colour: bool) -> None:
+    """Done of all, mean so far and time left at any width; no colours where NO_COLOR asks for none."""
+    code = (
+        "from pipelines.cli.terminal import overall\n"
+        "import time\n"
+        "with overall('search', 10, quiet=False) as told:\n"
+        "    for k in range(4, 9):\n"
+        "        told(f'variant, fold {k}: ' + 50 * 'long ', 0.9 + 0.01 * k, k)\n"
+        "        time.sleep(0.15)\n"
+    )
+    shown = in_terminal([], tmp_path, columns, code=code, **({} if colour else {"NO_COLOR": "1"}))[1]
+    assert bool(re.search(r"\x1b\[[0-9;]*m", shown.replace("\x1b[0m", ""))) == colour
+    plain = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
+    assert max(map(len, plain)) <= columns
+    (last,) = {bar for bar in plain if "8/10" in bar and "mean 96.00 %" in bar}
+    assert re.fullmatch(r"search .+ 8/10 mean 96\.00 % 0:00:0[01]", last.strip()), last
 
 
 @pytest.mark.parametrize("columns", [60, 80, 140])

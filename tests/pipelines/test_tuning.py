@@ -16,14 +16,16 @@ from bpfunc.training.not_finite import NotFiniteError
 from pipelines.artifacts import Trained
 from pipelines.dataset.places import Places
 from pipelines.disk.json_text import json_value
+from pipelines.disk.ownership import PROGRESS, Progress, kind_of, read_progress, write_progress
 from pipelines.errors import DataProblem, PipelineError, WorkFailed
+from pipelines.runs.listing import list_tunings
 from pipelines.spec.run_spec import DatasetSpec
 from pipelines.stages.prepare import prepare as stage_prepare
 from pipelines.studies import executors
 from pipelines.studies.executors import run_jobs
 from pipelines.studies.tuning import conduct, cross_validation, judge
 from pipelines.studies.tuning.sweep import sweep_table
-from pipelines.training.progress import Observer, Progress
+from pipelines.training.progress import Observer, Progress as Epoch
 
 SETTINGS = """
 recipe = "report"
@@ -60,14 +62,15 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def conducted(kind: str, tmp_path: Path, places: Places, workers: executors.Workers) -> object:
+def conducted(
+    kind: str, tmp_path: Path, places: Places, workers: executors.Workers, storage: str | None = None
+) -> object:
     """Conduct one of the two in ``tmp_path / "out"``; return what its table holds."""
     (tmp_path / "given.toml").write_text(CALLS[kind][0])
     if kind == "search":
         return conduct.conduct_search(tmp_path / "given.toml", tmp_path / "out", places, workers)
-    return sweep_table(
-        conduct.conduct_sweep(tmp_path / "given.toml", tmp_path / "out", CALLS[kind][1], places, workers).results
-    )
+    path, out, count = tmp_path / "given.toml", tmp_path / "out", CALLS[kind][1]
+    return sweep_table(conduct.conduct_sweep(path, out, count, places, workers, storage=storage).results)
 
 
 @pytest.fixture
@@ -107,7 +110,7 @@ def test_each_is_one_call(kind: str, tmp_path: Path, places: Places, monkeypatch
     assert told == ([count] * count if kind == "search" else []), "what was there is not counted as done again"
 
 
-def not_finite_at_once(epochs: Iterator[Progress]) -> Iterator[Progress]:
+def not_finite_at_once(epochs: Iterator[Epoch]) -> Iterator[Epoch]:
     """A gradient overflows in the first epoch."""
     raise NotFiniteError("loss", 1)
     yield from epochs
@@ -116,7 +119,7 @@ def not_finite_at_once(epochs: Iterator[Progress]) -> Iterator[Progress]:
 def judged_infinite(number: int) -> Observer:
     """The weights are finite, and what they make of the rows left out is not, after this epoch alone."""
 
-    def spoiled(epochs: Iterator[Progress]) -> Iterator[Progress]:
+    def spoiled(epochs: Iterator[Epoch]) -> Iterator[Epoch]:
         for progress in epochs:
             wrong = attrs.evolve(progress.record, validation_loss=np.inf if number < 3 else np.nan)
             lost = progress.record.epoch == number
@@ -226,3 +229,70 @@ def test_a_search_needs_no_common_disk(tmp_path: Path, places: Places, monkeypat
     other = attrs.evolve(data, sources=dict.fromkeys(data.sources, "0" * 64))
     with pytest.raises(DataProblem, match="this worker has other rows than the search: train images"):
         run_fold("a", search.variants["a"], (0, 2), places, other, log / "a-0-none.json")
+
+
+@pytest.mark.usefixtures("in_threads")
+def test_interrupted_it_is_known_and_goes_on(kind: str, tmp_path: Path, places: Places) -> None:
+    """After one trial, and with the trials kept elsewhere, the directory is known, listed, and gone on with."""
+
+    @contextmanager
+    def interrupted(total: int) -> Iterator[Callable[..., None]]:
+        def told(line: str, accuracy: float | None, done: int | None = None) -> None:
+            raise KeyboardInterrupt
+
+        yield told
+
+    storage = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    count, out = CALLS[kind][1], tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        conducted(kind, tmp_path, places, executors.Workers(progress=interrupted), storage)
+    assert kind_of(out) == kind
+    (entry,) = list_tunings(tmp_path)
+    assert (entry.state, entry.recipe) == (f"unfinished 1/{count}", "report")
+    table = conducted(kind, tmp_path, places, executors.Workers(), storage)
+    assert isinstance(table, list)
+    (again,) = list_tunings(tmp_path)
+    assert (again.state, again.trials, again.began) == (kind, count, entry.began)
+    (out / PROGRESS).unlink()  # as former versions left it
+    assert kind_of(out) == kind
+    (old,) = list_tunings(tmp_path)
+    assert (old.state, old.trials, old.asked) == (kind, None, None)
+    assert conducted(kind, tmp_path, places, executors.Workers(), storage) == table
+    if kind == "search":
+        (out / PROGRESS).unlink()
+        (out / "search.json").unlink()
+        assert list_tunings(tmp_path)[0].state == "unfinished search"
+
+
+@pytest.mark.parametrize("recipe", ["report", "", "a, begun b", "a\nb", "\x1b[31m", "x" * 5000, "größe"])
+def test_how_far_it_has_come_is_read_back(kind: str, tmp_path: Path, recipe: str) -> None:
+    """Whatever the recipe is called, one line of text says how far a search or sweep has come."""
+    progress = Progress("search" if kind == "search" else "sweep", 3, 10, recipe, 1_795_604_142.25)
+    write_progress(tmp_path, progress)
+    found = read_progress(tmp_path)
+    assert found is not None
+    assert attrs.evolve(found, recipe=recipe) == progress
+    assert found.recipe.isprintable()
+    assert kind_of(tmp_path) == kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "search 3/10",
+        "run 3/10 of a, begun 2026-11-25T15:00:00\n",
+        "search 3/10 of a, begun today\n",
+        "search -3/10 of a, begun 2026-11-25\n",
+        "search 3/10 of a, begun 2026-11-25T15:00:00",
+        "search 3/\u0661 of a, begun 2026-11-25\n",
+        "search 3/10 of a" + 100_000 * ", begun ",
+        "sweep 3/9999999999 of a, begun 2026-11-25\n",
+        "sweep 1/2 of a, begun 2026-11-25\nand more",
+    ],
+)
+def test_a_file_that_says_something_else_makes_no_search(tmp_path: Path, text: str) -> None:
+    """A directory of another program is left alone."""
+    (tmp_path / PROGRESS).write_text(text)
+    assert read_progress(tmp_path) is None
+    assert kind_of(tmp_path) is None

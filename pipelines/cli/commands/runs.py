@@ -15,7 +15,7 @@ from pipelines.errors import UsageProblem
 from pipelines.runs.naming import RUNS
 
 if TYPE_CHECKING:
-    from pipelines.runs.listing import RunEntry
+    from pipelines.runs.listing import RunEntry, StudyEntry, TuningEntry
 
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Directory of the runs.")]
 
@@ -28,31 +28,33 @@ def list_runs(
     ] = "date",
     as_json: AsJson = False,
 ) -> None:
-    """List the runs and studies in a directory, the one that began last at the end, with the settings that differ.
+    """List runs, studies, searches and sweeps, the one that began last at the end, with the settings that differ.
 
     Example:
         bpfunc runs list
         bpfunc runs list --sort accuracy
         bpfunc runs list --runs elsewhere --json
     """
-    from pipelines.runs.listing import list_runs, list_studies
+    from pipelines.runs.listing import list_runs, list_studies, list_tunings
     from pipelines.runs.text import SORTS, run_lines
 
     found, studies = sorted(list_runs(runs), key=SORTS[sort]), sorted(list_studies(runs), key=SORTS[sort])
+    tunings = sorted(list_tunings(runs), key=SORTS[sort])
     if as_json:
-        facts = ("recipe", "state", "seeds", "asked", "began", "mean_test_accuracy", "damaged")
-        listed = [{"path": str(study.path)} | {name: getattr(study, name) for name in facts} for study in studies]
-        print_json({"runs": [_plain(entry) for entry in found], "studies": listed})
-    elif found or studies:
-        print_text(run_lines(found, studies, width=terminal_width(), by=sort))
+        plain = {"runs": list(map(_plain, found)), "studies": list(map(_plain, studies))}
+        for name, kind in (("searches", "search"), ("sweeps", "sweep")):
+            plain[name] = [_plain(entry) for entry in tunings if entry.kind == kind]
+        print_json(plain)
+    elif found or studies or tunings:
+        print_text(run_lines(found, [*studies, *tunings], width=terminal_width(), by=sort))
     else:
         print_text(printable(f"no runs in {runs}"))
 
 
-def _plain(entry: RunEntry) -> dict[str, object]:
+def _plain(entry: RunEntry | StudyEntry | TuningEntry) -> dict[str, object]:
     import attrs
 
-    return attrs.asdict(entry) | {"path": str(entry.path)}
+    return attrs.asdict(entry) | {"path": str(entry.path), "state": entry.state}
 
 
 def show(run: RunDirectory, as_json: AsJson = False) -> None:

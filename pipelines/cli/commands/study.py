@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +38,7 @@ from pipelines.cli.options import (
 from pipelines.cli.terminal import overall, print_json, print_text, say
 from pipelines.disk.untrusted.printable import in_lines, printable, shell
 from pipelines.runs.naming import RUNS
+from pipelines.training.interrupts import Interrupted
 from pipelines.training.threads import use_threads
 
 if TYPE_CHECKING:
@@ -87,8 +90,8 @@ def study(
         settings=settings,
     )
     directory, places = out or RUNS / f"study-{spec.name}", Places(source=source, cache=cache, raw=raw)
-    workers = _workers("study", executor, jobs, threads, quiet=quiet)
-    done = conduct_study(spec, seeds, directory, places, workers, ablate=ablate)
+    with _workers("study", executor, jobs, threads, quiet=quiet) as workers:
+        done = conduct_study(spec, seeds, directory, places, workers, ablate=ablate)
     if as_json:
         document = {"study": str(directory), "page": str(done.page), **study_table(done.study)}
         print_json(document | {"ablation": ablation_table(done.ablation)} if ablate else document)
@@ -99,11 +102,16 @@ def study(
         print_text(in_lines([f"study: {directory / 'study.json'}", f"page: {done.page}"]))
 
 
-def _workers(name: str, executor: str, jobs: int, threads: int, *, quiet: bool) -> Workers:
+@contextmanager
+def _workers(name: str, executor: str, jobs: int, threads: int, *, quiet: bool) -> Iterator[Workers]:
+    """Give what runs many trainings; whenever it is interrupted, say that the same command goes on."""
     from pipelines.studies.executors import Workers
 
     bar = partial(overall, name, quiet=quiet)
-    return Workers(executor=executor, jobs=jobs, threads=threads, say=partial(say, quiet=quiet), progress=bar)
+    try:
+        yield Workers(executor=executor, jobs=jobs, threads=threads, say=partial(say, quiet=quiet), progress=bar)
+    except (KeyboardInterrupt, Interrupted):
+        raise Interrupted("the same command goes on") from None
 
 
 def search(
@@ -131,11 +139,9 @@ def search(
     from pipelines.studies.text import search_lines
     from pipelines.studies.tuning.conduct import conduct_search
 
-    workers, places = (
-        _workers("search", executor, jobs, threads, quiet=quiet),
-        Places(source=source, cache=cache, raw=raw),
-    )
-    table = conduct_search(space, out, places, workers, changes=settings_with(engine, settings))
+    places, changes = Places(source=source, cache=cache, raw=raw), settings_with(engine, settings)
+    with _workers("search", executor, jobs, threads, quiet=quiet) as workers:
+        table = conduct_search(space, out, places, workers, changes=changes)
     if as_json:
         print_json(table)
     else:
@@ -172,8 +178,9 @@ def sweep(
     from pipelines.studies.tuning.sweep import sweep_table
 
     directory, places = out or RUNS / f"sweep-{space.stem}", Places(source=source, cache=cache, raw=raw)
-    workers, changes = _workers("sweep", executor, jobs, threads, quiet=quiet), settings_with(engine, settings)
-    done = conduct_sweep(space, directory, trials, places, workers, changes=changes, storage=storage)
+    changes = settings_with(engine, settings)
+    with _workers("sweep", executor, jobs, threads, quiet=quiet) as workers:
+        done = conduct_sweep(space, directory, trials, places, workers, changes=changes, storage=storage)
     if as_json:
         best, *rows = sweep_table([done.best, *done.results])
         print_json({"sweep": str(directory), "config": str(done.config), "best": best, "trials": rows})

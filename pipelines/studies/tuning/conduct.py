@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import attrs
 
 from pipelines.dataset.places import Places
 from pipelines.disk.atomic import make_directory, write_bytes
 from pipelines.disk.json_text import write_json
-from pipelines.disk.ownership import check_new_directory
+from pipelines.disk.ownership import PROGRESS, Progress, check_new_directory, read_progress, write_progress
 from pipelines.spec.toml import to_toml
 from pipelines.studies.executors import Workers
 from pipelines.studies.text import search_trial_line, trial_line
@@ -52,15 +54,19 @@ def conduct_search(
         PipelineError: There is no data, a trial failed, or every variant diverged; what is finished stays.
     """
     search = load_search(path, changes)
-    check_new_directory(directory, "search", reads=[path], writes=("search.json",))
+    check_new_directory(directory, "search", reads=[path], writes=("search.json", PROGRESS))
     search = settled_search(search)
     data = search_data(search, places)
     files = trial_files(search, directory, data)
     there, found = sum(read_trial(file) is not None for file in files.values()), dict[tuple[str, int], Trial]()
+    make_directory(directory)
+    note = _note(directory, "search", search.recipe, len(files))
+    note(there)
     with workers.begin(next(iter(search.variants.values())), len(files)) as (executor, told):
         for trial in run_search(search, directory, places, executor, data):
             found[trial.variant, trial.fold] = trial
-            told(search_trial_line(trial), trial.validation_accuracy, max(there, len(found)))
+            note(done := max(there, len(found)))
+            told(search_trial_line(trial), trial.validation_accuracy, done)
     table = search_table([found[which] for which in files])
     write_search(directory, table)
     return table
@@ -106,20 +112,30 @@ def conduct_sweep(
         PipelineError: There is no data, the storage failed, or no trial was trained to the end; what is finished stays.
     """
     asked = load_space(path, changes)
-    check_new_directory(directory, "sweep", reads=[path], writes=("sweep.db", "sweep.json", "best.toml"))
+    check_new_directory(directory, "sweep", reads=[path], writes=("sweep.db", "sweep.json", "best.toml", PROGRESS))
     space = attrs.evolve(asked, base=settled(asked.base))
     data = train_data(space.base.dataset, places, read=True)
     make_directory(directory)
     url = storage or storage_url(directory)
     with storage_failures(url):
-        study = open_study(space, url, data)
+        study, note = open_study(space, url, data), _note(directory, "sweep", space.base.name, trials)
+        note(len(results_of(study)))
         with workers.begin(space.base, trials) as (executor, told):
             for trial in run_sweep(space, url, trials, places, executor, jobs=workers.jobs, data=data):
-                told(trial_line(trial), trial.validation_accuracy, len(results_of(study)))
+                note(done := len(results_of(study)))
+                told(trial_line(trial), trial.validation_accuracy, done)
         results = results_of(study)
+        note(len(results))
     if len(results) < trials:
         workers.say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them")
     write_json(directory / "sweep.json", sweep_table(results))
     best, config = best_trial(results), directory / "best.toml"
     write_bytes(config, to_toml(with_settings(asked.base, best.settings, where=str(path))).encode())
     return ConductedSweep(results, best, config)
+
+
+def _note(directory: Path, kind: Literal["search", "sweep"], recipe: str, asked: int) -> Callable[[int], None]:
+    """Write into a directory how many trainings are done of those asked for; a directory keeps when it began."""
+    before = read_progress(directory)
+    began = time.time() if before is None else before.began
+    return lambda done: write_progress(directory, Progress(kind, done, asked, recipe, began))
