@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from pipelines.disk.json_text import json_value
-from pipelines.disk.ownership import write_output
+from pipelines.disk.ownership import check_output, write_output
 from pipelines.disk.parquet import fixed_size_rows
+from pipelines.errors import UsageProblem
 from pipelines.inference.inputs import Conversion, Images
 from pipelines.runs.network import Network, probabilities
 
@@ -96,6 +97,27 @@ def answers_table(answers: Answers) -> pa.Table:
     ]
     schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
     return pa.table(columns, schema=schema.with_metadata({"class_names": "\n".join(answers.class_names)}))
+
+
+OTHER_FORMATS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".xlsx", ".html", ".feather", ".arrow", ".npy", ".npz")
+"""Endings of files that would not hold what they say."""
+
+
+def check_answers_file(path: Path, *, reads: Iterable[Path]) -> None:
+    """Refuse a file for answers before the network is asked for any.
+
+    Args:
+        path: Where the answers shall go.
+        reads: Files and directories that are read.
+
+    Raises:
+        UsageProblem: The file's name promises another format than Parquet, or it is one that must not be written.
+        WorkFailed: Its directory does not exist.
+    """
+    if path.suffix.lower() in OTHER_FORMATS:
+        remedy = f"name it {path.with_suffix('.parquet').name}; `--json` prints the answers as text"
+        raise UsageProblem("the answers are written as Parquet", where=str(path), remedy=remedy)
+    check_output(path, reads=reads)
 
 
 def write_answers(path: Path, answers: Answers) -> None:

@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -158,13 +158,31 @@ class ProcessExecutor(Executor):
         self.shutdown(cancel_futures=kind is not None)
 
 
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Keep a Python that is started from importing a person's ``signal.py`` out of the current directory.
+
+    A new process imports modules before it is told the path of this one, which it takes over.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
 class _Worker:
     """A process and the pipe to it."""
 
     def __init__(self, threads: int) -> None:
         self.pipe, theirs = CONTEXT.Pipe()
         self.process = CONTEXT.Process(target=_serve, args=(theirs, threads), daemon=True)
-        self.process.start()
+        with _safe_path():
+            self.process.start()
         theirs.close()
         self._begun = False
         self._stopped = 0.0

@@ -140,7 +140,7 @@ def test_read_only_cache(places: Places, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_file_in_the_place_of_the_cache(places: Places) -> None:
     """A message, and the file is as it was."""
     places.cache.write_text("precious")
-    with pytest.raises(WorkFailed, match="cannot make the directory"):
+    with pytest.raises(WorkFailed, match="this is not a directory"):
         prepared(places)
     assert places.cache.read_text() == "precious"
 

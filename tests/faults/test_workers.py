@@ -376,3 +376,14 @@ def test_a_command_suspended_with_its_workers_goes_on(tmp_path: Path, own_data: 
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert left_over(frozenset(workers), seconds=10) == []
+
+
+def test_modules_of_the_current_directory_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person's ``signal.py`` beside the data is not the one that a worker starts with."""
+    for name in ("signal", "random", "typing", "tempfile", "socket", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a script of a person')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    with ProcessExecutor(1) as executor:
+        assert executor.submit(os.getpid).result() != os.getpid()
+    assert "PYTHONSAFEPATH" not in os.environ

@@ -22,10 +22,10 @@ from PIL import Image
 
 from pipelines.dataset.places import Places
 from pipelines.disk.parquet import fixed_size_rows
-from pipelines.errors import DataProblem
+from pipelines.errors import DataProblem, UsageProblem
 from pipelines.inference.images import converted
 from pipelines.inference.inputs import PIXEL_LIMIT, Convert, input_files, read_images, read_picture
-from pipelines.inference.predict import answers_table, predict, write_answers
+from pipelines.inference.predict import answers_table, check_answers_file, predict, write_answers
 from pipelines.runs.network import Network, read_network
 from pipelines.runs.predictions import read_predictions
 from pipelines.runs.run import evaluate_run, train_run
@@ -519,3 +519,12 @@ def test_no_run(cli: Cli) -> None:
     done = cli("predict", "nowhere", "a.png")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no run directory" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["answers.csv", "answers.JSON", "answers.npz"])
+def test_a_name_that_promises_another_format_is_refused(name: str, tmp_path: Path) -> None:
+    """A table that is written as Parquet is not called .csv."""
+    with pytest.raises(UsageProblem, match=r"written as Parquet .*name it answers.parquet"):
+        check_answers_file(tmp_path / name, reads=[])
+    check_answers_file(tmp_path / "answers.parquet", reads=[])
+    check_answers_file(tmp_path / "answers", reads=[])

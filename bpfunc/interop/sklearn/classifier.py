@@ -17,7 +17,7 @@ from bpfunc.batches.batch import Batch
 from bpfunc.compiled.choice import EngineChoice
 from bpfunc.interop.sklearn.estimator import _Backprop
 from bpfunc.interop.sklearn.parameters import Callback, Write
-from bpfunc.interop.sklearn.validation import _column, _dense, _named
+from bpfunc.interop.sklearn.validation import _column, _dense, _named, _unmasked
 from bpfunc.layers import Layer
 from bpfunc.losses import Loss, binary_cross_entropy, cross_entropy, focal, multilabel_cross_entropy
 from bpfunc.losses.scaled import scaled
@@ -255,7 +255,9 @@ class BackpropClassifier(ClassifierMixin, _Backprop):  # type: ignore[misc]
         return np.concatenate([np.zeros_like(outputs), outputs], axis=1) if single else outputs
 
     def _check_y(self, y: object) -> NDArray[np.generic]:
-        labels: NDArray[np.generic] = _column(check_array(_dense(y), ensure_2d=False, dtype=None, input_name="y"))
+        labels: NDArray[np.generic] = _column(
+            check_array(_dense(_unmasked("y", y)), ensure_2d=False, dtype=None, input_name="y")
+        )
         check_classification_targets(labels)
         if type_of_target(labels) == "multiclass-multioutput":
             raise ValueError("Unknown label type: several columns of y, and not of 0 and 1 alone")

@@ -23,7 +23,7 @@ from bpfunc.compiled.choice import Engine
 from bpfunc.interop.mlp_parts import dense_params, until_converged
 from bpfunc.interop.sklearn.files import _estimator_bytes, _read_estimator
 from bpfunc.interop.sklearn.parameters import _dtype, _Parameters
-from bpfunc.interop.sklearn.validation import _check_weights, _dense
+from bpfunc.interop.sklearn.validation import _check_weights, _dense, _unmasked
 from bpfunc.keys import Key, split
 from bpfunc.losses import Loss
 from bpfunc.metrics import Metric, mean
@@ -200,8 +200,8 @@ class _Backprop(_Parameters):
         fresh = not hasattr(self, "state_") or not (self.warm_start or incremental)
         rows, targets = validate_data(
             self,
-            X,
-            y,
+            _unmasked("X", X),
+            _unmasked("y", y),
             accept_sparse="csr",
             dtype=self._accepted() if fresh else _dtype(self.state_),
             multi_output=True,
@@ -248,7 +248,7 @@ class _Backprop(_Parameters):
         """Validation rows that the caller gave."""
         if not 2 <= len(validation_data) <= 3:
             raise ValueError("validation_data is (X, y) or (X, y, sample_weight)")
-        X = validate_data(self, validation_data[0], accept_sparse="csr", dtype=dtype, reset=False)
+        X = validate_data(self, _unmasked("X", validation_data[0]), accept_sparse="csr", dtype=dtype, reset=False)
         try:
             y = self._check_y(validation_data[1])
             targets = self._targets(y, dtype)
@@ -308,7 +308,7 @@ class _Backprop(_Parameters):
         """What the network says, (n, K)."""
         check_is_fitted(self)
         state, dtype = self.state_, _dtype(self.state_)
-        rows: FloatArray = validate_data(self, X, accept_sparse="csr", dtype=dtype, reset=False)
+        rows: FloatArray = validate_data(self, _unmasked("X", X), accept_sparse="csr", dtype=dtype, reset=False)
         model, size = self._model(dtype), 1024 if issparse(rows) else rows.shape[0]
         parts = (_dense(rows[start : start + size]) for start in range(0, rows.shape[0], size))
         return np.concatenate([predict(model, state.params, state.layer_state, part) for part in parts])

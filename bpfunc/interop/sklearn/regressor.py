@@ -13,7 +13,7 @@ from sklearn.utils import Tags, check_array
 from bpfunc.arrays.types import FloatArray, IntArray
 from bpfunc.batches.batch import Batch
 from bpfunc.interop.sklearn.estimator import _Backprop
-from bpfunc.interop.sklearn.validation import _column, _named
+from bpfunc.interop.sklearn.validation import _column, _named, _unmasked
 from bpfunc.losses import Loss, absolute_error, huber, squared_error
 from bpfunc.losses.scaled import scaled
 from bpfunc.metrics import Metric
@@ -80,7 +80,7 @@ class BackpropRegressor(RegressorMixin, _Backprop):  # type: ignore[misc]
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
     def _check_y(self, y: object) -> NDArray[np.generic]:
-        return _column(check_array(y, ensure_2d=False, dtype="numeric", input_name="y"))
+        return _column(check_array(_unmasked("y", y), ensure_2d=False, dtype="numeric", input_name="y"))
 
     def _learn_outputs(self, y: NDArray[np.generic], classes: ArrayLike | None, *, fresh: bool, whole: bool) -> None:
         outputs = 1 if y.ndim == 1 else y.shape[1]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils import check_array, column_or_1d
 
+from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.types import FloatArray
 
 _Rule: TypeAlias = tuple[Callable[[float], bool], str]
@@ -69,7 +70,9 @@ def _named(name: str, value: object, names: Iterable[str], kind: type, meaning: 
 def _check_weights(sample_weight: object, rows: int) -> FloatArray | None:
     if sample_weight is None:
         return None
-    weights: FloatArray = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    weights: FloatArray = check_array(
+        _unmasked("sample_weight", sample_weight), ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
     if weights.shape != (rows,):
         raise ValueError(f"sample_weight is one number for each of the {rows} rows, got shape {weights.shape}")
     if not (weights >= 0).all() or not weights.any():
@@ -79,6 +82,13 @@ def _check_weights(sample_weight: object, rows: int) -> FloatArray | None:
 
 RowsT = TypeVar("RowsT", bound=object)
 """An array, or a sparse one."""
+
+
+def _unmasked(name: str, rows: RowsT) -> RowsT:
+    """Refuse a masked array, whose mask scikit-learn would lose in silence."""
+    if isinstance(rows, np.ma.MaskedArray):
+        plain_numbers(name, rows)
+    return rows
 
 
 def _dense(rows: RowsT) -> RowsT:

@@ -60,14 +60,13 @@ def predict(
     check_order(run, inputs, ["bpfunc", "predict"])
     directory = find_run(run)
     use_threads(threads)
-    from pipelines.disk.ownership import check_output
     from pipelines.inference.inputs import read_images
-    from pipelines.inference.predict import answers_document, predict as predicted, write_answers
+    from pipelines.inference.predict import answers_document, check_answers_file, predict as predicted, write_answers
     from pipelines.inference.text import answer_lines
     from pipelines.runs.network import read_network
 
     if out is not None:
-        check_output(out, reads=[directory, *inputs])
+        check_answers_file(out, reads=[directory, *inputs])
     problems: list[DataProblem] = []
     answers = predicted(read_network(directory), read_images(inputs, convert, refused=problems.append))
     if problems and not answers.files:

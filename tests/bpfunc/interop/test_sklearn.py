@@ -697,3 +697,19 @@ def test_a_file_of_an_earlier_version_was_numpys() -> None:
     del facts["engine"], facts["params"]["engine"]
     old = BackpropClassifier.from_bytes(to_safetensors(model.state_, metadata={"bpfunc": json.dumps(facts)}))
     assert (old.engine_, old.engine) == ("numpy", "auto")
+
+
+@unsettled
+@pytest.mark.parametrize("masked", ["X", "y", "sample_weight"])
+@pytest.mark.parametrize("estimator", [BackpropClassifier, BackpropRegressor])
+def test_masks_are_not_lost(estimator: type[BackpropClassifier | BackpropRegressor], masked: str) -> None:
+    """scikit-learn takes what lies below a mask; here it is refused."""
+    given = {"X": np.eye(4), "y": np.arange(4) % 2, "sample_weight": np.ones(4)}
+    fitted = estimator(hidden_layer_sizes=(2,), max_iter=1)
+    hidden = np.ma.masked_greater(given[masked], 0.5)
+    with pytest.raises(TypeError, match="masked array, whose mask would be lost"):
+        fitted.fit(**{**given, masked: hidden})
+    if masked == "X":
+        fitted.fit(**given)
+        with pytest.raises(TypeError, match="masked array"):
+            fitted.predict(hidden)
