@@ -22,14 +22,14 @@ SMALL = 65536
 """Bytes below which finding the place costs more than it brings."""
 
 
-def empty(shape: Shape, dtype: DTypeLike) -> FloatArray:
+def empty(shape: Shape | int, dtype: DTypeLike) -> FloatArray:
     """Allocate an array without filling it, its first byte at a multiple of 64.
 
     NumPy's own arrays begin at a multiple of 16, so that most of a processor's vector loads and stores straddle two
     cache lines.
 
     Args:
-        shape: Shape of the array.
+        shape: Shape of the array; its length where it has one axis.
         dtype: Data type of the array, floating.
 
     Returns:
@@ -42,7 +42,7 @@ def empty(shape: Shape, dtype: DTypeLike) -> FloatArray:
 
     Reference: Intel, "64 and IA-32 architectures optimization reference manual", on cache line splits (2024).
     """
-    size = prod(shape) * np.dtype(dtype).itemsize
+    size = (shape if isinstance(shape, int) else prod(shape)) * np.dtype(dtype).itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
     room = np.empty(size + CACHE_LINE, np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, cast
 
 import attrs
 import numpy as np
@@ -17,6 +17,8 @@ from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly, readonly_arrays
 from bpfunc.keys import Key, fold_in, permutation, split, uniform
 from bpfunc.layers import ShapeError
+
+ArrayT = TypeVar("ArrayT", bound=FloatArray | IntArray)
 
 
 @attrs.frozen(eq=False, field_transformer=readonly_arrays)
@@ -112,7 +114,14 @@ def take(data: Batch, rows: IntArray | NDArray[np.bool_]) -> Batch:
         array([2., 0.])
     """
     weights = None if data.weights is None else data.weights[rows]
-    return Batch(data.inputs[rows], data.targets[rows], weights)
+    return Batch(_rows_of(data.inputs, rows), _rows_of(data.targets, rows), weights)
+
+
+def _rows_of(array: ArrayT, rows: IntArray | NDArray[np.bool_]) -> ArrayT:
+    numbered = isinstance(rows, np.ndarray) and rows.dtype.kind == "i"
+    if numbered and type(array) is np.ndarray and array.ndim > 1 and array.flags.c_contiguous:
+        return cast(ArrayT, array.take(rows, axis=0))  # faster than indexing; another layout it would copy whole
+    return cast(ArrayT, array[rows])
 
 
 Sampler: TypeAlias = Callable[[Key, int], IntArray]

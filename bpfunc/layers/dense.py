@@ -137,7 +137,7 @@ def _dense_backward_params(params: DenseParams, residual: FloatArray, dy: FloatA
     x = residual
     if dy.shape != (len(x), params.weight.shape[1]):
         raise ShapeError(f"dense expected a cotangent of shape {(len(x), params.weight.shape[1])}, found {dy.shape}")
-    return DenseParams(_matmul(x.T, dy), None if params.bias is None else dy.sum(axis=0))
+    return DenseParams(_matmul(x.T, dy), None if params.bias is None else np.add.reduce(dy))
 
 
 def _dense_jvp(params: DenseParams, residual: FloatArray, params_dot: DenseParams, x_dot: FloatArray) -> FloatArray:

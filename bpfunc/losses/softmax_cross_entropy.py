@@ -57,12 +57,15 @@ def softmax_cross_entropy(logits: FloatArray, targets: Targets) -> tuple[FloatAr
 
     Reference: Bridle (1990); Bishop, "Pattern recognition and machine learning" (2006), section 4.3.4.
     """
-    rows = class_rows(logits, targets)
-    shifted = logits - logits.max(axis=1, keepdims=True)
+    return _of_rows(logits, class_rows(logits, targets))
+
+
+def _of_rows(logits: FloatArray, rows: FloatArray) -> tuple[FloatArray, CrossEntropyResidual]:
+    shifted = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
     exponentials = np.exp(shifted)
-    total = exponentials.sum(axis=1, keepdims=True)
-    mass = rows.sum(axis=1, keepdims=True)
-    losses: FloatArray = (mass * np.log(total))[:, 0] - weighed(rows, shifted).sum(axis=1)
+    total = np.add.reduce(exponentials, axis=1, keepdims=True)
+    mass = np.add.reduce(rows, axis=1, keepdims=True)
+    losses: FloatArray = (mass * np.log(total))[:, 0] - np.add.reduce(weighed(rows, shifted), axis=1)
     exponentials /= total
     return losses, CrossEntropyResidual(exponentials, rows, mass)
 
@@ -190,5 +193,5 @@ def _smoothed_and_weighted(
     if weights is not None:
         if weights.shape != logits.shape[1:]:
             raise ShapeError(f"cross_entropy has {len(weights)} class weights, found logits {logits.shape}")
-        rows = rows * weights
-    return softmax_cross_entropy(logits, rows)
+        rows = (rows * weights).astype(logits.dtype, copy=False)
+    return _of_rows(logits, rows)

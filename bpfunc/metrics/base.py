@@ -174,7 +174,8 @@ def _mean_measure(
 
 def _mean_over_rows(found: FloatArray | BoolArray, batch: Batch) -> Mean:
     if batch.weights is None:
-        return Mean(float(found.sum(dtype=np.float64)), float(len(found)))
+        total = np.count_nonzero(found) if found.dtype.kind == "b" else found.sum(dtype=np.float64)
+        return Mean(float(total), float(len(found)))
     weights = row_weights(batch, len(found))
     return Mean(float(weighed(weights, found.astype(np.float64)).sum()), float(weights.sum()))
 
@@ -304,7 +305,7 @@ def never_of_nan(outputs: FloatArray, right: BoolArray) -> BoolArray:
         >>> never_of_nan(np.array([[np.nan, 0.0], [1.0, 0.0]]), np.array([True, True]))
         array([False,  True])
     """
-    if not outputs.size or not math.isnan(outputs.max()):  # NaN is the largest where there is one
+    if not outputs.size or not math.isnan(np.maximum.reduce(outputs, axis=None)):  # NaN is larger than all numbers
         return right
     still: BoolArray = right & ~np.isnan(outputs).any(axis=1)
     return still

@@ -30,6 +30,9 @@ from bpfunc.tree import (
 BLOCK = 65536
 """Numbers in a block: small enough for a core's second cache, large enough that calls cost little beside it."""
 
+JOINED = 16384
+"""Numbers in a leaf up to which it goes through the kernels with others: copying costs less than calls."""
+
 Arrays: TypeAlias = Sequence[FloatArray]
 Numbers: TypeAlias = Sequence[float]
 """What a kernel knows of the step: a learning rate, a correction. The kernel uses them as they are."""
@@ -90,7 +93,7 @@ def _in_blocks(parts: tuple[Part, ...], step: int, add: bool) -> FillFn:
     kernels = [(part.kernel, part.numbers(step), part.slots) for part in parts]
 
     def fill(g: FloatArray, p: FloatArray, old: Arrays, out: FloatArray, new: Arrays) -> None:
-        work = empty((min(g.size, BLOCK),), out.dtype)
+        work = empty(min(g.size, BLOCK), out.dtype)
         if g.size <= BLOCK:
             _run_block(kernels, g, p, old, new, out, work, add=add)
             return
@@ -155,13 +158,21 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     like = params if has_params else slots[0] if slots else grads
     rows = fitting_rows(chain.dtypes, grads, like, *slots)
     chosen = acting(chain.parts, grads, len(rows))
-    fills = {parts: chain.engine(parts, step, add) for parts in set(chosen)}
-    leaves = [_opened(row) for row in rows]
+    runs = _runs(rows, chosen)
+    fills = [chain.engine(chosen[run[0]], step, add) for run in runs]
+    opened = [_opened([rows[place] for place in run]) for run in runs]
     with denormals_as_zero() if slots else nullcontext():  # what averages end among
-        for parts, (given, fresh) in zip(chosen, leaves, strict=True):
-            fills[parts](given[0], given[1], given[2:], fresh[0], fresh[1:])
-    closed = [_closed(row[has_params], fresh) for row, (_, fresh) in zip(rows, leaves, strict=True)]
-    result, *new_slots = [tree_fill(tree, [leaf[n] for leaf in closed]) for n, tree in enumerate((grads, *slots))]
+        for fill, (g, p, old, fresh) in zip(fills, opened, strict=True):
+            fill(g, p, old, fresh[0], fresh[1:])
+    closed: list[Any] = [()] * len(rows)
+    for run, (*_, fresh) in zip(runs, opened, strict=True):
+        start = 0
+        for place in run:
+            like = rows[place][has_params]
+            closed[place] = _closed(like, fresh, start)
+            start += np.size(like)
+    columns = zip(*closed, strict=True) if closed else [()] * (1 + len(slots))
+    result, *new_slots = map(tree_fill, (grads, *slots), columns)
     return result, chain.close(tuple(new_slots))
 
 
@@ -291,26 +302,48 @@ def acting(parts: tuple[Part, ...], tree: Tree, leaves: int) -> list[tuple[Part,
     """
     if all(part.applies is None for part in parts):
         return [parts] * leaves
-    return [
+    known: dict[tuple[Part, ...], tuple[Part, ...]] = {}  # leaves with the same parts get one tuple
+    chosen = [
         tuple([part for part in parts if part.applies is None or part.applies(path)])
         for path, _ in tree_leaves_with_path(tree)
     ]
+    return [known.setdefault(acts, acts) for acts in chosen]
 
 
-def _opened(row: Sequence[Any]) -> tuple[list[FloatArray], list[FloatArray]]:
-    """One leaf of all trees as flat arrays, and fresh ones for its results; a number goes as an array of one."""
-    given = [leaf.ravel() if isinstance(leaf, np.ndarray) else np.array([leaf]) for leaf in row]
-    g, p, *old = given
-    dtype = p.dtype if p.dtype.kind == "f" else np.result_type(p.dtype, 1.0)  # whole numbers give floating results
+def _runs(rows: Sequence[tuple[Any, ...]], chosen: Sequence[tuple[Part, ...]]) -> list[list[int]]:
+    """Which leaves go through the kernels at once: small arrays of like dtypes and parts, whose calls cost the most."""
+    runs: dict[Any, list[int]] = {}
+    for place, (row, parts) in enumerate(zip(rows, chosen, strict=True)):
+        small = type(row[0]) is np.ndarray and row[0].size <= JOINED and len(set(map(type, row))) == 1
+        key = (id(parts), *[leaf.dtype for leaf in row]) if small else place
+        runs.setdefault(key, []).append(place)
+    return list(runs.values())
+
+
+def _opened(rows: Sequence[tuple[Any, ...]]) -> tuple[FloatArray, FloatArray, list[FloatArray], list[FloatArray]]:
+    """The leaves of a run as flat arrays, and fresh ones for their results."""
+    g, p, *old = [_flat(leaves) for leaves in zip(*rows, strict=True)]
+    dtype, size = p.dtype, p.size
+    if dtype.kind != "f":
+        dtype = np.result_type(dtype, 1.0)  # whole numbers give floating results
     if g.dtype != dtype:
-        given[0] = g.astype(dtype)
-    return given, [empty(g.shape, dtype), *(empty(slot.shape, slot.dtype) for slot in old)]
+        g = g.astype(dtype)
+    return g, p, old, [empty(size, dtype), *[empty(size, slot.dtype) for slot in old]]
 
 
-def _closed(like: Any, results: Sequence[FloatArray]) -> Sequence[Any]:
+def _flat(leaves: Sequence[Any]) -> FloatArray:
+    """Arrays end to end; a number as an array of one."""
+    if len(leaves) > 1:
+        return np.concatenate(leaves, axis=None)
+    array: FloatArray = leaves[0].ravel() if isinstance(leaves[0], np.ndarray) else np.array(leaves)
+    return array
+
+
+def _closed(like: Any, results: Sequence[FloatArray], start: int) -> Sequence[Any]:
     """A leaf's results in the form of its parameter, or of its gradient where parameters do not matter."""
     if isinstance(like, np.ndarray):
-        shaped = [result.reshape(like.shape) for result in results]
+        stop, shape = start + like.size, like.shape
+        shaped = [result[start:stop].reshape(shape) for result in results]
         for view in shaped:
             view.setflags(write=False)
         return shaped
@@ -332,8 +365,12 @@ def _run_block(
     """Run the kernels and leave their update, or the parameters with it, in ``out``."""
     u, first = g, 0
     for kernel, numbers, slots in kernels:
-        u = kernel(numbers, u, p, old[first : first + slots], new[first : first + slots], out, work)
-        first += slots
+        if slots:
+            last = first + slots
+            u = kernel(numbers, u, p, old[first:last], new[first:last], out, work)
+            first = last
+        else:
+            u = kernel(numbers, u, p, (), (), out, work)
     if add:
         np.add(p, u, out=out)
     elif u is not out:

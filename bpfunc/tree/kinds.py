@@ -42,6 +42,8 @@ class _Kind(NamedTuple):
     """Values of a node's static fields."""
     build: Callable[[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]], Any]
     """Makes a node of labels, children and static values."""
+    make: Callable[..., Any] | None = None
+    """Makes a node of its children alone, where their number and the class are all that there is of its structure."""
 
 
 def _nothing(node: Any) -> tuple[Any, ...]:
@@ -65,10 +67,16 @@ _kind: Any = cache(_find_kind)
 
 
 def _tuple_kind(cls: type[Any]) -> _Kind:
-    make = (lambda children: children) if cls is tuple else getattr(cls, "_make", None)
+    make = cls if cls is tuple else getattr(cls, "_make", None)
     if make is None:
         raise TypeError(f"a {cls.__name__} in a tree: of tuples only plain and named ones can be made again")
-    return _Kind(lambda node: tuple(range(len(node))), tuple, _nothing, lambda labels, children, static: make(children))
+    return _Kind(
+        lambda node: tuple(range(len(node))),
+        tuple,
+        _nothing,
+        lambda labels, children, static: make(children),
+        lambda *children: make(children),
+    )
 
 
 def _dict_kind(cls: type[Any]) -> _Kind:
@@ -140,6 +148,7 @@ def _record_kind(cls: type[Any]) -> _Kind:
         _refusing_unset(children) if late else children,
         _getter(tuple(field.name for field in static)),
         build if in_order else build_by_name,
+        make if in_order and not static else None,
     )
 
 

@@ -157,7 +157,7 @@ def tree_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
     trees = (tree, *rest)
     try:
         _collect_rows(rows, trees)
-    except _Differ:
+    except (_Differ, ValueError):
         raise _mismatch(tree, *rest) from None
     except RecursionError as error:
         raise nested_too_deeply(error, *trees) from None
@@ -165,22 +165,25 @@ def tree_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
 
 
 def _collect_rows(rows: list[tuple[Any, ...]], nodes: tuple[Tree, ...]) -> None:
-    first, kind = nodes[0], _kind(type(nodes[0]))
-    for other in nodes[1:]:
-        if kind is None:
-            if _kind(type(other)) is not None:
-                raise _Differ
-        elif not _same_node(kind, first, other):
-            raise _Differ
+    first, cls = nodes[0], type(nodes[0])
+    kind = _kind(cls)
     if kind is None:
+        if any(_kind(type(other)) is not None for other in nodes):
+            raise _Differ
         rows.append(nodes)
         return
-    for row in zip(*[kind.children(node) for node in nodes], strict=True):
+    for other in nodes:
+        # Where the children are all that there is, `zip` below sees whether they are as many.
+        if type(other) is not cls or (kind.make is None and not _same_node(kind, first, other)):
+            raise _Differ
+    for row in zip(*map(kind.children, nodes), strict=True):
         # Most children are arrays: a look at their classes is cheaper than a call.
-        if all(type(child) is np.ndarray for child in row):
-            rows.append(row)
+        for child in row:
+            if type(child) is not np.ndarray:
+                _collect_rows(rows, row)
+                break
         else:
-            _collect_rows(rows, row)
+            rows.append(row)
 
 
 def matched_rows(tree: Tree, *rest: Tree) -> list[tuple[Any, ...]]:
@@ -276,7 +279,7 @@ def _fill(leaves: Iterator[Any], node: Tree) -> Tree:
     if kind is None:
         return next(leaves)
     inner = [next(leaves) if type(child) is np.ndarray else _fill(leaves, child) for child in kind.children(node)]
-    return kind.build(kind.labels(node), tuple(inner), kind.static(node))
+    return kind.make(*inner) if kind.make else kind.build(kind.labels(node), tuple(inner), kind.static(node))
 
 
 def tree_reduce(function: Callable[[ValueT, Any], ValueT], tree: Tree, initial: ValueT) -> ValueT:

@@ -50,6 +50,37 @@ def test_epoch_holds_every_row_exactly_once(rows: int, size: int, epoch: int) ->
     assert all(np.array_equal(batch.weights, batch.targets) for batch in batches)
 
 
+TABLE = np.arange(24.0).reshape(6, 4)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.array([2, 0, 2]),
+        np.array([-1, 1]),
+        np.array([], np.int64),
+        np.array([3, 1], np.uint64),
+        np.array([3, 1], np.int8),
+        np.array([True, False, True, False, False, True]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("inputs", [TABLE, np.asfortranarray(TABLE), TABLE[:, ::2], TABLE.reshape(6, 2, 2)])
+def test_rows_are_gathered_as_by_indexing(rows: IntArray, inputs: np.ndarray) -> None:
+    """Whatever numbers them, in the same layout, into memory of the batch's own."""
+    found = take(Batch(inputs, np.arange(6)), rows).inputs
+    np.testing.assert_array_equal(found, inputs[rows], strict=True)
+    assert (found.strides, found.flags.writeable) == (inputs[rows].strides, False)
+    assert not np.shares_memory(found, inputs)
+
+
+@pytest.mark.parametrize("row", [6, -7])
+def test_a_row_that_is_not_there_is_refused(row: int) -> None:
+    """No row is taken for another one."""
+    with pytest.raises(IndexError, match="out of bounds"):
+        take(Batch(TABLE, np.arange(6)), np.array([0, row]))
+
+
 @given(rows=st.integers(0, 30), size=st.integers(1, 12), drop_last=st.booleans())
 def test_batches_are_as_many_as_foretold(rows: int, size: int, drop_last: bool) -> None:
     """`batches_per_epoch` counts what `epoch_batches` gives, and with drop_last all are full."""

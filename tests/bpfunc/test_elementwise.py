@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 
+import attrs
 import numpy as np
 import pytest
 
@@ -39,7 +40,7 @@ from bpfunc.transforms import (
     scale_by_adam,
     scale_by_schedule,
 )
-from bpfunc.transforms.elementwise import BLOCK
+from bpfunc.transforms.elementwise import BLOCK, JOINED
 from bpfunc.transforms.update import apply_updates, updated
 from bpfunc.tree import Tree, TreeStructureError, tree_leaves, tree_map
 
@@ -95,6 +96,68 @@ def test_one_pass_equals_transform_by_transform(name: str, dtype: FloatDType) ->
     for ours, theirs in zip(tree_leaves((params, state)), tree_leaves((other_params, other_state)), strict=True):
         assert ours.dtype == theirs.dtype == dtype
         np.testing.assert_array_equal(ours, theirs)
+
+
+def leaves_of_all_kinds() -> dict[str, object]:
+    """Leaves that go through the kernels together, by dtype, and leaves that go alone."""
+    numbers = np.linspace(-1, 1, JOINED + 1)
+    small = {
+        f"{dtype.__name__} {shape}": np.full(shape, 0.3, dtype)
+        for dtype in (np.float32, np.float64)
+        for shape in ((3,), (2, 5), (), (0, 4))
+    }
+    return small | {
+        "transposed": numbers[:24].astype(np.float32).reshape(4, 6).T,
+        "every second": numbers[:20:2],
+        "joined": numbers[1:].astype(np.float32),
+        "alone": numbers.astype(np.float32),
+        "number": 0.5,
+        "NumPy's number": np.float32(0.5),
+    }
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_leaf_does_not_depend_on_its_neighbours(name: str) -> None:
+    """Leaves of one tree give what each gives in a tree of its own: in bits, dtype, shape and class."""
+    transform, params = CHAINS[name], leaves_of_all_kinds()
+    grads = {path: leaf * 3 for path, leaf in params.items()} | {"number": np.array(1.5)}
+    state = transform.init(params)
+    for step in range(2):
+        params, state = updated(transform, grads, state, params, step)
+    for path, leaf in leaves_of_all_kinds().items():
+        own, grad = {path: leaf}, {path: grads[path]}
+        own_state = transform.init(own)
+        for step in range(2):
+            own, own_state = updated(transform, grad, own_state, own, step)
+        every = [*tree_leaves(own), *tree_leaves(own_state)]
+        found = [tree[path] for tree in trees_in((params, state))]
+        assert len(found) == len(every)
+        for one, other in zip(found, every, strict=True):
+            assert type(one) is type(other)
+            assert np.asarray(one).dtype == np.asarray(other).dtype
+            np.testing.assert_array_equal(one, other, strict=True)
+            assert not isinstance(one, np.ndarray) or not one.flags.writeable
+
+
+def trees_in(node: Tree) -> list[dict[str, object]]:
+    """The dicts of leaves inside parameters and state, in their order."""
+    if isinstance(node, dict):
+        return [node]
+    children = node if isinstance(node, tuple) else [getattr(node, field.name) for field in attrs.fields(type(node))]
+    return [tree for child in children for tree in trees_in(child)]
+
+
+def test_a_mask_holds_for_leaves_that_go_together() -> None:
+    """A part that acts on some small leaves leaves the others of their dtype alone."""
+    transform = chain(masked(scale(0.0), lambda path: "still" in path), scale(-1.0))
+    params = {"still": np.ones(3), "moves": np.ones(2), "still too": np.ones(4), "moves too": np.ones(1)}
+    moved, _ = updated(transform, params, transform.init(params), params, 0)
+    assert {path: leaf.tolist() for path, leaf in moved.items()} == {
+        "still": [1.0] * 3,
+        "moves": [0.0] * 2,
+        "still too": [1.0] * 4,
+        "moves too": [0.0],
+    }
 
 
 def test_layout_does_not_matter() -> None:
