@@ -80,7 +80,7 @@ def settings_table(settings: Sequence[str]) -> dict[str, object]:
                 remedy="write, for example, --set train.learning_rate=0.05",
             )
         _check_field(field)
-        _put(table, field, _value(text))
+        put(table, field, _value(text))
     return table
 
 
@@ -160,7 +160,23 @@ def _value(text: str) -> object:
     return table["value"] if list(table) == ["value"] else text
 
 
-def _put(table: dict[str, object], field: str, value: object) -> None:
+def put(table: dict[str, object], field: str, value: object) -> None:
+    """Put a value into nested tables, in place: the reverse of `flat`.
+
+    Args:
+        table: Field -> value, nested as the specification is.
+        field: Dotted name.
+        value: Its value.
+
+    Raises:
+        UsageProblem: The field has a value already.
+
+    Example:
+        >>> table = {}
+        >>> put(table, "train.epochs", 3)
+        >>> table
+        {'train': {'epochs': 3}}
+    """
     *folders, name = field.split(".")
     for folder in folders:
         inner = table.setdefault(folder, {})

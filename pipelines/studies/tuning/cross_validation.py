@@ -265,12 +265,10 @@ def trial_files(search: Search, directory: Path, data: Mapping[str, TrainData]) 
     Returns:
         Variant and fold -> file, fold by fold.
     """
-
-    def key(name: str) -> str:
-        reasons = {"spec": reasons_table(search.variants[name]), "folds": search.folds}
-        return cache_key({**reasons, "rows": data[name][0].train.sha256})[:16]
-
-    keys = {name: key(name) for name in search.variants}
+    keys = dict[str, str]()
+    for name, spec in search.variants.items():
+        reasons = {"spec": reasons_table(spec), "folds": search.folds, "rows": data[name][0].train.sha256}
+        keys[name] = cache_key(reasons)[:16]
     both = product(range(search.take), search.variants)
     return {(name, fold): directory / "trials" / f"{name}-{fold}-{keys[name]}.json" for fold, name in both}
 

@@ -12,7 +12,7 @@ from pipelines.disk.untrusted.documents import read_toml
 from pipelines.disk.untrusted.printable import shell
 from pipelines.errors import UsageProblem
 from pipelines.spec.run_spec import RunSpec
-from pipelines.spec.settings import flat
+from pipelines.spec.settings import flat, put
 from pipelines.spec.toml import check_fields, load_recipe, merged
 
 Value: TypeAlias = str | int | float | bool | Sequence["Value"]
@@ -137,11 +137,5 @@ def with_settings(base: RunSpec, settings: Mapping[str, Value], *, where: str) -
     """
     table: dict[str, object] = {}
     for name, value in settings.items():
-        *parts, field = name.split(".")
-        node = table
-        for part in parts:
-            inner = node.setdefault(part, {})
-            assert isinstance(inner, dict)
-            node = inner
-        node[field] = value
+        put(table, name, value)
     return merged(base, table, where=where)
