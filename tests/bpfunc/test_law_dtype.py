@@ -119,6 +119,8 @@ def test_transforms(name: str, dtype: Any, other: Any) -> None:
     updates, state = transform.update(grads, state, params, 3)
     assert dtypes(state) == before
     assert dtypes(apply_updates(params, updates)) == dtypes(start)
+    if other is dtype:
+        assert dtypes(updates) == dtypes(start)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
