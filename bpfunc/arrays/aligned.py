@@ -46,7 +46,7 @@ def empty(shape: Shape | int, dtype: DTypeLike) -> FloatArray:
     if size < SMALL:
         return np.empty(shape, dtype)
     room = np.empty(size + CACHE_LINE, np.uint8)
-    offset = -room.__array_interface__["data"][0] % CACHE_LINE
+    offset = -ctypes.addressof(ctypes.c_char.from_buffer(room)) % CACHE_LINE  # the quickest way to an address
     return np.ndarray(shape, dtype, room, offset)
 
 

@@ -172,7 +172,7 @@ def _chain_forward(
     residuals: list[Tree] = []
     try:
         for layer, own, old in zip(chain.layers, chain.own(params), state, strict=True):
-            inner = ctx if keyless else _child(ctx, len(states), layer)
+            inner = ctx if keyless or not layer.draws else _child(ctx, len(states), layer)
             y, new, residual = layer.forward(own, old, y, inner)
             states.append(new)
             residuals.append(residual)

@@ -27,8 +27,8 @@ from bpfunc.tree import (
     tree_rows,
 )
 
-BLOCK = 65536
-"""Numbers in a block: small enough for a core's second cache, large enough that calls cost little beside it."""
+BLOCK = 102400
+"""Numbers in a block: small enough for a core's caches, large enough that calls cost little beside it."""
 
 JOINED = 16384
 """Numbers in a leaf up to which it goes through the kernels with others: copying costs less than calls."""
