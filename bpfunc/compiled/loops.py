@@ -56,7 +56,7 @@ def counted(numbers: Sequence[float], formula: Formula) -> Sequence[float]:
         >>> counted((0.5,), Formula((), "g", (), constants=1))
         (0.5,)
     """
-    if len(numbers) != formula.constants or any(np.ndim(number) for number in numbers):
+    if len(numbers) != formula.constants or any(np.ndim(number) for number in numbers if type(number) is not float):
         raise ValueError(
             f"the transform's formula has {formula.constants} numbers at step 0, and another time {numbers}; "
             "they are always as many"

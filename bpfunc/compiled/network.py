@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -122,6 +123,7 @@ def _flat(layer: Layer, path: str, numbers: tuple[int, ...]) -> list[tuple[str, 
     ]
 
 
+@lru_cache(maxsize=256)
 def formula_of(links: tuple[Activation | Dropout, ...], dtype: Precision) -> tuple[Formula, tuple[float, ...]]:
     """Write down what follows at a position: the values after it and the slope, of the values before it and the masks.
 

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 import numpy as np
@@ -14,20 +14,19 @@ from threadpoolctl import ThreadpoolController
 
 from bpfunc.arrays.aligned import keep_freed_memory
 from bpfunc.arrays.ranges import whole
-from bpfunc.arrays.types import FloatArray, IntArray
+from bpfunc.arrays.types import FloatArray, IntArray, Shape
 from bpfunc.batches.augment import AugmentedBatches
 from bpfunc.batches.batch import Batch, RowBatches, Sampler, batches_per_epoch, row_count, shuffled, take
 from bpfunc.compiled.choice import penalty_of
 from bpfunc.compiled.losses import LossForm, loss_of
 from bpfunc.compiled.mixture import Mixing, mixing_of
-from bpfunc.compiled.network import Network, layout_of, network_of, precision_of
+from bpfunc.compiled.network import Network, layout_of, network_of, precision_of, template
 from bpfunc.compiled.optimizer import clipped_form, penalised_form
 from bpfunc.compiled.work import (
     Lesson,
     Training,
     advance,
     check_fit,
-    check_plain,
     check_structure,
     finished,
     lesson,
@@ -45,6 +44,7 @@ from bpfunc.training.loop import merge_metrics
 from bpfunc.training.step import StepMetrics, TrainState
 from bpfunc.transforms import GradientTransform
 from bpfunc.transforms.elementwise import Elementwise
+from bpfunc.tree import Tree
 
 CHUNK = 2**22
 """Numbers in the outputs that are kept until the metrics have seen them."""
@@ -323,6 +323,7 @@ class Engine:
     """What is known of a training before there is a state or data."""
 
     model: Layer
+    made: tuple[Tree, Tree]
     network: Network
     loss: Loss
     form: LossForm
@@ -396,7 +397,7 @@ class Engine:
 
     def outputs(self, state: TrainState) -> int:
         """How many outputs the network has, by its parameters, which are checked."""
-        check_structure(self.model, state)
+        check_structure(self.made, state)
         return int(layout_of(self.network, state.params).widths[-1])
 
     def begin(self, state: TrainState, portion: Portion) -> Training:
@@ -428,11 +429,11 @@ def _joined(batches: Iterable[Batch]) -> Iterator[tuple[Batch, int]]:
     """Join batches of one form and size, of which the last may be smaller, into data sets, each with that size."""
     parts, size = list[Batch](), 0
     for batch in batches:
-        count = row_count(check_plain(batch))
+        count = row_count(batch)
         if not count:
             raise ValueError("a compiled step takes a batch of at least 1 row")
-        goes_on = parts and len(parts[-1].inputs) == size >= count and _form(batch) == _form(parts[0])
-        if parts and not (goes_on and (len(parts) + 1) * batch.inputs.size <= GATHERED):
+        alike = parts and len(parts[-1].inputs) == size >= count and _form(batch) == _form(parts[0]) is not None
+        if parts and not (alike and (len(parts) + 1) * batch.inputs.size <= GATHERED):
             yield _whole_of(parts), size
             parts = []
         parts, size = [*parts, batch], size if parts else count
@@ -440,9 +441,11 @@ def _joined(batches: Iterable[Batch]) -> Iterator[tuple[Batch, int]]:
         yield _whole_of(parts), size
 
 
-def _form(batch: Batch) -> list[object]:
-    fields = (batch.inputs, batch.targets, batch.weights)
-    return [field is not None and (type(field), field.shape[1:], field.dtype) for field in fields]
+def _form(batch: Batch) -> list[tuple[Shape, np.dtype[Any]]] | None:
+    """What batches that are joined have in common; None where there is an array that is refused alone."""
+    fields = [field for field in (batch.inputs, batch.targets, batch.weights) if field is not None]
+    plain = all(type(field) is np.ndarray for field in fields)
+    return [(field.shape[1:], field.dtype) for field in fields] if plain else None
 
 
 def _whole_of(parts: list[Batch]) -> Batch:
@@ -474,6 +477,7 @@ def _engine(
     measured = metric_for(loss) if metric is None else metric
     return Engine(
         model=model,
+        made=template(model),
         network=network,
         loss=loss,
         form=form,

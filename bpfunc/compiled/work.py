@@ -25,16 +25,14 @@ from bpfunc.compiled.network import (
     Network,
     formula_of,
     layout_of,
-    network_of,
     packed,
     precision_of,
-    template,
     unpacked,
 )
 from bpfunc.gradient.modes import WRONG_WEIGHTS
 from bpfunc.gradient.penalty import PULL, Penalised
 from bpfunc.keys import fold_in, philox_key
-from bpfunc.layers import Layer, ShapeError
+from bpfunc.layers import ShapeError
 from bpfunc.losses import Loss
 from bpfunc.training.step import TrainState
 from bpfunc.transforms.elementwise import Elementwise, Part, acting, fitting_rows, slots_of
@@ -143,7 +141,7 @@ def lesson(
         >>> lesson(loss, loss_of(loss), data, np.array([2, 0, 1]), 2, 2, np.dtype(np.float64)).scale
         array([0.5, 0.5, 1. ])
     """
-    check_plain(data)
+    _check_plain(data)
     if data.inputs.ndim != 2:
         raise ShapeError(f"a compiled epoch takes inputs of shape (N, D), found {data.inputs.shape}")
     if data.inputs.dtype != dtype:
@@ -175,23 +173,8 @@ def lesson(
     )
 
 
-def check_plain(data: Batch) -> Batch:
-    """Check that inputs, targets and weights are plain arrays of real numbers.
-
-    Args:
-        data: Any.
-
-    Returns:
-        The same.
-
-    Raises:
-        ShapeError: There is not one weight for each row.
-        TypeError: Something is of another kind.
-
-    Example:
-        >>> check_plain(Batch(np.zeros((1, 2)), np.array([1]))).targets
-        array([1])
-    """
+def _check_plain(data: Batch) -> None:
+    """Refuse what is not a plain array of real numbers."""
     for name in ("inputs", "targets", "weights"):
         value: Any = getattr(data, name)
         if value is None and name == "weights":
@@ -201,14 +184,13 @@ def check_plain(data: Batch) -> Batch:
             raise TypeError(f"a compiled epoch takes {name} as a plain array of numbers, found {found}")
     if data.weights is not None and data.weights.shape != (len(data.inputs),):
         raise ShapeError(f"weights of rows have shape ({len(data.inputs)},), found {data.weights.shape}")
-    return data
 
 
-def check_structure(model: Layer, state: TrainState) -> TrainState:
-    """Check that parameters and layer state are trees as the model's `init` makes them.
+def check_structure(made: tuple[Tree, Tree], state: TrainState) -> TrainState:
+    """Check that parameters and layer state are trees as a model's `init` makes them.
 
     Args:
-        model: One that `bpfunc.compiled.network.network_of` takes.
+        made: From `bpfunc.compiled.network.template`.
         state: The state before an epoch.
 
     Returns:
@@ -219,17 +201,18 @@ def check_structure(model: Layer, state: TrainState) -> TrainState:
         TreeStructureError: The layer state is another tree.
 
     Example:
+        >>> from bpfunc.compiled.network import template
         >>> from bpfunc.keys import Key
         >>> from bpfunc.layers import dense
-        >>> check_structure(dense(2), TrainState(dense(2).init(Key(0), (3,))[0], (), (), 0, Key(1))).step
-        0
+        >>> state = TrainState(dense(2).init(Key(0), (3,))[0], (), (), 0, Key(1))
+        >>> check_structure(template(dense(2)), state) is state
+        True
     """
-    params, layer_state = template(model)
+    params, layer_state = made
     try:
         tree_rows(params, state.params)
     except TreeStructureError as error:
-        count = len(network_of(model).use_bias)
-        raise ShapeError(f"the parameters are not those of {count} dense layers: {error}") from None
+        raise ShapeError(f"the parameters are not those of the dense layers of this model: {error}") from None
     tree_rows(layer_state, state.layer_state)
     return state
 
@@ -534,12 +517,9 @@ def _keys(training: Training, step: int, steps: int) -> Any:
 def _constants(rules: Rules, step: int, steps: int, dtype: Precision, strengths: Sequence[float]) -> FloatArray:
     pulling = attrs.evolve(PULL, numbers=lambda now: (strengths[now - step],))
     told = [tuple([pulling if part is PULL else part for part in parts]) for parts in rules.parts]
+    ofs = list(zip(told, rules.formulas, rules.settings, strict=True))
     table = [
-        [
-            number
-            for parts, formula, fixed in zip(told, rules.formulas, rules.settings, strict=True)
-            for number in counted(constants(parts, fixed, now), formula)
-        ]
+        [number for parts, formula, fixed in ofs for number in counted(constants(parts, fixed, now), formula)]
         for now in range(step, step + steps)
     ]
     return np.array(table, dtype).reshape(steps, sum(formula.constants for formula in rules.formulas))
