@@ -55,7 +55,8 @@ schedules: a learning rate that depends on the step
 
 training: the step, the iterator of epochs, and prediction
     TrainState, StepMetrics, StepFn, init_train_state, make_step, finite_gradient, finite_step, fold_finite_steps,
-    first_not_finite, NotFiniteError, steps, fold_steps, Epoch, EpochBatches, train, evaluate, predict
+    first_not_finite, NotFiniteError, steps, fold_steps, Epoch, EpochBatches, train, evaluate, predict, predictor,
+    Predictor
 
 epochs: what to do with the records that a training yields: validate, stop early, log, choose
     EpochLike, ValidatedEpoch, validated, validation_loss, early_stopping, best, every, logged, describe

@@ -36,6 +36,10 @@ from bpfunc.batches.splits import (
     k_fold as k_fold,
     train_validation_split as train_validation_split,
 )
+from bpfunc.compiled.predictor import (
+    Predictor as Predictor,
+    predictor as predictor,
+)
 from bpfunc.gradient.check import (
     GradCheck as GradCheck,
     check_projection as check_projection,
@@ -512,6 +516,8 @@ __all__ = [
     "train",
     "evaluate",
     "predict",
+    "predictor",
+    "Predictor",
     # epochs: what to do with the records that a training yields: validate, stop early, log, choose
     "EpochLike",
     "ValidatedEpoch",

@@ -46,7 +46,8 @@ def empty(shape: Shape | int, dtype: DTypeLike) -> FloatArray:
     if size < SMALL:
         return np.empty(shape, dtype)
     room = np.empty(size + CACHE_LINE, np.uint8)
-    offset = -ctypes.addressof(ctypes.c_char.from_buffer(room)) % CACHE_LINE  # the quickest way to an address
+    # The quickest way to an address; the stubs of Python 3.11 do not know that arrays are buffers.
+    offset = -ctypes.addressof(ctypes.c_char.from_buffer(room)) % CACHE_LINE  # type: ignore[arg-type]
     return np.ndarray(shape, dtype, room, offset)
 
 

@@ -79,14 +79,30 @@ def _check_known(model: Layer, loss: Loss, transform: GradientTransform, gradien
         from bpfunc.compiled.network import formula_of, network_of
         from bpfunc.compiled.optimizer import clipped_form, penalised_form
     except ModuleNotFoundError as missing:
-        raise ModuleNotFoundError(
-            f"engine=\"compiled\" needs {missing.name}; add it with: pip install 'bpfunc[fast]'", name=missing.name
-        ) from None
+        raise missing_extra(missing) from None
     for links in network_of(model).links:
         if links:
             formula_of(links, np.dtype(np.float64))
     loss_of(loss)
     penalised_form(alpha, *clipped_form(transform))
+
+
+def missing_extra(missing: ModuleNotFoundError) -> ModuleNotFoundError:
+    """Return the error that says how to install what machine code needs.
+
+    Args:
+        missing: The error of an import.
+
+    Returns:
+        The error to raise instead.
+
+    Example:
+        >>> print(missing_extra(ModuleNotFoundError(name="numba")))
+        engine="compiled" needs numba; add it with: pip install 'bpfunc[fast]'
+    """
+    return ModuleNotFoundError(
+        f"engine=\"compiled\" needs {missing.name}; add it with: pip install 'bpfunc[fast]'", name=missing.name
+    )
 
 
 def penalty_of(gradient: GradientMaker) -> float:

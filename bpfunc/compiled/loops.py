@@ -138,7 +138,7 @@ def update_of(formulas: tuple[Formula, ...], dtype: Precision) -> Any:
 def _defined(text: str, name: str) -> Any:
     """Run the text of a function, under a name that no other text has: machine code on disk is found by names."""
     own = f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:20]}"
-    names: dict[str, Any] = {"np": np, "__name__": __name__}
+    names: dict[str, Any] = {"np": np, "np_carray": numba.carray, "__name__": __name__}
     exec(text.replace(f"def {name}(", f"def {own}(", 1), names)
     return names[own]
 
@@ -293,6 +293,33 @@ def derive_of(formula: Formula, dtype: Precision) -> Any:
     lines = ["def derive(constants, x0, x1, x2, out):"]
     lines += [f"    {line}" for line in (*_constant_lines(formula, 0), *_function_lines(formula, dtype, ["out"]))]
     return kept_by_address(_defined("\n".join(lines), "derive"), signature)
+
+
+@lru_cache(maxsize=256)
+def apply_of(formula: Formula, dtype: Precision) -> Any:
+    """Compile a function of single numbers that works in place.
+
+    Args:
+        formula: Of one number.
+        dtype: Of the numbers.
+
+    Returns:
+        A function for compiled code: ``(constants, z, count)`` replaces ``count`` numbers from the address ``z`` on;
+        ``constants`` is the address of its own, float64.
+
+    Example:
+        >>> from bpfunc.transforms.formula import traced_function
+        >>> formula, _ = traced_function(lambda z: (np.tanh(z),), 1, np.dtype(np.float32))
+        >>> apply_of(formula, np.dtype(np.float32)).native_name.startswith("cfunc")
+        True
+    """
+    number = numba.from_dtype(dtype)
+    signature = types.void(types.CPointer(types.float64), types.CPointer(number), types.int64)
+    lines = ["def apply(told, z, count):", f"    constants = np_carray(told, ({max(formula.constants, 1)},))"]
+    lines += ["    x0 = np_carray(z, (count,))", *[f"    {line}" for line in _constant_lines(formula, 0)]]
+    lines += [f"    {line}" for line in _function_lines(formula, dtype, ["x0"])]
+    with refused_by_name():
+        return kept_by_address(_defined("\n".join(lines), "apply"), signature)
 
 
 def _largest(kind: str, formula: Formula) -> int:

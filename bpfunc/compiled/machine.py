@@ -103,6 +103,45 @@ def matrix_product(  # compiled for what it is called with
 
 
 @intrinsic
+def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
+    """A pointer to numbers of the dtype of an array."""
+    kind = types.CPointer(like.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(kind))
+
+    return kind(address, like), generate
+
+
+@njit(nogil=True)
+def array_at(address, shape, like):
+    """View numbers at an address as an array.
+
+    Args:
+        address: Of the first.
+        shape: Of the array, in C order.
+        like: An array of its dtype.
+
+    Returns:
+        The array, which does not own the numbers.
+    """
+    return numba.carray(_pointer(address, like), shape)
+
+
+@intrinsic
+def call_in_place(typing_context: Any, address: Any, constants: Any, numbers: Any, count: Any) -> Any:
+    """Call a function that `bpfunc.compiled.loops.apply_of` made: its address, those of its arguments, and a count."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointers = [builder.inttoptr(argument, _BYTES) for argument in arguments[1:3]]
+        kind = ir.FunctionType(ir.VoidType(), [_BYTES, _BYTES, _WORD])
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [*pointers, arguments[3]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
 def _offer_processor(typing_context: Any) -> Any:
     name = "SwitchToThread" if platform.system() == "Windows" else "sched_yield"
 

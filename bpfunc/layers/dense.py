@@ -113,8 +113,20 @@ def _dense_flops(width: int, use_bias: bool, in_shape: Shape, out_shape: Shape) 
     return 2 * in_shape[0] * width + (width if use_bias else 0)
 
 
-def _matmul(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Multiply into an array that lies well in memory."""
+def matrix_product(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Multiply into an array that lies well in memory.
+
+    Args:
+        a: (B, D) floating.
+        b: (D, H) floating.
+
+    Returns:
+        (B, H).
+
+    Example:
+        >>> matrix_product(np.ones((1, 2)), np.ones((2, 3)))
+        array([[2., 2., 2.]])
+    """
     if len(a) * b.shape[1] < SMALL_RESULT:
         small: FloatArray = a.dot(b)  # the same product as `matmul`, called faster
         return small
@@ -123,21 +135,21 @@ def _matmul(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def _affine(x: FloatArray, params: DenseParams) -> FloatArray:
-    y = _matmul(x, params.weight)
+    y = matrix_product(x, params.weight)
     if params.bias is not None:
         y += params.bias
     return y
 
 
 def _dense_backward(params: DenseParams, residual: FloatArray, dy: FloatArray) -> tuple[DenseParams, FloatArray]:
-    return _dense_backward_params(params, residual, dy), _matmul(dy, params.weight.T)
+    return _dense_backward_params(params, residual, dy), matrix_product(dy, params.weight.T)
 
 
 def _dense_backward_params(params: DenseParams, residual: FloatArray, dy: FloatArray) -> DenseParams:
     x = residual
     if dy.shape != (len(x), params.weight.shape[1]):
         raise ShapeError(f"dense expected a cotangent of shape {(len(x), params.weight.shape[1])}, found {dy.shape}")
-    return DenseParams(_matmul(x.T, dy), None if params.bias is None else np.add.reduce(dy))
+    return DenseParams(matrix_product(x.T, dy), None if params.bias is None else np.add.reduce(dy))
 
 
 def _dense_jvp(params: DenseParams, residual: FloatArray, params_dot: DenseParams, x_dot: FloatArray) -> FloatArray:

@@ -22,7 +22,11 @@ CONFIGURATIONS = {name: f"tests.benchmarks.ours:{engine}" for name, engine in EN
 """Name -> function that makes a `Runner`."""
 Epoch: TypeAlias = Callable[..., tuple[bp.TrainState, bp.StepMetrics]]
 """``(state, *arguments of epoch_batches) -> (state, metrics)``."""
-PREDICTORS = {"bpfunc": "tests.benchmarks.ours:predictor"}
+PREDICTORS = {
+    "bpfunc": "tests.benchmarks.ours:predictor",
+    "bpfunc predict": "tests.benchmarks.ours:not_prepared",
+    **({"bpfunc compiled": "tests.benchmarks.ours:compiled_predictor"} if find_spec("numba") else {}),
+}
 """Name -> function that makes ``inputs -> logits``."""
 COMMANDS = {name: ("-m", "pipelines", "train", "--engine", engine) for name, engine in ENGINES.items()}
 """Name -> arguments of Python that train from the command line."""
@@ -93,11 +97,24 @@ def _runner(model: bp.Layer, transform: bp.GradientTransform, problem: Problem, 
 
 
 def predictor(layers: Layers, threads: int) -> Callable[[Floats], Floats]:
+    """The library's predictor, by NumPy."""
+    return bp.predictor(*_trained(layers), engine="numpy")
+
+
+def compiled_predictor(layers: Layers, threads: int) -> Callable[[Floats], Floats]:
+    """The library's predictor, in machine code."""
+    return bp.predictor(*_trained(layers), engine="compiled")
+
+
+def not_prepared(layers: Layers, threads: int) -> Callable[[Floats], Floats]:
     """The library's `predict`."""
+    parts = _trained(layers)
+    return lambda inputs: bp.predict(*parts, inputs)
+
+
+def _trained(layers: Layers) -> tuple[bp.Layer, bp.SerialParams, bp.Tree]:
     model = network(tuple(len(bias) for _, bias in layers[:-1]))
-    _, state, _ = model.init(bp.Key(0), (len(layers[0][0]),))
-    params = params_of(layers)
-    return lambda inputs: bp.predict(model, params, state, inputs)
+    return model, params_of(layers), model.init(bp.Key(0), (len(layers[0][0]),))[1]
 
 
 def first_step(engine: str) -> None:

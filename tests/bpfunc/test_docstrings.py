@@ -17,6 +17,7 @@ from bpfunc import interop
 EXTRAS = {
     "bpfunc.interop.numba": "numba",
     "bpfunc.compiled.epoch": "numba",
+    "bpfunc.compiled.forward": "numba",
     "bpfunc.compiled.kept": "numba",
     "bpfunc.compiled.loops": "numba",
     "bpfunc.compiled.losses": "numba",
