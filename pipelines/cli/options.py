@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
@@ -124,6 +124,7 @@ Unpinned = Annotated[bool, typer.Option("--unpinned", help="Allow your own IDX f
 ExecutorName = Annotated[
     str, typer.Option("--executor", metavar="NAME", help="Where the trainings run: processes, or dask://HOST:PORT.")
 ]
+Jobs = Annotated[int, typer.Option("--jobs", metavar="M", min=1, help="Processes at a time.")]
 Stream = Annotated[
     str | None,
     typer.Option("--stream", metavar="PLACE", help="Stream the rows from partitions: a directory, or such as s3://..."),
@@ -167,66 +168,6 @@ RunDirectory = Annotated[
 ]
 
 
-def merged_spec(
-    recipe: str,
-    config: Path | None,
-    *,
-    classes: str | None = None,
-    hidden: str | None = None,
-    epochs: int | None = None,
-    seed: int | None = None,
-    on_nan: str | None = None,
-    engine: str | None = None,
-    unpinned: bool = False,
-    stream: str | None = None,
-    settings: Sequence[str] | None = None,
-) -> RunSpec:
-    """Merge recipe, file, and what the command line says, in that order.
-
-    Args:
-        recipe: Name of a recipe.
-        config: TOML file laid over it.
-        classes: Value of ``--classes``.
-        hidden: Value of ``--hidden``.
-        epochs: Value of ``--epochs``.
-        seed: Value of ``--seed``.
-        on_nan: Value of ``--on-nan``.
-        engine: Value of ``--engine``.
-        unpinned: Whether your own IDX files are allowed.
-        stream: Value of ``--stream``.
-        settings: Values of ``--set``.
-
-    Returns:
-        What to run.
-
-    Raises:
-        UsageProblem: A name, file or value is wrong.
-
-    Example:
-        >>> merged_spec("report", None, epochs=3).train.epochs
-        3
-    """
-    from pipelines.spec.settings import joined, settings_table
-    from pipelines.spec.toml import load_config, load_recipe, merged
-
-    spec = load_recipe(recipe)
-    if config is not None:
-        spec = load_config(config, spec)
-    given: dict[str, dict[str, object]] = {
-        "dataset": {
-            "classes": None if classes is None else _words(classes),
-            "pinned": False if unpinned else None,
-            "partitions": stream,
-        },
-        "model": {"hidden": None if hidden is None else _whole_numbers(hidden, "--hidden")},
-        "train": {"epochs": epochs, "seed": seed, "on_nan": on_nan, "engine": engine},
-    }
-    flags = {
-        table: {name: value for name, value in fields.items() if value is not None} for table, fields in given.items()
-    }
-    return merged(spec, joined(flags, settings_table(settings or [])), where="command line")
-
-
 @attrs.frozen(kw_only=True)
 class Given:
     """The shared options as a person gave them; an option that a command does not have keeps its default."""
@@ -247,25 +188,55 @@ class Given:
     out: Out = None
     unpinned: Unpinned = False
     stream: Stream = None
+    executor: ExecutorName = "processes"
     threads: Threads = 1
     as_json: AsJson = False
     quiet: Quiet = False
 
     def spec(self, *more: str) -> RunSpec:
-        """Merge recipe, file and options; ``more`` are further values of ``--set``."""
-        return merged_spec(
-            self.recipe,
-            self.config,
-            classes=self.classes,
-            hidden=self.hidden,
-            epochs=self.epochs,
-            seed=self.seed,
-            on_nan=self.on_nan,
-            engine=self.engine,
-            unpinned=self.unpinned,
-            stream=self.stream,
-            settings=[*(self.settings or []), *more],
-        )
+        """Merge recipe, file and options, in that order; ``more`` are further values of ``--set``.
+
+        Raises:
+            UsageProblem: A name, file or value is wrong.
+
+        Example:
+            >>> Given(epochs=3).spec().train.epochs
+            3
+        """
+        from pipelines.spec.toml import load_config, load_recipe, merged
+
+        spec = load_recipe(self.recipe)
+        if self.config is not None:
+            spec = load_config(self.config, spec)
+        return merged(spec, self.changes(*more), where="command line")
+
+    def changes(self, *more: str) -> dict[str, object]:
+        """Return the fields that options and ``--set`` give, nested as the specification is.
+
+        Raises:
+            UsageProblem: A setting is wrong, or a field is given twice.
+
+        Example:
+            >>> Given(engine="numpy", settings=["train.epochs=3"]).changes()
+            {'train': {'engine': 'numpy', 'epochs': 3}}
+        """
+        from pipelines.spec.settings import joined, settings_table
+
+        given: dict[str, dict[str, object]] = {
+            "dataset": {
+                "classes": None if self.classes is None else _words(self.classes),
+                "pinned": False if self.unpinned else None,
+                "partitions": self.stream,
+            },
+            "model": {"hidden": None if self.hidden is None else _whole_numbers(self.hidden, "--hidden")},
+            "train": {"epochs": self.epochs, "seed": self.seed, "on_nan": self.on_nan, "engine": self.engine},
+        }
+        flags = {
+            table: {name: value for name, value in fields.items() if value is not None}
+            for table, fields in given.items()
+        }
+        flags = {table: fields for table, fields in flags.items() if fields}
+        return joined(flags, settings_table([*(self.settings or []), *more]))
 
     def fields_given(self) -> dict[str, str]:
         """Return the fields of the configuration that an option of their own sets, each with that option."""
@@ -350,29 +321,6 @@ def _words(text: str) -> list[str]:
     """Words with commas between; one more comma may stand at the end, but nothing is missing before it."""
     words = [word.strip() for word in text.strip().removesuffix(",").split(",")]
     return [] if words == [""] else words
-
-
-def settings_with(engine: str | None, settings: Sequence[str] | None) -> dict[str, object]:
-    """Put ``--engine`` and ``--set`` into one table, for commands that read their recipe from a file.
-
-    Args:
-        engine: Value of ``--engine``.
-        settings: Values of ``--set``.
-
-    Returns:
-        Field -> value, nested as the specification is.
-
-    Raises:
-        UsageProblem: A setting is wrong, or the engine is given twice.
-
-    Example:
-        >>> settings_with("numpy", ["train.epochs=3"])
-        {'train': {'engine': 'numpy', 'epochs': 3}}
-    """
-    from pipelines.spec.settings import joined, settings_table
-
-    flags = {} if engine is None else {"train": {"engine": engine}}
-    return joined(flags, settings_table(settings or []))
 
 
 def _whole_numbers(text: str, option: str) -> list[int]:
