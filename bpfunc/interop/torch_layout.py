@@ -23,7 +23,13 @@ from bpfunc.tree import Tree
 
 COUNT = "num_batches_tracked"
 """What torch's batch normalisation has besides; with a momentum it is not used."""
-TORCH_NAMES = {"table": "weight", "scale": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
+TORCH_NAMES: dict[str, str] = {
+    "table": "weight",
+    "scale": "weight",
+    "shift": "bias",
+    "mean": "running_mean",
+    "variance": "running_var",
+}
 """Name of an array here -> its name in torch's module, where that is another."""
 IMAGES = ("avg_pool2d", "conv2d", "global_avg_pool", "max_pool2d")
 """Layers whose input are images: (B, H, W, C) here, (B, C, H, W) in torch."""
