@@ -185,9 +185,7 @@ def _twins(layer: Layer, names: Mapping[str, str], in_shape: Shape | None) -> di
                     f"{path or 'the network'}: its rows are flattened images, and how many channels these have is not "
                     "known; give in_shape, (H, W, C)"
                 )
-            found[inside(path, ours)] = _Twin(
-                inside(called, TORCH_NAMES[ours] if ours in TORCH_NAMES else ours), kind, ours, channels
-            )
+            found[inside(path, ours)] = _Twin(inside(called, TORCH_NAMES.get(ours) or ours), kind, ours, channels)
         order = _order_after(order, leaf, path)
     return found
 
