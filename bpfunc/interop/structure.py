@@ -30,7 +30,7 @@ RECORDS: dict[str, tuple[type, type]] = {
     "rms_norm": (NormParams, tuple),
 }
 """What parameters and state of the layers are that have some."""
-FIELDS = {
+FIELDS: dict[str, tuple[str, ...]] = {
     "batch_norm": ("scale", "shift", "mean", "variance"),
     "conv2d": ("weight", "bias"),
     "dense": ("weight", "bias"),
