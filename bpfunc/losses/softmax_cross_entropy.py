@@ -8,7 +8,7 @@ from functools import partial
 import attrs
 import numpy as np
 
-from bpfunc.arrays.calls import one_line, recorded
+from bpfunc.arrays.calls import hands_out, one_line, recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly, readonly_arrays
 from bpfunc.layers import ShapeError
@@ -192,3 +192,6 @@ def _smoothed_and_weighted(
             raise ShapeError(f"cross_entropy has {len(weights)} class weights, found logits {logits.shape}")
         rows = rows * weights
     return softmax_cross_entropy(logits, rows)
+
+
+hands_out(cross_entropy, forward=_smoothed_and_weighted)

@@ -13,6 +13,7 @@ import numpy as np
 
 from bpfunc.arrays.arguments import described, expected
 from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch, epoch_batches, in_order
 from bpfunc.gradient.modes import value
@@ -176,8 +177,9 @@ def train(
         A record after each epoch.
 
     Raises:
-        TypeError: ``batches`` is not a function.
-        ValueError: An epoch has no batch, or the step's metric is another one.
+        TypeError: ``step`` or ``batches`` is not a function.
+        ValueError: ``epochs`` is not a whole number of at least 0, an epoch has no batch, or the step's metric is
+            another one.
 
     Example:
         >>> def count(state, batch):
@@ -190,7 +192,9 @@ def train(
             f"train takes a function of the epoch's number as batches, got {described(batches)}; "
             "write lambda epoch: epoch_batches(data, key, epoch, batch_size)"
         )
-    for number in range(start, epochs):
+    if not callable(step):
+        raise TypeError(f"train takes a step as step, got {described(step)}; write make_step(model, loss, transform)")
+    for number in range(start, whole("train", "epochs", epochs, "[0, inf)")):
         state, metrics = fold_steps(step, state, batches(number), metric=metric)
         yield Epoch(number + 1, state, metrics)
 
