@@ -54,7 +54,7 @@ def dense(
 
     Raises:
         ValueError: The width is below 1.
-        TypeError: An initialiser is no function.
+        TypeError: An initialiser is not a function.
         ShapeError: From the layer's functions, where the input is not (B, D).
 
     Example:

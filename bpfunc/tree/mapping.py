@@ -42,7 +42,7 @@ def tree_map(function: Callable[..., Any], tree: TreeT, *rest: Tree) -> TreeT:
         A tree of the results.
 
     Raises:
-        TypeError: The first argument is no function.
+        TypeError: The first argument is not a function.
         TreeStructureError: The trees differ; the message names the first place where they do.
 
     Example:
