@@ -49,6 +49,37 @@ def expected(function: str, name: str, value: object, kind: type[ValueT]) -> Val
     raise TypeError(f"{given}; {hint}" if hint else given)
 
 
+def expected_function(function: str, name: str, value: Any, kind: str) -> Any:
+    """Check that an argument is a function of a kind, and neither the name of one nor a function that makes one.
+
+    Args:
+        function: Name of the function that was given it, for the message.
+        name: Of the argument.
+        value: What was given.
+        kind: Such as ``Initializer``: what a function that makes one is annotated to return.
+
+    Returns:
+        The value.
+
+    Raises:
+        TypeError: It is something else; the message says what was found, and how to correct a common slip.
+
+    Example:
+        >>> from bpfunc.layers.initializers import constant, he_normal
+        >>> expected_function("dense", "weight_init", he_normal, "Initializer") is he_normal
+        True
+        >>> expected_function("dense", "weight_init", constant, "Initializer")
+        Traceback (most recent call last):
+            ...
+        TypeError: dense takes an Initializer as weight_init, got the function constant; call it: constant(...)
+    """
+    hint = "write its name without quotes" if isinstance(value, str) else _hint(value, kind)
+    if callable(value) and not hint:
+        return value
+    given = f"{function} takes {'an' if kind[0] in 'AEIOU' else 'a'} {kind} as {name}, got {described(value)}"
+    raise TypeError(f"{given}; {hint}" if hint else given)
+
+
 def described(value: object) -> str:
     """Describe a value, for a message.
 

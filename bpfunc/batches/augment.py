@@ -16,6 +16,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfunc.arrays.calls import hands_out
 from bpfunc.arrays.ranges import FINITE, number, whole
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
 from bpfunc.batches.batch import Batch, row_count
@@ -455,3 +456,13 @@ def _bordered(images: FloatArray, rows: IntArray, columns: IntArray, fill: float
     number = np.arange(len(images))[:, None, None]
     row, column = rows.clip(-2, height) + 2, columns.clip(-2, width) + 2
     return pixels, (number * (height + 4) + row) * (width + 4) + column, width + 4
+
+
+hands_out(compose, augmentation=_composed)
+hands_out(sometimes, augmentation=_sometimes)
+hands_out(flip_horizontal, augmentation=_flipped)
+hands_out(shift, augmentation=_shifted)
+hands_out(rotate, augmentation=_rotated)
+hands_out(cutout, augmentation=_cut_out)
+hands_out(noise, augmentation=_noisy)
+hands_out(mixup, augmentation=_mixed)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfunc.arrays.arguments import described, expected
-from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.calls import hands_out, one_line
 from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly, readonly_arrays
@@ -339,3 +339,7 @@ def epoch_batches(
     rows = sampler(fold_in(key, epoch), row_count(data))
     count = batches_per_epoch(len(rows), batch_size, drop_last=drop_last)
     return RowBatches(data, rows[start * batch_size : count * batch_size], batch_size)
+
+
+hands_out(weighted, sampler=_weighted)
+hands_out(class_balanced, sampler=_class_balanced)

@@ -11,6 +11,7 @@ from typing import Protocol
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import hands_out
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch, row_count, take
@@ -167,3 +168,6 @@ def _unpacked(summed: FloatArray, own: Value, grads: Tree, rows: int) -> tuple[V
         state,
     )
     return value, unravel(gradient_sum * scale, grads)
+
+
+hands_out(data_parallel, maker=_data_parallel, gradient=_together)

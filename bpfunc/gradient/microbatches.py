@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.calls import hands_out
 from bpfunc.arrays.ranges import whole
 from bpfunc.batches.batch import Batch, row_count, take
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
@@ -78,3 +79,6 @@ def _in_parts(
     outputs = np.concatenate([value.outputs for value in found])
     scale = 1 / whole if whole else 0.0
     return Value(losses.dtype.type(mean * scale), losses, outputs, state), tree_scale(scale, total)
+
+
+hands_out(accumulated, maker=_accumulated, gradient=_in_parts)

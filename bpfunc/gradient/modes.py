@@ -14,7 +14,7 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
-from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.calls import hands_out, one_line
 from bpfunc.arrays.types import FloatArray, readonly_arrays
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.slips import check_arguments, check_parts
@@ -322,3 +322,6 @@ def input_gradient(
     there = _forward(model, loss, params, state, batch, ctx)
     _, dinputs = model.backward(params, there.residual, loss.vjp(there.loss_residual, there.weights))
     return there.value, dinputs
+
+
+hands_out(value_and_grad, gradient=_value_and_grad)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from bpfunc.arrays.calls import hands_out
 from bpfunc.arrays.ranges import number
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
@@ -56,3 +57,6 @@ def _uphill_first(
     uphill = tree_combine(lambda p, g: p + with_norm(g, norm, (1.0, rho)), params, grads)
     _, sharp = inner(uphill, state, batch, ctx)
     return value, sharp
+
+
+hands_out(sharpness_aware, maker=_sharpness_aware, gradient=_uphill_first)

@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.arguments import described, expected
-from bpfunc.arrays.calls import called, shown
+from bpfunc.arrays.calls import called, hands_out, shown
 from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.types import FloatArray, Shape
 from bpfunc.keys import Key
@@ -469,3 +469,16 @@ def _op_backward_jvp(
     dy_dot: FloatArray,
 ) -> tuple[Tree, FloatArray]:
     return (), f_vjp_jvp(residual, x_dot, dy, dy_dot)
+
+
+hands_out(
+    Layer,
+    init_checked=_checked_init,
+    params_of_backward=_without_dx,
+    no_jvp=_no_jvp,
+    no_backward_jvp=_no_backward_jvp,
+    grads_without_params=_grads_without_params,
+    norms_of_grads=_norms_of_grads,
+    flops_of_parts=_flops_of_parts,
+)
+hands_out(stateless, forward=_op_forward, backward=_op_backward, backward_jvp=_op_backward_jvp, jvp=_op_jvp)

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.arguments import described, expected
-from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.calls import hands_out, one_line
 from bpfunc.arrays.types import FloatArray, Shape, readonly
 from bpfunc.keys import Key, fold_in
 from bpfunc.layers import Context, Layer, Maker, ShapeError, custom, inputs_for
@@ -516,3 +516,30 @@ def _inside(path: str) -> Iterator[None]:
         yield
     except ShapeError as error:
         raise error.inside(path) from None
+
+
+hands_out(
+    serial,
+    forward=_chain_forward,
+    backward=_chain_backward,
+    backward_params=_chain_backward_params,
+    jvp=_chain_jvp,
+    backward_jvp=_chain_backward_jvp,
+    example_norms=_chain_example_norms,
+)
+hands_out(
+    residual,
+    forward=_residual_forward,
+    backward=_residual_backward,
+    jvp=_residual_jvp,
+    backward_jvp=_residual_backward_jvp,
+)
+hands_out(
+    parallel,
+    forward=_parallel_forward,
+    backward=_parallel_backward,
+    backward_params=_parallel_backward_params,
+    jvp=_parallel_jvp,
+    backward_jvp=_parallel_backward_jvp,
+    example_norms=_parallel_example_norms,
+)

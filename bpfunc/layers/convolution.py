@@ -7,7 +7,7 @@ from functools import partial
 
 import attrs
 
-from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.calls import hands_out, one_line
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.sums import sum_to_last
 from bpfunc.arrays.types import FloatArray, Shape, readonly, readonly_arrays
@@ -221,3 +221,15 @@ def _example_grads(
     weight = convolution_example_grads(residual, dy, conv.how, conv.groups)
     bias = None if params.bias is None else dy.sum(axis=(1, 2))
     return ConvParams(weight, bias), _dx(conv, params, residual, dy)
+
+
+hands_out(
+    conv2d,
+    forward=_forward,
+    backward=_backward,
+    backward_params=_backward_params,
+    jvp=_jvp,
+    backward_jvp=_backward_jvp,
+    example_grads=_example_grads,
+    flops=_flops,
+)

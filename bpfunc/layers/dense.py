@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.aligned import SMALL, empty
-from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.arguments import expected_function
+from bpfunc.arrays.calls import hands_out, one_line
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, split
@@ -53,6 +54,7 @@ def dense(
 
     Raises:
         ValueError: The width is below 1.
+        TypeError: An initialiser is not a function.
         ShapeError: From the layer's functions, where the input is not (B, D).
 
     Example:
@@ -66,6 +68,8 @@ def dense(
     Reference: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
     """
     width = whole("dense", "width", width, "[1, inf)")
+    for name, init in (("weight_init", weight_init), ("bias_init", bias_init)):
+        expected_function("dense", name, init, "Initializer")
 
     return Layer(
         name=f"dense({width})",
@@ -181,3 +185,16 @@ def _dense_example_norms(params: DenseParams, residual: FloatArray, dy: FloatArr
     if params.bias is not None:
         inputs = inputs + 1
     return inputs * squared_sums(dy), dy @ params.weight.T
+
+
+hands_out(
+    dense,
+    forward=_dense_forward,
+    backward=_dense_backward,
+    backward_params=_dense_backward_params,
+    jvp=_dense_jvp,
+    backward_jvp=_dense_backward_jvp,
+    example_grads=_dense_example_grads,
+    example_norms=_dense_example_norms,
+    flops=_dense_flops,
+)

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.calls import hands_out
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.keys import Key, uniform
@@ -156,3 +157,7 @@ def dropout_factor(key: Key, x: FloatArray, rate: float) -> FloatArray:
 
 def _scaled(factor: FloatArray | None, values: FloatArray) -> FloatArray:
     return readonly(values) if factor is None else values * factor
+
+
+hands_out(dropout, forward=_forward, backward=_backward, jvp=_jvp, backward_jvp=_backward_jvp)
+hands_out(channel_dropout, forward=_channels_forward)

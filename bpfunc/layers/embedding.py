@@ -7,7 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
-from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.calls import hands_out, one_line
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, Shape, readonly, readonly_arrays
 from bpfunc.keys import Key, normal
@@ -123,3 +123,8 @@ def _example_grads(params: EmbeddingParams, residual: IntArray, dy: FloatArray) 
     rows = np.arange(len(dy)).reshape(-1, *([1] * (residual.ndim - 1)))
     np.add.at(tables, (rows, residual), dy)
     return EmbeddingParams(tables), np.zeros(residual.shape, dy.dtype)
+
+
+hands_out(
+    embedding, forward=_forward, backward=_backward, jvp=_jvp, backward_jvp=_backward_jvp, example_grads=_example_grads
+)

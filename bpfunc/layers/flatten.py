@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from functools import partial
 
+from bpfunc.arrays.calls import hands_out
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, Shape, readonly
 from bpfunc.keys import Key
@@ -124,3 +125,7 @@ def _back(in_shape: Shape, dy: FloatArray) -> FloatArray:
 
 def _flat(x: FloatArray) -> FloatArray:
     return readonly(x.reshape(len(x), math.prod(x.shape[1:])))
+
+
+hands_out(flatten, forward=_forward, backward=_backward, jvp=_jvp, backward_jvp=_backward_jvp)
+hands_out(reshape, forward=_reshape_forward, jvp=_reshape_jvp)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from bpfunc.arrays.calls import hands_out
 from bpfunc.arrays.ranges import FINITE, number
 from bpfunc.arrays.types import BoolArray, FloatArray, Shape
 from bpfunc.keys import Key, fold_in, normal, uniform
@@ -266,3 +267,7 @@ def zeros(key: Key, shape: Shape) -> FloatArray:
         array([0., 0.], dtype=float32)
     """
     return np.zeros(shape, np.float32)
+
+
+hands_out(truncated_normal, initializer=_truncated_normal)
+hands_out(constant, initializer=_filled)

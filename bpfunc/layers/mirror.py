@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from bpfunc.arrays.arguments import expected
+from bpfunc.arrays.calls import hands_out
 from bpfunc.arrays.types import FloatArray
 from bpfunc.layers import Context, Layer, Maker, custom
 from bpfunc.ops import softmax, softmax_vjp
@@ -86,3 +87,6 @@ def _backward_params(layer: Layer, image_shape: tuple[int, int], params: Tree, r
     if residual[1] is None:
         return layer.backward_params(params, residual[0], dy)
     return _backward(layer, image_shape, params, residual, dy)[0]
+
+
+hands_out(mirror_averaged, forward=_forward, backward=_backward, backward_params=_backward_params)

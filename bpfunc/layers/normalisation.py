@@ -8,7 +8,7 @@ from functools import partial
 import attrs
 import numpy as np
 
-from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.calls import hands_out, one_line
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.sums import mean_over, sum_to_last
 from bpfunc.arrays.types import FloatArray, Shape, readonly_arrays
@@ -281,3 +281,15 @@ def _example_grads(params: NormParams, residual: StandardizeResidual, dy: FloatA
     within = tuple(range(1, dy.ndim - 1))
     shift = None if params.shift is None else dy.sum(axis=within)
     return NormParams((dy * residual.y).sum(axis=within), shift), standardize_vjp(residual, dy * params.scale)
+
+
+hands_out(
+    layer_norm,
+    forward=_forward,
+    backward=_backward,
+    jvp=_jvp,
+    backward_jvp=_backward_jvp,
+    example_grads=_example_grads,
+    flops=_flops,
+)
+hands_out(batch_norm, forward=_batch_forward)

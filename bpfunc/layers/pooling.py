@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from bpfunc.arrays.calls import hands_out
 from bpfunc.arrays.types import FloatArray, Shape, readonly
 from bpfunc.keys import Key
 from bpfunc.layers.base import Context, Layer, Maker, ShapeError, no_params
@@ -225,3 +226,17 @@ def _global_backward_jvp(
     params: Tree, residual: Shape, params_dot: Tree, x_dot: FloatArray, dy: FloatArray, dy_dot: FloatArray
 ) -> tuple[Tree, FloatArray]:
     return _global_backward(params, residual, dy_dot)
+
+
+hands_out(
+    max_pool2d, forward=_max_forward, backward=_max_backward, jvp=_max_jvp, backward_jvp=_max_backward_jvp, flops=_flops
+)
+hands_out(avg_pool2d, forward=_mean_forward, backward=_mean_backward, jvp=_mean_jvp, backward_jvp=_mean_backward_jvp)
+hands_out(
+    global_avg_pool,
+    forward=_global_forward,
+    backward=_global_backward,
+    jvp=_global_jvp,
+    backward_jvp=_global_backward_jvp,
+    flops=_global_flops,
+)

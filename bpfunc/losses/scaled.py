@@ -6,7 +6,7 @@ from functools import partial
 
 import attrs
 
-from bpfunc.arrays.calls import recorded
+from bpfunc.arrays.calls import hands_out, recorded
 from bpfunc.arrays.ranges import FINITE, number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.losses.base import Loss, Targets
@@ -95,3 +95,6 @@ def _vjp_jvp(
     loss: Loss, factor: float, residual: Tree, outputs_dot: FloatArray, dlosses: FloatArray, dlosses_dot: FloatArray
 ) -> FloatArray:
     return loss.vjp_jvp(residual, outputs_dot, factor * dlosses, factor * dlosses_dot)
+
+
+hands_out(scaled, forward=_forward, vjp=_vjp, jvp=_jvp, vjp_jvp=_vjp_jvp)

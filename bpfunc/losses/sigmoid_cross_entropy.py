@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpfunc.arrays.calls import recorded
+from bpfunc.arrays.calls import hands_out, recorded
 from bpfunc.arrays.types import FloatArray
 from bpfunc.layers import ShapeError
 from bpfunc.losses.base import Loss, Targets
@@ -81,3 +81,6 @@ def multilabel_cross_entropy() -> Loss:
         array([0.693])
     """
     return Loss("multilabel_cross_entropy", sigmoid_cross_entropy, vjp, jvp, vjp_jvp, metric="binary accuracy")
+
+
+hands_out(binary_cross_entropy, forward=_of_one_logit)

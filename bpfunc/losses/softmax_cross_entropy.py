@@ -8,7 +8,7 @@ from functools import partial
 import attrs
 import numpy as np
 
-from bpfunc.arrays.calls import one_line, recorded
+from bpfunc.arrays.calls import hands_out, one_line, recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly, readonly_arrays
 from bpfunc.layers import ShapeError
@@ -195,3 +195,6 @@ def _smoothed_and_weighted(
             raise ShapeError(f"cross_entropy has {len(weights)} class weights, found logits {logits.shape}")
         rows = (rows * weights).astype(logits.dtype, copy=False)
     return _of_rows(logits, rows)
+
+
+hands_out(cross_entropy, forward=_smoothed_and_weighted)

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.arrays.calls import Call, recorded
+from bpfunc.arrays.calls import Call, hands_out, recorded
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray
 from bpfunc.batches.batch import Batch, class_indices
 from bpfunc.layers import ShapeError
@@ -309,3 +309,8 @@ def never_of_nan(outputs: FloatArray, right: BoolArray) -> BoolArray:
         return right
     still: BoolArray = right & ~np.isnan(outputs).any(axis=1)
     return still
+
+
+hands_out(mean_metric, measure=_mean_measure)
+hands_out(mean_metric_of_targets, measure=_mean_of_targets)
+hands_out(all_of, measure=_measure_all, value=_value_of_all, merge=_merge_all)

@@ -7,7 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
-from bpfunc.arrays.calls import one_line, recorded
+from bpfunc.arrays.calls import hands_out, one_line, recorded
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch
@@ -156,3 +156,6 @@ def _checked_logits(logits: FloatArray, labels: IntArray) -> tuple[FloatArray, I
     if not np.isfinite(logits).all():
         raise ValueError("expected finite logits")
     return logits.astype(np.float64), labels
+
+
+hands_out(expected_calibration_error, measure=_binned, value=_gap)

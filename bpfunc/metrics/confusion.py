@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.arrays.calls import one_line, recorded
+from bpfunc.arrays.calls import hands_out, one_line, recorded
 from bpfunc.arrays.numbers import plain_numbers
 from bpfunc.arrays.ranges import whole
 from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
@@ -291,3 +291,6 @@ def _counted(classes: int, outputs: FloatArray, batch: Batch) -> ConfusionState:
     unknown = ~never_of_nan(outputs, np.ones(len(taken), np.bool_))
     taken[unknown] = (label[unknown] + 1) % outputs.shape[1]
     return ConfusionState(confusion_matrix(taken, label, classes))
+
+
+hands_out(confusion, measure=_counted, value=_figure_of_counts)

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.arrays.calls import one_line, recorded
+from bpfunc.arrays.calls import hands_out, one_line, recorded
 from bpfunc.arrays.types import BoolArray, FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.batch import Batch
 from bpfunc.layers import ShapeError
@@ -142,3 +142,6 @@ def _ranked(outputs: FloatArray, batch: Batch) -> RankingState:
     label = labels_for(outputs, batch.targets)
     weights = row_weights(batch, len(label))
     return RankingState(softmax(outputs.astype(np.float64))[0], label.copy(), weights)
+
+
+hands_out(roc_auc, measure=_ranked, value=_areas, merge=_both)

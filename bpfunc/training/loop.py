@@ -177,8 +177,9 @@ def train(
         A record after each epoch.
 
     Raises:
-        TypeError: ``batches`` is not a function.
-        ValueError: An epoch has no batch, the step's metric is another one, or a number is out of range.
+        TypeError: ``step`` or ``batches`` is not a function.
+        ValueError: ``epochs`` or ``start`` is not a whole number of at least 0, an epoch has no batch, or the
+            step's metric is another one.
 
     Example:
         >>> def count(state, batch):
@@ -191,6 +192,8 @@ def train(
             f"train takes a function of the epoch's number as batches, got {described(batches)}; "
             "write lambda epoch: epoch_batches(data, key, epoch, batch_size)"
         )
+    if not callable(step):
+        raise TypeError(f"train takes a step as step, got {described(step)}; write make_step(model, loss, transform)")
     epochs, start = whole("train", "epochs", epochs, "[0, inf)"), whole("train", "start", start, "[0, inf)")
     for number in range(start, epochs):
         state, metrics = fold_steps(step, state, batches(number), metric=metric)

@@ -10,6 +10,7 @@ from typing import Literal
 import attrs
 import numpy as np
 
+from bpfunc.arrays.calls import hands_out
 from bpfunc.arrays.types import FloatArray
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
@@ -216,3 +217,7 @@ def _nothing_seen(metric: Metric | None, batch: Batch) -> StepMetrics:
     empty = Batch(batch.inputs[:0], batch.targets[:0], None if batch.weights is None else batch.weights[:0])
     classes = batch.targets.shape[1] if batch.targets.ndim == 2 else 1
     return StepMetrics(Mean(0.0, 0.0), metric.measure(np.zeros((0, classes)), empty), metric)
+
+
+hands_out(finite_gradient, maker=_finite_gradient, gradient=_checked)
+hands_out(finite_step, step=_careful)

@@ -11,7 +11,7 @@ import numpy as np
 
 from bpfunc.arrays.aligned import keep_freed_memory
 from bpfunc.arrays.arguments import expected
-from bpfunc.arrays.calls import one_line
+from bpfunc.arrays.calls import hands_out, one_line
 from bpfunc.arrays.types import Shape
 from bpfunc.batches.batch import Batch
 from bpfunc.gradient.modes import GradientFn, GradientMaker, Value, value_and_grad
@@ -172,3 +172,6 @@ def _step(
     params, optimizer_state = updated(transform, grads, state.optimizer_state, state.params, state.step)
     metrics = StepMetrics(weighted_mean(value, batch), measured.measure(value.outputs, batch), measured)
     return TrainState(params, value.state, optimizer_state, state.step + 1, state.key), metrics
+
+
+hands_out(make_step, step=_step)

@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 import attrs
 import numpy as np
 
-from bpfunc.arrays.calls import one_line, recorded
+from bpfunc.arrays.calls import hands_out, one_line, recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise, no_state
@@ -577,3 +577,8 @@ def _with_trust_ratio(eps: float, g: FloatArray, p: FloatArray) -> FloatArray:
     if of_params[1] == 0 or rest == 0:
         return readonly(g)
     return with_norm(g, (scale, rest + eps / scale), of_params)
+
+
+hands_out(scale_by_adagrad, init=_adagrad_init)
+hands_out(scale_by_rmsprop, init=_zeros)
+hands_out(scale_by_trust_ratio, update=_with_trust_ratios)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import attrs
 
 from bpfunc.arrays.arguments import expected
-from bpfunc.arrays.calls import Call, called, recorded, shown
+from bpfunc.arrays.calls import Call, called, hands_out, recorded, shown
 from bpfunc.arrays.types import readonly
 from bpfunc.transforms.elementwise import Elementwise, Kernel, Numbers, Part, check_alike, no_numbers, run
 from bpfunc.tree import Tree, tree_map
@@ -262,3 +262,7 @@ def _close_links(links: tuple[Elementwise, ...], trees: tuple[Tree, ...]) -> Tre
         states.append(link.close(trees[first:last]))
         first = last
     return tuple(states)
+
+
+hands_out(stateless, update=_stateless_update)
+hands_out(chain, init=_chain_init, update=_chain_update)

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from bpfunc.arrays.arguments import expected
-from bpfunc.arrays.calls import one_line, recorded
+from bpfunc.arrays.calls import hands_out, one_line, recorded
 from bpfunc.arrays.ranges import number, whole
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.transforms.base import GradientTransform, elementwise
@@ -358,3 +358,10 @@ def _records(node: Tree, kind: type[StateT]) -> list[StateT]:
     else:
         return []
     return [record for child in children for record in _records(child, kind)]
+
+
+hands_out(masked, init=_masked_init, update=_masked_update)
+hands_out(partitioned, init=_partitioned_init, update=_partitioned_update)
+hands_out(accumulate, init=_accumulate_init, update=_accumulate_update)
+hands_out(lookahead, init=_lookahead_init, update=_lookahead_update)
+hands_out(ema_of_params, init=_ema_init)

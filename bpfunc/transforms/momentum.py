@@ -7,7 +7,7 @@ from functools import partial
 import attrs
 import numpy as np
 
-from bpfunc.arrays.calls import one_line, recorded
+from bpfunc.arrays.calls import hands_out, one_line, recorded
 from bpfunc.arrays.ranges import number
 from bpfunc.arrays.types import FloatArray
 from bpfunc.transforms.base import GradientTransform, elementwise
@@ -72,3 +72,6 @@ def _momentum(
         return velocity
     np.multiply(velocity, decay, out=work)
     return np.add(g, work, out=out)
+
+
+hands_out(momentum, init=_init)

@@ -10,6 +10,8 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from bpfunc.arrays import ranges
+from bpfunc.arrays.arguments import expected_function
+from bpfunc.arrays.calls import hands_out
 
 Schedule: TypeAlias = Callable[[int], float]
 """``step -> value``, steps counted from 0."""
@@ -48,13 +50,14 @@ def as_schedule(value: float | Schedule) -> Schedule:
         A schedule.
 
     Raises:
+        TypeError: It is a function that makes a schedule.
         ValueError: It is neither.
 
     Example:
         >>> as_schedule(0.5)(0), as_schedule(lambda step: 1 / (step + 1))(1)
         (0.5, 0.5)
     """
-    return value if callable(value) else constant(value)
+    return expected_function("an optimiser", "rate", value, "Schedule") if callable(value) else constant(value)
 
 
 def linear(start: float, end: float, steps: int) -> Schedule:
@@ -363,3 +366,13 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
 def _joined(starts: tuple[int, ...], parts: tuple[Schedule, ...], step: int) -> float:
     index = bisect_right(starts, step) - 1
     return parts[index](step - starts[index])
+
+
+hands_out(constant, schedule=_constant)
+hands_out(polynomial, schedule=_polynomial)
+hands_out(step_decay, schedule=_step_decay)
+hands_out(exponential, schedule=_exponential)
+hands_out(cosine, schedule=_cosine)
+hands_out(warm_restarts, schedule=_warm_restarts)
+hands_out(one_cycle, schedule=_one_cycle)
+hands_out(join, schedule=_joined)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from bpfunc.arrays.arguments import described
 from bpfunc.tree.kinds import Tree, TreeT, _kind
 from bpfunc.tree.structure import (
     _LEAF,
@@ -42,12 +43,17 @@ def tree_map(function: Callable[..., Any], tree: TreeT, *rest: Tree) -> TreeT:
         A tree of the results.
 
     Raises:
+        TypeError: The first argument is not a function.
         TreeStructureError: The trees differ; the message names the first place where they do.
 
     Example:
         >>> tree_map(lambda a, b: a + b, (1, {"x": 2}), (10, {"x": 20}))
         (11, {'x': 22})
     """
+    given: Any = function
+    if not callable(given):
+        swapped = "; the function comes first" if callable(tree) else ""
+        raise TypeError(f"tree_map takes a function as function, got {described(given)}{swapped}")
     try:
         result: TreeT = _map(function, tree, rest)
     except _Differ:

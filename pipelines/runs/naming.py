@@ -19,7 +19,8 @@ BEGAN = "checkpoints/began.txt"
 """A file in the directory of a run: when it began, as ISO 8601."""
 LATEST = "latest"
 """Names the run that began last."""
-_STAMP = re.compile(r"(\d{8}-\d{6}-\d{6})-")
+STAMP = re.compile(r"(\d{8}-\d{6}-\d{6})-")
+"""Begins the name of a run that was given none: when it began."""
 _NOTE_LIMIT = 200
 _SHOWN = 5
 
@@ -55,7 +56,7 @@ def began(run: Path) -> float:
     """
     with suppress(ValueError, OverflowError, OSError):
         return datetime.fromisoformat(read_note(run / BEGAN)).timestamp()
-    if (stamp := _STAMP.match(run.name)) is not None:
+    if (stamp := STAMP.match(run.name)) is not None:
         with suppress(ValueError, OverflowError, OSError):
             return datetime.strptime(stamp[1], "%Y%m%d-%H%M%S-%f").timestamp()
     for path in (run / "config.toml", run):

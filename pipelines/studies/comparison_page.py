@@ -27,6 +27,7 @@ from pipelines.report.drawing.layout import (
 from pipelines.report.drawing.markup import Html, element, text
 from pipelines.report.drawing.strips import Dot, Strip, linear_axis, scaled, strips_svg
 from pipelines.report.drawing.wording import NO_VALUE, count, nats, percent, plural, points, signed
+from pipelines.runs.naming import STAMP
 from pipelines.studies.comparison import Side, SideBySide
 from pipelines.studies.statistics import RESAMPLES, no_interval
 
@@ -173,8 +174,11 @@ def _value(value: object) -> str:
 
 
 def _title(found: SideBySide) -> str:
-    """Name both sides and what differs, such as ``A: run (epochs 30) and B: run2 (epochs 6)``."""
-    names = (found.a.name, found.b.name)
+    """Name both sides and what differs, such as ``A: run (epochs 30) and B: run2 (epochs 6)``.
+
+    A run's time of beginning is left out; it stands over the columns of the tables.
+    """
+    names = tuple(STAMP.sub("", name, count=1) for name in (found.a.name, found.b.name))
     differing = [entry for entry in found.settings if entry[0] != "name"]
     if not differing:
         return f"{' and '.join(names)}, the same settings"

@@ -395,6 +395,9 @@ def test_a_comparison_tells_what_differs_in_the_settings(study: Path, places: Pl
         ["train.momentum", "0.0", "0.5"],
         ["train.flip", "no", "yes"],
     ]
+    plain = side_by_side(study, study, places)
+    dated = attrs.evolve(plain, a=attrs.evolve(plain.a, name="A: 20261125-144053-880432-report-seed0"))
+    assert parsed(comparison_page(dated, "c")).one("h1").text.startswith("A: report-seed0 and B: study")
     same = parsed(comparison_page(side_by_side(study, study, places), "c"))
     assert same.one("h1").text == "A: study and B: study, the same settings"
     assert "both have the same settings" in same.section("settings").text

@@ -110,17 +110,19 @@ def tick_labels(ticks: tuple[float, ...]) -> tuple[str, ...]:
         ticks: Finite numbers.
 
     Returns:
-        One label for each; powers of ten where the numbers are huge or tiny.
+        One label for each, with a true minus sign; powers of ten where the numbers are huge or tiny.
 
     Example:
         >>> tick_labels((0.0, 0.25, 0.5)), tick_labels((0.0, 2e30))
         (('0.00', '0.25', '0.50'), ('0', '2e30'))
     """
-    short = tuple(f"{tick:g}" for tick in ticks)
+    short = [f"{tick:g}" for tick in ticks]
     if any("e" in label for label in short):
-        return tuple(label.replace("e+", "e").replace("e-0", "e-") for label in short)
-    digits = max(len(label.partition(".")[2]) for label in short)
-    return tuple(f"{tick:.{digits}f}" for tick in ticks)
+        labels = [label.replace("e+", "e").replace("e-0", "e-") for label in short]
+    else:
+        digits = max(len(label.partition(".")[2]) for label in short)
+        labels = [f"{tick:.{digits}f}" for tick in ticks]
+    return tuple(f"\N{MINUS SIGN}{label[1:]}" if label.startswith("-") else label for label in labels)
 
 
 def points(difference: float | None, *, digits: int = 2) -> str:
