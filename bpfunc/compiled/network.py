@@ -279,16 +279,19 @@ def precision_of(params: Tree) -> Precision:
         >>> precision_of((np.zeros(2, np.float32),))
         dtype('float32')
     """
-    leaves = tree_leaves_with_path(params)
-    for path, leaf in leaves:
-        if type(leaf) not in (np.ndarray, np.memmap):
-            raise TypeError(f"{path}: parameters of a compiled epoch are arrays, found {type(leaf).__name__}")
-        if leaf.dtype not in PRECISIONS or leaf.dtype != leaves[0][1].dtype:
-            raise TypeError(
-                f"{path}: parameters of a compiled epoch are all of float32 or all of float64, found {leaf.dtype}, and "
-                f"{leaves[0][1].dtype} at {leaves[0][0]}; convert them and the optimiser's state with tree_cast"
-            )
-    dtype: Precision = leaves[0][1].dtype
+    leaves: tuple[Any, ...] = tree_leaves(params)
+    for number, leaf in enumerate(leaves):
+        plain = type(leaf) in (np.ndarray, np.memmap)
+        if plain and leaf.dtype in PRECISIONS and leaf.dtype == leaves[0].dtype:
+            continue
+        paths = [path for path, _ in tree_leaves_with_path(params)]
+        if not plain:
+            raise TypeError(f"{paths[number]}: parameters of a compiled epoch are arrays, found {type(leaf).__name__}")
+        raise TypeError(
+            f"{paths[number]}: parameters of a compiled epoch are all of float32 or all of float64, found "
+            f"{leaf.dtype}, and {leaves[0].dtype} at {paths[0]}; convert them and the optimiser's state with tree_cast"
+        )
+    dtype: Precision = leaves[0].dtype
     return dtype
 
 

@@ -451,9 +451,9 @@ def _form(batch: Batch) -> list[tuple[Shape, np.dtype[Any]]] | None:
 def _whole_of(parts: list[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
+    targets: Any = np.concatenate([part.targets for part in parts])
     weights = [part.weights for part in parts if part.weights is not None]
-    inputs, targets = ([getattr(part, field) for part in parts] for field in ("inputs", "targets"))
-    return Batch(np.concatenate(inputs), np.concatenate(targets), np.concatenate(weights) if weights else None)
+    return Batch(np.concatenate([part.inputs for part in parts]), targets, np.concatenate(weights) if weights else None)
 
 
 def _engine(
