@@ -70,11 +70,12 @@ def _why_not(spec: RunSpec, gradient: GradientMaker) -> tuple[str, str]:
     return "", ""
 
 
-def why_numpy(spec: RunSpec) -> str:
+def why_numpy(spec: RunSpec, gradient: GradientMaker = value_and_grad) -> str:
     """Say why ``auto`` takes NumPy although machine code is installed.
 
     Args:
         spec: Any.
+        gradient: As for `choose_engine`.
 
     Returns:
         A sentence; empty where another engine is asked for, machine code trains, or is not installed.
@@ -83,7 +84,10 @@ def why_numpy(spec: RunSpec) -> str:
         >>> why_numpy(RECORDED)
         ''
     """
-    reason, remedy = _why_not(spec, value_and_grad) if spec.train.engine == "auto" else ("", "")
+    if spec.train.engine != "auto":
+        return ""
+    plain = _why_not(spec, value_and_grad)
+    reason, remedy = plain if plain[0] else _why_not(spec, gradient)
     return f"NumPy trained this: {reason}" if reason and remedy == OTHER else ""
 
 

@@ -286,12 +286,17 @@ def _train(spec: RunSpec, places: Places, *, quiet: bool, every: float, sealed: 
 def _train_together(
     spec: RunSpec, places: Places, processes: MpiProcesses, *, quiet: bool, every: float
 ) -> Finished | None:
+    from bpfunc.gradient.data_parallel import data_parallel
     from pipelines.runs.data_parallel import train_together
+    from pipelines.training.engine import why_numpy
 
     quiet = quiet or processes.rank > 0
     say(f"{processes.size} processes", quiet=quiet)
     observe = progress(spec, quiet=quiet)
-    return train_together(spec, places, processes, now=datetime.now(), observe=observe, every=every)
+    finished = train_together(spec, places, processes, now=datetime.now(), observe=observe, every=every)
+    if reason := why_numpy(spec, data_parallel(processes)):
+        say(reason, quiet=quiet)
+    return finished
 
 
 def _show_result(directory: Path, values: Mapping[str, object], files: ReportFiles | None, *, as_json: bool) -> None:
