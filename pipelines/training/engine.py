@@ -87,11 +87,12 @@ def _why_not(training: Training, gradient: GradientMaker) -> tuple[str, str]:
     return "", ""
 
 
-def why_numpy(spec: RunSpec) -> str:
+def why_numpy(spec: RunSpec, gradient: GradientMaker = value_and_grad) -> str:
     """Return why ``auto`` takes NumPy although machine code is installed.
 
     Args:
         spec: Any.
+        gradient: As for `choose_engine`.
 
     Returns:
         A sentence; empty where another engine is asked for, machine code trains, or is not installed.
@@ -100,7 +101,11 @@ def why_numpy(spec: RunSpec) -> str:
         >>> why_numpy(RECORDED)
         ''
     """
-    reason, remedy = _why_not(build_training(spec), value_and_grad) if spec.train.engine == "auto" else ("", "")
+    if spec.train.engine != "auto":
+        return ""
+    training = build_training(spec)
+    plain = _why_not(training, value_and_grad)
+    reason, remedy = plain if plain[0] else _why_not(training, gradient)
     return f"NumPy trained this: {reason}" if reason and remedy == OTHER else ""
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 import bpfunc as bp
+from bpfunc.training.prepared import Chain
 from bpfunc.tree import tree_leaves
 from tests.bpfunc.members import BY_HAND, IMAGES, called, on_rows, public_functions
 
@@ -42,6 +43,7 @@ GIVEN: dict[str, Any] = {
     "applies": bp.weights_only,
     "augmentation": bp.noise(0.1),
     "augmentations": (bp.flip_horizontal(shape=(2, 2)), bp.noise(0.5)),
+    "chain": Chain((np.tanh,), (bp.DenseParams(np.eye(4, 3, dtype=np.float32), np.ones(3, np.float32)),), ((np.sin,),)),
     "comm": bp.Alone(),
     "figures": largest,
     "label": one_label,
@@ -145,6 +147,8 @@ def behaviour(name: str, made: Any) -> Any:
         return bits(made(key, (4, 3)))
     if ".augment." in name:
         return bits(made(key, DATA))
+    if ".prepared." in name:
+        return bits(made(DATA.inputs))
     if ".batch." in name:
         return bits(made(key, 6))
     model, loss = bp.dense(3), bp.cross_entropy()

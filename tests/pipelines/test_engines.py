@@ -13,7 +13,9 @@ import attrs
 import numpy as np
 import pytest
 
+from bpfunc.gradient.data_parallel import Alone, data_parallel
 from bpfunc.tree import tree_leaves
+from pipelines.artifacts import EngineUsed
 from pipelines.dataset.places import Places
 from pipelines.errors import UsageProblem
 from pipelines.runs.checkpoints import checkpoint_paths, newest_checkpoint, saving
@@ -25,7 +27,7 @@ from pipelines.spec.toml import from_toml, load_recipe, reasons_table, to_toml
 from pipelines.stages.prepare import prepare
 from pipelines.stages.train import fit
 from pipelines.studies.study import study_spec
-from pipelines.training.engine import choose_engine, engine_used, settled
+from pipelines.training.engine import choose_engine, engine_used, settled, why_numpy
 from pipelines.training.interrupts import Interrupted
 from pipelines.training.progress import Progress
 from pipelines.training.rows import training_rows
@@ -77,13 +79,16 @@ class Killed(Exception):
     """Stands for a kill after a checkpoint."""
 
 
-@pytest.mark.parametrize("recipe", ["report", "best"])
+@pytest.mark.parametrize(("recipe", "threads"), [("report", 5), ("best", 1)])
 @pytest.mark.parametrize("asked", ["auto", "compiled"])
-def test_a_compiled_run_resumes_to_the_same_bits(recipe: str, asked: str, places: Places, tmp_path: Path) -> None:
+def test_a_compiled_run_resumes_to_the_same_bits(
+    recipe: str, threads: int, asked: str, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped within an epoch, or killed after a checkpoint, and resumed with another number of threads told."""
     spec = tiny(recipe, engine=asked)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", str(threads))
     train_run(spec, attrs.evolve(places, out=tmp_path / "whole"), now=datetime(2026, 1, 1))
-    assert read_network(tmp_path / "whole").engine.name == "compiled"
+    assert read_network(tmp_path / "whole").engine == EngineUsed("compiled", threads)
     prepared, _ = prepare(spec.dataset, source=places.source, cache=places.cache, raw=places.raw)
 
     def killing(epochs: Iterator[Progress]) -> Iterator[Progress]:
@@ -120,6 +125,14 @@ def without_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setattr(importlib.import_module("bpfunc.interop"), "numba", None, raising=False)
     monkeypatch.delattr(importlib.import_module("bpfunc.interop"), "numba", raising=False)
+
+
+def test_auto_says_why_processes_train_with_numpy() -> None:
+    """A batch that processes share out is NumPy's, and a person is told."""
+    assert why_numpy(RunSpec(), data_parallel(Alone())) == (
+        "NumPy trained this: the compiled engine does not share a batch out among processes"
+    )
+    assert why_numpy(RunSpec()) == ""
 
 
 def test_auto_is_numpy_without_the_extra(monkeypatch: pytest.MonkeyPatch, places: Places, tmp_path: Path) -> None:

@@ -160,12 +160,17 @@ def _train(spec: RunSpec, given: Given, *, sealed: bool = False) -> Finished:
 
 
 def _train_together(spec: RunSpec, given: Given, processes: MpiProcesses) -> Finished | None:
+    from bpfunc.gradient.data_parallel import data_parallel
     from pipelines.runs.data_parallel import train_together
+    from pipelines.training.engine import why_numpy
 
     quiet = given.quiet or processes.rank > 0
     say(f"{processes.size} processes", quiet=quiet)
     observe, every = progress(spec, quiet=quiet), given.checkpoint_every
-    return train_together(spec, given.places(), processes, now=datetime.now(), observe=observe, every=every)
+    finished = train_together(spec, given.places(), processes, now=datetime.now(), observe=observe, every=every)
+    if reason := why_numpy(spec, data_parallel(processes)):
+        say(reason, quiet=quiet)
+    return finished
 
 
 def _show_result(directory: Path, values: RunMetrics, files: ReportFiles | None, *, as_json: bool) -> None:
