@@ -37,7 +37,7 @@ from bpfunc.losses import Loss
 from bpfunc.training.step import TrainState
 from bpfunc.transforms.elementwise import Elementwise, Part, acting, fitting_rows, slots_of
 from bpfunc.transforms.formula import Formula, constants, traced_function
-from bpfunc.tree import Tree, TreeStructureError, tree_fill, tree_leaves, tree_rows
+from bpfunc.tree import Tree, TreeStructureError, tree_fill, tree_leaves, tree_leaves_with_path, tree_rows
 
 LISTEN = 0.1
 """Seconds after which a thread that waits looks whether it was interrupted."""
@@ -212,7 +212,8 @@ def check_structure(made: tuple[Tree, Tree], state: TrainState) -> TrainState:
     try:
         tree_rows(params, state.params)
     except TreeStructureError as error:
-        raise ShapeError(f"the parameters are not those of the dense layers of this model: {error}") from None
+        count = sum(path.endswith("weight") for path, _ in tree_leaves_with_path(params))
+        raise ShapeError(f"the parameters are not those of {count} dense layers: {error}") from None
     tree_rows(layer_state, state.layer_state)
     return state
 
