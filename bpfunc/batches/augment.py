@@ -75,10 +75,10 @@ class AugmentedBatches(Iterator[Batch]):
 
     def __init__(self, batches: Iterator[Batch], key: Key, augmentation: Augmentation, number: int) -> None:
         """Stand before the first batch."""
-        self.batches = batches
-        self.key = key
-        self.augmentation = augmentation
-        self.number = number
+        self.batches: Iterator[Batch] = batches
+        self.key: Key = key
+        self.augmentation: Augmentation = augmentation
+        self.number: int = number
 
     def __next__(self) -> Batch:
         """Augment the next batch."""

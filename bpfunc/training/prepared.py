@@ -15,6 +15,7 @@ import numpy as np
 
 from bpfunc.arrays.aligned import empty
 from bpfunc.arrays.arguments import expected
+from bpfunc.arrays.calls import one_line
 from bpfunc.arrays.types import FloatArray, readonly
 from bpfunc.layers import INFERENCE, Context, DenseParams, Layer, ShapeError
 from bpfunc.layers.base import Setting
@@ -44,6 +45,8 @@ class Chain:
     before: tuple[RowsFn, ...]
     dense: tuple[DenseParams, ...]
     behind: tuple[tuple[RowsFn, ...], ...]
+
+    __repr__ = one_line
 
 
 ChainFn: TypeAlias = Callable[[Chain], RowsFn]

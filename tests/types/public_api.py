@@ -387,8 +387,8 @@ def the_loop() -> None:
     here = state()
     assert_type(bp.evaluate(MODEL, LOSS, here.params, here.layer_state, batch()), bp.StepMetrics)
     assert_type(bp.predict(MODEL, here.params, here.layer_state, batch().inputs), FloatArray)
+    assert_type(bp.predictor(MODEL, here.params, here.layer_state, engine="numpy"), bp.Predictor)
     network = bp.predictor(MODEL, here.params, here.layer_state, engine="numpy")
-    assert_type(network, bp.Predictor)
     assert_type(network(batch().inputs), FloatArray)
 
 
