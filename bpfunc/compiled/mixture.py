@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bpfunc.arrays.types import FloatArray, IntArray
+from bpfunc.arrays.types import FloatArray, IntArray, readonly_arrays
 from bpfunc.batches.augment import (
     Augmentation,
     AugmentedBatches,
@@ -52,7 +52,7 @@ def unmixed(width: int, dtype: Precision) -> Mixture:
     return Mixture(places, np.zeros((2, 0), np.uint8), none, np.zeros((2, 0), dtype))
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, field_transformer=readonly_arrays)
 class Mixing:
     """An augmentation that machine code knows: flips, and at most one mix.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import attrs
 
@@ -209,7 +210,11 @@ def from_text(text: str | None) -> DataHashes:
     if text is None:
         return UNKNOWN
     try:
-        return record(DataHashes, parse_json(text))
+        table = parse_json(text)
+        found = record(DataHashes, table)
+        if missing := attrs.fields_dict(DataHashes).keys() - cast("dict[str, object]", table).keys():
+            raise ValueError(f"{min(missing)} is missing")
+        return found
     except ValueError as error:
         raise ValueError(f"the hashes of the data are damaged: {first_line(error)}") from None
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import attrs
 import numpy as np
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 import bpfunc
 from pipelines.dataset.entry import entry_paths
@@ -196,7 +196,10 @@ def satisfies(version: str, wanted: str) -> bool:
         >>> satisfies("1.10.0", ">=1.9"), satisfies("1.7", "==1.8"), satisfies("2.13.0+cpu", "==2.13.0")
         (True, False, True)
     """
-    return SpecifierSet(wanted).contains(version, prereleases=True)
+    try:
+        return SpecifierSet(wanted).contains(version, prereleases=True)
+    except InvalidSpecifier:  # metadata of another packaging tool
+        return False
 
 
 def blas_in_words(config: object) -> str:

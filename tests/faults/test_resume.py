@@ -45,9 +45,11 @@ SPEC = RunSpec(
         average=0.9,
         validation_fraction=0.2,
         keep="best",
+        engine="numpy",
     ),
 )
-"""Everything at once that a training carries along: random masks and flips, optimiser state, average, best epoch."""
+"""Everything at once that a training carries along: random masks and flips, optimiser state, average, best epoch.
+NumPy asks before each step whether to stop; for machine code see tests/pipelines/test_engines.py."""
 
 
 @pytest.fixture
@@ -290,7 +292,9 @@ def test_signal_saves_and_exits_130(
     assert not list(out.rglob(".tmp-*"))
     assert not (out / "params.safetensors").exists()
     subprocess.run(command(places, "resume", out), env=environment, check=True, capture_output=True)
-    reference = whole(places, tmp_path / "whole", attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=400)))
+    reference = whole(
+        places, tmp_path / "whole", attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=400, engine="auto"))
+    )
     assert_same_run(reference, out)
     assert not (out / "metrics.json").exists(), "a run that was asked to train alone opened the test split"
 

@@ -419,7 +419,7 @@ def test_long_tables_are_cut(cli: Cli, runs: dict[bool, Path]) -> None:
         (("text.png",), 3, "cannot read the picture"),
         (("a.npy", "--convert", "perhaps"), 2, "'perhaps' is not one of"),
         (("a.npy", "--out", "no/such/place.parquet"), 1, "cannot write: there is no directory no/such"),
-        ((), 2, "Missing argument"),
+        ((), 2, "INPUT is missing"),
     ],
 )
 def test_command_that_fails(

@@ -278,11 +278,14 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path, own_data: Path, comman
     assert not any("\x1b" in line or "mean" in line or "/12" in line for line in lines)
     assert len(lines) >= 12 - len(before)
     after = finished_trainings(tmp_path / "data" / "runs" / "many")
-    assert len(after) == 12
+    # a trial that Ctrl-C met in the middle of its beginning counts as running, until its heartbeat is missed
+    elsewhere = re.search(r"(\d+) of 12 trials still run elsewhere", done.stderr) if command == "sweep" else None
+    assert len(after) == 12 - int(elsewhere[1] if elsewhere else 0)
     assert {name: after[name] for name in before} == before
     row, entry = listed(tmp_path, columns)
-    assert row.startswith(f"{command} ")
-    assert entry["state"] == command
+    state = f"unfinished {len(after)}/12" if elsewhere else command
+    assert row.startswith(f"{state} ")
+    assert entry["state"] == state
 
 
 @pytest.mark.parametrize("columns", [60, 80, 140])

@@ -13,7 +13,7 @@ import typer
 from pipelines.cli.completion import complete_run
 from pipelines.cli.options import END, NETWORK, PLACES, Given, Jobs, file_name, run_or_study, shared
 from pipelines.cli.terminal import overall, print_result
-from pipelines.disk.untrusted.printable import Printable, in_lines, printable, shell
+from pipelines.disk.untrusted.printable import in_lines, printable, shell
 from pipelines.runs.naming import RUNS
 from pipelines.training.interrupts import Interrupted
 
@@ -47,12 +47,12 @@ def study(
     with _workers("study", given, jobs) as workers:
         done = conduct_study(spec, seeds, directory, given.places(), workers, ablate=ablate)
     document = {"study": str(directory), "page": str(done.page), **study_table(done.study)}
-    lines = [study_lines(done.study)]
+    lines = study_lines(done.study).splitlines()
     if ablate:
         document["ablation"] = ablation_table(done.ablation)
-        lines.append(ablation_lines(done.ablation))
-    lines.append(in_lines([f"study: {directory / 'study.json'}", f"page: {done.page}"]))
-    print_result(document, Printable("\n".join(lines)), as_json=given.as_json)
+        lines += ablation_lines(done.ablation).splitlines()
+    lines += [f"study: {directory / 'study.json'}", f"page: {done.page}"]
+    print_result(document, in_lines(lines), as_json=given.as_json)
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def sweep(
     document = {"sweep": str(directory), "config": str(done.config), "best": best, "trials": rows}
     told = printable(f"best of {len(done.results)}: {trial_line(done.best)}")
     lines = [told, shell(["bpfunc", "run", "--config", str(done.config)])]
-    print_result(document, Printable("\n".join(lines)), as_json=given.as_json)
+    print_result(document, in_lines(lines), as_json=given.as_json)
 
 
 @shared("a", "b", "out", *PLACES, "as_json")
@@ -151,5 +151,5 @@ def compare(
         found = sides.comparison
         write_comparison_page(out, sides, shell(["bpfunc", "compare", str(a), str(b), "--out", str(out)]))
     document = {**attrs.asdict(found), "page": None if out is None else str(out)}
-    lines = [comparison_lines(found)] if out is None else [comparison_lines(found), printable(f"page: {out}")]
-    print_result(document, Printable("\n".join(lines)), as_json=given.as_json)
+    lines = [*comparison_lines(found).splitlines(), *([] if out is None else [f"page: {out}"])]
+    print_result(document, in_lines(lines), as_json=given.as_json)
