@@ -253,11 +253,14 @@ def command(places: Places, *arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "pipelines", *map(str, (*arguments, *where))]
 
 
+SLOW = attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=400, engine="auto"))
+
+
 @pytest.fixture
 def slow_config(tmp_path: Path) -> Path:
     """A training long enough to be met in the middle."""
     path = tmp_path / "config.toml"
-    path.write_text(to_toml(attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=400))))
+    path.write_text(to_toml(SLOW))
     return path
 
 
@@ -292,9 +295,7 @@ def test_signal_saves_and_exits_130(
     assert not list(out.rglob(".tmp-*"))
     assert not (out / "params.safetensors").exists()
     subprocess.run(command(places, "resume", out), env=environment, check=True, capture_output=True)
-    reference = whole(
-        places, tmp_path / "whole", attrs.evolve(SPEC, train=attrs.evolve(SPEC.train, epochs=400, engine="auto"))
-    )
+    reference = whole(places, tmp_path / "whole", SLOW)
     assert_same_run(reference, out)
     assert not (out / "metrics.json").exists(), "a run that was asked to train alone opened the test split"
 
