@@ -22,6 +22,7 @@ EXTRAS = {
     "bpfunc.compiled.loops": "numba",
     "bpfunc.compiled.losses": "numba",
     "bpfunc.compiled.machine": "numba",
+    "bpfunc.compiled.mixture": "numba",
     "bpfunc.compiled.network": "numba",
     "bpfunc.compiled.optimizer": "numba",
     "bpfunc.compiled.training": "numba",
