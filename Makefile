@@ -20,7 +20,7 @@ test-fast: $(STAMP)  ## the library's own tests: under 30 seconds
 test: $(STAMP)  ## the whole suite: about 6 minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-conformance:  ## the suite with torch, JAX, optax, scikit-learn, ONNX and a browser: about 9 minutes
+conformance:  ## the suite with torch, JAX, optax, scikit-learn, ONNX and a browser: about 16 minutes
 	$(MAKE) test EXTRAS=test,oracles
 
 faults: $(VENV)/.installed-test-oracles  ## kills, damaged files, races and lost workers at full counts: about 20 minutes
