@@ -54,7 +54,7 @@ def expected_function(function: str, name: str, value: Any, kind: str) -> Any:
 
     Args:
         function: Name of the function that was given it, for the message.
-        name: Of the argument.
+        name: Name of the argument.
         value: What was given.
         kind: Such as ``Initializer``: what a function that makes one is annotated to return.
 

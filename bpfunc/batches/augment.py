@@ -65,7 +65,7 @@ class AugmentedBatches(Iterator[Batch]):
         batches: Of one epoch.
         key: Names the randomness of this epoch.
         augmentation: What to do to each batch.
-        number: Of the next batch.
+        number: Number of the next batch.
 
     Example:
         >>> batch = Batch(np.arange(4.0)[None], np.array([0]))

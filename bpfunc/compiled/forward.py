@@ -88,7 +88,7 @@ def _through_chain(blas, steps, constants, x, y):
         blas: From `product_address`.
         steps: (L + 1, 6) int64: inputs, outputs, addresses of weight and bias, address of what follows, and where its
             constants begin; an address is 0 where there is nothing. The first step has no weight: it is the inputs.
-        constants: Of all activations, float64.
+        constants: Constants of all activations, float64.
         x: (B, D).
         y: (B, K).
 
@@ -134,7 +134,7 @@ class CompiledChain:
     Args:
         dense: Parameters, whose addresses stand in ``steps``.
         steps: As `_through_chain` takes them.
-        constants: Of the activations.
+        constants: Constants of the activations.
         code: The function.
         blas: Address of the matrix product.
     """

@@ -115,7 +115,7 @@ def update_of(formulas: tuple[Formula, ...], dtype: Precision) -> Any:
 
     Args:
         formulas: With one number of slots.
-        dtype: Of the arrays.
+        dtype: Data type of the arrays.
 
     Returns:
         A function for compiled code: ``(which, constants, g, p, state, start, stop)`` updates ``p`` and the rows of
@@ -240,8 +240,8 @@ def activate_of(formulas: tuple[Formula, ...], dtype: Precision) -> Any:
     """Compile what stands between dense layers.
 
     Args:
-        formulas: Of the values before, and of the masks of dropout; each gives the values after, and the slope.
-        dtype: Of the arrays.
+        formulas: Formulas of the values before, and of the masks of dropout; each gives values after, and the slope.
+        dtype: Data type of the arrays.
 
     Returns:
         A function for compiled code: ``(which, constants, z, slope, masks, r0, r1, c0, c1)`` replaces a block of the
@@ -275,8 +275,8 @@ def derive_of(formula: Formula, dtype: Precision) -> Any:
     """Compile a derivative of a loss, one row at a time.
 
     Args:
-        formula: Of three numbers of each output, as `bpfunc.compiled.losses` names them.
-        dtype: Of the arrays.
+        formula: Formula of three numbers of each output, as `bpfunc.compiled.losses` names them.
+        dtype: Data type of the arrays.
 
     Returns:
         A function for compiled code: ``(constants, x0, x1, x2, out)`` fills ``out``.
@@ -300,8 +300,8 @@ def apply_of(formula: Formula, dtype: Precision) -> Any:
     """Compile a function of single numbers that works in place.
 
     Args:
-        formula: Of one number.
-        dtype: Of the numbers.
+        formula: Formula of one number.
+        dtype: Data type of the numbers.
 
     Returns:
         A function for compiled code: ``(constants, z, count)`` replaces ``count`` numbers from the address ``z`` on;

@@ -146,10 +146,10 @@ def target_rows(loss: Loss, form: LossForm, targets: Targets, outputs: int, dtyp
 
     Args:
         loss: The loss.
-        form: Of it.
-        targets: Of all rows of the data.
+        form: Form of the loss.
+        targets: Targets of all rows of the data.
         outputs: K, of the network.
-        dtype: Of the parameters.
+        dtype: Data type of the parameters.
 
     Returns:
         (N, K), C-contiguous and aligned.
@@ -189,7 +189,7 @@ def in_rows(array: Any, dtype: np.dtype[Any]) -> Any:
 
     Args:
         array: Any.
-        dtype: Of the result.
+        dtype: Data type of the result.
 
     Returns:
         The same numbers, C-contiguous and aligned.

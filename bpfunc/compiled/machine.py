@@ -40,7 +40,7 @@ def product_address(dtype: Precision) -> int:
     """Find SciPy's BLAS.
 
     Args:
-        dtype: Of float32 or float64.
+        dtype: Data type, float32 or float64.
 
     Returns:
         The address of its matrix product, for `matrix_product`.
@@ -77,8 +77,8 @@ def matrix_product(  # compiled for what it is called with
         blas: From `product_address`.
         turn_a: Whether A is transposed.
         turn_b: Whether B is.
-        rows: Of C.
-        columns: Of C.
+        rows: Rows of C.
+        columns: Columns of C.
         inner: Numbers that are summed.
         a: Address of A.
         lda: Numbers in a row of A.
@@ -118,8 +118,8 @@ def array_at(address, shape, like):
     """View numbers at an address as an array.
 
     Args:
-        address: Of the first.
-        shape: Of the array, in C order.
+        address: Address of the first.
+        shape: Shape of the array, in C order.
         like: An array of its dtype.
 
     Returns:

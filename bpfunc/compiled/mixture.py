@@ -39,7 +39,7 @@ def unmixed(width: int, dtype: Precision) -> Mixture:
 
     Args:
         width: D, numbers in a row.
-        dtype: Of the rows.
+        dtype: Data type of the rows.
 
     Returns:
         The mixture that changes nothing.
@@ -57,9 +57,9 @@ class Mixing:
     """An augmentation that machine code knows: flips, and at most one mix.
 
     Args:
-        key: Of the epoch.
-        number: Of its next batch.
-        dtype: Of the rows.
+        key: Key of the epoch.
+        number: Number of its next batch.
+        dtype: Data type of the rows.
         links: In order: the numbers that are folded into the key of a batch, and the augmentation.
         places: As in `bpfunc.compiled.epoch.Mixture`; in the number of a way, bit ``i`` is flip ``i``.
     """
@@ -123,7 +123,7 @@ def mixing_of(batches: AugmentedBatches, data: Batch, dtype: Precision) -> Mixin
     Args:
         batches: Any.
         data: What their rows are of.
-        dtype: Of the parameters.
+        dtype: Data type of the parameters.
 
     Returns:
         The form that machine code knows; None where there is none, or where the augmentation would refuse the data.

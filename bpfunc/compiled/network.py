@@ -26,8 +26,8 @@ class Activation:
     """An elementwise activation.
 
     Args:
-        formulas: Of its op.
-        settings: Of the op, by name.
+        formulas: Formulas of its op.
+        settings: Settings of the op, by name.
     """
 
     formulas: Elementwise
@@ -129,7 +129,7 @@ def formula_of(links: tuple[Activation | Dropout, ...], dtype: Precision) -> tup
 
     Args:
         links: In order, at least one.
-        dtype: Of the values.
+        dtype: Data type of the values.
 
     Returns:
         The formula and its constants.
@@ -213,7 +213,7 @@ def layout_of(network: Network, params: Tree) -> Layout:
 
     Args:
         network: From `network_of`.
-        params: Of the model.
+        params: Parameters of the model.
 
     Returns:
         The layout.
@@ -301,7 +301,7 @@ def packed(layout: Layout, trees: Sequence[Tree], dtype: Precision) -> FloatArra
     Args:
         layout: Where each leaf goes.
         trees: Each like the parameters.
-        dtype: Of the table.
+        dtype: Data type of the table.
 
     Returns:
         (T, P) with one row for each tree; zeros between the leaves.

@@ -117,12 +117,12 @@ def lesson(
 
     Args:
         loss: The loss.
-        form: Of it.
+        form: Form of the loss.
         data: The whole data set.
         rows: (n,) in their order.
         batch_size: Rows in a batch.
         outputs: K, of the network.
-        dtype: Of the parameters.
+        dtype: Data type of the parameters.
         drawn: How rows are mirrored and mixed, and the targets and weights that this gives, in order; None for neither.
 
     Returns:
@@ -224,9 +224,9 @@ class Rules:
 
     Args:
         of_leaves: For each leaf of the parameters, which formula is for it.
-        parts: Of each formula.
+        parts: Parts of each formula.
         formulas: All that differ.
-        settings: Of each.
+        settings: Settings of each.
     """
 
     of_leaves: tuple[int, ...]
@@ -262,7 +262,7 @@ class Training:
 
     Args:
         network: What is trained.
-        layout: Of the parameters.
+        layout: Layout of the parameters.
         chain: The optimiser.
         rules: Of it.
         start: The state before the first step.
@@ -307,7 +307,7 @@ def training(
         network: From `bpfunc.compiled.network.network_of`.
         chain: The optimiser.
         limit: Norm that the whole gradient is brought to where it is larger; 0 for none.
-        form: Of the loss.
+        form: Form of the loss.
         state: Where to start; it stays as it is.
         batch_size: Rows in a batch, at least 1.
         threads: How many work, at least 1.
@@ -559,9 +559,9 @@ def check_fit(layout: Layout, lesson: Lesson, dtype: Precision) -> Lesson:
     """Check that a lesson is one for a network.
 
     Args:
-        layout: Of the network's parameters.
+        layout: Layout of the network's parameters.
         lesson: Any.
-        dtype: Of the parameters.
+        dtype: Data type of the parameters.
 
     Returns:
         The lesson.

@@ -88,7 +88,7 @@ class EstimatorFacts:
         seed: Seed of the training's key.
         path: Path of the training's key.
         fitted: What `FITTED` names.
-        labels: Of what `LABELS` names, dtype and values.
+        labels: Dtype and values of the arrays that `LABELS` names.
         engine: What ran the training; files of earlier versions do not name it, and NumPy ran theirs.
         format: `FORMAT`.
 

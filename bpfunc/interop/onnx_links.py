@@ -63,7 +63,7 @@ class Seen:
         dtype: As `type_name` has it.
         shape: Batch first; None for an axis of any length.
         first: Whether it is images whose channels are on axis 1; those of the network have them last.
-        channels: Of the images that were flattened to these rows, channel by channel; those of the network are
+        channels: Channels of the images that were flattened to these rows, channel by channel; those of the network are
             flattened pixel by pixel. 1 where that is the same.
     """
 

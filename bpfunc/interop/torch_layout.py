@@ -57,7 +57,7 @@ def to_torch_state_dict(
             parameters; nested or not.
         params: Its parameters.
         state: Its layer state; ``()`` where it has none.
-        in_shape: Of one example; needed only where images come in, and are flattened without a convolution before.
+        in_shape: Shape of one example; needed only where images come in and are flattened without a convolution before.
         names: Module of the Sequential -> what it is called instead, such as ``{"0": "fc1", "2": "fc2"}``.
 
     Returns:
@@ -145,7 +145,7 @@ class _Twin:
         name: In torch.
         kind: Maker of the layer that it belongs to.
         field: Its field there.
-        channels: Of the images that the layer's rows were flattened from; 1 where the rows are in one order.
+        channels: Channels of the images that the layer's rows were flattened from; 1 where the rows are in one order.
     """
 
     name: str
@@ -216,7 +216,7 @@ class _Order:
     """Whether the axes of a value are in another order in torch.
 
     Args:
-        channels: Of images, which come first there; 1 where the order is the same, None where they are not known.
+        channels: Channels of images, which come first there; 1 where the order is the same, None if unknown.
         flat: Whether the images were flattened to rows.
     """
 

@@ -57,7 +57,7 @@ class ValidatedEpoch:
     Args:
         number: Epochs finished, from 1.
         state: The state after this epoch.
-        metrics: Of the epoch's steps, merged.
+        metrics: Metrics of the epoch's steps, merged.
         validation: Of the validation rows.
     """
 
@@ -145,7 +145,7 @@ def early_stopping(
     """Go on until ``patience`` records in a row were no better than the best before them.
 
     Args:
-        records: Of a training, or any others.
+        records: Records of a training, or any others.
         score: What should become small or large, such as `validation_loss`.
         patience: At least 1.
         min_delta: By how much a record must be better than the best to count, at least 0.
@@ -183,7 +183,7 @@ def best(records: Iterable[RecordT], score: Callable[[RecordT], float], *, mode:
     """Run through all records and return the one with the best score; its state is the one to keep.
 
     Args:
-        records: Of a training, or any others. Only the best so far is held.
+        records: Records of a training, or any others. Only the best so far is held.
         score: What should become small or large, such as `validation_loss`.
         mode: Whether small or large scores are better. A score that is NaN is never better.
 
@@ -218,7 +218,7 @@ def every(records: Iterable[EpochT], count: int, action: Callable[[EpochT], None
     """Do something at every ``count``-th epoch: a checkpoint, a picture, a message.
 
     Args:
-        records: Of a training.
+        records: Records of a training.
         count: At least 1. Epochs are counted by their numbers, so a resumed training keeps the rhythm.
         action: Takes the record; what it does is the caller's.
 
@@ -255,7 +255,7 @@ def logged(
     """Write a line for each epoch; see `describe`. For other lines, use `every`.
 
     Args:
-        records: Of a training.
+        records: Records of a training.
         write: Takes the line, such as ``print``.
         metric: The metric that was measured, where the records do not carry it; accuracy where None.
 
@@ -277,7 +277,7 @@ def describe(record: EpochLike, *, metric: Metric | None = None) -> str:
     """Return one line about an epoch.
 
     Args:
-        record: Of a training, validated or not.
+        record: Record of a training, validated or not.
         metric: The metric that was measured, where the record does not carry it; accuracy where None. Of a figure with
             several parts, those that are single numbers are told.
 

@@ -53,7 +53,7 @@ class Epoch:
     Args:
         number: Epochs finished, from 1.
         state: The state after this epoch.
-        metrics: Of the epoch's steps, merged.
+        metrics: Metrics of the epoch's steps, merged.
     """
 
     number: int

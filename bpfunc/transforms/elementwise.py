@@ -132,7 +132,7 @@ def run(chain: Elementwise, grads: Tree, state: Tree, params: Tree, step: int, *
     Args:
         chain: What to run.
         grads: The gradients.
-        state: Of the chain.
+        state: State of the chain.
         params: The parameters; may be ``()`` where no part reads them and nothing is added. The dtype is then the
             state's, or the gradients' where there is none.
         step: Updates made so far.
@@ -229,7 +229,7 @@ def fitting_rows(dtypes: tuple[np.dtype[Any], ...], *trees: Tree) -> list[tuple[
     """Lay the leaves of trees side by side, as `tree_rows` does, and check that those of a row fit one another.
 
     Args:
-        dtypes: Of which each row has one; any where ``()``.
+        dtypes: Data types, of which each row has one; any where ``()``.
         trees: Gradients, parameters, and the slots of the optimiser's state.
 
     Returns:
@@ -287,7 +287,7 @@ def acting(parts: tuple[Part, ...], tree: Tree, leaves: int) -> list[tuple[Part,
     """For each leaf, find the parts that act on it.
 
     Args:
-        parts: Of a chain.
+        parts: Parts of a chain.
         tree: Its paths decide.
         leaves: How many it has.
 

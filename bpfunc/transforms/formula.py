@@ -25,7 +25,7 @@ class Operation:
     """One operation on single numbers.
 
     Args:
-        name: Of the universal function, such as ``multiply``.
+        name: Name of the universal function, such as ``multiply``.
         operands: In order.
         dtype: Name of the dtype that the operands are brought to; empty where all are of the arrays' own.
         gives: Name of the dtype of the result, in the same form.
@@ -58,7 +58,7 @@ def traced(parts: tuple[Part, ...], add: bool) -> tuple[Formula, tuple[float, ..
     """Write down what the kernels of a chain compute, one after the other.
 
     Args:
-        parts: Of the chain, in order.
+        parts: Parts of the chain, in order.
         add: Whether the update is added to the parameters.
 
     Returns:
@@ -111,7 +111,7 @@ def traced_function(
         function: Takes as many arrays as ``inputs`` says; returns a sequence of arrays or numbers, at least one. It
             calls NumPy's universal functions, `np.where`, and `clip`, `astype` and `dtype` of its arrays.
         inputs: Number of arrays.
-        dtype: Of the arrays, and of what the function returns.
+        dtype: Data type of the arrays, and of what the function returns.
 
     Returns:
         The formula, whose ``result`` and ``new`` are what the function returns, and the numbers that stand in it.
@@ -136,7 +136,7 @@ def constants(parts: tuple[Part, ...], settings: tuple[float, ...], step: int) -
     """Return the constants of a formula in a step.
 
     Args:
-        parts: Of the chain.
+        parts: Parts of the chain.
         settings: From `traced`.
         step: Updates made so far.
 

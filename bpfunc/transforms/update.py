@@ -38,7 +38,7 @@ def updated(transform: GradientTransform, grads: Tree, state: Tree, params: Tree
     Args:
         transform: The optimiser.
         grads: A tree like ``params``.
-        state: Of the transform.
+        state: State of the transform.
         params: Any tree of arrays.
         step: Updates made so far.
 

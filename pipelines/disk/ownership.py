@@ -94,7 +94,7 @@ def write_progress(directory: Path, progress: Progress) -> None:
     """Write how far a search or a sweep has come.
 
     Args:
-        directory: Of the search or sweep.
+        directory: Directory of the search or sweep.
         progress: What to write.
 
     Raises:

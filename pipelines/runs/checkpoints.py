@@ -160,7 +160,7 @@ def read_checkpoint(path: Path, spec: RunSpec, data: str, hashes: DataHashes | N
         path: One of a run's checkpoints.
         spec: The run's specification, which fixes every name, shape and dtype in the file.
         data: SHA-256 of the training split.
-        hashes: Of the source files and of the partitions, as they are now; None to compare the training split alone.
+        hashes: Hashes of source files and partitions, as they are now; None to compare the training split alone.
 
     Returns:
         What `pipelines.stages.train.train` takes as its start.
@@ -233,7 +233,7 @@ def newest_checkpoint(
         run: The run directory.
         spec: The run's specification.
         data: SHA-256 of the training split.
-        hashes: Of the source files and of the partitions, as they are now; None to compare the training split alone.
+        hashes: Hashes of source files and partitions, as they are now; None to compare the training split alone.
 
     Returns:
         What it holds, or None where there is no checkpoint at all; and what is wrong with those passed over.

@@ -85,7 +85,7 @@ def open_executor(name: str, *, jobs: int = 1, threads: int = 1) -> Iterator[Exe
     Args:
         name: ``processes``, or ``dask://HOST:PORT`` of a scheduler whose workers have this package installed.
         jobs: Processes at a time; a cluster's own size counts instead.
-        threads: Of a process's matrix products; a cluster's workers take one (Dask sets that before they start).
+        threads: Threads of the matrix products of a process; a cluster's workers take one (Dask sets that first).
 
     Yields:
         The executor.

@@ -82,7 +82,7 @@ def header(
 
     Args:
         kicker: What kind of page.
-        title: Of what.
+        title: Subject of the page.
         headline: The one figure, written large.
         said: What the figure means.
         beneath: Smaller words.

@@ -41,7 +41,7 @@ def conduct_search(
 
     Args:
         path: The search file, see `load_search`.
-        directory: Of the search: a new one, or one that is gone on with.
+        directory: Directory of the search: a new one, or one that is gone on with.
         places: Where data and cache lie.
         workers: What runs the trainings, and who is told of them.
         changes: Laid over the base, such as the values of ``--set``.
@@ -97,7 +97,7 @@ def conduct_sweep(
 
     Args:
         path: The space file, see `load_space`.
-        directory: Of the sweep: a new one, or one that is gone on with.
+        directory: Directory of the sweep: a new one, or one that is gone on with.
         trials: How many there shall be in all, those of former calls and of others included.
         places: Where data and cache lie.
         workers: What runs the trainings, and who is told of them.

@@ -259,7 +259,7 @@ def trial_files(search: Search, directory: Path, data: Mapping[str, TrainData]) 
 
     Args:
         search: What to try, with its engines.
-        directory: Of the search.
+        directory: Directory of the search.
         data: From `search_data`.
 
     Returns:
@@ -277,7 +277,7 @@ def run_fold(name: str, spec: RunSpec, fold: tuple[int, int], places: Places, da
     """Train on all folds but one and judge on that, unless the trial is in the log.
 
     Args:
-        name: Of the variant.
+        name: Name of the variant.
         spec: Its specification.
         fold: The fold that is left out, and how many there are.
         places: Where data and cache lie, seen from here.
@@ -368,7 +368,7 @@ def write_search(directory: Path, table: Sequence[Mapping[str, object]]) -> None
     """Write ``search.json``.
 
     Args:
-        directory: Of the search.
+        directory: Directory of the search.
         table: From `search_table`.
 
     Raises:

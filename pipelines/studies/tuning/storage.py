@@ -32,7 +32,7 @@ def storage_url(directory: Path) -> str:
     """Name the storage that a sweep keeps in its own directory, and make it where there is none.
 
     Args:
-        directory: Of the sweep; must exist.
+        directory: Directory of the sweep; must exist.
 
     Returns:
         A database URL of an SQLite file.
@@ -126,7 +126,7 @@ def storage_failures(url: str) -> Iterator[None]:
     """Turn failures of a database into a message, as long as the block lasts.
 
     Args:
-        url: Of the storage.
+        url: URL of the storage.
 
     Yields:
         Nothing.

@@ -93,7 +93,7 @@ def run_sweep(
 
     Args:
         space: What to search.
-        url: Of the storage; workers on other machines must reach it too.
+        url: URL of the storage; workers on other machines must reach it too.
         trials: How many there shall be in all, those of former calls and of others included.
         places: Where data and cache lie.
         executor: What runs the trials.
@@ -129,7 +129,7 @@ def open_study(space: Space, url: str, data: TrainData) -> optuna.Study:
 
     Args:
         space: What is searched, with its engine.
-        url: Of the storage.
+        url: URL of the storage.
         data: The base's.
 
     Returns:
@@ -182,8 +182,8 @@ def run_trial(
 
     Args:
         space: What to search.
-        url: Of the storage.
-        name: Of the study.
+        url: URL of the storage.
+        name: Name of the study.
         trials: How many there shall be in all.
         places: Where data and cache lie, seen from here.
         data: The hashes of the sweep's data.
@@ -317,7 +317,7 @@ def sweep_results(space: Space, url: str, places: Places) -> tuple[TrialResult, 
 
     Args:
         space: What was searched.
-        url: Of the storage.
+        url: URL of the storage.
         places: Where data and cache lie.
 
     Returns:
