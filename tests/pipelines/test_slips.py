@@ -232,7 +232,7 @@ def begun_in(place: Path, command: str) -> list[str]:
     """Write what a command reads; return its words."""
     words, text = MANY[command]
     base = "dataset = { classes = ['0', '1', '2'], pinned = false }\nmodel = { hidden = [8] }\n"
-    base += "train = { epochs = 2, batch_size = 8, validation_fraction = 0.2 }"
+    base += "train = { epochs = 30, batch_size = 8, validation_fraction = 0.2 }"
     given = text.replace("{fixed}", base).replace("{base}", base)
     given = given.replace("{variants}", "[variant.a]\n[variant.b.train]\nmomentum = 0.5")
     given = given.replace("{ranges}", "[parameters]\n'train.momentum' = { float = [0, 0.9] }")

@@ -248,7 +248,9 @@ def test_interrupted_it_is_known_and_goes_on(kind: str, tmp_path: Path, places: 
         conducted(kind, tmp_path, places, executors.Workers(progress=interrupted), storage)
     assert kind_of(out) == kind
     (entry,) = list_tunings(tmp_path)
-    assert (entry.state, entry.recipe) == (f"unfinished 1/{count}", "report")
+    done = len(list(out.glob("trials/*.json"))) if kind == "search" else 1  # one thread more may end meanwhile
+    assert 1 <= done < count
+    assert (entry.state, entry.recipe) == (f"unfinished {done}/{count}", "report")
     table = conducted(kind, tmp_path, places, executors.Workers(), storage)
     assert isinstance(table, list)
     (again,) = list_tunings(tmp_path)

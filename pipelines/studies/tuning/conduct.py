@@ -58,15 +58,22 @@ def conduct_search(
     search = settled_search(search)
     data = search_data(search, places)
     files = trial_files(search, directory, data)
-    there, found = sum(read_trial(file) is not None for file in files.values()), dict[tuple[str, int], Trial]()
+
+    def finished() -> int:
+        return sum(read_trial(file) is not None for file in files.values())
+
+    there, found = finished(), dict[tuple[str, int], Trial]()
     make_directory(directory)
     note = _note(directory, "search", search.recipe, len(files))
     note(there)
-    with workers.begin(next(iter(search.variants.values())), len(files)) as (executor, told):
-        for trial in run_search(search, directory, places, executor, data):
-            found[trial.variant, trial.fold] = trial
-            note(done := max(there, len(found)))
-            told(search_trial_line(trial), trial.validation_accuracy, done)
+    try:
+        with workers.begin(next(iter(search.variants.values())), len(files)) as (executor, told):
+            for trial in run_search(search, directory, places, executor, data):
+                found[trial.variant, trial.fold] = trial
+                note(done := max(there, len(found)))
+                told(search_trial_line(trial), trial.validation_accuracy, done)
+    finally:  # also what a worker finished while the command was interrupted
+        note(finished())
     table = search_table([found[which] for which in files])
     write_search(directory, table)
     return table
@@ -120,12 +127,14 @@ def conduct_sweep(
     with storage_failures(url):
         study, note = open_study(space, url, data), _note(directory, "sweep", space.base.name, trials)
         note(len(results_of(study)))
-        with workers.begin(space.base, trials) as (executor, told):
-            for trial in run_sweep(space, url, trials, places, executor, jobs=workers.jobs, data=data):
-                note(done := len(results_of(study)))
-                told(trial_line(trial), trial.validation_accuracy, done)
-        results = results_of(study)
-        note(len(results))
+        try:
+            with workers.begin(space.base, trials) as (executor, told):
+                for trial in run_sweep(space, url, trials, places, executor, jobs=workers.jobs, data=data):
+                    note(done := len(results_of(study)))
+                    told(trial_line(trial), trial.validation_accuracy, done)
+        finally:  # also what a worker finished while the command was interrupted
+            results = results_of(study)
+            note(len(results))
     if len(results) < trials:
         workers.say(f"{trials - len(results)} of {trials} trials still run elsewhere; the same command shows them")
     write_json(directory / "sweep.json", sweep_table(results))
